@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Builds the peers of `make bench-peers` into a directory: the program `peer`, an environment for the Python packages,
-# and a list of the crates that are in the program. What cannot be built is left out, and said.
+# and a list of the crates in the program. Peers that do not build are left out, with a message.
 set -euo pipefail
 
 into=$(mkdir -p "$1" && cd "$1" && pwd)
@@ -10,8 +10,8 @@ cd "$(dirname "$0")"
 crates=(iceoryx2)
 packages=(iceoryx2==0.10.0 pyzmq==27.3.0 grpcio==1.85.3)
 
-# tachyon-ipc 0.5.1 is C++23 with std::expected, and links with link-time optimisation: Debian 12 has clang 19 and its
-# linker beside an older gcc. libclang is for the crate's bindgen.
+# tachyon-ipc 0.5.1 is C++23 with std::expected, and needs link-time optimisation: Debian 12 has clang 19 and its linker
+# beside an older gcc. The crate's bindgen needs libclang.
 needed=(clang-19 lld-19 libclang-19-dev)
 have_compiler() { command -v clang++-19 >/dev/null && command -v ld.lld-19 >/dev/null; }
 if ! have_compiler && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
@@ -23,7 +23,7 @@ if have_compiler; then
     crates+=(tachyon-ipc)
     export CC=clang-19 CXX=clang++-19
 else
-    echo "tachyon-ipc 0.5.1 is left out: it needs a compiler for C++23; as root: apt-get install ${needed[*]}" >&2
+    echo "tachyon-ipc 0.5.1 is skipped: it needs a C++23 compiler; install one as root by apt-get install ${needed[*]}" >&2
 fi
 
 features=$(IFS=,; echo "${crates[*]}")
@@ -33,9 +33,9 @@ cp "$into/target/release/peer" "$into/peer"
 [ -x "$into/venv/bin/python" ] || "$python" -m venv "$into/venv"
 "$into/venv/bin/python" -m pip install --quiet "${packages[@]}"
 if have_compiler; then
-    # Its objects are LLVM's bitcode, which the system's linker does not read.
+    # The package's objects are LLVM bitcode, which the system's linker does not read.
     LDFLAGS=-fuse-ld=lld "$into/venv/bin/python" -m pip install --quiet tachyon-ipc==0.5.1 ||
-        echo 'the Python package tachyon-ipc 0.5.1 is left out: it could not be built' >&2
+        echo 'the Python package tachyon-ipc 0.5.1 is skipped: its build failed' >&2
 fi
 
 printf 'crates = [%s]\n' "$(printf '"%s", ' "${crates[@]}")" >"$into/built.toml"

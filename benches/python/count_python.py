@@ -1,4 +1,4 @@
-"""What callgrind counts of the Python package: so many operations of one kind, as `benches/callgrind` has for Rust.
+"""A program for callgrind: make a number of operations of the Python package, as `benches/callgrind` does for Rust.
 
 count_python.py OPERATION COUNT
 """
@@ -21,19 +21,19 @@ T = TypeVar("T")
 
 @tachyon_rpc(msg_type=1)
 def echo(payload: memoryview) -> bytes:
-    """Give the bytes back."""
+    """Return the payload."""
     return payload.tobytes()
 
 
 @tachyon_rpc(msg_type=2)
 def echo_bytes(payload: bytes) -> bytes:
-    """Give the bytes back, which are its own."""
+    """Return the payload, which is a copy in `bytes`."""
     return payload
 
 
 @tachyon_rpc(msg_type=3)
 def middle(first: u64, second: f64, third: u32) -> f64:
-    """Give one of three numbers."""
+    """Return one of three numbers."""
     del first, third
     return second
 
@@ -43,7 +43,7 @@ def ends(listen: Callable[[Path], T], connect: Callable[[Path], T]) -> tuple[T, 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "count.sock")
         listening: list[T] = []
-        # It does not outlive a failure to connect.
+        # A daemon: the thread does not outlive a failed connect.
         thread = Thread(target=lambda: listening.append(listen(path)), daemon=True)
         thread.start()
         connecting = connected(connect, path)
@@ -52,7 +52,7 @@ def ends(listen: Callable[[Path], T], connect: Callable[[Path], T]) -> tuple[T, 
 
 
 def connected(connect: Callable[[Path], T], path: Path) -> T:
-    """Connect; again if the listener lost patience, as it may with one so slow."""
+    """Connect. Try again if the listener gave up on this slow process."""
     for _ in range(TRIES - 1):
         try:
             return connect(path)
@@ -62,7 +62,7 @@ def connected(connect: Callable[[Path], T], path: Path) -> T:
 
 
 def round_trips(count: int, endpoint: RpcEndpoint[..., Any] = echo) -> None:
-    """Request, dispatch to a Python function, reply: both sides take turns in one thread."""
+    """Request, dispatch to a Python function, reply: both sides alternate in one thread."""
     callee, caller = ends(lambda path: RpcBus.listen(path, CAPACITY, CAPACITY), RpcBus.connect)
     dispatcher = RpcDispatcher().register(endpoint)
     msg_type = endpoint.msg_type
@@ -74,12 +74,12 @@ def round_trips(count: int, endpoint: RpcEndpoint[..., Any] = echo) -> None:
 
 
 def round_trips_of_bytes(count: int) -> None:
-    """Do the same with a function that asks for bytes."""
+    """Call a function whose parameter has the type `bytes`."""
     round_trips(count, echo_bytes)
 
 
 def calls(count: int, endpoint: RpcEndpoint[..., Any] = echo) -> None:
-    """Call by the decorator, with the callee in a thread of its own; both park at once, and so take turns."""
+    """Call by the decorator, with the callee in another thread; both sides park at once, and so alternate."""
     callee, caller = ends(lambda path: RpcBus.listen(path, CAPACITY, CAPACITY), RpcBus.connect)
     serving = Thread(target=RpcDispatcher().register(endpoint).serve_forever, args=(callee, 0))
     serving.start()
@@ -90,7 +90,7 @@ def calls(count: int, endpoint: RpcEndpoint[..., Any] = echo) -> None:
 
 
 def calls_with_arguments(count: int) -> None:
-    """Do the same with three numbers, which both sides read and write by a plan."""
+    """Call with three numbers, which both sides read and write by a plan."""
     callee, caller = ends(lambda path: RpcBus.listen(path, CAPACITY, CAPACITY), RpcBus.connect)
     caller.set_polling_mode(0)
     serving = Thread(target=RpcDispatcher().register(middle).serve_forever, args=(callee, 0))
@@ -102,7 +102,7 @@ def calls_with_arguments(count: int) -> None:
 
 
 def calls_of_bytes(count: int) -> None:
-    """Do the same with a function that asks for bytes."""
+    """Call a function whose parameter has the type `bytes`."""
     calls(count, echo_bytes)
 
 

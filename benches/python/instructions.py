@@ -1,9 +1,9 @@
-"""The instructions of what must not grow, counted by callgrind and compared with those kept.
+"""Count the instructions of operations by callgrind, and compare them with the kept counts.
 
     instructions.py check|update --built target/release
 
-An operation is run twice, with two numbers of it, each under callgrind; the difference of the instructions over the
-difference of the numbers is what one costs. Python operations run in this interpreter.
+The script runs an operation in two numbers under callgrind. The difference of the instructions, divided by the
+difference of the numbers, is the cost of one operation. Python operations run in this interpreter.
 """
 
 import argparse
@@ -23,8 +23,10 @@ HERE = Path(__file__).parent
 KEPT = HERE.parent / "callgrind" / "instructions.toml"
 VALGRIND = shutil.which("valgrind") or "valgrind"
 TOLERANCE = 0.03
-# One build's count of a Python call differs by up to 8 % between runs.
+# The count of a Python call differs by up to 8 % between runs of one build.
 PYTHON_CALLS_TOLERANCE = 0.06
+DISPATCH_TOLERANCE = 3
+"""Instructions by which two dispatches may differ, as `equal` explains."""
 TRIES = 3
 RECOUNTS = 2
 LIMIT = 120.0
@@ -58,18 +60,18 @@ PYTHON = (
 FEW, MANY = {"rust": 1000, "python": 500}, {"rust": 3000, "python": 1500}
 
 HEAD = """\
-# Instructions per operation, both sides together, counted by callgrind; what each is says
-# benches/callgrind/src/main.rs and benches/python/count_python.py. Written by `make instructions-update`.
-# `make instructions` fails when one grows by more than 3 % (6 % for Python's typed calls, which differ from run to run)
-# without this file, and asks for an update when one falls so.
+# Instructions per operation of both sides together, counted by callgrind. `make instructions-update` writes this file;
+# benches/callgrind/src/main.rs and benches/python/count_python.py contain the operations. `make instructions` fails if
+# an operation grows by more than 3 % (6 % for Python's typed calls, which vary from run to run), and asks for an update
+# if one falls by as much.
 """
 
 
 def main() -> int:
-    """Count, then compare or keep."""
+    """Count, then check or update."""
     parser = argparse.ArgumentParser(description="Count instructions.")
     parser.add_argument("what", choices=("check", "update"))
-    parser.add_argument("--built", type=Path, required=True, help="where cargo put the program count")
+    parser.add_argument("--built", type=Path, required=True, help="the folder of the built program `count`")
     options = parser.parse_args()
     rust, python = [str(options.built / "count")], [sys.executable, "-P", str(HERE / "count_python.py")]
     counted = count_all(rust, python, (*RUST, *PYTHON))
@@ -79,25 +81,25 @@ def main() -> int:
         return 0
     kept = tomllib.loads(KEPT.read_text())["instructions"]
     for _ in range(RECOUNTS):
-        # Two threads that wait for each other do not always take the same turns: what has grown is counted again.
+        # Two threads that wait for each other do not always alternate in the same way: count grown operations again.
         grown = [name for name in counted if name in kept and counted[name] > kept[name] * (1 + TOLERANCE)]
         again = count_all(rust, python, grown)
         counted |= {name: min(counted[name], again[name]) for name in grown}
     lines, failed = compare(kept, counted)
     print("\n".join(lines))
     if failed:
-        print("make instructions-update writes what was counted into benches/callgrind/instructions.toml;")
-        print("commit it with what explains the difference")
+        print("make instructions-update writes these counts into benches/callgrind/instructions.toml;")
+        print("commit the file with the change that explains the difference")
     return int(failed)
 
 
 def count_all(rust: list[str], python: list[str], wanted: Sequence[str]) -> dict[str, float]:
-    """Count the instructions of each operation wanted, a core for each run: the same threads take the same turns."""
+    """Count the instructions of each operation. A run has one core, so that its threads alternate in the same way."""
     cores = SimpleQueue[int]()
     for core in os.sched_getaffinity(0):
         cores.put(core)
     with ThreadPoolExecutor(cores.qsize(), initializer=lambda: os.sched_setaffinity(0, {cores.get()})) as pool:
-        # The long runs first.
+        # Long runs start first, for a shorter total time.
         runs = {name: ([*python, name], FEW["python"], MANY["python"]) for name in PYTHON}
         runs |= {name: ([*rust, name], FEW["rust"], MANY["rust"]) for name in RUST}
         runs = {name: run for name, run in runs.items() if name in wanted}
@@ -116,7 +118,7 @@ def per_operation(numbers: tuple[int, int], totals: list[Future[int]]) -> float:
 
 
 def total(command: list[str]) -> int:
-    """Count the instructions of a whole run; try again what failed: handshakes have a limit, and valgrind is slow."""
+    """Count the instructions of a whole run. Repeat a failed run: valgrind is slow, and handshakes have a timeout."""
     for _ in range(TRIES - 1):
         found = run(command)
         if isinstance(found, int):
@@ -128,7 +130,7 @@ def total(command: list[str]) -> int:
 
 
 def run(command: list[str]) -> int | str:
-    """Run a program under callgrind and return its instructions, or what went wrong."""
+    """Run a program under callgrind and return its instructions, or the error."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder, "out")
         try:
@@ -141,7 +143,7 @@ def run(command: list[str]) -> int | str:
                 timeout=LIMIT,
             )
         except subprocess.TimeoutExpired:
-            return f"{' '.join(command)} under valgrind: not done after {LIMIT:.0f} s"
+            return f"{' '.join(command)} under valgrind: not finished after {LIMIT:.0f} s"
         if ran.returncode != 0:
             return f"{' '.join(command)} under valgrind: exit status {ran.returncode}\n{ran.stderr[-2000:]}"
         found: list[str] = re.findall(r"^(?:totals|summary): (\d+)", out.read_text(), re.MULTILINE)
@@ -149,7 +151,7 @@ def run(command: list[str]) -> int | str:
 
 
 def compare(kept: dict[str, float], counted: dict[str, float]) -> tuple[list[str], bool]:
-    """Compare what was counted with what was kept; return what to say and whether the check fails.
+    """Compare counts with the kept counts; return the lines to print, and whether the check fails.
 
     >>> compare({"a": 100.0}, {"a": 102.0})
     (['                a      102.0  +2.0 %  of      100.0'], False)
@@ -160,7 +162,7 @@ def compare(kept: dict[str, float], counted: dict[str, float]) -> tuple[list[str
     failed = False
     for name, value in counted.items():
         if name not in kept:
-            lines.append(f"{name:>17} {value:10.1f}  is not in the file")
+            lines.append(f"{name:>17} {value:10.1f}  is not in instructions.toml")
             failed = True
             continue
         growth = value / kept[name] - 1
@@ -169,20 +171,20 @@ def compare(kept: dict[str, float], counted: dict[str, float]) -> tuple[list[str
         if growth > tolerance:
             line += "  HAS GROWN"
         elif growth < -tolerance:
-            line += "  has fallen: keep that, by an update"
+            line += "  has fallen: run make instructions-update"
         failed |= abs(growth) > tolerance
         lines.append(line)
     for name in kept.keys() - counted.keys():
-        lines.append(f"{name:>17} is in the file, but nothing counts it any more")
+        lines.append(f"{name:>17} is in instructions.toml, and no operation has this name")
         failed = True
     if {"dispatch-1", "dispatch-1000"} <= counted.keys() and not equal(counted["dispatch-1"], counted["dispatch-1000"]):
-        lines.append("dispatch depends on the number of endpoints")
+        lines.append("the instructions of a dispatch depend on the number of endpoints")
         failed = True
     return lines, failed
 
 
 def equal(one: float, other: float) -> bool:
-    """Tell whether two operations take the same instructions.
+    """Return whether two operations take the same instructions.
 
     The threads of a run interleave differently each time, which moves an average by up to two instructions. One step of
     a search takes more.
@@ -190,7 +192,7 @@ def equal(one: float, other: float) -> bool:
     >>> equal(500.0, 501.2), equal(500.0, 503.0)
     (True, False)
     """
-    return abs(one - other) < 3
+    return abs(one - other) < DISPATCH_TOLERANCE
 
 
 def written(counted: dict[str, float]) -> str:

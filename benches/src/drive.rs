@@ -6,71 +6,71 @@ use std::time::Instant;
 use crate::round::{Kind, Report, Round, ready, rounds, tell};
 use crate::timing::Clock;
 
-/// What everything here may fail with: whatever the contender fails with.
+/// The result of all operations: errors are those of the contender.
 pub type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
-/// The side that asks, and times how long the answer takes.
+/// The asking side, which takes the times.
 pub trait Asker {
     /// Sends `payload`, waits for the answer, and returns its length.
     ///
     /// # Errors
-    /// Whatever went wrong.
+    /// An error of the contender.
     fn ask(&mut self, payload: &[u8]) -> Outcome<usize>;
 }
 
-/// The side that answers with what it was sent.
+/// The answering side, which returns each payload.
 pub trait Answerer {
     /// Waits for one request and answers it.
     ///
     /// # Errors
-    /// Whatever went wrong.
+    /// An error of the contender.
     fn answer(&mut self) -> Outcome;
 }
 
-/// The side that sends one-way messages.
+/// The sending side of one-way messages.
 pub trait Source {
     /// Sends one message, waiting for room.
     ///
     /// # Errors
-    /// Whatever went wrong.
+    /// An error of the contender.
     fn send(&mut self, payload: &[u8]) -> Outcome;
 
-    /// Sees to it that all that was sent can be received.
+    /// Makes all sent messages visible to the receiver.
     ///
     /// # Errors
-    /// Whatever went wrong.
+    /// An error of the contender.
     fn flush(&mut self) -> Outcome {
         Ok(())
     }
 }
 
-/// The side that receives one-way messages.
+/// The receiving side of one-way messages.
 pub trait Sink {
-    /// Waits for messages, takes at most `most` of them and returns how many it took.
+    /// Waits for messages, takes at most `most`, and returns their number.
     ///
     /// # Errors
-    /// Whatever went wrong.
+    /// An error of the contender.
     fn take(&mut self, most: u64) -> Outcome<u64>;
 }
 
-/// Asks as the rounds say, until there are no more.
+/// Asks in each round, until the rounds end.
 ///
 /// # Errors
-/// A round could not be finished, or an answer has another length than what was asked.
+/// A round could not be finished, or an answer has another length than its payload.
 pub fn drive_asks(mut asker: impl Asker) -> Outcome {
     ready()?;
     while let Some(round) = rounds()? {
         let payload = payload(round.size);
         let report = Clock::new(round).time(|| {
             let len = asker.ask(&payload)?;
-            if len == payload.len() { Ok(()) } else { Err("an answer of another length than what was asked".into()) }
+            if len == payload.len() { Ok(()) } else { Err("the answer has another length than the payload".into()) }
         })?;
         tell(&report)?;
     }
     Ok(())
 }
 
-/// Answers as often as the rounds say, until there are no more.
+/// Answers in each round, until the rounds end.
 ///
 /// # Errors
 /// A round could not be finished.
@@ -85,7 +85,7 @@ pub fn drive_answers(mut answerer: impl Answerer) -> Outcome {
     Ok(())
 }
 
-/// Sends as the rounds say, until there are no more.
+/// Sends in each round, until the rounds end.
 ///
 /// # Errors
 /// A round could not be finished.
@@ -98,7 +98,7 @@ pub fn drive_source(mut source: impl Source) -> Outcome {
     Ok(())
 }
 
-/// Receives as the rounds say, until there are no more.
+/// Receives in each round, until the rounds end.
 ///
 /// # Errors
 /// A round could not be finished.
@@ -123,14 +123,14 @@ pub fn send(source: &mut impl Source, round: &Round) -> Outcome {
     source.flush()
 }
 
-/// Receives the messages of one round and times those that count.
+/// Receives the messages of one round, and times the counted messages.
 ///
 /// # Errors
 /// A message could not be received.
 #[inline]
 pub fn receive(sink: &mut impl Sink, round: &Round) -> Outcome<Report> {
     if round.kind != Kind::Stream {
-        return Err("one-way messages have no answer to time".into());
+        return Err("one-way messages have no answers: only a stream can be timed".into());
     }
     let mut left = round.warm;
     while left > 0 {
@@ -145,7 +145,7 @@ pub fn receive(sink: &mut impl Sink, round: &Round) -> Outcome<Report> {
     Ok(Report { mean: Some(mean), ..Report::default() })
 }
 
-/// Bytes that differ from each other, so that none of them can be made up.
+/// A payload of different bytes, so that a wrong copy is visible.
 fn payload(size: usize) -> Vec<u8> {
     (0..=u8::MAX).cycle().take(size).collect()
 }

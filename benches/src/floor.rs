@@ -1,11 +1,11 @@
 //! The floor under every round trip: one bare cache line per direction, bounced between two processes.
 //!
-//! Nothing is checked, nothing is copied, nobody can park, and the 56 bytes behind each word are never touched: this is
-//! what the machine allows, and no transport.
+//! The floor is the limit of the machine, and no transport: it checks nothing, copies nothing, cannot park, and never
+//! touches the 56 bytes behind each word.
 //!
-//! Which line it is matters where the cores are far apart: a line travels by way of the memory it belongs to, and between
-//! two pages there were 400 and 680 ns on one machine, within one second. No transport chooses its pages, so the bounce
-//! moves to another one every 1024 round trips, and the median is one over many places.
+//! The choice of the line matters if the cores are far apart, because a line travels through its own memory: on one
+//! machine, two pages had round trips of 400 and 680 ns within one second. No transport chooses its pages, so the
+//! bounce moves to another page every 1024 round trips, and the median covers many pages.
 
 use std::hint::spin_loop;
 use std::path::Path;
@@ -14,7 +14,8 @@ use std::sync::atomic::Ordering;
 use crate::drive::{Answerer, Asker, Outcome};
 use crate::shared::Shared;
 
-/// Where the word of each direction lies. Two lines between them keep the prefetcher of pairs of lines out of it.
+/// The offset of the word of each direction. Two lines lie between the words, because a prefetcher loads pairs of
+/// lines.
 const THERE: usize = 0;
 const BACK: usize = 256;
 const PAGE: usize = 4096;
@@ -31,7 +32,7 @@ pub struct Bouncer {
 }
 
 impl Bouncer {
-    /// The end that makes the lines, to be found at `path`.
+    /// The end that creates the lines at `path`.
     ///
     /// # Errors
     /// As [`Shared::create`].
@@ -39,7 +40,7 @@ impl Bouncer {
         Ok(Self { lines: Shared::create(path, LEN)?, bounced: 0 })
     }
 
-    /// The end that finds them.
+    /// The end that opens the lines at `path`.
     ///
     /// # Errors
     /// As [`Shared::open`].
@@ -47,7 +48,7 @@ impl Bouncer {
         Ok(Self { lines: Shared::open(path, LEN)?, bounced: 0 })
     }
 
-    /// Where a word lies in the page of this round trip.
+    /// The offset of a word in the page of this round trip.
     #[inline]
     #[allow(clippy::cast_possible_truncation, reason = "less than the number of pages")]
     fn place(&self, offset: usize) -> usize {

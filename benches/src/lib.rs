@@ -1,8 +1,8 @@
-//! What Tachyon costs, measured: each program in `src/bin` answers one question and says how.
+//! Measurements of Tachyon: each program in `src/bin` answers one question, and its header describes the method.
 //!
-//! [`Round`], [`Report`] and the `drive_` functions are what every program measured by `make bench` has in common,
-//! Tachyon's and its peers': how a round is ordered, how its calls are timed, and that a process that has no round is
-//! blocked in a read and takes no core from those that have one. See `docs/benchmarks.md` for the method.
+//! All programs that `make bench` measures, Tachyon's and those of its peers, share [`Round`], [`Report`] and the
+//! `drive_` functions, which order a round and time its calls. A process without a round is blocked in a read, and
+//! takes no core from the others. `docs/internals/benchmarks.md` describes the method.
 
 mod drive;
 mod floor;

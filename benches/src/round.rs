@@ -1,4 +1,4 @@
-//! How a round is ordered and reported: one line of JSON each, over standard input and output.
+//! The order of a round on standard input, and its report on standard output: one line of JSON each.
 
 use std::io::{BufRead, Write, stdin, stdout};
 
@@ -6,32 +6,32 @@ use serde::{Deserialize, Serialize};
 
 use crate::drive::Outcome;
 
-/// What is measured in a round.
+/// The kind of measurement in a round.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
-    /// Calls back to back, timed in blocks, so that reading the clock costs next to nothing of what is measured.
+    /// Calls back to back, timed in blocks, so that reading the clock adds almost nothing to the time of a call.
     Blocks,
-    /// Calls back to back, each one timed.
+    /// Calls back to back, each timed alone.
     Single,
-    /// Calls that are due at a fixed rate, each one timed from when it was due and not from when it could be sent.
+    /// Calls at a fixed rate, each timed from the moment when it was due, even if it was sent later.
     Paced,
-    /// One-way messages, timed by the receiver from the first counted one to the last.
+    /// One-way messages, timed by the receiver from the first counted message to the last.
     Stream,
 }
 
-/// One round, as both processes of a contender are told of it.
+/// The order of one round, the same for both processes of a contender.
 #[derive(Debug, Clone, Copy, Deserialize)]
 pub struct Round {
-    /// What to measure.
+    /// The kind of measurement.
     pub kind: Kind,
     /// Bytes of each payload.
     pub size: usize,
-    /// Calls or messages that count.
+    /// The number of counted calls or messages.
     pub count: u64,
-    /// Calls or messages before them, which do not.
+    /// The number of calls or messages before the counted ones.
     pub warm: u64,
-    /// Calls timed as one, for [`Kind::Blocks`].
+    /// The number of calls of a block, for [`Kind::Blocks`].
     #[serde(default = "one")]
     pub block: u64,
     /// Nanoseconds between two calls, for [`Kind::Paced`].
@@ -44,27 +44,27 @@ fn one() -> u64 {
 }
 
 impl Round {
-    /// Calls or messages in all.
+    /// The number of all calls or messages.
     pub fn total(&self) -> u64 {
         self.count + self.warm
     }
 }
 
-/// What a process has found out in a round. Times are in nanoseconds.
+/// The report of a process about a round. Times are in nanoseconds.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
-    /// Median over the blocks, per call.
+    /// The median of the blocks, per call.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub p50: Option<f64>,
-    /// Mean, per call or message.
+    /// The mean, per call or message.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mean: Option<f64>,
-    /// Times of single calls: a time, to three digits, and how often it was seen.
+    /// The times of single calls: each time, rounded to three digits, with its number of calls.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub histogram: Vec<(u64, u64)>,
 }
 
-/// Says that the connection stands.
+/// Reports that the connection stands.
 ///
 /// # Errors
 /// Standard output is closed.
@@ -84,10 +84,10 @@ pub fn tell(what: &impl Serialize) -> Outcome {
     Ok(out.flush()?)
 }
 
-/// Blocks for the next round; `None` when there is none any more.
+/// Blocks until the next round; `None` after the last round.
 ///
 /// # Errors
-/// Standard input says what is no round.
+/// A line of standard input is no round.
 pub fn rounds() -> Outcome<Option<Round>> {
     let mut line = String::new();
     if stdin().lock().read_line(&mut line)? == 0 {

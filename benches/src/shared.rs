@@ -1,4 +1,4 @@
-//! Memory that two processes share, with nothing in it but words and room.
+//! Memory that two processes share: atomic words and bytes, without a protocol.
 
 #![allow(unsafe_code, reason = "words of memory that another process writes")]
 
@@ -14,22 +14,22 @@ use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::drive::Outcome;
 
-/// How long a side waits for the other one to make the memory.
+/// The longest wait for the other side to create the memory.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A memfd mapped by both processes.
 #[derive(Debug)]
 pub struct Shared {
     map: MmapRaw,
-    // The other process opens it through this one.
+    // The other process opens the memory through the descriptor of this process.
     _file: File,
 }
 
 impl Shared {
-    /// Makes `len` bytes, and a link at `path` by which another process of this user finds them.
+    /// Creates `len` bytes, and a link at `path` for other processes of this user.
     ///
     /// # Errors
-    /// The memory or the link cannot be made.
+    /// The memory or the link cannot be created.
     pub fn create(path: &Path, len: usize) -> Outcome<Self> {
         let file = File::from(memfd_create("bench", MemfdFlags::CLOEXEC)?);
         file.set_len(u64::try_from(len)?)?;
@@ -37,15 +37,15 @@ impl Shared {
         Self::map(file, len)
     }
 
-    /// Maps what another process has made, once it has.
+    /// Waits until another process has created memory at `path`, and maps it.
     ///
     /// # Errors
-    /// It did not within ten seconds, or made it of another size.
+    /// The memory does not exist after ten seconds, or has another size.
     pub fn open(path: &Path, len: usize) -> Outcome<Self> {
         let begin = Instant::now();
         while !path.exists() {
             if begin.elapsed() > PATIENCE {
-                return Err("nobody has made the shared memory".into());
+                return Err("the other side did not create the shared memory in time".into());
             }
             std::thread::sleep(Duration::from_millis(1));
         }
@@ -57,7 +57,7 @@ impl Shared {
         if map.len() == len { Ok(Self { map, _file: file }) } else { Err("the shared memory has another size".into()) }
     }
 
-    /// Its length in bytes.
+    /// The length in bytes.
     #[allow(clippy::len_without_is_empty, reason = "it is never empty")]
     pub fn len(&self) -> usize {
         self.map.len()
@@ -72,13 +72,13 @@ impl Shared {
     /// The word at `offset`.
     ///
     /// # Panics
-    /// When it is not inside, or not aligned.
+    /// If the word is not inside the memory, or not aligned.
     #[inline]
     pub fn word(&self, offset: usize) -> &AtomicU64 {
         assert!(offset.is_multiple_of(align_of::<AtomicU64>()) && offset + size_of::<AtomicU64>() <= self.map.len());
-        // SAFETY: the word is inside the mapping, as asserted, and the mapping lives as long as the reference; it is
-        // aligned, as asserted, since mappings begin at pages; whoever else uses it, in this process or the other, uses
-        // it as an atomic as well.
+        // SAFETY: the word is inside the mapping, as asserted, and the mapping lives as long as the reference. The word
+        // is aligned, as asserted, since mappings begin at pages. Every other access to the word, in this process and
+        // in the other, is atomic as well.
         unsafe { AtomicU64::from_ptr(self.at(offset).cast()) }
     }
 }

@@ -1,4 +1,4 @@
-//! Times of calls: in blocks, one by one, and from when they were due.
+//! The times of calls: in blocks, one by one, and from the moment when they were due.
 
 use std::hint::spin_loop;
 use std::time::{Duration, Instant};
@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 use crate::drive::Outcome;
 use crate::round::{Kind, Report, Round};
 
-/// Times what it is given as a round orders.
+/// Times calls as a round orders.
 #[derive(Debug)]
 pub struct Clock {
     round: Round,
@@ -20,7 +20,7 @@ impl Clock {
         Self { round }
     }
 
-    /// Calls as often as the round says.
+    /// Makes the calls of the round.
     ///
     /// # Errors
     /// A call failed.
@@ -53,7 +53,7 @@ impl Clock {
             last = now;
         }
         let mean = nanos(last - begin) / block_len(blocks * block)?;
-        // What a round that is no multiple of its block leaves over: the other side answers it.
+        // The rest of a round that is no multiple of its block: the other side answers these calls, too.
         for _ in blocks * block..self.round.count {
             call()?;
         }
@@ -63,7 +63,7 @@ impl Clock {
     #[inline]
     fn single(&self, mut call: impl FnMut() -> Outcome) -> Outcome<Report> {
         let mut histogram = Histogram::<u64>::new(3)?;
-        // One look at the clock per call: the end of one is the start of the next.
+        // One clock reading per call: the end of a call is the start of the next.
         let begin = Instant::now();
         let mut last = begin;
         for _ in 0..self.round.count {
@@ -111,10 +111,10 @@ fn block_len(calls: u64) -> Outcome<f64> {
     Ok(f64::from(u32::try_from(calls)?))
 }
 
-/// The median; of an even number the mean of the two in the middle.
+/// The median; for an even number of values the mean of the two in the middle.
 ///
 /// # Panics
-/// When there is nothing.
+/// If there are no values.
 pub fn median(values: &mut [f64]) -> f64 {
     values.sort_unstable_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -155,7 +155,8 @@ mod tests {
                 Ok(())
             })
             .unwrap();
-        // The calls are due every 0.1 ms: some 50 of them while the first one sleeps, and each is late by what is left.
+        // The calls are due every 0.1 ms: some 50 of them during the first call's sleep, each late by the rest of the
+        // sleep.
         let late: u64 = report.histogram.iter().filter(|(time, _)| *time > 1_000_000).map(|(_, count)| count).sum();
         assert!((35..=100).contains(&late), "{late} calls were late by more than a millisecond");
     }

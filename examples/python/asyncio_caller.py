@@ -2,7 +2,7 @@
 
     python examples/python/asyncio_caller.py
 
-The server would be another process; here it is a thread, so that there is one program to run.
+Here the server is a thread, so that the example is one program. Usually it is another process.
 """
 
 import asyncio
@@ -21,24 +21,24 @@ def square(number: memoryview) -> bytes:
 
 @tachyon_rpc(msg_type=2)
 def ponder(payload: memoryview) -> bytes:
-    """Take its time."""
+    """Take a long time."""
     time.sleep(0.2)
     return b""
 
 
 async def compute(caller: RpcBus, number: int) -> int:
-    """Have the server square a number."""
+    """Return the square of a number, computed by the server."""
     reply = await square.acall(caller, number.to_bytes(8, "little"))
     return int.from_bytes(reply, "little")
 
 
 async def call(server: RpcServer) -> None:
-    """Make calls that do not wait for each other."""
+    """Make concurrent calls."""
     with RpcBus.connect(server.path) as caller:
         squares = await asyncio.gather(*(compute(caller, number) for number in range(1000)))
         print(f"1000 squares add up to {sum(squares)}")
 
-        # A call that is cancelled or times out is forgotten; the connection stays usable.
+        # A call can be cancelled or time out. The connection stays usable.
         try:
             await ponder.acall(caller, b"", timeout=0.02)
         except TimeoutError:
@@ -47,7 +47,7 @@ async def call(server: RpcServer) -> None:
 
 
 def main() -> None:
-    """Run the server and the loop that calls it."""
+    """Run the server and the event loop that calls it."""
     with tempfile.TemporaryDirectory() as directory, RpcServer(f"{directory}/squares.sock") as server:
         dispatcher = RpcDispatcher().register(square).register(ponder)
         service = threading.Thread(target=dispatcher.serve_forever, args=(server,))

@@ -1,4 +1,4 @@
-"""A server whose handlers wait for other things while others are served.
+"""A server with async handlers: while one waits, the event loop runs others.
 
     python examples/python/asyncio_server.py serve /tmp/tachyon-weather.sock
     python examples/python/asyncio_server.py call /tmp/tachyon-weather.sock
@@ -20,9 +20,9 @@ CITIES = {"Oslo": 3.5, "Porto": 16.0, "Quito": 14.5}
 
 @tachyon_rpc(msg_type=1)
 async def temperature(city: memoryview) -> bytes:
-    """Look a city's temperature up, somewhere slow.
+    """Return a city's temperature from a slow source.
 
-    Meanwhile the loop serves others. The request is a copy, which stays what it is for as long as this takes.
+    Meanwhile the event loop serves other calls. The request is a copy, which stays valid until the handler returns.
     """
     call = current_call()
     await asyncio.sleep(0.1)
@@ -32,12 +32,12 @@ async def temperature(city: memoryview) -> bytes:
 
 @tachyon_rpc(msg_type=2)
 def count(payload: memoryview) -> bytes:
-    """Count the cities: at once, so there is nothing to await."""
+    """Return the number of cities. The handler is short, so it is no coroutine."""
     return str(len(CITIES)).encode()
 
 
 async def serve(socket: str) -> None:
-    """Serve until somebody stops the server."""
+    """Serve until a caller stops the server."""
     dispatcher = RpcDispatcher().register(temperature).register(count)
     with RpcServer(socket) as server:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -48,7 +48,7 @@ async def serve(socket: str) -> None:
 
 
 async def call(socket: str) -> None:
-    """Ask for thirty temperatures, which takes hardly longer than asking for one."""
+    """Ask for thirty temperatures, which takes hardly longer than one."""
     with RpcBus.connect(socket) as caller:
         print(f"{(await count.acall(caller, b'', timeout=5)).decode()} cities")
         started = time.monotonic()

@@ -1,4 +1,4 @@
-"""Receives stock prices from a one-way bus and says how many came, and the highest, of each stock.
+"""Receive stock prices from a one-way bus, and print the number of prices and the highest price of each stock.
 
     python examples/python/bus_consumer.py /tmp/tachyon-bus.sock
 
@@ -12,7 +12,7 @@ from collections import defaultdict
 from tachyon import Bus
 
 PRICE = 1
-"""What the two sides call a price. A bus may carry messages of many types."""
+"""The type id of a price. A bus can carry messages of several types."""
 
 try:
     _, socket = sys.argv
@@ -21,9 +21,9 @@ except ValueError:
 
 stocks: dict[str, list[float]] = defaultdict(list)
 
-# 4 KiB, less than what is sent: the producer waits when it is ahead.
+# A ring of 4 KiB is smaller than the data: a producer that is ahead waits (backpressure).
 with Bus.listen(socket, 1 << 12) as bus:
-    # Ends when the producer has closed and everything it sent has been seen.
+    # The loop ends when the producer has closed and all its messages are received.
     for message in bus:
         if message.type_id != PRICE:
             sys.exit(f"{message!r} is not a price")

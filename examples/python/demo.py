@@ -1,13 +1,13 @@
-"""The demo: Rust and Python call each other, four pairs in all, each side a process of its own.
+"""The demo: Rust and Python call each other in four pairs of processes.
 
     make demo
 
-or, once that has built everything:
+or, after `make demo` has built everything:
 
     python examples/python/demo.py --calls 20000
 
-Every pair makes the same calls on real input. What comes back must be the same bytes from every pair, and agree with
-what this program computes from the input by itself.
+Every pair makes the same calls on real input. The replies must be the same bytes in every pair, and agree with the
+results that this program computes from the input.
 """
 
 import argparse
@@ -33,12 +33,12 @@ HANDLER_FAILED = 2
 
 
 class Failure(Exception):  # noqa: N818
-    """Something that ends the demo, said for whoever runs it."""
+    """An error that ends the demo, with a message for the user."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """Where things are, and how much to do."""
+    """The paths, the number of calls, and the time limit in seconds."""
 
     binaries: Path
     input: Path
@@ -52,33 +52,35 @@ class Setup:
 
 
 class Child:
-    """A process whose output is kept in files, so that it never waits for a reader."""
+    """A process that writes its output to files, so that it never waits for a reader."""
 
     def __init__(self, title: str, command: list[str]) -> None:
-        """Start it."""
+        """Start the process."""
         self.title = title
         self.out = tempfile.TemporaryFile("w+")  # noqa: SIM115 - `discard` closes it
         self.err = tempfile.TemporaryFile("w+")  # noqa: SIM115
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.out, stderr=self.err)  # noqa: S603
+        self.process = subprocess.Popen(  # noqa: S603
+            command, stdin=subprocess.DEVNULL, stdout=self.out, stderr=self.err
+        )
 
     def settle(self, core: int) -> None:
-        """Keep it on one core. Two that the scheduler puts on the same one wait for the core, not for each other."""
+        """Pin the process to one core, so that two processes never compete for the same core."""
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(self.process.pid, {cores[core % len(cores)]})
 
     def output(self) -> str:
-        """Return what it printed."""
+        """Return the output of the process."""
         self.out.seek(0)
         return self.out.read()
 
     def account(self) -> str:
-        """Say how it ended and what it complained about."""
+        """Return the exit status and the standard error of the process."""
         self.err.seek(0)
         state = "still running" if self.process.poll() is None else f"exit status {self.process.returncode}"
         return f"--- {self.title}: {state}; its standard error:\n{self.err.read().strip() or '(nothing)'}"
 
     def discard(self) -> None:
-        """Leave nothing of it behind."""
+        """Kill the process and close its files."""
         self.process.kill()
         self.process.wait()
         self.out.close()
@@ -106,12 +108,12 @@ def run_pair(setup: Setup, caller: str, callee: str) -> dict[str, Any]:
             for child in children:
                 child.discard()
         if left := list(Path(directory).iterdir()):
-            raise Failure(f"left behind: {left}")
+            raise Failure(f"the processes left files behind: {left}")
         return report
 
 
 def wait_for(children: list[Child], limit: float) -> None:
-    """Wait until all of them have ended well."""
+    """Wait until all processes have ended with success."""
     deadline = time.monotonic() + limit
     while any(child.process.poll() is None for child in children):
         if any(child.process.poll() for child in children):
@@ -124,7 +126,7 @@ def wait_for(children: list[Child], limit: float) -> None:
 
 
 def check(setup: Setup, report: dict[str, Any]) -> None:
-    """Compare a report with what the input says, computed here and in other ways than the examples do."""
+    """Compare a report with the results that this program computes from the input by other means than the examples."""
     prices: defaultdict[str, list[float]] = defaultdict(list)
     with (setup.input / "stocks.csv").open(newline="") as file:
         for row in csv.DictReader(file):
@@ -138,7 +140,7 @@ def check(setup: Setup, report: dict[str, Any]) -> None:
     count, warmest, lowest, highest, mean = unpack(report["temperatures"][0])
     found = (count, warmest, lowest, highest)
     expect("temperatures", found, (len(by_warmth), temperatures.index(by_warmth[-1]), by_warmth[0], by_warmth[-1]))
-    # The examples add one by one, `fsum` without any rounding: equal but for the last bits.
+    # The examples round each sum, and `fsum` does not: the means may differ in the last bits.
     if not math.isclose(mean, math.fsum(temperatures) / len(temperatures), rel_tol=1e-12):
         raise Failure(f"the mean temperature is not {mean}")
 
@@ -153,18 +155,18 @@ def unpack(reply: list[int]) -> tuple[float, ...]:
 
 
 def expect(what: str, found: tuple[float, ...], right: tuple[float, ...]) -> None:
-    """Refuse a wrong result."""
+    """Raise a failure for a wrong result."""
     if found != right:
         raise Failure(f"{what}: {right} is right, the callee said {found}")
 
 
 def percentile(times: list[int], share: float) -> str:
-    """Return the time, in microseconds, that `share` of the calls did not exceed."""
+    """Return the time in microseconds that the part `share` of the calls does not exceed."""
     return f"{sorted(times)[int(share * (len(times) - 1))] / 1000:.2f}"
 
 
 def table(reports: dict[str, dict[str, Any]], size: int) -> str:
-    """Lay the reports out, one pair a line."""
+    """Return a table of the reports, one pair per line."""
     rows = [["pair", "calls", "results", "small p50", "p99", f"{size // 1000} KB p50", "p99"]]
     for pair, report in reports.items():
         small, large = report["small_ns"], report["large_ns"]
@@ -182,7 +184,7 @@ def table(reports: dict[str, dict[str, Any]], size: int) -> str:
 def run(setup: Setup) -> None:
     """Run the four pairs and print the table."""
     size = (setup.input / "temperatures.f64").stat().st_size
-    print(f"Two functions, served by one process and called {setup.calls:,} times each by another:")
+    print(f"One process serves two functions, and another process calls each {setup.calls:,} times:")
     print("  small: a stock symbol -> first, last, lowest and highest price (32 bytes)")
     print(f"  large: {size // 8:,} hourly temperatures, {size:,} bytes -> their summary (40 bytes)")
     reports: dict[str, dict[str, Any]] = {}
@@ -200,21 +202,21 @@ def run(setup: Setup) -> None:
     print()
     print(table(reports, size))
     print()
-    cores = "a core of its own" if len(os.sched_getaffinity(0)) > 1 else "to share one core with the other"
-    print(f"Round trips in microseconds, what the functions compute included; each process had {cores}.")
-    print("The results are equal to the byte in all pairs, and right by this program's own reckoning. In each pair, a")
-    print("stock that nobody knows came back to the caller as an error.")
+    cores = "its own core" if len(os.sched_getaffinity(0)) > 1 else "to share one core with the other"
+    print(f"Round trips in microseconds, with the time of the functions; each process had {cores}.")
+    print("The replies of all pairs are equal to the byte, and agree with the results that this program computes. In")
+    print("each pair, a call with an unknown stock gave an error.")
 
 
 def main() -> None:
     """Read the arguments, run, and turn a failure into a message and an exit status."""
-    parser = argparse.ArgumentParser(description="Rust and Python call each other, four pairs in all.")
-    parser.add_argument("--calls", type=int, default=20_000, help="calls of each function by each pair (%(default)s)")
-    parser.add_argument("--limit", type=float, default=120.0, help="seconds one pair may take (%(default)s)")
-    parser.add_argument("--binaries", type=Path, default=ROOT / "target/release", help="where the Rust examples are")
-    parser.add_argument("--input", type=Path, default=ROOT / ".demo", help="what demo_input.py wrote")
+    parser = argparse.ArgumentParser(description="Rust and Python call each other in four pairs of processes.")
+    parser.add_argument("--calls", type=int, default=20_000, help="calls of each function in each pair (%(default)s)")
+    parser.add_argument("--limit", type=float, default=120.0, help="time limit of a pair in seconds (%(default)s)")
+    parser.add_argument("--binaries", type=Path, default=ROOT / "target/release", help="folder of the Rust examples")
+    parser.add_argument("--input", type=Path, default=ROOT / ".demo", help="folder that demo_input.py wrote")
     setup = Setup(**vars(parser.parse_args()))
-    # So that the children are ended with this program, as they are when it is interrupted.
+    # SIGTERM ends the children with this program, like Ctrl-C.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
     try:
         run(setup)

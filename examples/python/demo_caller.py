@@ -1,4 +1,4 @@
-"""The Python caller that `make demo` measures. `rpc_caller` is the one to read first.
+"""The Python caller that `make demo` measures. Read `rpc_caller` first.
 
 It calls both functions of `rpc_callee`, times every call, and prints JSON: the bytes of the replies, and the round
 trips in nanoseconds. Run line:
@@ -23,7 +23,7 @@ LIMIT = 5.0
 def measure(
     caller: RpcBus, endpoint: RpcEndpoint, requests: list[bytes], calls: int
 ) -> tuple[list[list[int]], list[int]]:
-    """Send the requests in turn, `calls` in all; return one reply for each of them and the time of each call."""
+    """Make `calls` calls, with the requests in turn; return one reply for each request and the time of each call."""
     replies = [endpoint.call(caller, request, timeout=LIMIT) for request in requests]
     times = []
     for request, expected in islice(cycle(zip(requests, replies, strict=True)), calls):
@@ -31,7 +31,7 @@ def measure(
         reply = endpoint.call(caller, request, timeout=LIMIT)
         times.append(perf_counter_ns() - start)
         if reply != expected:
-            sys.exit(f"msg_type {endpoint.msg_type} answered one request in two ways")
+            sys.exit(f"msg_type {endpoint.msg_type} gave two different replies to one request")
     return [list(reply) for reply in replies], times
 
 

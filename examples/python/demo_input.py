@@ -1,4 +1,4 @@
-"""Writes the input of the examples and the demo: real tables that the package `vega_datasets` ships.
+"""Write the input of the examples and the demo: tables of the package `vega_datasets`.
 
     python examples/python/demo_input.py .demo
 

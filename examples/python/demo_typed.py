@@ -1,4 +1,4 @@
-"""The typed half of the demo: an order book in each language, called through code generated from the other.
+"""The typed half of the demo: services in both languages, with callers in both languages.
 
     make demo
 
@@ -16,14 +16,14 @@ from demo import ROOT, Child, Failure, Setup, wait_for
 
 
 def wait_until_there(socket: Path, service: Child, limit: float) -> None:
-    """Give a service all the time it needs to begin: more than a caller waits, on a machine that is busy."""
+    """Wait until a service listens: on a busy machine, this takes longer than a caller waits."""
     deadline = time.monotonic() + limit
     while not socket.exists() and service.process.poll() is None and time.monotonic() < deadline:
         time.sleep(0.02)
 
 
 def run_pair(setup: Setup, caller: str, service: str, name: str) -> str:
-    """Run one caller against one service and return what both printed."""
+    """Run one caller against one service, and return the output of both."""
     with tempfile.TemporaryDirectory(prefix="tachyon-") as directory:
         socket = Path(directory, f"{name}.sock")
         children: list[Child] = []
@@ -71,9 +71,9 @@ def run_extension(setup: Setup) -> None:
 
 def main() -> None:
     """Read the arguments, run, and turn a failure into a message and an exit status."""
-    parser = argparse.ArgumentParser(description="Typed endpoints across languages, four pairs in all.")
-    parser.add_argument("--limit", type=float, default=60.0, help="seconds one pair may take (%(default)s)")
-    parser.add_argument("--binaries", type=Path, default=ROOT / "target/release", help="where the Rust examples are")
+    parser = argparse.ArgumentParser(description="Typed endpoints across languages, in four pairs of processes.")
+    parser.add_argument("--limit", type=float, default=60.0, help="time limit of a pair in seconds (%(default)s)")
+    parser.add_argument("--binaries", type=Path, default=ROOT / "target/release", help="folder of the Rust examples")
     arguments = parser.parse_args()
     try:
         setup = Setup(binaries=arguments.binaries, input=Path(), calls=0, limit=arguments.limit)

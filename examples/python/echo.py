@@ -1,11 +1,11 @@
-"""The shortest RPC program: one function, served by one process and called by another.
+"""The shortest RPC program: one process serves a function, and another process calls it.
 
-In two terminals, in any order (a caller waits five seconds for its callee):
+In two terminals, in any order (the caller waits up to five seconds for the callee):
 
     python examples/python/echo.py callee /tmp/tachyon-echo.sock
     python examples/python/echo.py caller /tmp/tachyon-echo.sock
 
-Either of them may as well be the Rust program `examples/rust/echo.rs`.
+Either process can also be the Rust program `examples/rust/echo.rs`.
 """
 
 import sys
@@ -15,21 +15,21 @@ from tachyon import RpcBus, RpcDispatcher, tachyon_rpc
 
 @tachyon_rpc(msg_type=1)
 def echo(payload: memoryview) -> bytes:
-    """Give the bytes back. It stays a plain function; the decorator adds `echo.call`, which runs it in the peer."""
+    """Return the payload. The decorator adds `echo.call`, which calls the function in the peer."""
     return payload.tobytes()
 
 
 def serve(socket: str) -> None:
-    """Answer calls until the caller closes."""
+    """Serve calls until the caller closes the connection."""
     print(f"waiting for a caller at {socket}")
-    # Two rings of 64 KiB each: one for the requests, one for the replies.
+    # Two rings of 64 KiB each: one for requests, one for replies.
     with RpcBus.listen(socket, 1 << 16, 1 << 16) as callee:
         RpcDispatcher().register(echo).serve_forever(callee)
     print("the caller is done")
 
 
 def call(socket: str) -> None:
-    """Call the peer's function once."""
+    """Call the function in the peer once."""
     with RpcBus.connect(socket) as caller:
         reply = echo.call(caller, b"hello tachyon")
     print(f"the callee says: {reply.decode()}")

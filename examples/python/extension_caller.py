@@ -1,4 +1,4 @@
-"""Call the endpoints of `extension_service`; `extension_api` was generated from it by `tachyon codegen python`."""
+"""Call the endpoints of `extension_service`, from which `tachyon codegen python` generated `extension_api`."""
 
 import sys
 

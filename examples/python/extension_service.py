@@ -1,8 +1,8 @@
-"""Serve endpoints in Rust and in Python from one table; the Rust ones do not wait for Python.
+"""Serve endpoints in Rust and in Python from one table. The endpoints in Rust run without the GIL.
 
     python extension_service.py SOCKET [WORKERS]
 
-They come from the extension module in `examples/python-extension`.
+The extension module in `examples/python-extension` has the endpoints in Rust.
 """
 
 import sys
@@ -14,12 +14,12 @@ from tachyon import RpcDispatcher, RpcServer, tachyon_rpc
 
 @tachyon_rpc(msg_type=10)
 def shout(text: bytes) -> bytes:
-    """The same, louder; this one is in Python."""
+    """Returns the text in capitals; this endpoint is in Python."""
     return text.upper()
 
 
 def main(path: str, workers: int = 1) -> None:
-    """Serve until somebody says stop."""
+    """Serve until a caller calls `stop`."""
     with RpcServer(path) as server:
         dispatcher = RpcDispatcher()
         for endpoint in (pricing.keep, pricing.latest, pricing.mean, pricing.running_sum, shout):
@@ -27,7 +27,7 @@ def main(path: str, workers: int = 1) -> None:
 
         @dispatcher.handler(msg_type=11)
         def stop() -> None:
-            """Ends the service."""
+            """Stops the service."""
             server.stop()
 
         print(f"{len(dispatcher)} endpoints at {path}", flush=True)

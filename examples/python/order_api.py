@@ -6,14 +6,14 @@ import tachyon
 
 
 class Side(tachyon.IntEnum, repr="u8"):
-    """Which way an order goes."""
+    """The direction of an order."""
 
     Buy = 1
     Sell = 2
 
 
 class Order(tachyon.Struct):
-    """What somebody wants to buy or sell."""
+    """An order to buy or to sell."""
 
     price: tachyon.u64
     quantity: tachyon.u32
@@ -22,7 +22,7 @@ class Order(tachyon.Struct):
 
 
 class Quote(tachyon.Struct):
-    """The best prices, in cents; 0 where there is no order."""
+    """The best prices in cents; 0 without an order."""
 
     bid: tachyon.u64
     ask: tachyon.u64
@@ -30,23 +30,23 @@ class Quote(tachyon.Struct):
 
 @tachyon.tachyon_rpc(msg_type=1)
 def place(request: Order) -> tachyon.u64:
-    """Places an order and gives its number."""
+    """Places an order and returns its number."""
     raise NotImplementedError
 
 
 @tachyon.tachyon_rpc(msg_type=2)
 def cancel(request: tachyon.u64) -> tachyon.bool:
-    """Takes an order back, and says whether it was there."""
+    """Cancels an order, and returns whether it existed."""
     raise NotImplementedError
 
 
 @tachyon.tachyon_rpc(msg_type=3)
 def quote() -> Quote:
-    """The best prices on both sides."""
+    """Returns the best prices of both directions."""
     raise NotImplementedError
 
 
 @tachyon.tachyon_rpc(msg_type=4)
 def find(request: tachyon.Array[tachyon.u64]) -> tachyon.Array[Order]:
-    """The orders of these numbers, without those that are gone."""
+    """Returns the existing orders with these numbers."""
     raise NotImplementedError

@@ -1,4 +1,4 @@
-"""Call the order book; `order_api` was generated from the Rust service by `tachyon codegen python`."""
+"""Call the order book. `tachyon codegen python` generated `order_api` from the Rust service."""
 
 import sys
 
@@ -10,7 +10,7 @@ LIMIT = 5.0
 
 
 def main(path: str) -> None:
-    """Place some orders, look at them, take one back."""
+    """Place orders, read them, and cancel one."""
     with tachyon.RpcBus.connect(path) as bus:
         numbers = [
             api.place.call(bus, api.Order(price=price, quantity=10, side=side, account=b"me\0"), timeout=LIMIT)

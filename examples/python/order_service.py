@@ -1,6 +1,6 @@
 """A service of four typed endpoints with state: an order book. Its callers are `order_caller` in either language.
 
-The Rust caller's types were generated from this program while it ran:
+`tachyon codegen` generates the Rust caller's types from this program while it runs:
 
     python examples/python/order_service.py SOCKET
     tachyon codegen rust SOCKET
@@ -13,14 +13,14 @@ import tachyon
 
 
 class Side(tachyon.IntEnum, repr="u8"):
-    """Which way an order goes."""
+    """The direction of an order."""
 
     Buy = 1
     Sell = 2
 
 
 class Order(tachyon.Struct):
-    """What somebody wants to buy or sell."""
+    """An order to buy or to sell."""
 
     price: tachyon.u64
     quantity: tachyon.u32
@@ -29,14 +29,14 @@ class Order(tachyon.Struct):
 
 
 class Quote(tachyon.Struct):
-    """The best prices, in cents; 0 where there is no order."""
+    """The best prices in cents; 0 without an order."""
 
     bid: tachyon.u64
     ask: tachyon.u64
 
 
 class Book:
-    """What the endpoints share."""
+    """The state of the endpoints."""
 
     def __init__(self) -> None:
         """Begin without orders."""
@@ -44,31 +44,31 @@ class Book:
         self.placed = 0
 
     def place(self, order: Order) -> tachyon.u64:
-        """Places an order and gives its number."""
+        """Places an order and returns its number."""
         if order.quantity == 0:
-            message = "an order of nothing"
+            message = "quantity must be at least 1"
             raise ValueError(message)
         self.placed += 1
         self.orders[self.placed] = order.copy()
         return self.placed
 
     def cancel(self, number: tachyon.u64) -> tachyon.bool:
-        """Takes an order back, and says whether it was there."""
+        """Cancels an order, and returns whether it existed."""
         return self.orders.pop(number, None) is not None
 
     def quote(self) -> Quote:
-        """The best prices on both sides."""
+        """Returns the best prices of both directions."""
         bids = [order.price for order in self.orders.values() if order.side is Side.Buy]
         asks = [order.price for order in self.orders.values() if order.side is Side.Sell]
         return Quote(bid=max(bids, default=0), ask=min(asks, default=0))
 
     def find(self, numbers: tachyon.Array[tachyon.u64]) -> list[Order]:
-        """The orders of these numbers, without those that are gone."""
+        """Returns the existing orders with these numbers."""
         return [self.orders[number] for number in numbers if number in self.orders]
 
 
 def main(path: str) -> None:
-    """Serve one caller, until it closes."""
+    """Serve one caller until it closes the connection."""
     book = Book()
     dispatcher = tachyon.RpcDispatcher()
     dispatcher.handler(1)(book.place)

@@ -2,7 +2,7 @@
 
     python examples/python/pool_caller.py
 
-The server would be another process; here it is a thread, so that there is one program to run.
+Here the server is a thread, so that the example is one program. Usually it is another process.
 """
 
 import asyncio
@@ -23,16 +23,16 @@ def vowels(text: memoryview) -> bytes:
 
 
 def call_often(pool: Pool, thread: int) -> int:
-    """Make five hundred calls, each on whatever caller is free."""
+    """Make five hundred calls, each with a free caller of the pool."""
     for number in range(500):
         text = f"thread {thread} counts {number}".encode()
         if pool.call(vowels, text, timeout=5) != vowels(text):
-            sys.exit(f"{text!r} came back wrong")
+            sys.exit(f"{text!r} got a wrong reply")
     return 500
 
 
 async def count_all(pool: Pool) -> int:
-    """Count in a task for each text; each call has a caller of its own meanwhile."""
+    """Count in a task for each text. Each call has its own caller."""
     counted = await asyncio.gather(*(pool.acall(vowels, text.encode(), timeout=5) for text in TEXTS))
     return sum(map(int, counted))
 
@@ -43,13 +43,13 @@ def main() -> None:
         service = threading.Thread(target=RpcDispatcher().register(vowels).serve_forever, args=(server,))
         service.start()
 
-        # Connects nothing yet: callers are made when they are needed, three at most.
+        # The pool connects callers when they are needed, at most three.
         with Pool(server.path, max_size=3, timeout=5) as pool:
             with ThreadPoolExecutor(8) as threads:
                 calls = sum(threads.map(lambda thread: call_often(pool, thread), range(8)))
             print(f"{calls} calls by 8 threads over {len(pool)} connections")
 
-            # For several calls in a row, or to read replies in place, a thread keeps a caller for a while.
+            # A thread takes a caller for several calls in a row, or to read replies in place.
             with pool.caller() as caller:
                 for text in TEXTS:
                     print(f"{text}: {vowels.call(caller, text.encode(), timeout=1).decode()} vowels")

@@ -1,4 +1,4 @@
-"""Calls the two functions of `rpc_callee`, which may be the Python program or the Rust one.
+"""Call the two functions of `rpc_callee`, in Python or in Rust.
 
     python examples/python/rpc_caller.py /tmp/tachyon-rpc.sock .demo/temperatures.f64
 
@@ -9,13 +9,13 @@ import struct
 import sys
 from pathlib import Path
 
-# The functions run in the peer; here their names stand for the numbers that both sides agree on.
+# The functions run in the peer. Here their names stand for the numbers that both sides agree on.
 from rpc_callee import stock_summary, temperature_summary
 
 from tachyon import RpcBus, RpcError
 
 LIMIT = 5.0
-"""Seconds to wait for a reply."""
+"""The timeout of a call in seconds."""
 
 try:
     _, socket, temperatures = sys.argv
@@ -28,7 +28,7 @@ with RpcBus.connect(socket) as caller:
         first, last, lowest, highest = struct.unpack("<4d", reply)
         print(f"{symbol}: from {first:.2f} to {last:.2f}, between {lowest:.2f} and {highest:.2f}")
 
-    # A request that the callee cannot serve is an error here, at once, and the connection goes on.
+    # A request that the callee cannot serve is an error at once, and the connection stays usable.
     try:
         stock_summary.call(caller, b"NOPE", timeout=LIMIT)
     except RpcError:

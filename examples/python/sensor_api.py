@@ -1,4 +1,4 @@
-"""The contract of the sensor service: the service and its callers import this module, `sensor_api.rs` says the same."""
+"""The contract of the sensor service, for the service and its callers. `sensor_api.rs` has the same contract."""
 
 import tachyon
 
@@ -11,7 +11,7 @@ class Point(tachyon.Struct):
 
 
 class Scan(tachyon.Struct):
-    """One turn of a scanner."""
+    """One rotation of a scanner."""
 
     taken_at: tachyon.f64
     frame: str

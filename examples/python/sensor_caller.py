@@ -1,4 +1,4 @@
-"""A caller of the sensor service in either language; `sensor_caller.rs` is its twin and prints the same.
+"""A caller of the sensor service in either language. `sensor_caller.rs` prints the same.
 
 python examples/python/sensor_caller.py SOCKET
 """
@@ -11,7 +11,7 @@ import tachyon
 
 
 def main() -> None:
-    """Make calls with arguments, text, lists and options, and meet the declared errors."""
+    """Make calls with arguments, text, lists and options, and handle the declared errors."""
     if len(sys.argv) == 1:
         sys.exit(f"usage: {sys.argv[0]} SOCKET")
     with tachyon.RpcBus.connect(sys.argv[1]) as bus:
@@ -33,9 +33,9 @@ def main() -> None:
             try:
                 latest.call(bus, sensor)
             except NoScan as error:
-                print(f"{error}: wait for it")
+                print(f"{error}: try again later")
             except NoSensor as error:
-                print(f"{error}: give it up")
+                print(f"{error}: stop trying")
 
 
 if __name__ == "__main__":

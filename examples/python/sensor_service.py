@@ -1,4 +1,4 @@
-"""A service with several arguments, text, lists, options and declared errors; `sensor_service.rs` is its twin.
+"""A service with several arguments, text, lists, options and declared errors. `sensor_service.rs` is the same in Rust.
 
 python examples/python/sensor_service.py SOCKET
 """
@@ -13,7 +13,7 @@ from sensor_api import NoScan, NoSensor, Point, Scan
 import tachyon
 
 RANGE = 10.0
-"""The range of a sensor without one of its own."""
+"""The range of a sensor that was added without one, in metres."""
 
 
 @dataclass
@@ -30,7 +30,7 @@ dispatcher = tachyon.RpcDispatcher()
 
 
 def find(sensor: int) -> Sensor:
-    """Return the sensor of this number."""
+    """Return the sensor with this number."""
     if sensor >= len(sensors):
         raise NoSensor(sensor=sensor)
     return sensors[sensor]
@@ -52,7 +52,7 @@ def add(name: str, range: tachyon.f32 | None = None) -> tachyon.u32:  # noqa: A0
 def record(sensor: tachyon.u32, scan: Scan) -> tachyon.u64:
     """Keep a scan of a sensor and return how many points are within its range."""
     kept = find(sensor)
-    # A copy: the points of the request lie in the caller's ring, and leave with the call.
+    # A copy: the points of the request lie in the caller's ring until the call ends.
     kept.latest = scan.copy()
     return len(within(scan.points, kept.range))
 

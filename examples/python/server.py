@@ -1,16 +1,16 @@
-"""One server, many callers, each in a process of its own.
+"""One server and many callers, each in a separate process.
 
     python examples/python/server.py serve /tmp/tachyon-server.sock
 
-Then, in as many terminals as you like, and while others come, go and are killed:
+Then, in any number of terminals, also while other callers connect, close or are killed:
 
     python examples/python/server.py call /tmp/tachyon-server.sock 10000
 
-and in the end:
+At the end:
 
     python examples/python/server.py stop /tmp/tachyon-server.sock
 
-Any of them may as well be the Rust program `examples/rust/server.rs`.
+Each process can also be the Rust program `examples/rust/server.rs`.
 """
 
 import os
@@ -19,30 +19,30 @@ import sys
 from tachyon import RpcBus, RpcDispatcher, RpcServer, current_call, tachyon_rpc
 
 LIMIT = 10.0
-"""Seconds to wait for a reply."""
+"""The timeout of a call in seconds."""
 
 
 @tachyon_rpc(msg_type=1)
 def reverse(payload: memoryview) -> bytes:
-    """Give the bytes back, last one first."""
+    """Return the bytes in reverse order."""
     return payload[::-1].tobytes()
 
 
 @tachyon_rpc(msg_type=2)
 def introduce(payload: memoryview) -> bytes:
-    """Tell a caller what the server knows of it."""
+    """Return the server's data about the caller."""
     call = current_call()
     return f"caller {call.caller_id}, process {call.caller_pid}".encode()
 
 
 @tachyon_rpc(msg_type=3)
 def stop() -> None:
-    """Have the server stop; a caller's idea of it, for it takes and gives nothing."""
+    """Stop the server: the stub for callers, without arguments and reply."""
     raise NotImplementedError
 
 
 def serve(socket: str, workers: int) -> None:
-    """Serve callers until one of them says stop."""
+    """Serve callers until one of them calls `stop`."""
     with RpcServer(socket, max_callers=256) as server:
         dispatcher = RpcDispatcher().register(reverse).register(introduce)
 
@@ -62,7 +62,7 @@ def call(socket: str, count: int) -> None:
         for number in range(count):
             text = f"call {number} of process {os.getpid()}, ".encode() * (number % 50)
             if reverse.call(caller, text, timeout=LIMIT) != text[::-1]:
-                sys.exit(f"call {number} came back wrong")
+                sys.exit(f"the reply to call {number} is wrong")
     print(f"{count} calls, all correct")
 
 

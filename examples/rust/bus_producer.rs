@@ -1,19 +1,19 @@
-//! Sends stock prices down a one-way bus, one message each.
+//! Sends stock prices over a one-way bus, one price per message.
 //!
 //! ```text
-//! make input      # once: writes real stock prices and temperatures to .demo/
+//! make input      # once: writes stock prices and temperatures to .demo/
 //! cargo run --release -p tachyon-examples --bin bus_producer -- /tmp/tachyon-bus.sock .demo/stocks.csv
 //! ```
 //!
 //! The other end is `bus_consumer`, in Rust or in Python.
-#![allow(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+#![allow(clippy::print_stdout, reason = "an example prints its results")]
 
 use std::error::Error;
 use std::fs;
 
 use tachyon::Sender;
 
-/// What the two sides call a price. A bus may carry messages of many types.
+/// The type id of a price. A bus can carry messages of several types.
 const PRICE: u32 = 1;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -25,17 +25,17 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut bus = Sender::connect(&socket)?;
 
     let mut sent = 0;
-    // Each line is `symbol,date,price`; the first one names the columns.
+    // Each line is `symbol,date,price`. The first line has the names of the columns.
     for line in stocks.lines().skip(1) {
         let [symbol, _, price] = line.split(',').collect::<Vec<_>>()[..] else {
             return Err(format!("{line:?} is not symbol,date,price").into());
         };
-        // The message: the price as a little-endian f64, then the symbol. It waits while the ring is full.
+        // The message: the price as a little-endian f64, then the symbol. `send` waits while the ring is full.
         let message = [&price.parse::<f64>()?.to_le_bytes(), symbol.as_bytes()].concat();
         bus.send(&message, PRICE)?;
         sent += 1;
     }
     println!("sent {sent} prices");
-    // Dropping the bus closes it. What was sent is still delivered, and the consumer's loop ends.
+    // Dropping the bus closes it. The consumer still receives all sent messages, then its loop ends.
     Ok(())
 }

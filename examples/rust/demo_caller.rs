@@ -1,12 +1,12 @@
-//! The Rust caller that `make demo` measures. `rpc_caller` is the one to read first.
+//! The Rust caller that `make demo` measures. Read `rpc_caller` first.
 //!
-//! It calls both functions of `rpc_callee`, times every call, and prints JSON: the bytes of the replies, and the round
-//! trips in nanoseconds. Run line:
+//! The program calls both functions of `rpc_callee`, times every call, and prints JSON: the bytes of the replies, and
+//! the round trips in nanoseconds. Run:
 //!
 //! ```text
 //! cargo run --release -p tachyon-examples --bin demo_caller -- SOCKET .demo/temperatures.f64 CALLS
 //! ```
-#![allow(clippy::print_stdout, reason = "its output is its purpose")]
+#![allow(clippy::print_stdout, reason = "an example prints its results")]
 
 use std::error::Error;
 use std::fs;
@@ -41,13 +41,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// One reply for each different request, and the round trip of each call.
+/// One reply for each request, and the round trip of each call in nanoseconds.
 struct Measured {
     replies: Vec<Vec<u8>>,
     nanoseconds: Vec<u128>,
 }
 
-/// Sends the requests in turn, `calls` in all.
+/// Makes `calls` calls, with the requests in turn.
 fn measure(caller: &mut Caller, msg_type: u16, requests: &[&[u8]], calls: usize) -> Result<Measured, Box<dyn Error>> {
     let mut replies = Vec::new();
     for request in requests {
@@ -59,7 +59,7 @@ fn measure(caller: &mut Caller, msg_type: u16, requests: &[&[u8]], calls: usize)
         let reply = caller.call_timeout(msg_type, request, LIMIT)?;
         nanoseconds.push(start.elapsed().as_nanos());
         if *reply != **expected {
-            return Err(format!("msg_type {msg_type} answered one request in two ways").into());
+            return Err(format!("msg_type {msg_type} gave two different replies to one request").into());
         }
     }
     Ok(Measured { replies, nanoseconds })

@@ -1,20 +1,20 @@
-//! The shortest RPC program: one function, served by one process and called by another.
+//! The shortest RPC program: one process serves a function, and another process calls it.
 //!
-//! In two terminals, in any order (a caller waits five seconds for its callee):
+//! In two terminals, in any order (the caller waits up to five seconds for the callee):
 //!
 //! ```text
 //! cargo run --release -p tachyon-examples --bin echo -- callee /tmp/tachyon-echo.sock
 //! cargo run --release -p tachyon-examples --bin echo -- caller /tmp/tachyon-echo.sock
 //! ```
 //!
-//! Either of them may as well be `examples/python/echo.py`.
-#![allow(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+//! Either process can also be `examples/python/echo.py`.
+#![allow(clippy::print_stdout, reason = "an example prints its results")]
 
 use std::error::Error;
 
 use tachyon::{Callee, Caller, Dispatcher, endpoints, tachyon_rpc};
 
-/// Gives the bytes back. It stays a plain function; the attribute adds `echo::call`, which runs it in the peer.
+/// Returns the payload. The attribute does not change the function, and adds `echo::call`, which calls it in the peer.
 #[tachyon_rpc(msg_type = 1)]
 fn echo(payload: &[u8]) -> Vec<u8> {
     payload.to_vec()
@@ -31,9 +31,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 fn serve(socket: &str) -> Result<(), Box<dyn Error>> {
     println!("waiting for a caller at {socket}");
-    // Two rings of 64 KiB each: one for the requests, one for the replies.
+    // Two rings of 64 KiB each: one for requests, one for replies.
     let mut callee = Callee::listen(socket, 1 << 16, 1 << 16)?;
-    // Returns when the caller closes.
+    // Returns when the caller closes the connection.
     Dispatcher::new(endpoints![echo]).serve_forever(&mut callee)?;
     println!("the caller is done");
     Ok(())
@@ -41,7 +41,7 @@ fn serve(socket: &str) -> Result<(), Box<dyn Error>> {
 
 fn call(socket: &str) -> Result<(), Box<dyn Error>> {
     let mut caller = Caller::connect(socket)?;
-    // The reply is borrowed from shared memory until it goes out of scope.
+    // The reply is borrowed from shared memory until `reply` goes out of scope.
     let reply = echo::call(&mut caller, b"hello tachyon")?;
     println!("the callee says: {}", String::from_utf8_lossy(&reply));
     Ok(())

@@ -1,6 +1,6 @@
 // Generated from a callee's description by `tachyon codegen rust`.
 
-/// Which way an order goes.
+/// The direction of an order.
 #[tachyon::payload]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -11,7 +11,7 @@ pub enum Side {
     Sell = 2,
 }
 
-/// What somebody wants to buy or sell.
+/// An order to buy or to sell.
 #[tachyon::payload]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Order {
@@ -25,7 +25,7 @@ pub struct Order {
     pub account: [u8; 3],
 }
 
-/// The best prices, in cents; 0 where there is no order.
+/// The best prices in cents; 0 without an order.
 #[tachyon::payload]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Quote {
@@ -38,19 +38,19 @@ pub struct Quote {
 /// The endpoints of the callee.
 #[tachyon::tachyon_rpc]
 pub trait Endpoints {
-    /// Places an order and gives its number.
+    /// Places an order and returns its number.
     #[rpc(msg_type = 1)]
     fn place(&self, request: &Order) -> Result<u64, String>;
 
-    /// Takes an order back, and says whether it was there.
+    /// Cancels an order, and returns whether it existed.
     #[rpc(msg_type = 2)]
     fn cancel(&self, request: &u64) -> Result<bool, String>;
 
-    /// The best prices on both sides.
+    /// Returns the best prices of both directions.
     #[rpc(msg_type = 3)]
     fn quote(&self) -> Result<Quote, String>;
 
-    /// The orders of these numbers, without those that are gone.
+    /// Returns the existing orders with these numbers.
     #[rpc(msg_type = 4)]
     fn find(&self, request: &[u64]) -> Result<Vec<Order>, String>;
 }

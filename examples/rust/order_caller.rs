@@ -1,11 +1,11 @@
-//! Calls the order book; `order_api` was generated from the Python service by `tachyon codegen rust`.
+//! Calls the order book. `tachyon codegen rust` generated `order_api` from the Python service.
 //!
 //! ```text
 //! cargo run --release -p tachyon-examples --bin order_caller -- SOCKET
 //! ```
-#![allow(clippy::print_stdout, reason = "its output is its purpose")]
+#![allow(clippy::print_stdout, reason = "an example prints its results")]
 
-#[allow(dead_code, unreachable_pub, clippy::trivially_copy_pass_by_ref, reason = "it is kept as it was generated")]
+#[allow(dead_code, unreachable_pub, clippy::trivially_copy_pass_by_ref, reason = "generated code")]
 mod order_api;
 
 use std::error::Error;
@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     match book.place(&Order { quantity: 0, ..order(1, Side::Buy) }) {
         Err(CallError::Remote(error)) => println!("refused: {}", error.text.trim_start_matches("ValueError: ")),
-        other => return Err(format!("an order of nothing should be refused, got {other:?}").into()),
+        other => return Err(format!("the service should refuse an order of quantity 0, got {other:?}").into()),
     }
     Ok(())
 }

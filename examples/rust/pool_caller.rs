@@ -4,8 +4,8 @@
 //! cargo run --release -p tachyon-examples --bin pool_caller
 //! ```
 //!
-//! The server would be another process; here it is a thread, so that there is one program to run.
-#![allow(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+//! Here the server is a thread, so that the example is one program. Usually it is another process.
+#![allow(clippy::print_stdout, reason = "an example prints its results")]
 
 use std::error::Error;
 use std::thread;
@@ -25,7 +25,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let stopper = server.stopper();
     let service = thread::spawn(move || Dispatcher::new(endpoints![vowels]).serve_forever(&mut server));
 
-    // Connects nothing yet: callers are made when they are needed, three at most.
+    // The pool connects callers when they are needed, at most three.
     let pool = Pool::new(&socket, &Options::new(), &PoolOptions::new().max(3).wait(Duration::from_secs(1)));
     let calls = thread::scope(|scope| {
         let pool = &pool;
@@ -34,7 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     })?;
     println!("{calls} calls by 8 threads over {} connections", pool.len());
 
-    // For several calls in a row, or to read replies in place, a thread keeps a caller for a while.
+    // A thread takes a caller for several calls in a row, or to read replies in place.
     let mut caller = pool.get()?;
     for text in ["shared memory", "rings", "aeiou"] {
         let count = vowels::call(&mut caller.within(Duration::from_secs(1)), text)?;
@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// A thousand calls, each on whatever caller is free.
+/// Makes a thousand calls, each with a free caller of the pool.
 fn call_often(pool: &Pool, thread: u64) -> Result<u64, PoolError> {
     for number in 0..1000 {
         let text = format!("thread {thread} counts {number}");

@@ -1,12 +1,12 @@
-//! Two functions that another process can call: what a stock did, and how warm a year was.
+//! Two functions that another process can call: the prices of a stock, and the temperatures of a year.
 //!
 //! ```text
-//! make input      # once: writes real stock prices and temperatures to .demo/
+//! make input      # once: writes stock prices and temperatures to .demo/
 //! cargo run --release -p tachyon-examples --bin rpc_callee -- /tmp/tachyon-rpc.sock .demo/stocks.csv
 //! ```
 //!
 //! Then, in a second terminal, run `rpc_caller` in Rust or in Python.
-#![allow(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+#![allow(clippy::print_stdout, reason = "an example prints its results")]
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -15,16 +15,16 @@ use std::sync::OnceLock;
 
 use tachyon::{Callee, Dispatcher, endpoints, tachyon_rpc};
 
-/// Monthly prices by symbol, oldest first. A handler is a plain function, so what it looks things up in is a static.
+/// Monthly prices by symbol, oldest first. A handler is a plain function, so its data is a static.
 static PRICES: OnceLock<HashMap<String, Vec<f64>>> = OnceLock::new();
 
 /// Takes a symbol such as `AAPL`; replies with the first, last, lowest and highest price, four little-endian `f64`.
 ///
-/// An `Err` reaches the caller as an error reply: it is never left waiting. Its text stays here, since endpoints of bytes
-/// send no words; those with types do.
+/// An `Err` reaches the caller as an error reply, so the caller never waits in vain. Endpoints of bytes do not send the
+/// text of the error; endpoints with types do.
 #[tachyon_rpc(msg_type = 1)]
 fn stock_summary(symbol: &[u8]) -> Result<Vec<u8>, String> {
-    // Copied before it is checked: it lies where the peer can write.
+    // The symbol is copied before the check, because the peer can write to the shared memory.
     let symbol = String::from_utf8(symbol.to_vec()).map_err(|error| error.to_string())?;
     let prices = PRICES.get().and_then(|stocks| stocks.get(&symbol)).ok_or(format!("no stock {symbol:?}"))?;
     let (first, last) = (prices[0], prices[prices.len() - 1]);
@@ -36,12 +36,12 @@ fn stock_summary(symbol: &[u8]) -> Result<Vec<u8>, String> {
 /// Takes hourly temperatures; replies with their number, the index of the warmest hour, and the lowest, highest and
 /// mean temperature. Everything is a little-endian `f64`.
 ///
-/// The request is read where it lies in shared memory, all 70 KB of it.
+/// The function reads the request of 70 KB in place, in shared memory.
 #[tachyon_rpc(msg_type = 2)]
 fn temperature_summary(payload: &[u8]) -> Result<Vec<u8>, String> {
     let (hours, rest) = payload.as_chunks::<8>();
     if hours.is_empty() || !rest.is_empty() {
-        return Err(format!("{} bytes are no list of f64", payload.len()));
+        return Err(format!("{} bytes are not a list of f64", payload.len()));
     }
     let (mut count, mut warmest) = (0.0, 0.0);
     let (mut lowest, mut highest, mut sum) = (f64::INFINITY, f64::NEG_INFINITY, 0.0);
@@ -64,7 +64,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let prices = read_prices(&stocks)?;
     PRICES.get_or_init(|| prices);
     println!("waiting for a caller at {socket}");
-    // The forward ring carries requests, one of which has 70 KB; the reverse ring carries short replies.
+    // The forward ring carries requests of up to 70 KB, and the reverse ring short replies.
     let mut callee = Callee::listen(&socket, 1 << 18, 1 << 16)?;
     let mut dispatcher = Dispatcher::new(endpoints![stock_summary, temperature_summary]);
     dispatcher.serve_forever(&mut callee)?;
@@ -72,7 +72,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Reads lines of `symbol,date,price`; the first one names the columns.
+/// Reads lines of `symbol,date,price`. The first line has the names of the columns.
 fn read_prices(path: &str) -> Result<HashMap<String, Vec<f64>>, Box<dyn Error>> {
     let mut stocks: HashMap<String, Vec<f64>> = HashMap::new();
     for line in fs::read_to_string(path)?.lines().skip(1) {

@@ -1,9 +1,9 @@
-//! Calls the two functions of `rpc_callee`, which may be the Rust program or the Python one.
+//! Calls the two functions of `rpc_callee`, in Rust or in Python.
 //!
 //! ```text
 //! cargo run --release -p tachyon-examples --bin rpc_caller -- /tmp/tachyon-rpc.sock .demo/temperatures.f64
 //! ```
-#![allow(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+#![allow(clippy::print_stdout, reason = "an example prints its results")]
 
 use std::error::Error;
 use std::fs;
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tachyon::{CallError, Caller, ErrorKind};
 
-// What both sides agree on is a number per function, and the bytes of request and reply.
+// Both sides agree on a number per function, and on the bytes of request and reply.
 const STOCK_SUMMARY: u16 = 1;
 const TEMPERATURE_SUMMARY: u16 = 2;
 
@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{symbol}: from {first:.2} to {last:.2}, between {lowest:.2} and {highest:.2}");
     }
 
-    // A request that the callee cannot serve is an error here, at once, and the connection goes on.
+    // A request that the callee cannot serve is an error at once, and the connection stays usable.
     match caller.call_timeout(STOCK_SUMMARY, b"NOPE", LIMIT) {
         Err(CallError::Remote(error)) if error.kind == ErrorKind::HandlerFailed => println!("NOPE: refused"),
         other => return Err(format!("an unknown symbol should be an error, got {other:?}").into()),

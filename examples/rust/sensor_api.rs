@@ -1,4 +1,4 @@
-//! The contract of the sensor service: the service and its callers include this file, `sensor_api.py` says the same.
+//! The contract of the sensor service, for the service and its callers. `sensor_api.py` has the same contract.
 
 use tachyon::{List, tachyon_rpc};
 
@@ -10,7 +10,7 @@ pub(crate) struct Point {
     pub(crate) y: f32,
 }
 
-/// One turn of a scanner.
+/// One rotation of a scanner.
 #[tachyon::payload]
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Scan {
@@ -19,7 +19,7 @@ pub(crate) struct Scan {
     /// The frame of reference.
     pub(crate) frame: String,
     pub(crate) points: Vec<Point>,
-    /// A remark of the operator.
+    /// A note of the operator.
     pub(crate) note: Option<String>,
 }
 

@@ -1,9 +1,9 @@
-//! A caller of the sensor service in either language; `sensor_caller.py` is its twin and prints the same.
+//! A caller of the sensor service in either language. `sensor_caller.py` prints the same.
 //!
 //! ```text
 //! cargo run --release --bin sensor_caller -- SOCKET
 //! ```
-#![allow(clippy::print_stdout, reason = "an example speaks")]
+#![allow(clippy::print_stdout, reason = "an example prints its results")]
 
 use std::error::Error;
 use std::time::Duration;
@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("sensors: {}", sensors.names()?.join(", "));
 
     let points = [Point { x: 3.0, y: 4.0 }, Point { x: 6.0, y: 8.0 }, Point { x: 0.0, y: 1.0 }];
-    // A scan of borrowed parts: nothing is copied but into the ring.
+    // A scan of borrowed values: they are copied once, into the ring.
     let scan = ScanRef { taken_at: 1.5, frame: "map", points: &points, note: Some("dusk") };
     println!("front sees {} of {} points", sensors.record(front, scan)?, points.len());
 
@@ -40,9 +40,9 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     for sensor in [rear, 7] {
         match sensors.latest(sensor) {
-            Err(CallError::Failed(error @ SensorError::NoScan { .. })) => println!("{error}: wait for it"),
-            Err(CallError::Failed(error @ SensorError::NoSensor { .. })) => println!("{error}: give it up"),
-            other => return Err(format!("an error was due: {other:?}").into()),
+            Err(CallError::Failed(error @ SensorError::NoScan { .. })) => println!("{error}: try again later"),
+            Err(CallError::Failed(error @ SensorError::NoSensor { .. })) => println!("{error}: stop trying"),
+            other => return Err(format!("the service should return an error, got {other:?}").into()),
         }
     }
     Ok(())

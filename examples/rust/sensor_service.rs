@@ -1,4 +1,5 @@
-//! A service with several arguments, text, lists, options and declared errors; `sensor_service.py` is its twin.
+//! A service with several arguments, text, lists, options and declared errors. `sensor_service.py` is the same in
+//! Python.
 //!
 //! ```text
 //! cargo run --release --bin sensor_service -- SOCKET
@@ -12,7 +13,7 @@ use tachyon::{Callee, List, Options};
 mod api;
 use api::{Point, Scan, ScanRef, SensorError, Sensors, SensorsService};
 
-/// A sensor without a range of its own.
+/// The range of a sensor that was added without one, in metres.
 const RANGE: f32 = 10.0;
 
 struct Sensor {
@@ -44,7 +45,7 @@ impl Sensors for Rack {
     fn record(&mut self, sensor: u32, scan: ScanRef<'_>) -> Result<u64, SensorError> {
         let at = self.find(sensor)?;
         let sensor = &mut self.0[at];
-        // The points are still in the caller's ring: they are counted where they lie, then kept.
+        // The points are counted in place, in the caller's ring, and then copied.
         let count = within(scan.points, sensor.range).count() as u64;
         sensor.latest = Some(scan.into_owned());
         Ok(count)
@@ -72,10 +73,10 @@ impl Sensors for Rack {
 fn main() -> Result<(), Box<dyn Error>> {
     let socket = std::env::args().nth(1).ok_or("usage: sensor_service SOCKET")?;
     let mut dispatcher = SensorsService::dispatcher(Rack::default());
-    // `tachyon describe` and `tachyon codegen` can ask while this waits for its caller.
+    // `tachyon describe` and `tachyon codegen` can ask while the service waits for its caller.
     let options = Options::new().description(dispatcher.describe().to_json());
     let mut callee = Callee::listen_with(&socket, 1 << 16, 1 << 16, &options)?;
-    // Returns when the caller closes.
+    // Returns when the caller closes the connection.
     dispatcher.serve_forever(&mut callee)?;
     Ok(())
 }

@@ -1,37 +1,37 @@
-//! One server, many callers, each in a process of its own.
+//! One server and many callers, each in a separate process.
 //!
 //! ```text
 //! cargo run --release -p tachyon-examples --bin server -- serve /tmp/tachyon-server.sock
 //! ```
 //!
-//! Then, in as many terminals as you like, and while others come, go and are killed:
+//! Then, in any number of terminals, also while other callers connect, close or are killed:
 //!
 //! ```text
 //! cargo run --release -p tachyon-examples --bin server -- call /tmp/tachyon-server.sock 10000
 //! ```
 //!
-//! and in the end:
+//! At the end:
 //!
 //! ```text
 //! cargo run --release -p tachyon-examples --bin server -- stop /tmp/tachyon-server.sock
 //! ```
 //!
-//! Any of them may as well be the Python program `examples/python/server.py`.
-#![allow(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+//! Each process can also be the Python program `examples/python/server.py`.
+#![allow(clippy::print_stdout, reason = "an example prints its results")]
 
 use std::error::Error;
 use std::time::Duration;
 
 use tachyon::{Caller, Dispatcher, RpcServer, ServerOptions, endpoints, tachyon_rpc};
 
-/// How long to wait for a reply.
+/// The timeout of a call.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Endpoints that are no plain functions have only a number.
+/// The numbers of the endpoints without `#[tachyon_rpc]`.
 const INTRODUCE: u16 = 2;
 const STOP: u16 = 3;
 
-/// Gives the bytes back, last one first.
+/// Returns the bytes in reverse order.
 #[tachyon_rpc(msg_type = 1)]
 fn reverse(payload: &[u8]) -> Vec<u8> {
     payload.iter().rev().copied().collect()
@@ -52,12 +52,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Serves callers until one of them says stop.
+/// Serves callers until one of them calls `stop`.
 fn serve(socket: &str, workers: usize) -> Result<(), Box<dyn Error>> {
     let mut server = RpcServer::listen_with(socket, ServerOptions::new().max_callers(256))?;
     let stopper = server.stopper();
     let mut dispatcher = Dispatcher::new(endpoints![reverse]);
-    // A handler of this form sees who calls, and answers by itself.
+    // A handler of this form knows the caller, and writes the reply itself.
     dispatcher.register_handler(
         INTRODUCE,
         "introduce",
@@ -74,7 +74,7 @@ fn serve(socket: &str, workers: usize) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Makes calls of many sizes and checks every reply.
+/// Makes calls of many sizes, and checks every reply.
 fn call(socket: &str, count: usize) -> Result<(), Box<dyn Error>> {
     let mut caller = Caller::connect(socket)?;
     let introduced = caller.call_timeout(INTRODUCE, b"", LIMIT)?.to_vec();
@@ -83,7 +83,7 @@ fn call(socket: &str, count: usize) -> Result<(), Box<dyn Error>> {
         let text = format!("call {number} of process {}, ", std::process::id()).repeat(number % 50);
         let reply = reverse::call(&mut caller.within(LIMIT), text.as_bytes())?;
         if reply != reverse(text.as_bytes()) {
-            return Err(format!("call {number} came back wrong").into());
+            return Err(format!("the reply to call {number} is wrong").into());
         }
     }
     println!("{count} calls, all correct");

@@ -4,9 +4,9 @@
 //! cargo run --release -p tachyon-examples --bin tokio_caller
 //! ```
 //!
-//! The server would be another process; here it is a thread, so that there is one program to run. With the socket of a
-//! `tokio_server` (see there) it calls that one, and stops it in the end.
-#![allow(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+//! Here the server is a thread, so that the example is one program. Usually it is another process. With the socket of a
+//! `tokio_server` as argument, the program calls that server, and stops it at the end.
+#![allow(clippy::print_stdout, reason = "an example prints its results")]
 
 use std::error::Error;
 use std::time::{Duration, Instant};
@@ -15,17 +15,17 @@ use tachyon::AsyncCaller;
 use tachyon::{CallError, Dispatcher, Options, RpcServer, endpoints, tachyon_rpc};
 use tokio::task::JoinSet;
 
-/// What stops the server of another process.
+/// The endpoint that stops a server in another process.
 const STOP: u16 = 3;
 
-/// The square of a number.
+/// Returns the square of a number.
 #[tachyon_rpc(msg_type = 1)]
 fn square(number: &[u8]) -> Result<[u8; 8], std::array::TryFromSliceError> {
     let number = u64::from_le_bytes(number.try_into()?);
     Ok((number * number).to_le_bytes())
 }
 
-/// Takes its time.
+/// Takes a long time.
 #[tachyon_rpc(msg_type = 2)]
 fn ponder(_: &[u8]) {
     std::thread::sleep(Duration::from_millis(200));
@@ -56,7 +56,7 @@ async fn call(caller: &AsyncCaller) -> Result<(), Box<dyn Error>> {
     let started = Instant::now();
     let mut tasks = JoinSet::new();
     for number in 0..1000u64 {
-        // A handle is cheap to clone; every task has its own.
+        // A handle is cheap to clone: every task has one.
         let caller = caller.clone();
         tasks.spawn(async move { caller.call(square::MSG_TYPE, &number.to_le_bytes()).await });
     }
@@ -66,7 +66,7 @@ async fn call(caller: &AsyncCaller) -> Result<(), Box<dyn Error>> {
     }
     println!("1000 squares add up to {sum}, computed in {:?}", started.elapsed());
 
-    // Who waits no longer drops the future, here by a timeout; the connection stays usable.
+    // To give up a call, drop its future, here by a timeout. The connection stays usable.
     match caller.call_timeout(ponder::MSG_TYPE, b"", Duration::from_millis(20)).await {
         Err(CallError::TimedOut { .. }) => println!("ponder: too slow, given up"),
         other => return Err(format!("ponder should have timed out, got {other:?}").into()),

@@ -1,15 +1,15 @@
-//! Moves 70 KB between two processes without a copy in either: written in place, read in place.
+//! Moves 70 KB between two processes without a copy: the data are written and read in place.
 //!
-//! In two terminals, in any order (the sender waits five seconds for its receiver):
+//! In two terminals, in any order (the sender waits up to five seconds for the receiver):
 //!
 //! ```text
-//! make input      # once: writes real stock prices and temperatures to .demo/
+//! make input      # once: writes stock prices and temperatures to .demo/
 //! cargo run --release -p tachyon-examples --bin zero_copy -- receive /tmp/tachyon-zero.sock
 //! cargo run --release -p tachyon-examples --bin zero_copy -- send /tmp/tachyon-zero.sock .demo/temperatures.f64
 //! ```
 //!
-//! Either of them may as well be `examples/python/zero_copy.py`.
-#![allow(clippy::print_stdout, reason = "an example talks to whoever runs it")]
+//! Either process can also be `examples/python/zero_copy.py`.
+#![allow(clippy::print_stdout, reason = "an example prints its results")]
 
 use std::error::Error;
 use std::fs::File;
@@ -17,10 +17,10 @@ use std::io::Read;
 
 use tachyon::{Receiver, Sender};
 
-/// What the two sides call a list of temperatures.
+/// The type id of a list of temperatures.
 const TEMPERATURES: u32 = 2;
 
-/// The most bytes one message may have here.
+/// The maximum size of a message in bytes.
 const MOST: usize = 100_000;
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -35,7 +35,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn send(socket: &str, temperatures: &str) -> Result<(), Box<dyn Error>> {
     let mut file = File::open(temperatures)?;
     let mut bus = Sender::connect(socket)?;
-    // Room in shared memory, reserved before its exact use is known: the file is read right into it.
+    // Reserves room in shared memory before the size is known. The file is read directly into it.
     let mut room = bus.reserve(MOST, TEMPERATURES)?;
     let mut filled = 0;
     loop {
@@ -44,7 +44,7 @@ fn send(socket: &str, temperatures: &str) -> Result<(), Box<dyn Error>> {
             count => filled += count,
         }
     }
-    // Only now does the receiver see anything. A `room` that is dropped instead sends nothing.
+    // The receiver sees the message only from here on. A `room` that is dropped without a commit sends nothing.
     room.commit(filled)?;
     println!("sent {filled} bytes");
     Ok(())
@@ -52,7 +52,7 @@ fn send(socket: &str, temperatures: &str) -> Result<(), Box<dyn Error>> {
 
 fn receive(socket: &str) -> Result<(), Box<dyn Error>> {
     let mut bus = Receiver::listen(socket, 1 << 18)?;
-    // The message stays where it is until `message` goes out of scope; then the sender may use its room again.
+    // The message stays in place until `message` goes out of scope. Then the sender can use its room again.
     let message = bus.recv()?;
     let (hours, _) = message.as_chunks();
     let (size, kind, count) = (message.len(), message.type_id(), hours.len());

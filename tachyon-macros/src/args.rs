@@ -1,4 +1,4 @@
-//! The argument lists of the attributes, each read against a closed list of names.
+//! The arguments of the attributes. Each attribute has a closed list of names.
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::quote;
@@ -6,14 +6,14 @@ use syn::ext::IdentExt;
 use syn::parse::{ParseStream, Parser};
 use syn::{Expr, Path, Token};
 
-use crate::diag::Report;
-use crate::renamed;
+use crate::library::{declared_library, default_library};
+use crate::report::Report;
 
 const MSG_TYPE: &str = "msg_type";
 const CRATE: &str = "crate";
 const EXTENSIBLE: &str = "extensible";
 
-/// Whose arguments are read, and with that which ones there may be.
+/// An attribute, which decides the permitted arguments.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Attr {
     /// `#[tachyon_rpc(msg_type = N, crate = path)]` on a function.
@@ -37,38 +37,42 @@ impl Attr {
         self != Attr::Method
     }
 
-    /// What to say about a name that the list does not have.
+    /// The message for a name that the attribute does not have.
     fn unknown(self, name: &Ident) -> String {
         match self {
-            Attr::Endpoint => format!("unknown argument `{name}`: `tachyon_rpc` knows `msg_type` and `crate`"),
-            Attr::Service if name == MSG_TYPE => {
-                "a service has no `msg_type`, its methods have: write `#[rpc(msg_type = N)]` on each".to_owned()
+            Attr::Endpoint => {
+                format!("`tachyon_rpc` has no argument `{name}`: its arguments are `msg_type` and `crate`")
             }
-            Attr::Service => format!("unknown argument `{name}`: `tachyon_rpc` on a trait knows `crate`"),
-            Attr::Method if name == CRATE => "`crate` stands on the trait, once for all its methods".to_owned(),
-            Attr::Method => format!("unknown argument `{name}`: `rpc` knows `msg_type`"),
-            Attr::Payload => format!("unknown argument `{name}`: `payload` knows `extensible` and `crate`"),
-            Attr::Error => format!("unknown argument `{name}`: `error` knows `crate`"),
+            Attr::Service if name == MSG_TYPE => {
+                "a service has no `msg_type`: write `#[rpc(msg_type = N)]` on each of its methods".to_owned()
+            }
+            Attr::Service => format!("`tachyon_rpc` on a trait has no argument `{name}`: its argument is `crate`"),
+            Attr::Method if name == CRATE => {
+                "`rpc` has no argument `crate`: write it on the trait, for all methods".to_owned()
+            }
+            Attr::Method => format!("`rpc` has no argument `{name}`: its argument is `msg_type`"),
+            Attr::Payload => format!("`payload` has no argument `{name}`: its arguments are `extensible` and `crate`"),
+            Attr::Error => format!("`error` has no argument `{name}`: its argument is `crate`"),
         }
     }
 }
 
-/// What the user wrote between the parentheses, before any rule is applied to the values.
+/// The arguments as written, before the rules for their values.
 pub(crate) struct Args {
-    /// The value of `msg_type`, or `None` when that argument is missing or was refused already.
+    /// The value of `msg_type`; `None` if it is missing or already refused.
     pub(crate) msg_type: Option<Expr>,
-    /// The library that the generated code names: `::tachyon`, unless `crate = path` says otherwise.
+    /// The path of the library in generated code: `::tachyon`, or the value of `crate`.
     pub(crate) library: Path,
-    /// The word `extensible`, if it is there.
+    /// The word `extensible`, if written.
     pub(crate) extensible: Option<Ident>,
 }
 
 impl Args {
-    /// Reads the list argument by argument, so that a mistake in one leaves the others readable.
+    /// Reads the list argument by argument, so that a mistake in one argument does not hide the others.
     pub(crate) fn parse(attr: Attr, tokens: TokenStream, at: Span, report: &mut Report) -> Self {
-        let mut msg_type = Slot::new(MSG_TYPE);
-        let mut library = Slot::new(CRATE);
-        let mut extensible = Slot::new(EXTENSIBLE);
+        let mut msg_type = Setting::new(MSG_TYPE);
+        let mut library = Setting::new(CRATE);
+        let mut extensible = Setting::new(EXTENSIBLE);
         for argument in split_at_commas(tokens) {
             if attr == Attr::Payload
                 && let Ok(word) = syn::parse2::<Ident>(argument.clone())
@@ -80,7 +84,7 @@ impl Args {
             let (name, value) = match Argument::parse.parse2(argument) {
                 Ok(Argument { name, value }) => (name, value),
                 Err(error) => {
-                    // Whichever argument was meant, saying that it is missing too would only distract.
+                    // The argument may have been `msg_type`: do not report it as missing, too.
                     msg_type.mentioned = true;
                     report.syntax(error);
                     continue;
@@ -90,11 +94,14 @@ impl Args {
                 msg_type.fill(&name, syn::parse2(value), report);
             } else if name == CRATE && attr.has_crate() {
                 let path = Path::parse_mod_style.parse2(value.clone()).map_err(|_| {
-                    syn::Error::new_spanned(&value, "`crate` is the path of the library, such as `crate = my_tachyon`")
+                    syn::Error::new_spanned(
+                        &value,
+                        "`crate` is the path of the library: write it as in `crate = my_tachyon`",
+                    )
                 });
                 library.fill(&name, path, report);
             } else if name == EXTENSIBLE && attr == Attr::Payload {
-                report.at(&value, "`extensible` has no value: write the word alone");
+                report.at(&value, "`extensible` takes no value: write the word alone");
             } else {
                 report.at(&name, attr.unknown(&name));
             }
@@ -109,43 +116,25 @@ impl Args {
         let library = match library.value {
             Some(library) => library,
             None if library.mentioned || !attr.has_crate() => default_library(),
-            None => named_library(at, report),
+            None => declared_library(at, report),
         };
         Args { msg_type: msg_type.value, library, extensible: extensible.value }
     }
-}
 
-impl Args {
-    /// For an attribute whose arguments cannot be read at all, which has been reported.
+    /// The arguments of an attribute that cannot be read, and whose mistake is already reported.
     pub(crate) fn none() -> Self {
         Args { msg_type: None, library: default_library(), extensible: None }
     }
 }
 
-/// The path of the library where nothing is said of it, for code at `at`. Another name than its own has to be said.
-pub(crate) fn named_library(at: Span, report: &mut Report) -> Path {
-    let name = renamed::library().and_then(|name| syn::parse_str::<Ident>(&name).ok());
-    let Some(name) = name else { return default_library() };
-    report.at_span(
-        at,
-        format!("the Cargo.toml of this crate calls the library `{name}`: say so here, by `crate = {name}`"),
-    );
-    syn::parse_quote!(::#name)
-}
-
-/// The path of the library for code that does not rename it.
-pub(crate) fn default_library() -> Path {
-    syn::parse_quote!(::tachyon)
-}
-
-/// Cuts a list at its commas. Empty pieces are kept, except the one after a trailing comma.
+/// Splits a list at its commas. Empty pieces stay in the list, except the piece after a trailing comma.
 pub(crate) fn split_at_commas(tokens: TokenStream) -> Vec<TokenStream> {
     let mut pieces = Vec::new();
     let mut piece = Vec::new();
     for token in tokens {
         match &token {
             TokenTree::Punct(punct) if punct.as_char() == ',' => {
-                // The comma itself stands in for an empty piece, so that an error about it has a place to point at.
+                // An empty piece becomes the comma, so that an error about it has a span.
                 if piece.is_empty() {
                     piece.push(token);
                 }
@@ -160,7 +149,7 @@ pub(crate) fn split_at_commas(tokens: TokenStream) -> Vec<TokenStream> {
     pieces
 }
 
-/// `name = value`, the value not looked at yet.
+/// `name = value`, with the value still unparsed.
 struct Argument {
     name: Ident,
     value: TokenStream,
@@ -189,16 +178,16 @@ fn rest(input: ParseStream<'_>) -> syn::Result<TokenStream> {
     input.parse()
 }
 
-/// The value of one known argument.
-struct Slot<T> {
+/// One known argument.
+struct Setting<T> {
     label: &'static str,
     mentioned: bool,
     value: Option<T>,
 }
 
-impl<T> Slot<T> {
+impl<T> Setting<T> {
     fn new(label: &'static str) -> Self {
-        Slot { label, mentioned: false, value: None }
+        Setting { label, mentioned: false, value: None }
     }
 
     fn fill(&mut self, name: &Ident, value: syn::Result<T>, report: &mut Report) {

@@ -1,4 +1,4 @@
-//! Which attributes of the function its generated items take over, and its documentation as a constant.
+//! The attributes that generated items copy from the user's item, and the documentation as a constant.
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
@@ -6,68 +6,68 @@ use syn::parse::Parser;
 use syn::punctuated::Punctuated;
 use syn::{Attribute, Expr, ExprLit, Lit, Meta, Path, Token};
 
-/// The attributes that generated items share with the function: its conditions, so that all exist or none does, and
-/// its lint levels, because the generated code repeats tokens of the function that the lints look at.
+/// The attributes that generated items share with the user's item: the conditions, so that all items exist or none, and
+/// the lint levels, because lints also check the user's tokens in generated code.
 pub(crate) fn shared(attrs: &[Attribute]) -> TokenStream {
-    taken_over(attrs, &|meta| {
+    filter(attrs, &|meta| {
         if meta.path().is_ident("expect") {
-            return allowed_instead(meta);
+            return expect_as_allow(meta);
         }
         ["cfg", "allow"].iter().any(|name| meta.path().is_ident(name)).then(|| meta.to_token_stream())
     })
 }
 
-/// `expect(a, b)` as `allow(a, b)`: what is expected of the function need not happen in the generated items.
+/// `expect(a, b)` as `allow(a, b)`: the generated items need not fulfil the expectation.
 ///
-/// Not so for dead code, where allowing counts as a use, so that the expectation would never be met.
-fn allowed_instead(expect: &Meta) -> Option<TokenStream> {
+/// Lints for dead code are left out: `allow` counts as a use, so the expectation of the function would never be met.
+fn expect_as_allow(expect: &Meta) -> Option<TokenStream> {
     let lints = list(expect)?;
     let lints: Vec<&Meta> =
         lints.iter().filter(|lint| !["dead_code", "unused"].iter().any(|name| lint.path().is_ident(name))).collect();
-    // A `reason` may be left over.
+    // An attribute with nothing but a `reason` is invalid.
     lints.iter().any(|lint| matches!(lint, Meta::Path(_))).then(|| quote!(allow(#(#lints),*)))
 }
 
-/// The elements of `name(a, b)`.
+/// The elements `a` and `b` of `name(a, b)`.
 fn list(meta: &Meta) -> Option<Punctuated<Meta, Token![,]>> {
     let Meta::List(list) = meta else { return None };
     Punctuated::parse_terminated.parse2(list.tokens.clone()).ok()
 }
 
-/// The attributes that the generated type takes over for its users.
+/// The `deprecated` attribute.
 pub(crate) fn deprecation(attrs: &[Attribute]) -> TokenStream {
-    taken_over(attrs, &|meta| meta.path().is_ident("deprecated").then(|| meta.to_token_stream()))
+    filter(attrs, &|meta| meta.path().is_ident("deprecated").then(|| meta.to_token_stream()))
 }
 
-/// The attribute of a payload that may get more fields, which its view then gets, too.
+/// The `non_exhaustive` attribute, which a payload's view copies.
 pub(crate) fn non_exhaustive(attrs: &[Attribute]) -> TokenStream {
-    taken_over(attrs, &|meta| meta.path().is_ident("non_exhaustive").then(|| meta.to_token_stream()))
+    filter(attrs, &|meta| meta.path().is_ident("non_exhaustive").then(|| meta.to_token_stream()))
 }
 
-/// What `choose` makes of the attributes, each under the condition of its own.
-pub(crate) fn taken_over(attrs: &[Attribute], choose: &dyn Fn(&Meta) -> Option<TokenStream>) -> TokenStream {
+/// The results of `choose` for the attributes. A `cfg_attr` keeps its condition.
+pub(crate) fn filter(attrs: &[Attribute], choose: &dyn Fn(&Meta) -> Option<TokenStream>) -> TokenStream {
     attrs
         .iter()
         .filter_map(|attr| {
-            let meta = taken_over_meta(&attr.meta, choose)?;
+            let meta = filter_meta(&attr.meta, choose)?;
             Some(quote!(#[#meta]))
         })
         .collect()
 }
 
-fn taken_over_meta(meta: &Meta, choose: &dyn Fn(&Meta) -> Option<TokenStream>) -> Option<TokenStream> {
+fn filter_meta(meta: &Meta, choose: &dyn Fn(&Meta) -> Option<TokenStream>) -> Option<TokenStream> {
     if !meta.path().is_ident("cfg_attr") {
         return choose(meta);
     }
-    // `cfg_attr(condition, a, b)`: the condition is kept and what follows it is chosen from.
+    // `cfg_attr(condition, a, b)`
     let metas = list(meta)?;
     let mut metas = metas.iter();
     let condition = metas.next()?;
-    let chosen: Vec<_> = metas.filter_map(|meta| taken_over_meta(meta, choose)).collect();
+    let chosen: Vec<_> = metas.filter_map(|meta| filter_meta(meta, choose)).collect();
     if chosen.is_empty() { None } else { Some(quote!(cfg_attr(#condition, #(#chosen),*))) }
 }
 
-/// The function's documentation as an expression of type `&'static str`.
+/// The documentation as an expression of type `&'static str`.
 pub(crate) fn documentation(attrs: &[Attribute], private: &Path) -> TokenStream {
     let pieces: Vec<&Expr> = attrs
         .iter()
@@ -83,11 +83,11 @@ pub(crate) fn documentation(attrs: &[Attribute], private: &Path) -> TokenStream 
             _ => None,
         })
         .collect();
-    // `#[doc = include_str!(..)]` can only be read by the compiler.
+    // Only the compiler can expand `#[doc = include_str!(..)]`.
     literals.map_or_else(|| quote!(#private::concat!(#(#pieces),*)), |lines| unindent(&lines).into_token_stream())
 }
 
-/// Joins the lines of doc comments and takes off the indentation they share, usually the blank after `///`.
+/// Joins the lines of doc comments without their common indentation, usually the space after `///`.
 fn unindent(pieces: &[String]) -> String {
     let text = pieces.join("\n");
     let indent = |line: &str| line.len() - line.trim_start_matches(' ').len();

@@ -1,73 +1,66 @@
 //! The macros of [`tachyon`](https://docs.rs/tachyon), which re-exports them: use them from there.
 //!
-//! One call of `#[tachyon_rpc]` goes through the files in this order: `args` (what stands in the parentheses), `model`
-//! (what the attribute stands on), `check` and `params` (the rules), and then `expand` when all rules hold or `fallback`
-//! when one does not. `service` does the same for a trait, `payload` for `#[tachyon::payload]` and `error` for
-//! `#[tachyon::error]`; these two leave the code to derives of their own. `wire` and `payload::spelling` know which types
-//! travel, `diag` carries the mistakes, `place` puts those that only rustc can find where they belong, `attrs` knows
-//! which attributes are shared, `renamed` how the crate calls the library. `table` is the whole of `endpoints!`.
+//! Each macro has a folder: `endpoint` and `service` for `#[tachyon_rpc]`, `payload` for `#[tachyon::payload]`, `error`
+//! for `#[tachyon::error]`; `table` is the file of `endpoints!`. In a folder, `model` reads the item, `check`
+//! applies the rules, and `expand` or a derive writes the code. After a mistake, `stub` writes code that makes the uses
+//! of the item compile. The folders share `contract`, which writes the code for the request and the reply of an
+//! endpoint. `types` has the rules for types as far as syntax tells, and `span` the location of errors in generated
+//! code.
 
 mod args;
 mod attrs;
-mod check;
 mod contract;
-mod diag;
+mod endpoint;
 mod error;
-mod expand;
-mod fallback;
-mod model;
-mod params;
+mod helper;
+mod library;
 mod payload;
-mod place;
-mod renamed;
+mod report;
 mod service;
+mod span;
 mod table;
 #[cfg(test)]
 mod tests;
-mod wire;
-
-use proc_macro2::{Span, TokenStream};
-
-use crate::args::{Args, Attr};
-use crate::diag::Report;
-use crate::model::Function;
+mod types;
 
 /// Makes a function an endpoint, which another process can call through shared memory, or a trait a service.
 ///
-/// The function stays as it is. Beside it appears a type of the same name, which [`use`] brings along with the
+/// The macro does not change the function. It adds a type of the same name, which [`use`] imports together with the
 /// function:
 ///
-/// - `echo::MSG_TYPE` is the number that travels on the wire;
-/// - `echo::call(&mut caller, ..)` calls the function in the other process and returns its reply, owned;
-///   `echo::call_in_place` lends the reply where it lies, and `echo::start` sends without waiting. `caller.within(time)`
-///   in place of `caller` limits the time;
-/// - `impl Endpoint for echo` is its place in a dispatch table, see [`endpoints!`].
+/// - `echo::MSG_TYPE` is the number of the endpoint on the wire;
+/// - `echo::call(&mut caller, ..)` calls the function in the other process and returns the reply as an owned value.
+///   `echo::call_in_place` lends the reply in place, without a copy. `echo::start` only sends, and `finish` waits.
+///   Write `caller.within(time)` instead of `caller` to limit the time of the whole call;
+/// - `impl Endpoint for echo` is the entry in a dispatch table, see [`endpoints!`].
 ///
 /// [`use`]: https://doc.rust-lang.org/reference/items/use-declarations.html
 ///
 /// # The function
 ///
-/// It is a free function, at any depth of modules or inside another function. It is not `async`, `unsafe`, `extern` or
-/// generic. Its parameters, in any order:
+/// The function is free, in a module or in another function. It is not `async`, `unsafe`, `extern` or generic. Its
+/// parameters, in any order:
 ///
-/// - arguments, which travel: numbers and `bool`, `&str`, `&[T]` of fixed payloads, `List<'_, T>` of others, types marked
-///   with [`macro@payload`] (as `&T`, `T`, or `TRef<'_>` for one without a fixed size), an `Option` of these, and owned
-///   `String` and `Vec<T>`. A request that is nothing of the kind never reaches the function;
+/// - at most 32 arguments, which travel: numbers and `bool`, `&str`, `&[T]` of fixed payloads, `List<'_, T>` of other
+///   types, types marked with [`macro@payload`] (as `&T`, as `T`, or as `TRef<'_>` for a variable payload), an `Option`
+///   of these, and owned `String` and `Vec<T>`. A request with other bytes gets an error reply and never reaches the
+///   function;
 /// - `#[state] state: &S` or `&mut S`, the state of the dispatcher;
-/// - `#[context] cx: &Context`, who calls and until when the reply is awaited;
-/// - last, a `ReplySlot<'_, T>`, to write the reply in place instead of returning it.
+/// - `#[context] cx: &Context`, the caller and the deadline of the request;
+/// - as the last one, a `ReplySlot<'_, T>`, to write the reply in place instead of returning it.
 ///
-/// One argument is the whole request. Several, and an `Option` alone, are fields by the names of the parameters: both
-/// sides compare the names, and may add optional ones at the end.
+/// A single argument is the whole request. Several arguments, and a single `Option`, travel as fields with the names of
+/// the parameters: the two sides compare the names, and each side may add optional arguments at the end.
 ///
-/// It returns a value that travels, owned or borrowed, an `Option` of one, nothing, or a `Result` of one of these. An
-/// error marked with [`macro@error`] arrives as itself, any other that implements `Display` as its text.
+/// The function returns a value that travels, owned or borrowed, an `Option` of one, nothing, or a `Result` of one of
+/// these. An error type marked with [`macro@error`] reaches the caller typed, any other error that implements `Display`
+/// as its text.
 ///
 /// # The trait
 ///
-/// Every method is an endpoint, with `#[rpc(msg_type = N)]`, and takes `&self` or `&mut self`: the implementor is the
-/// state. Beside a trait `Pricing` appear `PricingClient`, with a method for each endpoint, and `PricingService`, whose
-/// `endpoints::<Implementor>()` and `dispatcher(implementor)` serve anything that implements the trait.
+/// Every method is an endpoint with `#[rpc(msg_type = N)]`, and takes `&self` or `&mut self`: the implementor is the
+/// state. The macro adds two types to a trait `Pricing`: `PricingClient`, with a method for each endpoint, and
+/// `PricingService`, whose `endpoints::<Implementor>()` and `dispatcher(implementor)` serve any implementor.
 ///
 /// ```
 /// use tachyon::{CallError, Caller, tachyon_rpc};
@@ -99,11 +92,11 @@ use crate::model::Function;
 ///
 /// - `msg_type` (required on a function, absent on a trait): a number from 0 to 65534, or the path of a `u16` constant
 ///   with such a value. 65535 marks error replies.
-/// - `crate` (optional): the path of the `tachyon` library, where it is not called `::tachyon`.
+/// - `crate` (optional): the path of the `tachyon` library, if it is not `::tachyon`.
 ///
 /// # Errors
 ///
-/// Every broken rule is a compile error at the token that breaks it, and all of them are reported at once.
+/// Every broken rule is a compile error at the token that breaks it. The macro reports all broken rules at once.
 ///
 /// # Examples
 ///
@@ -116,37 +109,39 @@ use crate::model::Function;
 ///     payload.to_vec()
 /// }
 ///
-/// /// Greets a person so many times.
+/// /// Greets a person `times` times.
 /// #[tachyon_rpc(msg_type = 2)]
 /// fn greet(name: &str, times: u32, greeting: Option<&str>) -> Result<String, &'static str> {
 ///     if times == 0 {
-///         return Err("no greeting at all");
+///         return Err("times must be at least 1");
 ///     }
 ///     Ok(format!("{} {name}! ", greeting.unwrap_or("Hello")).repeat(times as usize))
 /// }
 ///
-/// assert_eq!(echo(b"x"), b"x"); // still the plain function
+/// assert_eq!(echo(b"x"), b"x"); // the function is unchanged
 /// assert_eq!(echo::MSG_TYPE, 1);
-/// assert_eq!(greet::DOC, "Greets a person so many times.");
+/// assert_eq!(greet::DOC, "Greets a person `times` times.");
 ///
 /// let dispatcher = tachyon::Dispatcher::new(endpoints![echo, greet]);
 /// assert_eq!(dispatcher.len(), 2);
 /// ```
 #[proc_macro_attribute]
 pub fn tachyon_rpc(args: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
-    endpoint(args.into(), &item.into()).into()
+    endpoint::tachyon_rpc(args.into(), &item.into()).into()
 }
 
-/// Lists endpoints for a dispatcher: a constant table, `&'static [Entry<S>]`.
+/// Makes a dispatch table of endpoints: a constant, `&'static [Entry<S>]`.
 ///
-/// Each endpoint is named by its path, as functions are. A `#[cfg(..)]` before a name takes it in or leaves it out.
-/// `endpoints![crate = path; a, b]` names the `tachyon` library where it is not called `::tachyon`. `endpoints![]` is
-/// the empty table, for a dispatcher that is filled at run time.
+/// Each endpoint is written as the path of its function. A `#[cfg(..)]` before the path includes or excludes the
+/// endpoint. `endpoints![crate = path; a, b]` names the path of the `tachyon` library, if it is not `::tachyon`.
+/// `endpoints![]` is the empty table, for a dispatcher whose endpoints are added at run time.
+///
+/// All endpoints with a state have the same state `S`. Endpoints without a state fit every table.
 ///
 /// # Errors
 ///
-/// It is a compile error, at the name in question, when two endpoints have the same `msg_type`, when an endpoint has
-/// another state than those before it, and when a name is not an endpoint. Endpoints without state go with any.
+/// It is a compile error, at the path of the endpoint, if two endpoints have the same `msg_type`, if two endpoints have
+/// different states, or if the path names no endpoint.
 ///
 /// # Examples
 ///
@@ -189,45 +184,46 @@ pub fn endpoints(names: proc_macro::TokenStream) -> proc_macro::TokenStream {
     table::expand(names.into()).into()
 }
 
-/// Makes a struct or an enum a payload: a type that travels, and describes itself.
+/// Makes a struct or an enum a payload: a type whose values travel, with a description of its layout.
 ///
-/// Put it above the type's derives, which it looks at. The two sides compare the descriptions of their payloads, field
-/// by field, before they exchange the first message.
+/// Write the attribute above the derives of the type, because it reads them. Before the first message, the two sides
+/// compare the descriptions of their payloads, field by field.
 ///
 /// # Fixed payloads
 ///
-/// A payload has one size, and its bytes are the same in every message, if no field is spelled `String`, `Vec` or
-/// `Option`. Its fields are `u8` to `u64`, `i8` to `i64`, `f32`, `f64`, `bool`, arrays of these, and other fixed
-/// payloads, without padding: gaps are fields of their own, such as `_pad: [u8; 4]`. An enum has `#[repr(u8)]` or a larger
-/// integer, and variants without fields. A value that the type does not have is refused when it arrives.
+/// A payload is fixed if no field is written as `String`, `Vec` or `Option`. All its values have the same size, and
+/// their bytes in a message are those in memory. Its fields are `u8` to `u64`, `i8` to `i64`, `f32`, `f64`, `bool`,
+/// arrays of these, and other fixed payloads. A fixed payload has no padding: write a gap as a field, such as `_pad:
+/// [u8; 4]`. Its alignment is at most 8 bytes. An enum has `#[repr(u8)]` or a larger integer, and variants without
+/// fields. The receiver refuses a number that no variant has, and a `bool` that is neither 0 nor 1.
 ///
-/// The macro adds `#[repr(C)]`, `Clone` and `Copy` (unless the type derives them), and `impl Fixed`. A handler is lent
-/// the payload where it lies, `&T`; a copy, if it has a `bool` or an enum.
+/// The macro adds `#[repr(C)]`, `Clone` and `Copy` (unless the type derives them), and `impl Fixed`. A handler receives
+/// the payload in place, as `&T`; a payload with a `bool` or an enum is checked and copied first.
 ///
 /// # Variable payloads
 ///
-/// A struct with a field `String`, `Vec<T>` or `Option<T>` is variable, where `T` is of any type that travels; so is one
-/// with another variable payload in it. A macro cannot see through names: where `String` hides behind an alias, or the
-/// one variable field is `scan: Scan`, write `#[tachyon::payload(extensible)]`. The order of fields is free, and there is
-/// no padding. A payload cannot contain itself.
+/// A struct is variable if it has a field `String`, `Vec<T>` or `Option<T>`, where `T` is any type that travels, or a
+/// field of another variable payload. A macro cannot resolve names: if an alias hides the `String`, or if the only
+/// variable field is `scan: Scan`, write `#[tachyon::payload(extensible)]`. The order of the fields is free, and there
+/// is no padding. A payload cannot contain itself.
 ///
-/// The macro adds `impl Value`, and beside a struct `Scan` a struct `ScanRef<'a>` with the same fields, borrowed: `&str`
-/// for `String`, `&[T]` for a `Vec` of fixed payloads, `List<'_, T>` for a `Vec` of others, an `Option` of these. A
-/// handler takes a `ScanRef<'_>`, or an owned `Scan`; a caller passes a `&Scan`, or a `ScanRef` that it makes of what it
-/// has. `ScanRef` is `Copy`, made by `ScanRef::from(&scan)`, and owned by `into_owned`; it has `Debug` and `PartialEq` if
-/// `Scan` derives them.
+/// The macro adds `impl Value`, and to a struct `Scan` a view `ScanRef<'a>` with the same fields in borrowed form:
+/// `&str` for `String`, `&[T]` for a `Vec` of fixed payloads, `List<'_, T>` for another `Vec`, and an `Option` of
+/// these. A handler takes a `ScanRef<'_>`, or an owned `Scan`. A caller passes a `&Scan`, or a `ScanRef` of borrowed
+/// values. `ScanRef` is `Copy`. `ScanRef::from(&scan)` makes a view, and `into_owned` makes a `Scan` of it. `ScanRef`
+/// has `Debug` and `PartialEq` if `Scan` derives them.
 ///
-/// A variable payload grows: fields of type `Option` may be added at its end, on either side first. A fixed one does
-/// not, unless it is `extensible` from its first day.
+/// A variable payload can grow: either side may add fields of type `Option` at its end first. A fixed payload cannot
+/// grow. If a struct without variable fields is to grow later, make it `extensible` from the start.
 ///
 /// # Arguments
 ///
-/// - `extensible` (optional): the struct is variable although no field's type says so.
-/// - `crate` (optional): the path of the `tachyon` library, where it is not called `::tachyon`.
+/// - `extensible` (optional): the struct is variable, even without a variable field.
+/// - `crate` (optional): the path of the `tachyon` library, if it is not `::tachyon`.
 ///
 /// # Errors
 ///
-/// Every broken rule is a compile error at the token that breaks it, and says what to write instead.
+/// Every broken rule is a compile error at the token that breaks it. The error says what to write instead.
 ///
 /// # Examples
 ///
@@ -255,7 +251,7 @@ pub fn endpoints(names: proc_macro::TokenStream) -> proc_macro::TokenStream {
 /// # let _ = (Side::Buy, Side::Sell, order);
 /// ```
 ///
-/// A variable payload, and what it is lent as:
+/// A variable payload and its view:
 ///
 /// ```
 /// #[tachyon::payload]
@@ -288,44 +284,43 @@ pub fn payload(args: proc_macro::TokenStream, item: proc_macro::TokenStream) -> 
     payload::payload(args.into(), &item.into()).into()
 }
 
-/// Writes the code of an endpoint or a service. No part of the public API.
 #[doc(hidden)]
 #[proc_macro_derive(Emit, attributes(__tachyon))]
 pub fn emit(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
-    expand::emit(item.into()).unwrap_or_else(|error| error.to_compile_error()).into()
+    helper::emit(item.into()).unwrap_or_else(|error| error.to_compile_error()).into()
 }
 
-/// Makes an enum the errors that an endpoint declares: they travel by name and fields, and arrive typed.
+/// Makes an enum the declared errors of an endpoint: they travel by name and fields, and reach the caller typed.
 ///
-/// Each variant is an error, with named fields or none, and a text in `#[error("..")]`. The text shows fields in braces,
-/// as [`format!`] does: `{sensor}`, `{limit:?}`, `{ratio:.2}`. Fields are of any type that a payload's field may have,
-/// see [`macro@payload`].
+/// Each variant is an error, with named fields or none, and a text in `#[error("..")]`. The text contains fields in
+/// braces, as in [`format!`]: `{sensor}`, `{limit:?}`, `{ratio:.2}`. The types of fields are those of a payload's
+/// fields, see [`macro@payload`].
 ///
-/// It implements [`Display`](std::fmt::Display) by the texts, [`Error`](std::error::Error), [`Debug`] unless the enum
-/// derives it, and `DeclaredError`. Put it above the enum's derives.
+/// The macro implements [`Display`](std::fmt::Display) by the texts, [`Error`](std::error::Error), `DeclaredError`, and
+/// [`Debug`] unless the enum derives it. Write the attribute above the derives of the enum.
 ///
-/// A variant may get more fields at its end, if they are `Option`s, and the enum more variants: a caller that does not
-/// know a name gets the error with its name and text.
+/// Declared errors can grow: either side may add variants to the enum, and fields of type `Option` at the end of a
+/// variant. A caller that does not know a variant gets the error with its name and text.
 ///
 /// # Arguments
 ///
-/// - `crate` (optional): the path of the `tachyon` library, where it is not called `::tachyon`.
+/// - `crate` (optional): the path of the `tachyon` library, if it is not `::tachyon`.
 ///
 /// # Errors
 ///
-/// Every broken rule is a compile error at the token that breaks it, and says what to write instead.
+/// Every broken rule is a compile error at the token that breaks it. The error says what to write instead.
 ///
 /// # Examples
 ///
 /// ```
-/// use tachyon::DeclaredError;
+/// use tachyon::payload::DeclaredError;
 ///
 /// #[tachyon::error]
 /// enum ScanError {
-///     /// There is none of this number.
+///     /// No sensor has this number.
 ///     #[error("no sensor {sensor}")]
 ///     NoSensor { sensor: u32 },
-///     /// Another scan is under way.
+///     /// Another scan is in progress.
 ///     #[error("busy")]
 ///     Busy,
 /// }
@@ -339,37 +334,14 @@ pub fn error(args: proc_macro::TokenStream, item: proc_macro::TokenStream) -> pr
     error::error(args.into(), &item.into()).into()
 }
 
-/// Writes the code of declared errors, for [`macro@error`], which is what to write.
 #[doc(hidden)]
 #[proc_macro_derive(DeclaredError, attributes(__tachyon))]
 pub fn derive_error(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     error::derive(&item.into()).into()
 }
 
-/// Writes the code of a payload, for [`macro@payload`], which is what to write.
 #[doc(hidden)]
 #[proc_macro_derive(Payload, attributes(__tachyon))]
 pub fn derive_payload(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     payload::derive::derive(&item.into()).into()
-}
-
-fn endpoint(args: TokenStream, item: &TokenStream) -> TokenStream {
-    if model::is_trait(item) {
-        return service::service(args, item);
-    }
-    let mut report = Report::default();
-    let args = Args::parse(Attr::Endpoint, args, Span::call_site(), &mut report);
-    let function = match Function::parse(item.clone()) {
-        Ok(function) => function,
-        Err(error) => {
-            // Alone: what stands in the parentheses is of no use there.
-            let mut report = Report::default();
-            report.syntax(error);
-            return fallback::not_a_function(item, report);
-        }
-    };
-    match (check::check(&args, &function, &mut report), report.finish()) {
-        (Some(endpoint), Ok(())) => expand::endpoint(&endpoint, item),
-        (_, result) => fallback::endpoint(&args, &function, item, result),
-    }
 }

@@ -1,16 +1,16 @@
-//! `endpoints![a, b::c]`: reading the list and writing the table.
+//! `endpoints![a, b::c]`: a dispatch table.
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, Path, Token};
 
-use crate::args::{named_library, split_at_commas};
-use crate::diag::Report;
-use crate::expand::private;
-use crate::place::Place;
+use crate::args::split_at_commas;
+use crate::library::{declared_library, private};
+use crate::report::Report;
+use crate::span::SpanRange;
 
-/// One name of the list.
+/// An endpoint of the list.
 struct Listed {
     conditions: Vec<Attribute>,
     path: Path,
@@ -22,7 +22,10 @@ impl Listed {
         let conditions = input.call(Attribute::parse_outer)?;
         for attr in &conditions {
             if !attr.path().is_ident("cfg") {
-                return Err(syn::Error::new_spanned(attr, "only `#[cfg(..)]` can stand before an endpoint of a table"));
+                return Err(syn::Error::new_spanned(
+                    attr,
+                    "an endpoint of a table has no attributes but `#[cfg(..)]`: remove this attribute",
+                ));
             }
         }
         let start = input.fork().parse::<TokenStream>()?;
@@ -49,14 +52,14 @@ impl Listed {
 ///                     }
 /// ```
 ///
-/// The numbers are compared in constants of their own: each mistake is reported, and at the name that made it. What is
-/// no endpoint has no number there, and is reported once, by the table. A name is known by its ordinal, not its index,
-/// because a `#[cfg]` may take names out. Each `with` settles a bit more of the table's state. An empty table compares
-/// nothing: `_LISTED` begins with a `_`, since an `allow` would be an error under the user's `forbid`.
+/// Separate constants compare the numbers, so that rustc reports each duplicate, at its own name. A name that is no
+/// endpoint has no number there, and the table reports it once. Names are identified by ordinal and not by index,
+/// because a `#[cfg]` may remove some. Each `with` adds the state of an endpoint to the type of the table. `_LISTED`
+/// begins with `_`, because an empty table does not use it, and an `allow` is an error under the user's `forbid`.
 pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
     let mut report = Report::default();
     let (library, names) = library(tokens, &mut report);
-    let library = library.unwrap_or_else(|| named_library(Span::call_site(), &mut report));
+    let library = library.unwrap_or_else(|| declared_library(Span::call_site(), &mut report));
     let private = private(&library);
     let mut endpoints = Vec::new();
     for name in split_at_commas(names) {
@@ -72,13 +75,13 @@ pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
     for (ordinal, Listed { conditions, path }) in endpoints.iter().enumerate() {
         let text = path.to_token_stream().to_string().replace(' ', "");
         listed.push(quote!(#(#conditions)* #private::Listed::new(#ordinal, #text, #private::Probe::<#path>::MSG_TYPE)));
-        let assert = Place::of(path).take(quote!(#private::assert_own_msg_type(_LISTED, #ordinal)));
+        let assert = SpanRange::of(path).located(quote!(#private::assert_own_msg_type(_LISTED, #ordinal)));
         asserted.push(quote!(#(#conditions)* const _: () = #assert;));
-        // In place of the name, so that this is where the error is when its state is another one.
+        // At the name: rustc reports an endpoint with a different state there.
         let table = Ident::new("table", Span::mixed_site());
-        let with = Place::of(path).take(quote!(#private::Table::with::<#path>(#table)));
+        let with = SpanRange::of(path).located(quote!(#private::Table::with::<#path>(#table)));
         joined.push(quote!(#(#conditions)* let #table = #with;));
-        let entry = Place::of(path).take(quote!(#private::Table::entry::<#path>(#table)));
+        let entry = SpanRange::of(path).located(quote!(#private::Table::entry::<#path>(#table)));
         entries.push(quote!(#(#conditions)* #entry));
     }
     let table = if entries.is_empty() {
@@ -103,7 +106,7 @@ pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
     }
 }
 
-/// Takes `crate = path;` off the front of the list.
+/// Splits `crate = path;` off the list.
 fn library(tokens: TokenStream, report: &mut Report) -> (Option<Path>, TokenStream) {
     let is_semicolon = |token: &TokenTree| matches!(token, TokenTree::Punct(punct) if punct.as_char() == ';');
     let all: Vec<TokenTree> = tokens.into_iter().collect();

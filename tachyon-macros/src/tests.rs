@@ -1,18 +1,18 @@
-//! The macros as functions from tokens to tokens. What rustc makes of the result is tested in the `tests` crate.
+//! The macros as functions from tokens to tokens. `tests/macros` compiles the results.
 
 use proc_macro2::{Span, TokenStream};
 use proptest::prelude::*;
 
 use crate::args::{Args, Attr};
-use crate::check;
-use crate::diag::Report;
-use crate::model::Function;
+use crate::endpoint::check;
+use crate::endpoint::model::Function;
+use crate::report::Report;
 
 fn tokens(text: &str) -> TokenStream {
     text.parse().expect("the test's own text is a sequence of tokens")
 }
 
-/// What the user reads.
+/// The error texts for a function.
 fn messages(args: &str, item: &str) -> Vec<String> {
     let mut report = Report::default();
     let args = Args::parse(Attr::Endpoint, tokens(args), Span::call_site(), &mut report);
@@ -52,13 +52,13 @@ fn arguments_that_are_wrong() {
         ("msg_type = 65535", vec!["msg_type 65535 is reserved"]),
         ("msg_type = 65536", vec!["msg_type 65536 is out of range"]),
         ("msg_type = 0x1_0000", vec!["msg_type 65536 is out of range"]),
-        ("msg_type = -1", vec!["it cannot be negative"]),
-        ("msg_type = 1u8", vec!["leave out the suffix `u8`"]),
+        ("msg_type = -1", vec!["this number is negative"]),
+        ("msg_type = 1u8", vec!["remove the suffix `u8`"]),
         ("msg_type = 1.5", vec!["integer literal"]),
         ("msg_type = (1)", vec!["integer literal"]),
         ("msg_type = { 1 }", vec!["integer literal"]),
         ("msg_type = 1, msg_type = 2", vec!["`msg_type` is given twice"]),
-        ("a = 1, b = 2, msg_type = 3", vec!["unknown argument `a`", "unknown argument `b`"]),
+        ("a = 1, b = 2, msg_type = 3", vec!["no argument `a`", "no argument `b`"]),
         ("1", vec!["expected `name = value`"]),
         ("msg_type = 1, crate = 1, x", vec!["`crate` is the path", "expected `name = value`"]),
         ("msg_type = 1, crate = a b", vec!["`crate` is the path"]),
@@ -105,9 +105,9 @@ fn functions_that_are_wrong() {
         ("fn f<const N: usize>(_: &[u8]) {}", vec!["no const parameters"]),
         ("fn f(&self) {}", vec!["free function"]),
         ("fn f(self: Box<Self>, _: &[u8]) {}", vec!["free function"]),
-        ("fn f(_: u8, _: u16) {}", vec!["has a name", "has a name"]),
-        ("fn f(_: Option<u8>) {}", vec!["has a name"]),
-        ("fn f(a: u8, _a: u16) {}", vec!["there is a `a` already"]),
+        ("fn f(_: u8, _: u16) {}", vec!["needs a name", "needs a name"]),
+        ("fn f(_: Option<u8>) {}", vec!["needs a name"]),
+        ("fn f(a: u8, _a: u16) {}", vec!["two arguments have the name `a`"]),
         ("fn f(#[state] a: &A, #[state] b: &B) {}", vec!["a dispatcher has one state"]),
         ("fn f(#[context] a: &Context, #[context] b: &Context) {}", vec!["a call has one context"]),
         ("fn f(#[context] #[state] a: &A) {}", vec!["keep one mark"]),
@@ -118,7 +118,7 @@ fn functions_that_are_wrong() {
         ("fn f(cx: &Context, x: u8) {}", vec!["write `#[context] cx: &Context`"]),
         ("fn f(r: Request<'_>) {}", vec!["write `#[context] cx: &Context`"]),
         ("fn f(_: &mut S) {}", vec!["with `#[state]`"]),
-        ("fn f(_: ()) {}", vec!["leave the parameter out"]),
+        ("fn f(_: ()) {}", vec!["remove the parameter"]),
         ("fn f(r: ReplySlot<'_>, x: u8) {}", vec!["the last parameter"]),
         ("fn f(_: &Vec<u8>) {}", vec!["write `&[u8]`"]),
         ("fn f(_: &Vec<String>) {}", vec!["write `List<'_, String>`"]),
@@ -134,20 +134,23 @@ fn functions_that_are_wrong() {
         ("fn f(_: &&u8) {}", vec!["write `u8`"]),
         ("fn f(_: &Option<u8>) {}", vec!["write `Option<u8>`"]),
         ("fn f(a: Option<&u8>) {}", vec!["write `Option<T>`"]),
-        ("fn f(a: Option<Option<u8>>) {}", vec!["not another `Option`"]),
-        ("fn f(a: Vec<Option<u8>>) {}", vec!["not options"]),
+        ("fn f(a: Option<Option<u8>>) {}", vec!["cannot hold another `Option`"]),
+        ("fn f(a: Vec<Option<u8>>) {}", vec!["a list cannot hold an `Option`"]),
         ("fn f(_: (u8, u8)) {}", vec!["the fields of a tuple have no names"]),
         ("fn f(_: &mut [u8]) {}", vec!["borrowed read-only"]),
         ("fn f(_: &'static [u8]) {}", vec!["not for `'static`"]),
         ("fn f(_: impl Sized) {}", vec!["`impl Trait`"]),
-        ("fn f(_: *const [u8]) {}", vec!["an address means nothing"]),
-        ("fn f(_: &[u8]) -> ! { .. }", vec!["an endpoint returns"]),
+        ("fn f(_: *const [u8]) {}", vec!["an address is invalid"]),
+        ("fn f(_: &[u8]) -> ! { .. }", vec!["an endpoint must return"]),
         ("fn f() -> impl Sized { .. }", vec!["a reply has one type"]),
         ("fn f() -> usize { .. }", vec!["write `u64` or `u32`"]),
         ("fn f() -> Result<(u8, u8), E> { .. }", vec!["the fields of a tuple"]),
         ("fn f(#[cfg(a)] _: &[u8]) {}", vec!["cannot be conditional"]),
         ("#[tachyon_rpc(msg_type = 2)] fn f(_: &[u8]) {}", vec!["keep one `tachyon_rpc`"]),
-        ("async unsafe fn f<T>(_: &mut T) -> ! { .. }", vec!["`async`", "`unsafe`", "type", "read-only", "returns"]),
+        (
+            "async unsafe fn f<T>(_: &mut T) -> ! { .. }",
+            vec!["`async`", "`unsafe`", "type", "read-only", "must return"],
+        ),
     ] {
         assert_messages("msg_type = 1", item, &expected);
     }
@@ -157,16 +160,16 @@ fn functions_that_are_wrong() {
 fn marks_are_taken_off_the_parameters() {
     let item = tokens("fn f(#[state] a: &A, #[context] cx: &Context, #[allow(x)] b: u8) { #[state] let x = (1, 2); }");
     let kept = tokens("fn f(a: &A, cx: &Context, #[allow(x)] b: u8) { #[state] let x = (1, 2); }");
-    assert_eq!(crate::params::without_marks(item).to_string(), kept.to_string());
+    assert_eq!(crate::endpoint::params::without_marks(item).to_string(), kept.to_string());
 }
 
 #[test]
 fn items_that_are_no_functions() {
     for (item, expected) in [
-        ("struct S;", "not on `struct`"),
-        ("unsafe impl Send for S {}", "methods of a type cannot be endpoints"),
+        ("struct S;", "not `struct`"),
+        ("unsafe impl Send for S {}", "the methods of a type cannot be endpoints"),
         ("fn f(_: &[u8]);", "a function with a body"),
-        ("const X: fn() = f;", "not on `const`"),
+        ("const X: fn() = f;", "not `const`"),
         ("1 + 1", "expected"),
         ("", "expected"),
     ] {
@@ -186,14 +189,14 @@ fn assert_messages(args: &str, item: &str, expected: &[&str]) {
 fn a_function_stays_as_it_is() {
     let item = "#[inline] pub fn f ( payload : & [u8] ) -> Vec < u8 > { payload . to_vec () }";
     for args in ["msg_type = 1", "msg_type = 65535"] {
-        let output = crate::endpoint(tokens(args), &tokens(item)).to_string();
+        let output = crate::endpoint::tachyon_rpc(tokens(args), &tokens(item)).to_string();
         assert!(output.starts_with(&tokens(item).to_string()), "{output}");
     }
 }
 
 #[test]
 fn a_stub_keeps_the_name() {
-    let output = crate::endpoint(tokens("nonsense"), &tokens("async fn f(_: &[u8]) {}"));
+    let output = crate::endpoint::tachyon_rpc(tokens("nonsense"), &tokens("async fn f(_: &[u8]) {}"));
     let file: syn::File = syn::parse2(output).expect("the stub is a sequence of items");
     let is_stub = |item: &syn::Item| matches!(item, syn::Item::Struct(item) if item.ident == "f");
     assert!(file.items.iter().any(is_stub));
@@ -217,37 +220,37 @@ fn services() {
             vec![],
         ),
         ("", "trait T { #[rpc(msg_type = 1)] fn f(&self, r: &[R], s: ReplySlot<'_>); }", vec![]),
-        ("msg_type = 1", "trait T {}", vec!["its methods have"]),
-        ("reply = 1", "trait T {}", vec!["`tachyon_rpc` on a trait knows `crate`"]),
-        ("", "trait T { fn f(&self); }", vec!["give it `#[rpc(msg_type = N)]`"]),
+        ("msg_type = 1", "trait T {}", vec!["each of its methods"]),
+        ("reply = 1", "trait T {}", vec!["`tachyon_rpc` on a trait has no argument `reply`"]),
+        ("", "trait T { fn f(&self); }", vec!["mark it with `#[rpc(msg_type = N)]`"]),
         ("", "trait T { #[rpc] fn f(&self); }", vec!["`msg_type` is missing: write `#[rpc"]),
         ("", "trait T { #[rpc = 1] fn f(&self); }", vec!["expected `#[rpc(msg_type = N)]`"]),
-        ("", "trait T { #[rpc(crate = a, msg_type = 1)] fn f(&self); }", vec!["stands on the trait"]),
+        ("", "trait T { #[rpc(crate = a, msg_type = 1)] fn f(&self); }", vec!["write it on the trait"]),
         ("", "trait T { #[rpc(msg_type = 1)] #[rpc(msg_type = 2)] fn f(&self); }", vec!["keep one `rpc`"]),
-        ("", "trait T { #[tachyon_rpc(msg_type = 1)] fn f(&self); }", vec!["`#[rpc(msg_type = N)]` marks a method"]),
+        ("", "trait T { #[tachyon_rpc(msg_type = 1)] fn f(&self); }", vec!["write `#[rpc(msg_type = N)]`"]),
         (
             "",
             "trait T { #[rpc(msg_type = 1)] fn f(&self); #[rpc(msg_type = 0x1)] fn g(&self); }",
-            vec!["but `f` has 1 too"],
+            vec!["`f` has 1, too"],
         ),
         ("", "trait T { #[rpc(msg_type = 1)] fn f(r: &R); }", vec!["takes `&self` or `&mut self`"]),
-        ("", "trait T { #[rpc(msg_type = 1)] fn f(self: Box<Self>); }", vec!["called again and again"]),
+        ("", "trait T { #[rpc(msg_type = 1)] fn f(self: Box<Self>); }", vec!["called many times"]),
         ("", "trait T { #[rpc(msg_type = 1)] fn f(&self, a: &A, b: &B); }", vec![]),
         (
             "",
             "trait T { #[rpc(msg_type = 1)] fn f(&self, #[state] a: &A, b: &B); }",
-            vec!["a method's state is `self`"],
+            vec!["the state of a method is `self`"],
         ),
         ("", "trait T { #[rpc(msg_type = 1)] fn new(&self); }", vec!["choose another name"]),
         (
             "",
             "trait T { #[rpc(msg_type = 1)] async fn f<X>(&self) -> !; }",
-            vec!["`async`", "type parameters", "returns"],
+            vec!["`async`", "type parameters", "must return"],
         ),
         (
             "",
             "trait T<X> { type A; const C: u8; m!(); }",
-            vec!["no generics", "associated types", "methods only", "written out"],
+            vec!["cannot be generic", "associated types", "only methods", "write the methods out"],
         ),
     ] {
         assert_all(&crate::service::messages(tokens(args), tokens(item)), &expected, item);
@@ -266,12 +269,12 @@ fn payloads() {
         ("struct S { a: &'static u8, b: &'static str, c: &'a [u8] }", vec!["`u8`", "`String`", "`Vec<u8>`"]),
         ("struct S { a: String, b: Vec<u8>, c: Option<u8>, d: Vec<Vec<Nested>>, e: Option<Vec<String>> }", vec![]),
         ("struct S { a: std::string::String, b: alloc::vec::Vec<u8>, c: core::option::Option<(u8)>, d: u8 }", vec![]),
-        ("#[repr(C)] struct S { a: String }", vec!["lie in a head"]),
-        ("struct S { a: String, _pad: u8 }", vec!["leave `_pad` out"]),
+        ("#[repr(C)] struct S { a: String }", vec!["the order in memory"]),
+        ("struct S { a: String, _pad: u8 }", vec!["remove `_pad`"]),
         ("struct S { a: Vec<Option<u8>>, b: Option<Option<u8>> }", vec!["`Vec<u8>`", "`Option<u8>`"]),
         ("struct S { a: [Vec<u8>; 2], b: Vec<[String; N]> }", vec!["`Vec<Vec<u8>>`", "`Vec<String>`"]),
         ("struct S { a: Vec<S>, b: Option<Vec<Self>>, c: [S; 1] }", vec!["contain itself"; 3]),
-        ("struct S { a: Vec<usize>, b: Option<Box<str>>, c: () }", vec!["u64", "`String`", "leave the field out"]),
+        ("struct S { a: Vec<usize>, b: Option<Box<str>>, c: () }", vec!["u64", "`String`", "remove the field"]),
         ("struct S { a: HashMap<u8, u8>, b: HashSet<u8>, c: Rc<[u8]> }", vec!["key", "`Vec<u8>`", "`Vec<u8>`"]),
         ("struct S { a: *const u8, b: fn() }", vec!["an address", "an address"]),
         (
@@ -280,38 +283,38 @@ fn payloads() {
         ),
         (
             "struct S { a: str, b: PathBuf, c: [u8], d: Box<u8> }",
-            vec!["`String`", "no UTF-8", "`Vec<u8>`", "write `u8`"],
+            vec!["`String`", "not always valid UTF-8", "`Vec<u8>`", "write `u8`"],
         ),
         (
             "struct S { a: (u8, u8), b: Result<u8, u8>, c: NonZeroU8, d: dyn Any }",
-            vec!["tuple", "Result", "plain number", "one type"],
+            vec!["tuple", "Result", "plain number", "no layout"],
         ),
-        ("struct S<T> { a: T }", vec!["no generics"]),
-        ("struct S(u8);", vec!["have names"]),
+        ("struct S<T> { a: T }", vec!["cannot be generic"]),
+        ("struct S(u8);", vec!["need names"]),
         ("struct S;", vec!["at least one field"]),
         ("struct S {}", vec!["at least one field"]),
-        ("#[repr(C, packed)] struct S { a: u8 }", vec!["leave this out"]),
-        ("#[repr(align(16))] struct S { a: u8 }", vec!["leave this out"]),
+        ("#[repr(C, packed)] struct S { a: u8 }", vec!["remove this `repr`"]),
+        ("#[repr(align(16))] struct S { a: u8 }", vec!["remove this `repr`"]),
         ("struct S { #[cfg(a)] a: u8 }", vec!["cannot be conditional"]),
         ("#[payload] struct S { a: u8 }", vec!["keep one"]),
         ("enum E { A }", vec!["add `#[repr(u8)]`"]),
         ("#[repr(usize)] enum E { A }", vec!["`repr(u8)` to `repr(u64)`"]),
-        ("#[repr(u8)] enum E {}", vec!["at least one variant"]),
+        ("#[repr(u8)] enum E {}", vec!["needs a variant"]),
         ("#[repr(u8)] enum E { A(u8), B { b: u8 }, C }", vec!["no fields", "no fields"]),
-        ("union U { a: u8 }", vec!["not on a union"]),
-        ("fn f() {}", vec!["not on a function"]),
-        ("type T = u8;", vec!["not on an alias"]),
-        ("impl S {}", vec!["stands on a struct or an enum"]),
+        ("union U { a: u8 }", vec!["not a union"]),
+        ("fn f() {}", vec!["not a function"]),
+        ("type T = u8;", vec!["not an alias"]),
+        ("impl S {}", vec!["marks a struct or an enum"]),
     ] {
         assert_all(&crate::payload::messages(tokens(""), &tokens(item)), &expected, item);
     }
     for (args, item, expected) in [
-        ("msg_type = 1, crate = a", "struct S { a: u8 }", vec!["knows `extensible` and `crate`"]),
+        ("msg_type = 1, crate = a", "struct S { a: u8 }", vec!["its arguments are `extensible` and `crate`"]),
         ("extensible", "struct S { a: u8, b: u64 }", vec![]),
         ("crate = a, extensible,", "struct S { a: Name }", vec![]),
         ("extensible, extensible", "struct S { a: u8 }", vec!["given twice"]),
         ("extensible = 1", "struct S { a: u8 }", vec!["write the word alone"]),
-        ("extensible", "#[repr(u8)] enum E { A }", vec!["leave `extensible` out"]),
+        ("extensible", "#[repr(u8)] enum E { A }", vec!["remove `extensible`"]),
     ] {
         assert_all(&crate::payload::messages(tokens(args), &tokens(item)), &expected, args);
     }
@@ -321,36 +324,39 @@ fn payloads() {
 fn errors() {
     for (item, expected) in [
         (
-            "#[derive(Debug)] enum E { #[error(\"a {b:?} {c:>d$}\")] A { b: u8, c: Vec<Name>, d: u32 }, #[error(\"\")] B }",
+            "#[derive(Debug)] enum E { #[error(\"a {b:?} {c:>d$}\")] A { b: u8, c: Vec<N>, d: u8 }, #[error(\"\")] B }",
             vec![],
         ),
         ("enum E { #[doc = \"x\"] #[error(\"{type}\")] A { r#type: Option<String> } }", vec![]),
         ("enum E { A, B {}, C { a: u8 } }", vec!["`A` has no text", "`B` has no text", "`C` has no text"]),
-        ("enum E { #[error(\"a\")] A(u8) }", vec!["have names"]),
+        ("enum E { #[error(\"a\")] A(u8) }", vec!["need names"]),
         ("enum E { #[error(\"{a} {b}\")] A { a: u8 } }", vec!["no field `b`: its fields are `a`"]),
         ("enum E { #[error(\"{a}\")] A }", vec!["no field `a`: it has no fields"]),
         ("enum E { #[error(\"{} {0} {a:1$}\")] A { a: u8 } }", vec!["by its name, such as `{a}`"; 3]),
         ("enum E { #[error(\"{a:w$}\")] A { a: u8 } }", vec!["no field `w`"]),
         ("enum E { #[error(\"a\", b)] A, #[error] B, #[error = \"c\"] C }", vec!["one literal"; 3]),
-        ("enum E { #[error(transparent)] A { a: u8 } }", vec!["its own name"]),
+        ("enum E { #[error(transparent)] A { a: u8 } }", vec!["its own text"]),
         ("enum E { #[error(\"a\")] #[error(\"b\")] A }", vec!["keep one"]),
         ("enum E { #[error(\"a\")] A { #[from] a: String, #[cfg(b)] b: u8 } }", vec!["no source", "conditional"]),
-        ("enum E { #[error(\"a\")] A { a: usize, b: &'static str, _c: u8 } }", vec!["u64", "an error owns", "padding"]),
-        ("enum E<T> { #[error(\"a\")] A { a: T } }", vec!["no generics"]),
+        (
+            "enum E { #[error(\"a\")] A { a: usize, b: &'static str, _c: u8 } }",
+            vec!["u64", "a reference does not travel", "padding"],
+        ),
+        ("enum E<T> { #[error(\"a\")] A { a: T } }", vec!["cannot be generic"]),
         ("#[derive(Debug, thiserror::Error)] enum E { #[error(\"a\")] A }", vec!["implements `Error`"]),
         ("#[derive(derive_more::Display)] enum E { #[error(\"a\")] A }", vec!["implements `Display`"]),
         ("#[tachyon::error] enum E { #[error(\"a\")] A }", vec!["keep one `error`"]),
         ("enum E {}", vec!["without a variant"]),
         ("struct Busy;", vec!["write `enum BusyError { .. }`"]),
-        ("fn f() {}", vec!["stands on an enum"]),
+        ("fn f() {}", vec!["marks an enum"]),
     ] {
         assert_all(&crate::error::messages(tokens(""), &tokens(item)), &expected, item);
     }
     let item = tokens("enum E { #[error(\"a\")] A }");
-    assert_all(&crate::error::messages(tokens("extensible = 1"), &item), &["knows `crate`"], "");
+    assert_all(&crate::error::messages(tokens("extensible = 1"), &item), &["its argument is `crate`"], "");
 }
 
-/// Pieces that, in any order, come near to what the macros expect or stay far from it.
+/// Tokens whose sequences are nearly valid or far from valid input.
 const PIECES: [&str; 70] = [
     "msg_type",
     "crate",
@@ -442,7 +448,7 @@ fn any_type() -> impl Strategy<Value = String> {
         .prop_map(|(a, b, c, kind)| format!("{a} {kind} {b} {{ {c} }}"))
 }
 
-/// What the attribute's own derive makes of its output, as rustc would hand it on.
+/// The code that the derive makes of the attribute's output.
 fn derived(output: &str, derive: impl Fn(&TokenStream) -> TokenStream) -> Option<String> {
     let attribute = |item: &syn::Item| match item {
         syn::Item::Struct(item) => item.attrs.iter().any(|attr| attr.path().is_ident("__tachyon")),
@@ -488,8 +494,9 @@ proptest! {
             ].as_slice()), 1..5),
     ) {
         let fields = types.iter().enumerate().map(|(at, ty)| format!("a{at}: {ty},")).collect::<Vec<_>>().concat();
+        let args = if extensible { "extensible" } else { "" };
         for (args, item) in [
-            (if extensible { "extensible" } else { "" }, format!("#[derive(Debug, PartialEq)] struct S {{ {fields} }}")),
+            (args, format!("#[derive(Debug, PartialEq)] struct S {{ {fields} }}")),
             ("", format!("#[repr(u8)] enum E {{ A {{ {fields} }}, B }}")),
         ] {
             let output = crate::payload::payload(tokens(args), &tokens(&item)).to_string();
@@ -504,9 +511,9 @@ proptest! {
 
     #[test]
     fn odd_tokens_never_panic(args in any_tokens(), item in prop_oneof![any_tokens(), any_function(), any_service()]) {
-        // Not every text is a sequence of tokens: unbalanced ones never reach a macro.
+        // Unbalanced text is no sequence of tokens, and never reaches a macro.
         if let (Ok(args), Ok(item)) = (args.parse::<TokenStream>(), item.parse::<TokenStream>()) {
-            let output = crate::endpoint(args, &item).to_string();
+            let output = crate::endpoint::tachyon_rpc(args, &item).to_string();
             prop_assert!(output.contains("compile_error") || syn::parse_str::<syn::File>(&output).is_ok(), "{output}");
         }
     }

@@ -1,4 +1,4 @@
-//! Arguments of Python calls, checked: what is out of range is an error that names the argument and its range.
+//! Arguments of Python calls, checked: an argument out of range raises an error that names the argument and its range.
 
 use core::time::Duration;
 
@@ -8,9 +8,9 @@ use tachyon::__binding::Limit;
 use tachyon::PollingMode;
 
 use crate::errors::InvalidArgumentError;
-use crate::lent::type_name;
+use crate::memory::buffer_export::type_name;
 
-/// A Python integer of any size; what does not fit in 64 bits is out of every range we have.
+/// A Python integer of any size. A value that does not fit in 64 bits is out of every range of this module.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Integer {
     Fits(u64),
@@ -66,7 +66,7 @@ pub(crate) fn type_id(value: Integer) -> PyResult<u32> {
     value.up_to("type_id", u64::from(u32::MAX), "a number")
 }
 
-/// A message type users may choose.
+/// A message type of a call: 65535 is reserved.
 #[inline]
 pub(crate) fn msg_type(value: Integer) -> PyResult<u16> {
     let most = u64::from(tachyon::type_id::MSG_TYPE_ERROR - 1);
@@ -78,7 +78,7 @@ pub(crate) fn size(name: &str, value: Integer) -> PyResult<usize> {
     value.up_to(name, i64::MAX.unsigned_abs(), "a number of bytes")
 }
 
-/// A size that a reservation bounds.
+/// A size within a reservation.
 pub(crate) fn at_most(name: &str, value: Integer, most: usize) -> PyResult<usize> {
     value.up_to(name, most as u64, "a number of reserved bytes")
 }
@@ -87,11 +87,13 @@ pub(crate) fn at_most(name: &str, value: Integer, most: usize) -> PyResult<usize
 pub(crate) fn correlation_id(value: Integer) -> PyResult<u64> {
     match value {
         Integer::Fits(value) if value != 0 => Ok(value),
-        _ => Err(InvalidArgumentError::new_err("a correlation id is what `call` or `serve` gave, from 1 up")),
+        _ => Err(InvalidArgumentError::new_err(
+            "a correlation id is at least 1: pass the one that `call` or `serve` returned",
+        )),
     }
 }
 
-/// The message type that a decorator is given, which may have been written without its parentheses.
+/// The message type passed to a decorator. A callable means that the parentheses of the decorator are missing.
 pub(crate) fn decorated_msg_type(decorator: &str, given: &Bound<'_, PyAny>) -> PyResult<u16> {
     if given.is_callable() {
         let message = format!("{decorator} takes a message type: write @{decorator}(msg_type=1)");
@@ -108,11 +110,11 @@ pub(crate) fn count(name: &str, value: Integer) -> PyResult<usize> {
     match value {
         Integer::Fits(value @ 1..) => Ok(usize::try_from(value).unwrap_or(usize::MAX)),
         Integer::Huge => Ok(usize::MAX),
-        _ => Err(InvalidArgumentError::new_err(format!("{name} is a number of messages, from 1 up"))),
+        _ => Err(InvalidArgumentError::new_err(format!("{name} must be at least 1"))),
     }
 }
 
-/// Looks to take before parking, for one call.
+/// Polls before the wait parks, for one call.
 #[inline]
 pub(crate) fn spins(value: Option<Integer>) -> PyResult<Option<PollingMode>> {
     let Some(value) = value else { return Ok(None) };
@@ -120,7 +122,7 @@ pub(crate) fn spins(value: Option<Integer>) -> PyResult<Option<PollingMode>> {
         Integer::Fits(spins) => Ok(Some(PollingMode::Spins(u32::try_from(spins).unwrap_or(u32::MAX)))),
         Integer::Huge => Ok(Some(PollingMode::Spins(u32::MAX))),
         Integer::Negative => Err(InvalidArgumentError::new_err(
-            "spin_threshold is how often to look before parking: 0 parks at once, None leaves it to the bus",
+            "spin_threshold, the polls before parking, must be at least 0; None uses the bus's polling mode",
         )),
     }
 }
@@ -136,7 +138,7 @@ pub(crate) fn polling_mode(pure_spin: Integer) -> PyResult<PollingMode> {
 #[inline]
 pub(crate) fn sooner(one: Option<f64>, other: Option<f64>) -> Option<f64> {
     match (one, other) {
-        // Not `min`, which would take the other for one that is no number.
+        // Not `min`, which drops a NaN: the check of the timeout must see it.
         (Some(one), Some(other)) if other < one => Some(other),
         (one, other) => one.or(other),
     }
@@ -157,13 +159,13 @@ pub(crate) fn within(given: &Bound<'_, PyAny>) -> PyResult<f64> {
     Ok(seconds)
 }
 
-/// Until when a call may take.
+/// The limit of a call that takes at most `seconds`.
 #[inline]
 pub(crate) fn limit(seconds: Option<f64>) -> PyResult<Limit> {
     Ok(Limit::after(timeout(seconds)?))
 }
 
-/// How long a call may take; `None` is for ever.
+/// The longest duration of a call; `None` means no limit.
 #[inline]
 pub(crate) fn timeout(seconds: Option<f64>) -> PyResult<Option<Duration>> {
     let Some(seconds) = seconds else { return Ok(None) };
@@ -172,6 +174,6 @@ pub(crate) fn timeout(seconds: Option<f64>) -> PyResult<Option<Duration>> {
             "a timeout is a number of seconds from 0 up, or None for no limit, not {seconds}"
         )));
     }
-    // What no Duration can hold is longer than anybody waits.
+    // A number of seconds that no `Duration` holds means no limit.
     Ok(Duration::try_from_secs_f64(seconds).ok())
 }

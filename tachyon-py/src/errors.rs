@@ -1,6 +1,6 @@
-//! The core's errors as Python exceptions, by kind: each becomes the class of `tachyon.errors` that names it.
-
-#![allow(unsafe_code, reason = "says which classes they are")]
+//! The core's errors as Python exceptions: each kind of error becomes the class of `tachyon.errors` that names the
+//! kind.
+#![allow(unsafe_code, reason = "implements PyTypeInfo for exception classes")]
 
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, Ordering};
@@ -15,14 +15,12 @@ use pyo3::{PyErrArguments, PyTypeInfo, intern};
 use tachyon::error::{NumaError, WrongDirection};
 use tachyon::{CallError, ConnectError, ErrorKind, ListenError, RecvError, RegisterError, SendError, ServeError};
 
-use crate::interrupt;
-use crate::package;
+use crate::runtime::{interrupt, package};
 
-/// The class `name` of `tachyon.errors`, as it is now, which is not always as it was `last`.
+/// The present class `name` of `tachyon.errors`. A second import of the package makes a new class beside `last`.
 ///
-/// The pointer stays valid: a reference to each class that was ever found is kept for good, and there is one more only
-/// after the package was imported anew. A module that is not to be found any more, or not yet complete, leaves the
-/// class that it had before.
+/// The pointer stays valid: every class that was found keeps a reference for good, and a new class appears only after a
+/// new import of the package. While the module is missing or incomplete, the last class stays in use.
 #[cold]
 fn class(py: Python<'_>, name: &str, last: &AtomicPtr<PyTypeObject>) -> *mut PyTypeObject {
     let before = last.load(Ordering::Acquire);
@@ -39,7 +37,7 @@ fn class(py: Python<'_>, name: &str, last: &AtomicPtr<PyTypeObject>) -> *mut PyT
     }
 }
 
-/// Classes of `tachyon.errors` by their names.
+/// Classes of `tachyon.errors`, by name.
 macro_rules! exceptions {
     ($($name:ident),* $(,)?) => {$(
         #[doc = concat!("`tachyon.errors.", stringify!($name), "`")]
@@ -52,7 +50,7 @@ macro_rules! exceptions {
             }
         }
 
-        // SAFETY: `class` gives a type, and one that lives on.
+        // SAFETY: `class` returns a type object that is never freed.
         unsafe impl PyTypeInfo for $name {
             fn type_object_raw(py: Python<'_>) -> *mut PyTypeObject {
                 static LAST: AtomicPtr<PyTypeObject> = AtomicPtr::new(ptr::null_mut());
@@ -94,13 +92,13 @@ exceptions!(
     WrongKindError,
 );
 
-/// A failure of the core, on its way to Python.
+/// An error of the core that becomes a Python exception.
 pub(crate) trait Raise {
-    /// The exception it becomes. For an interrupted wait that is what the signal handler raised.
+    /// The exception for the error. For an interrupted wait this is the exception that the signal handler raised.
     fn raise(self) -> PyErr;
 }
 
-/// A refusal of the operating system, with its `errno` as every `OSError` has it.
+/// The exception for a refusal of the operating system, with the `errno` that every `OSError` has.
 fn refused(error: &(dyn Error + 'static), text: String) -> PyErr {
     let mut cause = Some(error);
     while let Some(error) = cause {
@@ -112,8 +110,8 @@ fn refused(error: &(dyn Error + 'static), text: String) -> PyErr {
     SystemCallError::new_err(text)
 }
 
-/// Error families share most of their variants; this maps those, and then the family's own. `begun` says after which of
-/// them the callee may have begun a call.
+/// Maps the variants that the error families share, then the family's own. `begun` says whether the callee may have
+/// begun the call.
 macro_rules! raise_family {
     ($name:ident, begun: $begun:expr, { $($own:pat => $class:ident),* $(,)? } $($other:pat => $raise:expr),* $(,)?) => {
         impl Raise for $name {
@@ -124,12 +122,12 @@ macro_rules! raise_family {
                 let raised = match self {
                     $($own => $class::new_err(text),)*
                     $($other => $raise(text),)*
-                    Self::Interrupted { .. } => interrupt::raised(),
+                    Self::Interrupted { .. } => interrupt::pending_exception(),
                     Self::TimedOut { .. } => TimedOutError::new_err(text),
                     Self::Closed { .. } => PeerClosedError::new_err(text),
                     Self::ClosedHere | Self::Forked => BusClosedError::new_err(text),
                     Self::Io(source) => refused(&source, text),
-                    // A kind that a newer core adds has no better name here yet.
+                    // A kind that a newer core adds has no class here yet.
                     _ => PeerDeadError::new_err(text),
                 };
                 if begun { unsafe_to_retry(raised) } else { raised }
@@ -140,8 +138,10 @@ macro_rules! raise_family {
 
 raise_family!(SendError, begun: |_| false, { Self::TooLarge { .. } => TooLargeError, Self::Full => TimedOutError });
 raise_family!(RecvError, begun: |_| false, {});
-// An error reply says so by its kind, and an interrupt's exception is not of this package.
-raise_family!(CallError, begun: |error| error.sent() && !matches!(error, CallError::Remote(_) | CallError::Interrupted { .. }), {
+// An error reply carries `safe_to_retry` by its kind, and the exception of an interrupt is not of this package.
+raise_family!(CallError, begun: |error| {
+    error.sent() && !matches!(error, CallError::Remote(_) | CallError::Interrupted { .. })
+}, {
     Self::TooLarge { .. } => TooLargeError,
     Self::ReservedMsgType | Self::UnknownCorrelation(_) => InvalidArgumentError,
     Self::Mismatch(_) => LayoutMismatchError,
@@ -159,7 +159,7 @@ raise_family!(ServeError, begun: |_| false, {
     Self::WorkerLost(_) => WorkerLostError,
 } Self::HandlersLeft { count } => |text| HandlersLeftError::new_err((text, count)));
 
-/// An error after which the callee may have begun the call.
+/// Marks an error after which the callee may have begun the call.
 fn unsafe_to_retry(error: PyErr) -> PyErr {
     Python::attach(|py| match error.value(py).setattr(intern!(py, "safe_to_retry"), false) {
         Ok(()) => error,
@@ -167,7 +167,7 @@ fn unsafe_to_retry(error: PyErr) -> PyErr {
     })
 }
 
-/// The exception for an error reply that is read already.
+/// The exception for a decoded error reply.
 fn remote(error: &tachyon::RpcError) -> PyErr {
     let parts = (error.kind as u16, error.msg_type, error.text.clone());
     if error.kind == ErrorKind::NoHandler { NoHandlerError::new_err(parts) } else { RpcError::new_err(parts) }
@@ -181,7 +181,7 @@ impl Raise for ListenError {
             Self::NotASocket { .. } => NotASocketError::new_err(text),
             Self::AddressInUse { .. } => AddressInUseError::new_err(text),
             Self::TimedOut { .. } => TimedOutError::new_err(text),
-            Self::Interrupted { .. } => interrupt::raised(),
+            Self::Interrupted { .. } => interrupt::pending_exception(),
             _ => refused(&self, text),
         }
     }
@@ -194,7 +194,7 @@ impl Raise for ConnectError {
     }
 }
 
-/// The exception for a failure to connect, in these words.
+/// The exception for a failed connect, with `text` as its message.
 fn unconnected(error: &ConnectError, text: String) -> PyErr {
     match error {
         ConnectError::Path(_) | ConnectError::Capacity(_) => InvalidArgumentError::new_err(text),
@@ -205,7 +205,7 @@ fn unconnected(error: &ConnectError, text: String) -> PyErr {
         ConnectError::VersionMismatch { .. } => VersionMismatchError::new_err(text),
         ConnectError::Busy { .. } => ServerBusyError::new_err(text),
         ConnectError::OnePeer { description, .. } => OnePeerError::new_err((text, description.clone())),
-        ConnectError::Interrupted { .. } => interrupt::raised(),
+        ConnectError::Interrupted { .. } => interrupt::pending_exception(),
         ConnectError::OutOfDescriptors { .. } | ConnectError::Io { .. } => refused(error, text),
         _ => HandshakeError::new_err(text),
     }

@@ -1,61 +1,22 @@
-//! `tachyon._tachyon`: the Rust core as Python classes.
+//! `tachyon._tachyon`: the Rust core as Python classes, without any logic of the protocol.
 //!
-//! Nothing of the protocol lives here. The rooms: [`turn`] decides which thread may use a direction, [`ends`] and
-//! [`calling`] are a direction with its one guard, [`lent`] counts the views into slots, [`payload`] reads what Python
-//! sends, [`errors`] and [`interrupt`] translate the ends of an operation; the rest are the classes.
+//! - `bus`: the one-way bus, and the parts that both kinds of bus share: the ends of a ring, the lock of a direction.
+//! - `rpc`: the RPC bus, endpoints, contracts and the pool.
+//! - `serve`: the dispatcher, handlers and the server.
+//! - `asyncio`: the steps that an event loop takes.
+//! - `values`: conversions between Python values and messages.
+//! - `memory`: buffers that Python passes in, and views of shared memory that Python gets.
+//! - `runtime`: the GIL, signals, threads, logging and calls of Python code.
 
 mod args;
-mod arrays;
-mod aside;
-mod attached;
-mod attempts;
-mod batch;
+mod asyncio;
 mod bus;
-mod calling;
-mod codegen;
-mod comparison;
-mod contract;
-mod control;
-mod convert;
-mod current;
-mod dispatcher;
-mod dlpack;
-mod endpoint;
-mod ends;
 mod errors;
-mod handler;
-mod interrupt;
-mod invoke;
-mod items;
-mod lent;
-mod lifetime;
-mod loan;
-mod loop_calls;
-mod loop_serving;
-mod main_interpreter;
 mod memory;
-mod message;
-mod package;
-mod payload;
-mod plan;
-mod pool;
-mod read;
-mod remote;
-mod report;
-mod rpc_bus;
-mod rpc_lines;
-mod rpc_rx_guard;
-mod rpc_server;
-mod rpc_tx_guard;
-mod rust_endpoint;
-mod rx_guard;
-mod sight;
-mod timed_bus;
-mod turn;
-mod tx_guard;
-mod type_id;
+mod rpc;
+mod runtime;
+mod serve;
 mod values;
-mod worker_thread;
 
 /// The native half of `tachyon`.
 #[pyo3::pymodule]
@@ -64,7 +25,7 @@ mod _tachyon {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
-        crate::main_interpreter::check(module.py())
+        crate::runtime::main_interpreter::check(module.py())
     }
 
     #[pymodule_export]
@@ -74,59 +35,63 @@ mod _tachyon {
     const __version__: &str = env!("CARGO_PKG_VERSION");
 
     #[pymodule_export]
-    use crate::attempts::Attempts;
+    use crate::asyncio::loop_calls::Attempts;
     #[pymodule_export]
-    use crate::batch::{RxBatchGuard, RxMsgView};
+    use crate::asyncio::loop_calls::Comparison;
     #[pymodule_export]
-    use crate::bus::Bus;
+    use crate::asyncio::loop_calls::{LoopCalls, LoopConnecting, LoopReconnecting};
     #[pymodule_export]
-    use crate::codegen::{codegen_rust, read_description};
+    use crate::asyncio::loop_serving::{LoopRequest, LoopServing};
     #[pymodule_export]
-    use crate::comparison::Comparison;
+    use crate::bus::guards::RxGuard;
     #[pymodule_export]
-    use crate::contract::Contract;
+    use crate::bus::guards::TxGuard;
     #[pymodule_export]
-    use crate::current::{CurrentCall, current_call};
+    use crate::bus::guards::{RxBatchGuard, RxMsgView};
     #[pymodule_export]
-    use crate::dispatcher::RpcDispatcher;
+    use crate::bus::message::Message;
     #[pymodule_export]
-    use crate::endpoint::{RpcEndpoint, tachyon_rpc};
+    use crate::bus::message::{make_type_id, msg_type, route_id};
     #[pymodule_export]
-    use crate::items::Items;
+    use crate::bus::one_way::Bus;
     #[pymodule_export]
-    use crate::loop_calls::{LoopCalls, LoopConnecting, LoopReconnecting};
+    use crate::rpc::contract::Contract;
     #[pymodule_export]
-    use crate::loop_serving::{LoopRequest, LoopServing};
+    use crate::rpc::description::{codegen_rust, read_description};
     #[pymodule_export]
-    use crate::memory::Memory;
+    use crate::rpc::endpoint::RpcEndpoint;
     #[pymodule_export]
-    use crate::message::Message;
+    use crate::rpc::error_reply::{decode_error, read_error};
     #[pymodule_export]
-    use crate::plan::Plan;
+    use crate::rpc::guards::RpcRxGuard;
     #[pymodule_export]
-    use crate::pool::{PoolLease, PoolPlaces};
+    use crate::rpc::guards::RpcTxGuard;
     #[pymodule_export]
-    use crate::remote::{decode_error, read_error};
+    use crate::rpc::pool::{PoolLease, PoolPlaces};
     #[pymodule_export]
-    use crate::rpc_bus::RpcBus;
+    use crate::rpc::rpc_bus::RpcBus;
     #[pymodule_export]
-    use crate::rpc_rx_guard::RpcRxGuard;
+    use crate::rpc::rpc_bus::TimedBus;
     #[pymodule_export]
-    use crate::rpc_server::RpcServer;
+    use crate::serve::current_call::{CurrentCall, current_call};
     #[pymodule_export]
-    use crate::rpc_tx_guard::RpcTxGuard;
+    use crate::serve::decorator::tachyon_rpc;
     #[pymodule_export]
-    use crate::rust_endpoint::RustEndpoint;
+    use crate::serve::endpoint_table::RpcDispatcher;
     #[pymodule_export]
-    use crate::rx_guard::RxGuard;
+    use crate::serve::rpc_server::RpcServer;
     #[pymodule_export]
-    use crate::sight::{Sight, live_servers, ping};
+    use crate::serve::rust_endpoint::RustEndpoint;
     #[pymodule_export]
-    use crate::timed_bus::TimedBus;
+    use crate::serve::stats::{ServerStats, live_servers, ping};
     #[pymodule_export]
-    use crate::tx_guard::TxGuard;
+    use crate::values::access::FieldCore;
     #[pymodule_export]
-    use crate::type_id::{make_type_id, msg_type, route_id};
+    use crate::values::objects::Items;
     #[pymodule_export]
-    use crate::values::{FieldCore, Values};
+    use crate::values::objects::Memory;
+    #[pymodule_export]
+    use crate::values::objects::Values;
+    #[pymodule_export]
+    use crate::values::plan::Plan;
 }

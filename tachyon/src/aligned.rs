@@ -1,10 +1,10 @@
-//! Bytes on the heap, aligned as a payload in the ring is.
+//! Bytes on the heap with the alignment of a payload in a ring.
 
 use core::ops::{Deref, DerefMut};
 
 use zerocopy::IntoBytes;
 
-/// A copy of a payload that begins at an address as good as any in the ring: a multiple of 8.
+/// A copy of a payload. Its address is a multiple of 8, as the address of a payload in a ring is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AlignedBytes {
     words: Box<[u64]>,
@@ -12,7 +12,7 @@ pub(crate) struct AlignedBytes {
 }
 
 impl AlignedBytes {
-    /// So many zeros.
+    /// `len` zero bytes.
     pub(crate) fn zeroed(len: usize) -> Self {
         Self { words: vec![0; len.div_ceil(8)].into_boxed_slice(), len }
     }

@@ -11,7 +11,7 @@ pub use crate::client::pool::PoolError;
 pub use crate::connection::{CommitError, WrongDirection};
 pub use crate::dispatch::{HandlerError, RegisterError, SlotError};
 pub use crate::engine::{ErrorKind, RpcError};
-pub use crate::handshake::{ConnectError, ListenError, PathError, ProtocolError, Refusal};
+pub use crate::handshake::{ConnectError, ListenError, PathError, ProtocolError, Rejection};
 pub use crate::ring::{CapacityError, Fault};
 pub use crate::rpc::{CallError, HandlerFailure, ServeError};
 pub use crate::schema::describe::{DescribeError, Mismatch};

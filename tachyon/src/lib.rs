@@ -31,11 +31,21 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # Cargo features
+//!
+//! Every feature is off by default, and each item that needs one says so.
+//!
+//! - `tokio`: `AsyncCaller`, and async endpoints and servers on a tokio runtime.
+//! - `tracing`: `TracingLayer`, a span per call, and events for callers that join and leave.
+//! - `python`: `tachyon::python`, which exports endpoints of a Python extension to the Python package's dispatcher.
+//!
 //! # Trust
 //!
 //! A peer runs as the same user and is not assumed to be correct: nothing it writes can make this process touch memory
-//! it should not, hang or crash. It can change the bytes of `&[u8]`, of `&[T]` and of fixed payloads while they are read
-//! in place; text and everything else that is checked is copied first.
+//! it should not, hang or crash. It can change the bytes of `&[u8]`, of `&[T]` and of fixed payloads while they are
+//! read in place; text and everything else that is checked is copied first.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 #[cfg(not(all(target_os = "linux", target_pointer_width = "64", target_endian = "little")))]
 compile_error!("tachyon runs on 64-bit little-endian Linux: its wire format and its system calls are Linux's");

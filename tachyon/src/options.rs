@@ -1,4 +1,4 @@
-//! How a connection is made and how its operations wait.
+//! Options of listening, connecting and waiting.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,13 +6,13 @@ use std::time::Duration;
 use crate::ring::{CapacityError, Geometry, Use};
 use crate::wait::{Deadline, Interrupt, PollingMode};
 
-/// How long `connect` waits unless told otherwise.
+/// Default timeout of `connect`.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long one client may take for its handshake unless told otherwise.
+/// Default limit of one client's handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Settings for listening, connecting and waiting, to be passed to the `listen_with` and `connect_with` functions.
+/// Options of listening, connecting and waiting, for the functions `listen_with` and `connect_with`.
 ///
 /// ```
 /// use std::time::Duration;
@@ -36,7 +36,7 @@ pub struct Options {
 }
 
 impl Options {
-    /// The defaults: listen without a limit, connect within 5 seconds, same user only, adaptive polling.
+    /// The defaults: no limit for listening, 5 seconds for connecting, peers of the same user, adaptive polling.
     pub fn new() -> Self {
         Self {
             timeout: None,
@@ -53,17 +53,17 @@ impl Options {
 
     /// Limits the whole of `listen` or `connect`, from the call to the finished handshake.
     ///
-    /// Default: listening waits for ever, connecting 5 seconds. A timeout beyond the clock's range means for ever; zero
-    /// means one attempt without waiting. Operations on the finished connection have timeouts of their own.
+    /// Default: no limit for listening, 5 seconds for connecting. `Duration::ZERO` means one attempt without waiting; a
+    /// timeout beyond the clock's range means no limit. Operations on the connection have timeouts of their own.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
         self
     }
 
-    /// Limits how long a listener attends to one client that has connected but not finished its handshake.
+    /// Limits the handshake of one client at a listener.
     ///
-    /// Default: 1 second. A client that takes longer is dropped and the listener goes on to the next one. Connecting
-    /// ignores this.
+    /// Default: 1 second. The listener rejects a client that takes longer, and serves the next client. Connecting
+    /// ignores this option.
     pub fn handshake_timeout(mut self, timeout: Duration) -> Self {
         self.handshake_timeout = timeout;
         self
@@ -71,10 +71,10 @@ impl Options {
 
     /// Whether the peer may run as another user.
     ///
-    /// Default: `false`; a listener turns other users away, and a connector does not talk to another user's listener.
-    /// With `true` whoever reaches the socket file is let in. The file itself stays readable and writable for its owner
-    /// only, so another user (except root) also needs its mode changed. A peer can read and write everything that is in
-    /// the shared memory.
+    /// Default: `false`: a listener rejects other users, and a connector does not use another user's listener. With
+    /// `true` a listener accepts every user that can open the socket file. The file's mode is 0600, so another user
+    /// (except root) needs a change of the mode, too. A peer can read and write all bytes of the connection's shared
+    /// memory.
     pub fn any_uid(mut self, allowed: bool) -> Self {
         self.any_uid = allowed;
         self
@@ -82,15 +82,15 @@ impl Options {
 
     /// How operations on the connection wait for the peer.
     ///
-    /// Default: [`PollingMode::Adaptive`]. Listening and connecting never spin.
+    /// Default: [`PollingMode::Adaptive`]. Listening and connecting park in every mode.
     pub fn polling(mut self, mode: PollingMode) -> Self {
         self.polling = mode;
         self
     }
 
-    /// Has `hook` asked at least every 50 ms while a call waits; when it returns `true`, the call ends as interrupted.
+    /// Sets a function that a waiting operation asks at least every 50 ms; `true` ends the operation as interrupted.
     ///
-    /// Default: none. A system signal alone never ends a call.
+    /// Default: none. A system signal alone never ends an operation.
     pub fn interrupt(mut self, hook: Interrupt) -> Self {
         self.interrupt = Some(hook);
         self
@@ -98,20 +98,20 @@ impl Options {
 
     /// Asks a server for rings of `forward` bytes for requests and `reverse` bytes for replies.
     ///
-    /// Default: the server's choice. A server refuses more than it allows. A listener for a single peer ignores this: it
-    /// was given the sizes itself.
+    /// Default: the server's sizes. A size is a power of two, in bytes. A server rejects sizes above its limits. A
+    /// listener for one peer ignores this option and uses its own sizes.
     pub fn ring_sizes(mut self, forward: usize, reverse: usize) -> Self {
         self.ring_sizes = Some((forward, reverse));
         self
     }
 
-    /// Whether a caller whose callee has closed or died connects again, to the same path, when it next sends.
+    /// Whether a caller connects to the same path again after its callee has closed or died.
     ///
-    /// Default: `false`; such a caller is at its end, and every call says so. With `true` the next call connects, within
-    /// the [`timeout`](Self::timeout) of connecting and its own, and then sends. A request that was sent is never sent
-    /// again, for the callee may have taken it: it ends as its connection did, unless it was made with
-    /// [`Caller::call_idempotent`](crate::Caller::call_idempotent). Connecting, the first time too, also waits past a
-    /// listener that hangs up in the middle of the handshake. Listening ignores this.
+    /// Default: `false`: after the end of the connection every call fails. With `true` the next call connects, within
+    /// its own timeout and the [`timeout`](Self::timeout) of connecting, and then sends its request. A sent request is
+    /// not sent again, because the callee may have taken it: the call fails with the end of its connection, except
+    /// [`Caller::call_idempotent`](crate::Caller::call_idempotent), which sends again. With `true` connecting, also for
+    /// the first time, tries again after a listener hangs up during the handshake. Listening ignores this option.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -124,7 +124,7 @@ impl Options {
     ///         let mut callee = Callee::listen(&listen_at, 4096, 4096)?;
     ///         let mut dispatcher = Dispatcher::default();
     ///         dispatcher.register(1, "echo", <[u8]>::to_vec)?;
-    ///         dispatcher.serve_once(&mut callee)?; // one request, and it is gone
+    ///         dispatcher.serve_once(&mut callee)?; // one request, then the callee closes
     ///     }
     ///     Ok(())
     /// });
@@ -140,11 +140,11 @@ impl Options {
         self
     }
 
-    /// Whether connecting only asks who is there: a listener for one peer keeps its place for another.
+    /// Whether connecting is a probe: it takes no place at a listener for one peer.
     ///
-    /// Default: `false`. With `true` such a listener answers with [`ConnectError::OnePeer`](crate::ConnectError::OnePeer)
-    /// and goes on listening, as it does for `tachyon ping` and `tachyon describe`; a server takes a probe as any other
-    /// caller. Listening ignores this.
+    /// Default: `false`. With `true` a listener for one peer answers with
+    /// [`ConnectError::OnePeer`](crate::ConnectError::OnePeer) and goes on listening; `tachyon ping` and `tachyon
+    /// describe` use this. A server treats a probe as any other caller. Listening ignores this option.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -155,7 +155,7 @@ impl Options {
     /// let callee = std::thread::spawn(move || Callee::listen(&listen_at, 4096, 4096));
     /// let probed = Caller::connect_with(&path, &Options::new().probe(true));
     /// assert!(matches!(probed, Err(ConnectError::OnePeer { .. })));
-    /// // It still has a place.
+    /// // The place is still free.
     /// let caller = Caller::connect(&path)?;
     /// # drop(caller);
     /// callee.join().unwrap()?;
@@ -166,10 +166,10 @@ impl Options {
         self
     }
 
-    /// Gives a listener for one peer the description that it sends to probes, as
-    /// [`Description::to_json`](crate::schema::describe::Description::to_json) writes it.
+    /// Sets the description that a listener for one peer sends to probes: the JSON of
+    /// [`Description::to_json`](crate::schema::describe::Description::to_json).
     ///
-    /// Default: nothing, so that only the peer can ask. Servers and connecting ignore this.
+    /// Default: none, so that only the peer can ask for the description. Servers and connecting ignore this option.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -209,29 +209,29 @@ impl Options {
         self.reconnect
     }
 
-    /// The sizes to ask for, checked.
+    /// The requested ring sizes, checked.
     pub(crate) fn wished_geometries(&self) -> Result<[Option<Geometry>; 2], CapacityError> {
         let Some((forward, reverse)) = self.ring_sizes else { return Ok([None; 2]) };
         Ok([Some(Geometry::new(forward, Use::Calls)?), Some(Geometry::new(reverse, Use::Calls)?)])
     }
 
-    /// When listening gives up.
+    /// The deadline of listening.
     pub(crate) fn listen_deadline(&self) -> Deadline {
         Deadline::from(self.timeout)
     }
 
-    /// How long connecting may take.
+    /// The timeout of connecting.
     pub(crate) fn connect_timeout(&self) -> Duration {
         self.timeout.unwrap_or(CONNECT_TIMEOUT)
     }
 
-    /// When a client that was just accepted has to be done, if listening as a whole gives up at `overall`.
+    /// The deadline for the handshake of a client accepted now, if listening as a whole ends at `overall`.
     pub(crate) fn client_deadline(&self, overall: Deadline) -> Deadline {
         let limit = overall.remaining().map_or(self.handshake_timeout, |left| left.min(self.handshake_timeout));
         Deadline::after(limit)
     }
 
-    /// Whether a peer that runs as `uid` may be talked to by a process that runs as `own`.
+    /// Whether a process of user `own` accepts a peer of user `uid`.
     pub(crate) fn trusts(&self, uid: Option<u32>, own: u32) -> bool {
         self.any_uid || uid == Some(own)
     }
@@ -240,7 +240,7 @@ impl Options {
         self.polling
     }
 
-    /// The same without the interrupt hook, for a thread that nobody interrupts.
+    /// The options without the interrupt hook, for a thread of this crate.
     pub(crate) fn without_interrupt(mut self) -> Self {
         self.interrupt = None;
         self

@@ -1,5 +1,5 @@
-//! The atomics of everything that is shared with a peer or between threads, named in one place, so that a model checker
-//! can stand in for them, and a fuzzer's that change between one look and the next.
+//! The atomics and locks of all shared state, named in one place: loom replaces them in `tests/loom`, and the fuzzer
+//! replaces the shared words by words that a peer changes between two loads.
 
 pub(crate) use core::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering, fence};
 #[cfg(not(fuzzing))]

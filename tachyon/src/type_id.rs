@@ -1,15 +1,15 @@
 //! Type identifiers: a route and a message type in one 32-bit word.
 //!
-//! Bits 31..16 are the route, bits 15..0 the message type. Route 0 is the user's own; routes from 1 up are reserved for
-//! RPC (control requests, cancellation, and the kind of failure in an error reply).
+//! Bits 31..16 are the route, bits 15..0 the message type. On a bus both belong to the user. In RPC, route 0 means a
+//! call or its reply; the other routes mean control requests, cancellations, and the kind of an error reply.
 
 /// The message type of an error reply. No endpoint may use it.
 pub const MSG_TYPE_ERROR: u16 = 0xFFFF;
 
-/// The route of control requests, which need no handler of the user's.
+/// The route of control requests, such as ping and describe. The callee itself answers them, without a handler.
 pub const ROUTE_CONTROL: u16 = 1;
 
-/// The route of a message that cancels the call with its correlation id. It has no payload and gets no reply.
+/// The route of a CANCEL: a message that cancels the call with its correlation id, has no payload and gets no reply.
 pub const ROUTE_CANCEL: u16 = 2;
 
 /// Joins a route and a message type into a type identifier.

@@ -1,8 +1,7 @@
-"""Breaks the library in one place after the other, and expects a model to notice each time.
+"""Break a copy of the library in one place after the other, and expect a model to fail each time.
 
-`make loom-mutants`. `mutants.txt` has the places; arguments choose the mutants whose names contain one of them. The
-library itself stays as it is: a copy of it is broken, under target/. A mutant that passes every model is a place that
-the models do not check.
+Run by `make loom-mutants`. `mutants.txt` lists the places. Arguments choose the mutants whose names contain one of
+them. The copy lies under target/. The models do not check the place of a mutant that passes every model.
 """
 
 import os
@@ -20,7 +19,7 @@ COPY = ROOT / "target" / "loom-mutants"
 
 @dataclass
 class Hunk:
-    """A text of a file, and what it becomes."""
+    """A text of a file, and its replacement."""
 
     file: str
     old: str = ""
@@ -35,19 +34,20 @@ class Mutant:
     hunks: list[Hunk] = field(default_factory=list)
 
     def texts(self) -> dict[Path, tuple[str, str]]:
-        """The files that change: their texts as they are, and broken."""
+        """Return the changed files, each with its original and its broken text."""
         texts = {}
         for hunk in self.hunks:
             path = COPY / "tachyon" / "src" / hunk.file
             whole, broken = texts.get(path) or (path.read_text(), path.read_text())
             if broken.count(hunk.old) != 1:
-                sys.exit(f"{self.name}: {hunk.file} has changed: {broken.count(hunk.old)} times there is\n{hunk.old}")
+                found = broken.count(hunk.old)
+                sys.exit(f"{self.name}: {hunk.file} has changed: found {found} times, not once:\n{hunk.old}")
             texts[path] = whole, broken.replace(hunk.old, hunk.new)
         return texts
 
 
 def mutants() -> list[Mutant]:
-    """Reads `mutants.txt`."""
+    """Read `mutants.txt`."""
     found: list[Mutant] = []
     file, hunk = "", None
     for line in (Path(__file__).parent / "mutants.txt").read_text().splitlines():
@@ -68,10 +68,10 @@ def mutants() -> list[Mutant]:
 
 
 def copy() -> None:
-    """Makes the copy that is broken."""
+    """Copy the library and the models."""
     shutil.rmtree(COPY, ignore_errors=True)
     for part in ("tachyon/src", "tests/loom"):
-        # New times, or cargo would take what it built of the last broken copy for this one.
+        # Without the original times: cargo would reuse the build of the last mutant.
         shutil.copytree(ROOT / part, COPY / part, copy_function=shutil.copy)
     manifest = (ROOT / "Cargo.toml").read_text()
     members = manifest[manifest.index("members = [") :].partition("]")[0] + "]"
@@ -80,34 +80,34 @@ def copy() -> None:
 
 
 def survives() -> bool:
-    """Whether every model passes."""
+    """Return whether every model passes."""
     command = ["cargo", "test", "--quiet", "--profile", "loom", "--package", "tachyon-loom", "--test", "models"]
     target = os.environ.get("CARGO_TARGET_DIR", ROOT / "target")
     settings = {"RUSTFLAGS": "--cfg loom", "CARGO_TARGET_DIR": str(Path(target) / "loom-mutants-build")}
     environment = os.environ | settings | {"RUST_BACKTRACE": "0"}
     began = monotonic()
-    # Not captured: a panic during a panic aborts, and the message of the first one would be lost.
+    # `--nocapture`: a panic during a panic aborts, and the message of the first panic would be lost.
     ran = subprocess.run(
         [*command, "--", "--nocapture"], cwd=COPY, env=environment, capture_output=True, text=True, check=False
     )
     if "could not compile" in ran.stderr:
-        sys.exit(f"{ran.stderr}\nthe models could not be built")
+        sys.exit(f"{ran.stderr}\nthe models do not compile")
     failed = sorted(set(re.findall(r"^thread '([a-z_:]+)' \(\d+\) panicked", ran.stderr, re.MULTILINE)))
     noticed = ran.returncode != 0
-    said = f"noticed by {', '.join(failed) or 'an abort'}" if noticed else "every model passes"
-    print(f"    {said} ({monotonic() - began:.0f} s)", flush=True)
+    outcome = f"noticed by {', '.join(failed) or 'an abort'}" if noticed else "every model passes"
+    print(f"    {outcome} ({monotonic() - began:.0f} s)", flush=True)
     return not noticed
 
 
 def main() -> None:
-    """Runs the models over the library as it is, and over each mutant."""
+    """Run the models over the unchanged library, and over each mutant."""
     copy()
     chosen = [mutant for mutant in mutants() if any(part in mutant.name for part in sys.argv[1:] or [""])]
     for mutant in chosen:
         mutant.texts()
-    print("nothing is broken:", flush=True)
+    print("unchanged:", flush=True)
     if not survives():
-        sys.exit("the models fail as it is")
+        sys.exit("the models fail for the unchanged library")
     survivors = []
     for mutant in chosen:
         print(f"{mutant.name}:", flush=True)

@@ -106,7 +106,7 @@ def receive(scene: Scene) -> str:
 
 
 class Tally:
-    """What has come of the calls so far."""
+    """The outcomes of the calls so far."""
 
     def __init__(self) -> None:
         self.sent = self.replies = self.lost = 0
@@ -212,8 +212,8 @@ async def call_async(scene: Scene) -> str:
         return tally.answer(scene)
 
 
-class Desk:
-    """What the handlers of one performance share."""
+class Responder:
+    """The state that the handlers of a role share."""
 
     def __init__(self, scene: Scene) -> None:
         self.scene, self.taken, self.wrong = scene, 0, ""
@@ -221,7 +221,7 @@ class Desk:
     def begin(self) -> int:
         number = self.taken
         self.taken += 1
-        # A dispatcher takes a request once it has sent the reply to the one before.
+        # A dispatcher takes a request after it has sent the reply to the previous request.
         self.scene.note(COMMITTED, number)
         self.scene.note(TAKEN, number + 1)
         self.scene.crosses("handler", number)
@@ -244,7 +244,7 @@ class Desk:
         return self.reply(number, request)
 
     async def handle_later(self, request: memoryview) -> bytes:
-        # A coroutine may be answered after one that was taken later: there is no saying what was committed.
+        # Coroutines reply in any order, so the count of committed replies is unknown.
         number = self.taken
         self.taken += 1
         self.scene.note(TAKEN, number + 1)
@@ -255,13 +255,13 @@ class Desk:
 
 
 def answer(scene: Scene) -> str:
-    desk, end = Desk(scene), "finished"
+    responder, end = Responder(scene), "finished"
     with scene.open_rpc() as bus:
         try:
             if scene.form == "hand":
-                end = answer_by_hand(scene, desk, bus)
+                end = answer_by_hand(scene, responder, bus)
             else:
-                handler = desk.handle_later if scene.form == "async" else desk.handle
+                handler = responder.handle_later if scene.form == "async" else responder.handle
                 dispatcher = RpcDispatcher()
                 for kind in (ECHO, OTHER):
                     dispatcher.handler(kind)(handler)
@@ -276,14 +276,14 @@ def answer(scene: Scene) -> str:
                         dispatcher.serve_once(bus, scene.spins)
         except tachyon.TachyonError as error:
             end = end_of(error)
-        if desk.wrong:
-            raise WrongError(desk.wrong)
-        return scene.ended(end, taken=desk.taken)
+        if responder.wrong:
+            raise WrongError(responder.wrong)
+        return scene.ended(end, taken=responder.taken)
 
 
-def answer_by_hand(scene: Scene, desk: Desk, bus: RpcBus) -> str:
-    while desk.taken < scene.count:
-        number = desk.taken
+def answer_by_hand(scene: Scene, responder: Responder, bus: RpcBus) -> str:
+    while responder.taken < scene.count:
+        number = responder.taken
         scene.asked = now()
         with bus.serve(scene.spins) as request, memoryview(request) as view:
             scene.stream.check(number, view)
@@ -295,23 +295,23 @@ def answer_by_hand(scene: Scene, desk: Desk, bus: RpcBus) -> str:
         scene.rest()
         scene.crosses("handler", number)
         scene.note(STARTED, number + 1)
-        desk.taken += 1
+        responder.taken += 1
         try:
             with bus.reply_zero_copy(cid, len(reply), kind) as slot:
                 with memoryview(slot) as view:
                     view[:] = reply
                 scene.crosses("reply", number)
         except ConnectionError:
-            # There may be more requests all the same; their end is for `serve` to report.
+            # More requests may follow; `serve` reports their end.
             continue
         scene.crosses("answered", number)
         scene.bytes += len(reply)
-        scene.note(COMMITTED, desk.taken)
+        scene.note(COMMITTED, responder.taken)
     return "finished"
 
 
-class Departures(logging.Handler):
-    """Says which callers of a server leave, as its log tells."""
+class Disconnects(logging.Handler):
+    """Report the callers that leave a server, as its log names them."""
 
     def emit(self, record: logging.LogRecord) -> None:
         left = re.search(r"process (\d+)\) (died|closed|was disconnected)", record.getMessage())
@@ -325,8 +325,8 @@ class Departures(logging.Handler):
 def serve(scene: Scene) -> str:
     scene.crosses("handshake", 0)
     log = logging.getLogger("tachyon")
-    departures = Departures()
-    log.addHandler(departures)
+    disconnects = Disconnects()
+    log.addHandler(disconnects)
     log.setLevel(logging.INFO)
     log.propagate = False
     counted: dict[int, int] = {}
@@ -344,7 +344,7 @@ def serve(scene: Scene) -> str:
             scene.note(COMMITTED, before)
             scene.note(TAKEN, total)
             scene.crosses("handler", before)
-            # Who had another server before this one goes on where it was.
+            # A caller of an earlier server goes on with its next number.
             expected = counted.get(seed, number if scene.resumes else 0)
             if number != expected:
                 raise WrongError(f"request {number} of {seed} came where {expected} was due")
@@ -379,16 +379,16 @@ def serve(scene: Scene) -> str:
             asyncio.run(dispatcher.serve_async(server))
         else:
             dispatcher.serve_forever(server, workers=2 if scene.form == "workers" else 1)
-    log.removeHandler(departures)
+    log.removeHandler(disconnects)
     return scene.ended("finished", taken=total)
 
 
 def footprint() -> str:
-    """Return what this process has of the system."""
+    """Return the resources of this process."""
     maps = Path("/proc/self/maps").read_text()
     status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
     facts = {
-        # One of them is the folder that is read.
+        # The read of the folder opens one descriptor.
         "descriptors": len(os.listdir("/proc/self/fd")) - 1,  # noqa: PTH208  # no more objects than needed
         "segments": maps.count("memfd:"),
         "mappings": maps.count("\n"),
@@ -399,24 +399,24 @@ def footprint() -> str:
 
 
 def say(line: str) -> None:
-    """Say one line, whole, whatever other threads say."""
+    """Write a line in one piece, beside other threads."""
     os.write(1, f"{line}\n".encode())
 
 
 ROLES = {"send": send, "receive": receive, "call": call, "answer": answer, "serve": serve}
-# Longest handshake: a caller that the machine gives no time for a while is not turned away.
 HANDSHAKE = 10.0
+"""Seconds of the longest handshake: a busy machine may delay a caller."""
 
 UNCONNECTED = {
     tachyon.NoListenerError: "no-listener",
-    tachyon.NotASocketError: "not-a-socket",
-    tachyon.HandshakeError: "hung-up",
+    tachyon.errors.NotASocketError: "not-a-socket",
+    tachyon.errors.HandshakeError: "hung-up",
     tachyon.TimedOutError: "no-answer",
 }
 
 
 def play(order: str) -> str:
-    """Play the role that an order asks for, and return how it went."""
+    """Play the role of an order, and return the outcome."""
     word, *pairs = order.split()
     if word == "footprint":
         return footprint()
@@ -438,14 +438,14 @@ def play(order: str) -> str:
 
 
 def main() -> None:
-    """Play one role after the other, until standard input ends."""
+    """Play a role for each line of standard input."""
     for line in sys.stdin:
         say(play(line))
 
 
 def breed() -> None:
-    """Fork an actor for each line of standard input, which names the two pipes that it speaks through."""
-    # An interpreter takes long to start, and many are needed. Nobody waits for them here.
+    """Fork an actor for each line of standard input, which names the two pipes of the actor."""
+    # A fork is much faster than the start of an interpreter. The kernel reaps the actors.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     for line in sys.stdin:
         child = os.fork()

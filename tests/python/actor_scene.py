@@ -1,6 +1,6 @@
-"""What every role of the Python actor has in common: its messages, its notes, its connection, its end.
+"""The common part of the roles of the Python actor: messages, notes, connection, end.
 
-The twin of `numbered`, `ledger` and `fate` in `tests/src/chaos`, and of the Rust actor's `scene`.
+The counterpart of the Rust actor: `tests/src/bin/actor` and `tests/src/chaos`.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ FILLING = random.Random(1).randbytes(1 << 21)
 
 
 class WrongError(Exception):
-    """A message is not the one that was due."""
+    """Another message arrived than the expected one."""
 
 
 def now() -> int:
-    """Return what the monotonic clock shows, in nanoseconds."""
+    """Return the monotonic clock, in nanoseconds."""
     return time.monotonic_ns()
 
 
@@ -45,13 +45,13 @@ def mix(value: int) -> int:
 
 
 class Stream:
-    """Messages that say themselves where they belong; the twin of `numbered::Stream`."""
+    """Messages that carry their stream and number; the counterpart of `stream::Stream`."""
 
     def __init__(self, seed: int, least: int, most: int) -> None:
         self.seed, self.least, self.most = seed, least, most
 
     def replies(self, most: int) -> Stream:
-        """Return the stream of replies to this one."""
+        """Return the stream of replies to this stream."""
         return Stream(self.seed ^ 0x5EED, min(SHORTEST_TAGGED, most), most)
 
     def tag(self, number: int) -> int:
@@ -81,17 +81,17 @@ class Stream:
             raise WrongError(f"message {number}: {size} bytes where {expected} were due")
         if size < SHORTEST_TAGGED:
             if bytes(message) != self.untagged(number, size):
-                raise WrongError(f"message {number}: bytes that nobody sent")
+                raise WrongError(f"message {number}: bytes that no actor sent")
             return
         tag = int.from_bytes(message[:8], "little")
         if tag != self.tag(number):
             raise WrongError(f"message {number}: the tag {tag:#x} where {self.tag(number):#x} was due")
         if zlib.crc32(message[:-4]) != int.from_bytes(message[-4:], "little"):
-            raise WrongError(f"message {number}: bytes that nobody sent")
+            raise WrongError(f"message {number}: bytes that no actor sent")
 
 
 class Scene:
-    """What every role has in common: its connection's options, its stream, its notes, its end."""
+    """The common part of the roles: options of the connection, stream, notes, end."""
 
     def __init__(self, order: dict[str, str]) -> None:
         number = lambda key, otherwise: int(order.get(key, otherwise))  # noqa: E731
@@ -113,7 +113,7 @@ class Scene:
         if "ledger" in order:
             with Path(order["ledger"]).open("r+b") as file:
                 self.page = mmap.mmap(file.fileno(), 0)
-            # Whole words are written at once, as the Rust side does.
+            # A word is written in one store, as on the Rust side.
             self.words = memoryview(self.page).cast("Q")
 
     def note(self, word: int, value: int) -> None:
@@ -121,7 +121,7 @@ class Scene:
             self.words[word] = value
 
     def crosses(self, point: str, number: int) -> None:
-        """Die, or stop and wait to be killed, if this is the point and the message for it."""
+        """Die, or stop until the kill, at the point and the message of the order."""
         if point != self.point or number != self.at:
             return
         if self.stops:
@@ -132,7 +132,7 @@ class Scene:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def begin(self) -> None:
-        """Note that the connection stands."""
+        """Note that the connection is established."""
         if self.forks:
             child = os.fork()
             if child == 0:
@@ -173,5 +173,5 @@ class Scene:
 
 
 def end_of(error: tachyon.TachyonError) -> str:
-    """Return the word by which the driver knows an end."""
+    """Return the driver's word for an end."""
     return ENDS.get(type(error)) or re.sub(r"\s", "_", repr(error))

@@ -1,92 +1,105 @@
-"""Fixtures that put a second interpreter on the other end of a bus."""
+"""Fixtures that put a second interpreter on the other end of a connection."""
 
 from __future__ import annotations
 
+import json
 import os
+import select
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import textwrap
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import programs
 import tachyon
-from misuse_scene import ECHO, SENDER
+from contract import served
+from generated import load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-# A shell starts its background jobs with Ctrl-C ignored, and a child inherits that: here it has to arrive.
+# A shell starts its background jobs with Ctrl-C ignored, and children inherit the setting; the tests send Ctrl-C.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
-LIMIT = 30.0
-"""Seconds after which a child is given up, far beyond what any of them needs."""
+LIMIT = 60.0
+"""Seconds after which a child is given up, far beyond the need of any child."""
 
 PRELUDE = """\
 import logging, struct, sys, time
 import tachyon
 path = sys.argv[1]
-# In development mode a loop complains of every step that a busy machine makes long.
+# In development mode a loop warns of every step that a busy machine makes long.
 logging.getLogger("asyncio").setLevel(logging.ERROR)
+"""
+
+SENDER = """
+with tachyon.Bus.connect(path) as bus:
+    for n in range(1000):
+        bus.send(bytes([n & 0xFF]) * 100, n)
 """
 
 
 class Peer:
-    """A child interpreter running one script."""
+    """A child interpreter in development mode, where each warning is an error."""
 
-    def __init__(self, code: str, path: str, through: Sequence[str] = ()) -> None:
-        script = PRELUDE + textwrap.dedent(code)
+    def __init__(self, arguments: Sequence[str], through: Sequence[str] = ()) -> None:
         self.process = subprocess.Popen(
-            [*through, sys.executable, "-X", "dev", "-W", "error", "-u", "-c", script, path],
+            [*through, sys.executable, "-X", "dev", "-W", "error", "-u", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env=os.environ | {"PYTHONPATH": str(Path(__file__).parent)},
         )
 
     def join(self) -> str:
-        """Wait for a good end and return what the script printed."""
+        """Wait for a good end and return the output that `line` did not read."""
         out, err = self.process.communicate(timeout=LIMIT)
         assert self.process.returncode == 0, f"exit {self.process.returncode}\n{out}\n{err}"
         assert err == ""
         return out
 
     def line(self) -> str:
-        """Return the next line the script prints: a way to know how far it is."""
+        """Return the next line of the output."""
         assert self.process.stdout is not None
         line = b""
-        # Byte by byte from the descriptor: what a buffer took beyond the line would be lost to `join`.
+        # The descriptor is read byte by byte: `join` would lose the bytes that a buffer took beyond the line.
         while not line.endswith(b"\n"):
+            ready, _, _ = select.select([self.process.stdout], [], [], LIMIT)
+            assert ready, f"the child printed no line within {LIMIT} s"
             byte = os.read(self.process.stdout.fileno(), 1)
             if not byte:
                 self.join()
-                pytest.fail("the child ended without printing the line that was waited for")
+                pytest.fail("the child ended without the expected line")
             line += byte
         return line.decode().rstrip("\n")
 
     def tell(self, line: str) -> None:
-        """Send the script a line to read from its standard input."""
+        """Write a line to the standard input of the child."""
         assert self.process.stdin is not None
         self.process.stdin.write(line + "\n")
         self.process.stdin.flush()
 
     def hang_up(self) -> None:
-        """End the script's standard input."""
+        """End the standard input of the child."""
         assert self.process.stdin is not None
         self.process.stdin.close()
         self.process.stdin = None
 
     def kill(self) -> None:
-        """End the child the hard way."""
+        """Send SIGKILL and wait for the end."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait(LIMIT)
 
     def discard(self) -> None:
-        """Leave nothing behind."""
+        """Kill the child if it still runs, and close the pipes."""
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait(LIMIT)
@@ -104,21 +117,70 @@ def path() -> Iterator[str]:
 
 
 @pytest.fixture
-def peer(path: str) -> Iterator[Callable[[str], Peer]]:
-    """Return a function that runs a script in a child interpreter, which another program may start."""
-    peers: list[Peer] = []
+def child() -> Iterator[Callable[..., Peer]]:
+    """Return a function that starts an interpreter, directly or through another command."""
+    with ExitStack() as stack:
 
-    def start(code: str, through: Sequence[str] = ()) -> Peer:
-        peers.append(Peer(code, path, through))
-        return peers[-1]
+        def start(*arguments: str, through: Sequence[str] = ()) -> Peer:
+            peer = Peer(arguments, through)
+            stack.callback(peer.discard)
+            return peer
 
-    yield start
-    for one in peers:
-        one.discard()
+        yield start
 
 
 @pytest.fixture
-def receiving(peer: Callable[[str], Peer], path: str) -> Iterator[tachyon.Bus]:
+def peer(child: Callable[..., Peer], path: str) -> Callable[..., Peer]:
+    """Return a function that runs a snippet, which finds the path of the test in `path`."""
+
+    def start(code: str, *, at: str = path) -> Peer:
+        return child("-c", PRELUDE + textwrap.dedent(code), at)
+
+    return start
+
+
+@pytest.fixture
+def service(child: Callable[..., Peer], path: str) -> Callable[..., Peer]:
+    """Return a function that starts a module of `services`, and waits until it is ready."""
+
+    def start(name: str, *arguments: str, at: str = path, through: Sequence[str] = (), **options: object) -> Peer:
+        started = child("-m", f"services.{name}", at, *arguments, json.dumps(options), through=through)
+        assert started.line() == "ready"
+        return started
+
+    return start
+
+
+@pytest.fixture
+def connected(path: str) -> Iterator[Callable[..., Any]]:
+    """Return a function that connects in one of the ways of `calling`, until the end of the test."""
+    with ExitStack() as stack:
+        yield lambda way: stack.enter_context(way(path))
+
+
+@pytest.fixture(params=["rust", "python"])
+def language(request: pytest.FixtureRequest) -> str:
+    """Return the language of the service of `contract`."""
+    return str(request.param)
+
+
+@pytest.fixture
+def api(language: str, path: str, tmp_path: Path) -> Callable[[str], Any]:
+    """Return a function that imports the generated module for a role of the service of `contract`."""
+
+    def generate(role: str) -> Any:
+        with served(language, role, path):
+            source = programs.tachyon("codegen", "python", path)
+            tachyon.RpcBus.connect(path).close()
+        file = tmp_path / f"{role}_api.py"
+        file.write_text(source)
+        return load(file)
+
+    return generate
+
+
+@pytest.fixture
+def receiving(peer: Callable[..., Peer], path: str) -> Iterator[tachyon.Bus]:
     """A receiver with a thousand messages under way."""
     peer(SENDER)
     with tachyon.Bus.listen(path, 4096) as bus:
@@ -126,8 +188,8 @@ def receiving(peer: Callable[[str], Peer], path: str) -> Iterator[tachyon.Bus]:
 
 
 @pytest.fixture
-def calling_pair(peer: Callable[[str], Peer], path: str) -> Iterator[tuple[tachyon.RpcBus, Peer]]:
+def calling_pair(service: Callable[..., Peer], path: str) -> Iterator[tuple[tachyon.RpcBus, Peer]]:
     """A caller at a path of its own, beside the path of `receiving`."""
-    callee = peer(ECHO.replace("path,", "path + '.rpc',"))
+    callee = service("basics", "bus", at=path + ".rpc", rings=(4096, 4096), quiet=True)
     with tachyon.RpcBus.connect(path + ".rpc") as bus:
         yield bus, callee

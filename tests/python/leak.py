@@ -1,8 +1,7 @@
-"""Makes many calls of every form and says whether memory grew, in the caller and in the callee.
+"""Make many calls of every form, and report the growth of memory in the caller and in the callee.
 
-`leak.py [COUNT]`, ten million calls by default, in rounds of all forms by turns. After a first tenth that fills all
-caches, neither process may grow by a mebibyte, nor the caller's interpreter keep a thousand blocks of memory more; else
-it ends with 1.
+`leak.py [COUNT]`: ten million calls by default, in rounds of all forms. The first tenth fills the caches. After it the
+status is 1 if a process grows by a mebibyte, or the caller's interpreter by a thousand blocks.
 """
 
 from __future__ import annotations
@@ -81,13 +80,13 @@ def pipelined(bus: RpcBus) -> None:
 
 
 def abandoned(bus: RpcBus) -> None:
-    """Guards that nobody leaves, calls that nobody waits for, views kept too long."""
+    """Guards that are never left, calls without a wait, views kept too long."""
     for _ in range(ROUND // 4):
         bus.forget(bus.call(b"z", 1))
         bus.call_zero_copy(10, 1)
         rx = bus.wait(bus.call(b"z" * 100, 1))
         view = memoryview(rx)
-        with contextlib.suppress(tachyon.ViewError):
+        with contextlib.suppress(tachyon.errors.ViewError):
             rx.__exit__(None, None, None)
         del rx, view
         with contextlib.suppress(tachyon.TimedOutError):
@@ -113,7 +112,7 @@ def resident(process: int | str) -> int:
 
 
 class Calls:
-    """All the forms of calling, in turns."""
+    """All the forms of calls, in turn."""
 
     def __init__(self, path: str) -> None:
         self.bus = RpcBus.connect(path, timeout=20)

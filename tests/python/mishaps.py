@@ -1,7 +1,7 @@
-"""A callee whose handlers go wrong in every way: the twin of the Rust program `mishaps`, with Python's own mishaps.
+"""A callee whose handlers fail in every way: the twin of the Rust program `mishaps`, with Python's own mishaps.
 
-`mishaps.py bus|server|workers|async|async_bus SOCKET` serves. What a handler or a forked child met on the way is
-written to SOCKET.note.
+`mishaps.py bus|server|workers|async|async_bus SOCKET` serves. Handlers and forked children write their errors to
+SOCKET.note.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def bus_operations() -> list:
 
 
 class Odd(BaseException):
-    """Neither an `Exception`, nor a wish to exit."""
+    """Neither an `Exception` nor a `SystemExit`."""
 
 
 @dispatcher.handler(msg_type=1)
@@ -91,7 +91,7 @@ def sleeps(payload):
 def forks(payload):
     what = payload.tobytes()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of a process with threads
+        warnings.simplefilter("ignore", DeprecationWarning)  # the process has threads
         child = os.fork()
     if child == 0:
         if what == b"exits":
@@ -123,7 +123,7 @@ def keeps(payload):
 
 @dispatcher.handler(msg_type=13)
 def meddles(payload):
-    """Call back into its own bus, and change the dispatcher that serves."""
+    """Use the bus of the handler, and change its dispatcher."""
     late = tachyon_rpc(99)(len)
     changes = [lambda: dispatcher.register(late), lambda: dispatcher.handler(98)(len)]
     note(*(outcome(operation) for operation in bus_operations() + changes))
@@ -132,7 +132,7 @@ def meddles(payload):
 
 @dispatcher.handler(msg_type=14)
 def replaces(payload):
-    """Give the name that serves to another dispatcher: whoever serves goes on with the one it began with."""
+    """Bind the global name to another dispatcher: the serving goes on with the first dispatcher."""
     global dispatcher  # noqa: PLW0603  # that is what it is about
     dispatcher = RpcDispatcher()
     return b"replaced"
@@ -166,7 +166,7 @@ def closes(payload):
 
 @dispatcher.handler(msg_type=20)
 def changes_its_answer(payload):
-    """Return a buffer whose owner says something else each time it is asked."""
+    """Return a buffer whose owner gives another answer each time."""
 
     class Moody:
         asked = 0
@@ -227,7 +227,7 @@ async def serve_async(serving) -> None:
     try:
         await serving.serve_async(served)
     except tachyon.TachyonError as error:
-        # A forked child shares its parent's loop, and may not even close it.
+        # A forked child shares the loop of its parent, and must not close it.
         end_child(error)
         raise
 

@@ -1,4 +1,4 @@
-"""Calls from coroutines: many in flight, in any order, on either event loop, to their good or bad end."""
+"""Calls from coroutines: many in flight, in any order, on either event loop, and their errors."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ import gc
 import threading
 import time
 import weakref
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import uvloop
 
 import tachyon
+from proc import descriptors
+from services import sums
 from tachyon import RpcBus, tachyon_rpc
 
 if TYPE_CHECKING:
@@ -22,36 +23,13 @@ if TYPE_CHECKING:
 
     from conftest import Peer
 
-CALLEE = """
-from tachyon import RpcDispatcher
-dispatcher = RpcDispatcher()
+echo, sleep, fails, remaining, missing = (tachyon_rpc(number)(bytes) for number in (1, 3, 8, 9, 99))
 
-@dispatcher.handler(msg_type=1)
-def echo(payload):
-    return payload.tobytes()
 
-@dispatcher.handler(msg_type=2)
-def sleep(payload):
-    time.sleep(float(bytes(payload)))
-    return b"slept"
-
-@dispatcher.handler(msg_type=3)
-def fails(payload):
-    raise ValueError("on purpose")
-
-@dispatcher.handler(msg_type=4)
-def remaining(payload):
-    return str(tachyon.current_call().remaining).encode()
-
-import logging
-logging.disable()
-with tachyon.RpcBus.listen(path, RING, RING) as bus:
-    dispatcher.serve_forever(bus)
-"""
-
-SMALL = CALLEE.replace("RING", "4096")
-
-echo, sleep, fails, remaining, missing = (tachyon_rpc(number)(bytes) for number in range(1, 6))
+@pytest.fixture
+def serve(service: Callable[..., Peer]) -> Callable[[], Peer]:
+    """Return a function that starts the callee of `basics` with small rings."""
+    return lambda: service("basics", "bus", rings=(4096, 4096), quiet=True)
 
 
 @pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
@@ -65,8 +43,8 @@ def run(request: pytest.FixtureRequest) -> Callable[[Coroutine[object, object, o
     return run
 
 
-def test_a_thousand_calls_in_flight(run: Callable, peer: Callable[[str], Peer], path: str) -> None:
-    callee = peer(SMALL)
+def test_a_thousand_calls_in_flight(run: Callable, serve: Callable[[], Peer], path: str) -> None:
+    callee = serve()
 
     async def call(bus: RpcBus, number: int) -> None:
         payload = b"%d " % number * (number % 60)
@@ -74,7 +52,7 @@ def test_a_thousand_calls_in_flight(run: Callable, peer: Callable[[str], Peer], 
 
     async def main() -> None:
         with RpcBus.connect(path) as bus:
-            # Far more than the rings hold: most of them wait for room.
+            # The rings hold far fewer calls: most calls wait for room.
             await asyncio.gather(*(call(bus, number) for number in range(1000)))
             for number in range(50):
                 await call(bus, number)
@@ -111,47 +89,23 @@ def test_replies_in_any_order(run: Callable, peer: Callable[[str], Peer], path: 
     callee.join()
 
 
-SUMS = """
-import asyncio
-import numpy as np
-dispatcher = tachyon.RpcDispatcher()
-
-@dispatcher.handler(1)
-def lone(values: np.typing.NDArray[np.float64]) -> tachyon.f64:
-    return float(values.sum())
-
-@dispatcher.handler(2)
-def two(values: np.typing.NDArray[np.float64], factor: tachyon.u32) -> tachyon.f64:
-    return float(values.sum()) * factor
-
-@dispatcher.handler(3)
-def raw(payload):
-    return str(np.frombuffer(payload).sum()).encode()
-"""
-
-
-def test_what_is_sent_are_the_bytes_at_the_time_of_the_call(
-    run: Callable, peer: Callable[[str], Peer], path: str
-) -> None:
-    callee = peer(f"{SUMS}\nwith tachyon.RpcBus.listen(path, 4096, 4096) as bus:\n    dispatcher.serve_forever(bus)\n")
-    here: dict[str, Any] = {"tachyon": tachyon}
-    exec(SUMS, here)
+def test_a_call_sends_the_bytes_at_the_time_of_the_call(run: Callable, service: Callable[..., Peer], path: str) -> None:
+    callee = service("sums", "bus", rings=(4096, 4096))
 
     async def main() -> None:
         with RpcBus.connect(path) as bus:
-            for name, more, ones in (("lone", (), 100.0), ("two", (1,), 100.0), ("raw", (), b"100.0")):
-                endpoint = here[name]
+            for endpoint, more, ones in ((sums.lone, (), 100.0), (sums.two, (1,), 100.0), (sums.raw, (), b"100.0")):
                 values = np.ones(100)
-                # The ring takes four of them; the others are queued.
+                # The ring takes four calls; the others are queued.
                 calls = [endpoint.acall(bus, values, *more)]
                 calls += [asyncio.ensure_future(endpoint.acall(bus, values, *more)) for _ in range(20)]
                 values[:] = 2.0
                 await asyncio.sleep(0)
                 values[:] = 3.0
                 assert await asyncio.gather(*calls) == [ones] * 21
-            # A bytearray may even grow meanwhile.
+            # A bytearray may grow meanwhile.
             grown = bytearray(np.ones(100))
-            call = here["raw"].acall(bus, grown)
+            call = sums.raw.acall(bus, grown)
             grown.extend(grown)
             assert await call == b"100.0"
 
@@ -159,8 +113,8 @@ def test_what_is_sent_are_the_bytes_at_the_time_of_the_call(
     callee.join()
 
 
-def test_errors_are_those_of_call(run: Callable, peer: Callable[[str], Peer], path: str) -> None:
-    callee = peer(SMALL)
+def test_acall_raises_the_errors_of_call(run: Callable, serve: Callable[[], Peer], path: str) -> None:
+    callee = serve()
 
     async def main() -> None:
         with RpcBus.connect(path) as bus:
@@ -168,11 +122,11 @@ def test_errors_are_those_of_call(run: Callable, peer: Callable[[str], Peer], pa
                 await fails.acall(bus, b"")
             with pytest.raises(KeyError):
                 await missing.acall(bus, b"")
-            with pytest.raises(tachyon.TooLargeError):
+            with pytest.raises(tachyon.errors.TooLargeError):
                 await echo.acall(bus, bytes(5000))
             with pytest.raises(TypeError, match="encode"):
                 await echo.acall(bus, "text")  # type: ignore[arg-type]
-            with pytest.raises(tachyon.InvalidArgumentError):
+            with pytest.raises(tachyon.errors.InvalidArgumentError):
                 await echo.acall(bus, b"", timeout=-1)
             assert await echo.acall(bus, b"fine") == b"fine"
             # A deadline travels in units of 65,536 ns, rounded up.
@@ -183,8 +137,8 @@ def test_errors_are_those_of_call(run: Callable, peer: Callable[[str], Peer], pa
     callee.join()
 
 
-def test_who_waits_no_longer_is_forgotten(run: Callable, peer: Callable[[str], Peer], path: str) -> None:
-    callee = peer(SMALL)
+def test_a_call_that_is_given_up_is_forgotten(run: Callable, serve: Callable[[], Peer], path: str) -> None:
+    callee = serve()
 
     async def main() -> None:
         with RpcBus.connect(path) as bus:
@@ -198,10 +152,10 @@ def test_who_waits_no_longer_is_forgotten(run: Callable, peer: Callable[[str], P
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            # Behind them in the queue, and then the bus is as it was.
+            # This call waits behind the three others; then the bus is as before.
             assert await echo.acall(bus, b"late", timeout=5) == b"late"
             assert time.monotonic() - started > 0.2
-            # Also of those that were never sent, for want of room.
+            # Calls that were never sent, for lack of room, are forgotten, too.
             block = asyncio.create_task(sleep.acall(bus, b"1.5"))
             await asyncio.sleep(0.02)
             calls = [asyncio.create_task(echo.acall(bus, bytes(1000))) for _ in range(50)]
@@ -222,7 +176,9 @@ def test_who_waits_no_longer_is_forgotten(run: Callable, peer: Callable[[str], P
 
 
 @pytest.mark.parametrize("orderly", [True, False])
-def test_the_peers_end_wakes_everybody(run: Callable, peer: Callable[[str], Peer], path: str, orderly: bool) -> None:
+def test_the_end_of_the_peer_wakes_all_calls(
+    run: Callable, peer: Callable[[str], Peer], path: str, orderly: bool
+) -> None:
     callee = peer("""
         with tachyon.RpcBus.listen(path, 4096, 4096) as bus:
             with bus.serve() as request:
@@ -252,8 +208,8 @@ def test_the_peers_end_wakes_everybody(run: Callable, peer: Callable[[str], Peer
     assert run(main()) < 2
 
 
-def test_close_wakes_everybody(run: Callable, peer: Callable[[str], Peer], path: str) -> None:
-    callee = peer(SMALL)
+def test_close_wakes_all_calls(run: Callable, serve: Callable[[], Peer], path: str) -> None:
+    callee = serve()
 
     async def main() -> None:
         bus = RpcBus.connect(path)
@@ -268,25 +224,25 @@ def test_close_wakes_everybody(run: Callable, peer: Callable[[str], Peer], path:
             await echo.acall(bus, b"")
 
     run(main())
-    # It would go on for half a minute with what it was asked for.
+    # The callee would sleep for half a minute more.
     callee.kill()
 
 
-def test_a_bus_belongs_to_its_loop(run: Callable, peer: Callable[[str], Peer], path: str) -> None:
-    callee = peer(SMALL)
+def test_a_bus_belongs_to_its_loop(run: Callable, serve: Callable[[], Peer], path: str) -> None:
+    callee = serve()
     bus = RpcBus.connect(path)
 
     async def main() -> None:
         assert await echo.acall(bus, b"here") == b"here"
         for use in (lambda: echo.call(bus, b""), lambda: bus.call(b"", 1), bus.serve, lambda: bus.forget(1)):
-            with pytest.raises(tachyon.BusyError, match="event loop"):
+            with pytest.raises(tachyon.errors.BusyError, match="event loop"):
                 use()
         outcome: list[object] = []
 
         def elsewhere() -> None:
             try:
                 asyncio.run(echo.acall(bus, b""))
-            except tachyon.BusyError as error:
+            except tachyon.errors.BusyError as error:
                 outcome.append(error)
 
         thread = threading.Thread(target=elsewhere)
@@ -299,23 +255,23 @@ def test_a_bus_belongs_to_its_loop(run: Callable, peer: Callable[[str], Peer], p
         return await echo.acall(bus, b"another loop")
 
     run(main())
-    # Until the loop is closed.
+    # A closed loop frees the bus.
     assert run(again()) == b"another loop"
     bus.close()
     callee.join()
 
 
-def test_calls_made_before_come_first(run: Callable, peer: Callable[[str], Peer], path: str) -> None:
-    callee = peer(SMALL)
+def test_calls_made_before_come_first(run: Callable, serve: Callable[[], Peer], path: str) -> None:
+    callee = serve()
 
     async def main() -> None:
         with RpcBus.connect(path) as bus:
             call = bus.call(b"by hand", 1)
-            with pytest.raises(tachyon.BusyError, match="waited for"):
+            with pytest.raises(tachyon.errors.BusyError, match="in flight"):
                 await echo.acall(bus, b"")
             with bus.wait(call, timeout=5) as reply:
                 assert bytes(reply) == b"by hand"
-                with pytest.raises(tachyon.BusyError, match="guard"):
+                with pytest.raises(tachyon.errors.BusyError, match="guard"):
                     await echo.acall(bus, b"")
             assert await echo.acall(bus, b"by the loop") == b"by the loop"
 
@@ -323,12 +279,8 @@ def test_calls_made_before_come_first(run: Callable, peer: Callable[[str], Peer]
     callee.join()
 
 
-def descriptors() -> int:
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
-def test_a_bus_that_nobody_has_any_more(run: Callable, peer: Callable[[str], Peer], path: str) -> None:
-    callee = peer(SMALL)
+def test_a_bus_without_references_is_closed(run: Callable, serve: Callable[[], Peer], path: str) -> None:
+    callee = serve()
 
     async def main() -> None:
         gc.collect()
@@ -338,7 +290,7 @@ def test_a_bus_that_nobody_has_any_more(run: Callable, peer: Callable[[str], Pee
         del bus
         gc.collect()
         await asyncio.sleep(0)
-        # An earlier loop may have closed some of its own.
+        # An earlier loop may have closed descriptors of its own.
         assert descriptors() <= before
 
     run(main())
@@ -351,7 +303,7 @@ def test_a_bus_that_ended_in_the_hands_of_a_loop(run: Callable, peer: Callable[[
             call = asyncio.create_task(echo.acall(bus, b""))
             await asyncio.to_thread(callee.line)
             callee.kill()
-            # Raised here, its exception would have this frame, and with it the bus.
+            # If the exception was raised here, it would keep this frame, and with it the bus.
             await asyncio.wait([call])
             assert type(call.exception()) is tachyon.PeerDeadError
             return weakref.ref(bus)
@@ -367,7 +319,7 @@ def test_a_bus_that_ended_in_the_hands_of_a_loop(run: Callable, peer: Callable[[
                         sys.stdin.readline()
             """)
             gone = await lose(callee)
-            assert gone() is None, "only the collector would find it"
+            assert gone() is None, "the bus is in a cycle that only the collector finds"
             callee.discard()
             before = before or descriptors()
             assert descriptors() == before
@@ -378,8 +330,10 @@ def test_a_bus_that_ended_in_the_hands_of_a_loop(run: Callable, peer: Callable[[
         gc.enable()
 
 
-def test_interrupt_while_calls_are_under_way(peer: Callable[[str], Peer], path: str) -> None:
-    callee = peer(CALLEE.replace("RING", "1 << 16"))
+def test_interrupt_while_calls_are_under_way(
+    peer: Callable[[str], Peer], service: Callable[..., Peer], path: str
+) -> None:
+    callee = service("basics", "bus", quiet=True)
     child = peer("""
         import asyncio, signal
         echo = tachyon.tachyon_rpc(1)(bytes)

@@ -5,20 +5,16 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from pathlib import Path
 
 import pytest
 
 import tachyon
-
-
-def threads() -> list[str]:
-    """Name the threads of this process."""
-    return [task.joinpath("comm").read_text().strip() for task in Path("/proc/self/task").iterdir()]
+from proc import thread_names
+from serving_thread import serving
 
 
 def busy_dispatcher(began: threading.Event) -> tachyon.RpcDispatcher:
-    """Make a dispatcher whose endpoint 1 keeps what serves it for 3 seconds."""
+    """Make a dispatcher whose endpoint 1 blocks its thread for 3 seconds."""
     dispatcher = tachyon.RpcDispatcher()
 
     @dispatcher.handler(1)
@@ -35,7 +31,7 @@ def ask(payload: memoryview) -> bytes: ...
 
 
 def connect_meanwhile(path: str, began: threading.Event) -> float:
-    """Call endpoint 1, and connect while it runs; give the seconds that that took."""
+    """Call endpoint 1, and connect while it runs; return the seconds of the connect."""
     answers: list[bytes] = []
 
     def call() -> None:
@@ -57,32 +53,26 @@ def connect_meanwhile(path: str, began: threading.Event) -> float:
 def test_clients_connect_while_a_handler_is_at_work(path: str, workers: int) -> None:
     began = threading.Event()
     dispatcher = busy_dispatcher(began)
-    with tachyon.RpcServer(path) as server:
-        serving = threading.Thread(target=dispatcher.serve_forever, args=(server,), kwargs={"workers": workers})
-        serving.start()
-        try:
-            assert connect_meanwhile(path, began) < 1.5
-            assert "tachyon-accept" in threads()
-        finally:
-            server.stop()
-            serving.join()
-    assert "tachyon-accept" not in threads()
+    with serving(dispatcher, path, workers=workers):
+        assert connect_meanwhile(path, began) < 1.5
+        assert "tachyon-accept" in thread_names()
+    assert "tachyon-accept" not in thread_names()
 
 
-def test_clients_connect_while_a_loop_is_at_work(path: str) -> None:
+def test_clients_connect_while_a_handler_blocks_the_loop(path: str) -> None:
     began = threading.Event()
     dispatcher = busy_dispatcher(began)
     with tachyon.RpcServer(path) as server:
 
         async def serve() -> float:
-            serving = asyncio.create_task(dispatcher.serve_async(server))
+            task = asyncio.create_task(dispatcher.serve_async(server))
             took = await asyncio.to_thread(connect_meanwhile, path, began)
             server.stop()
-            await serving
+            await task
             return took
 
         assert asyncio.run(serve()) < 1.5
-    assert "tachyon-accept" not in threads()
+    assert "tachyon-accept" not in thread_names()
 
 
 def test_an_inline_acceptor_has_no_thread(path: str) -> None:
@@ -91,12 +81,12 @@ def test_an_inline_acceptor_has_no_thread(path: str) -> None:
     with tachyon.RpcServer(path, acceptor="inline") as server:
 
         async def serve() -> None:
-            serving = asyncio.create_task(dispatcher.serve_async(server))
+            task = asyncio.create_task(dispatcher.serve_async(server))
             with await asyncio.to_thread(tachyon.RpcBus.connect, path) as bus:
                 assert await ask.acall(bus, b"here", timeout=10) == b"here"
-                assert "tachyon-accept" not in threads()
+                assert "tachyon-accept" not in thread_names()
             server.stop()
-            await serving
+            await task
 
         asyncio.run(serve())
 
@@ -106,14 +96,14 @@ def test_an_acceptor_has_two_forms(path: str) -> None:
         tachyon.RpcServer(path, acceptor="none")  # type: ignore[arg-type]
 
 
-def test_one_process_has_a_limit(path: str) -> None:
+def test_callers_of_one_process_are_limited(path: str) -> None:
     dispatcher = tachyon.RpcDispatcher()
     dispatcher.handler(1)(bytes)
-    with tachyon.RpcServer(path, callers_per_process=1, ring_bytes=1 << 24) as server:
-        serving = threading.Thread(target=dispatcher.serve_forever, args=(server,))
-        serving.start()
-        with tachyon.RpcBus.connect(path) as bus, pytest.raises(tachyon.TachyonError, match="no place"):
-            assert ask.call(bus, b"here", timeout=10) == b"here"
-            tachyon.RpcBus.connect(path)
-        server.stop()
-        serving.join()
+    limits = {"callers_per_process": 1, "ring_bytes": 1 << 24}
+    with (
+        serving(dispatcher, path, **limits),
+        tachyon.RpcBus.connect(path) as bus,
+        pytest.raises(tachyon.TachyonError, match="no place"),
+    ):
+        assert ask.call(bus, b"here", timeout=10) == b"here"
+        tachyon.RpcBus.connect(path)

@@ -13,110 +13,15 @@ import numpy as np
 import pytest
 
 import tachyon
+from calling import by_acall, by_call, by_pool, by_timed_pool
+from services.arguments import NUMBERS, OF_SETTINGS
+from serving_thread import serving
 from tachyon import Pool, RpcBus, tachyon_rpc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import Peer
-
-ENDPOINTS = """
-import asyncio
-import tachyon
-from tachyon import current_call, tachyon_rpc
-
-dispatcher = tachyon.RpcDispatcher()
-
-class Point(tachyon.Struct):
-    x: tachyon.f32
-    y: tachyon.f32
-
-@dispatcher.handler(1)
-{async_}def area(point: Point, scale: tachyon.f64 = 2.0, tags: list[str] = ["d"], note: str | None = None) -> str:
-    {pause}
-    return f"{{point.x * scale}} {{tags}} {{note}}"
-
-@dispatcher.handler(2)
-{async_}def left(a: tachyon.u8, b: tachyon.u8) -> tachyon.f64:
-    return current_call().remaining or -1.0
-
-@dispatcher.handler(3)
-{async_}def slow(a: tachyon.u8, seconds: tachyon.f64) -> tachyon.u8:
-    {sleep}
-    return a
-
-@dispatcher.handler(4)
-{async_}def add(a: tachyon.u8, b: tachyon.u8, /) -> tachyon.u64:
-    return a + b
-
-@dispatcher.handler(5)
-{async_}def echo(payload):
-    return bytes(payload)
-
-@dispatcher.handler(6)
-{async_}def one(value: tachyon.u32 = 7) -> tachyon.u32:
-    return value
-
-@dispatcher.handler(7)
-{async_}def odd(timeout: tachyon.u8, on_response: tachyon.u8, payload: tachyon.u8, bus: tachyon.u8) -> list[tachyon.u8]:
-    return [timeout, on_response, payload, bus]
-
-@dispatcher.handler(8)
-{async_}def nothing() -> tachyon.u8:
-    return 3
-
-@dispatcher.handler(9)
-{async_}def named(_x: tachyon.u8, class_: tachyon.u8) -> tachyon.u8:
-    return _x + class_
-"""
-
-SETTINGS = """
-@dispatcher.handler(20)
-{async_}def timeout(timeout: tachyon.f64 = 1.0) -> tachyon.f64:
-    return timeout
-
-@dispatcher.handler(21)
-{async_}def spins(spin_threshold: tachyon.u32 = 7) -> tachyon.u32:
-    return spin_threshold
-
-@dispatcher.handler(22)
-{async_}def respond(on_response: str = "x") -> str:
-    return on_response
-
-@dispatcher.handler(23)
-{async_}def payload(payload: str = "x") -> str:
-    return payload
-
-@dispatcher.handler(24)
-{async_}def bus(bus: str = "x") -> str:
-    return bus
-
-@dispatcher.handler(25)
-{async_}def lone(data: bytes = b"default") -> bytes:
-    return data
-
-@dispatcher.handler(26)
-{async_}def lone_view(data: memoryview = b"default") -> bytes:
-    return data.tobytes()
-
-@dispatcher.handler(27)
-{async_}def lone_array(data: bytearray = bytearray(b"default")) -> bytes:
-    return bytes(data)
-
-@dispatcher.handler(28)
-{async_}def untold(data=b"default"):
-    return bytes(data)
-"""
-ENDPOINTS += SETTINGS
-PLAIN = ENDPOINTS.format(async_="", pause="pass", sleep="__import__('time').sleep(seconds)")
-ASYNC = ENDPOINTS.format(async_="async ", pause="await asyncio.sleep(0)", sleep="await asyncio.sleep(seconds)")
-
-ON_A_BUS = """
-with tachyon.RpcBus.listen(path, 1 << 16, 1 << 16) as bus:
-    dispatcher.serve_forever(bus)
-"""
-AT_A_SERVER = "\ndispatcher.serve_forever(tachyon.RpcServer(path))\n"
-IN_A_LOOP = "\nasyncio.run(dispatcher.serve_async(tachyon.RpcServer(path)))\n"
 
 
 class Point(tachyon.Struct):
@@ -125,7 +30,12 @@ class Point(tachyon.Struct):
 
 
 @tachyon_rpc(1)
-def area(point: Point, scale: tachyon.f64 = 3.0, tags: list[str] = ["c"], note: str | None = None) -> str: ...  # type: ignore[empty-body] # noqa: B006
+def area(  # type: ignore[empty-body]
+    point: Point,
+    scale: tachyon.f64 = 3.0,
+    tags: list[str] = ["c"],  # noqa: B006
+    note: str | None = None,
+) -> str: ...
 
 
 @tachyon_rpc(2)
@@ -149,7 +59,12 @@ def one(value: tachyon.u32 = 9) -> tachyon.u32: ...  # type: ignore[empty-body]
 
 
 @tachyon_rpc(7)
-def odd(timeout: tachyon.u8, on_response: tachyon.u8, payload: tachyon.u8, bus: tachyon.u8) -> list[tachyon.u8]: ...  # type: ignore[empty-body]
+def odd(  # type: ignore[empty-body]
+    timeout: tachyon.u8,
+    on_response: tachyon.u8,
+    payload: tachyon.u8,
+    bus: tachyon.u8,
+) -> list[tachyon.u8]: ...
 
 
 @tachyon_rpc(8)
@@ -160,66 +75,40 @@ def nothing() -> tachyon.u8: ...  # type: ignore[empty-body]
 def named(x: tachyon.u8, _class: tachyon.u8) -> tachyon.u8: ...  # type: ignore[empty-body]
 
 
-# As the callee has them; these are never served here.
-_HERE: dict[str, Any] = {"tachyon": tachyon, "dispatcher": tachyon.RpcDispatcher()}
-exec(SETTINGS.format(async_=""), _HERE)
+_HERE = {function.__name__: tachyon_rpc(NUMBERS[function])(function) for function in OF_SETTINGS}
+"""Endpoints as the callee has them; the tests never serve these."""
 
 POINT = Point(x=2.0, y=0.0)
 
 LONG = 20.001
-"""Seconds that are left of twenty at most: a deadline travels rounded up."""
+"""Seconds that remain of twenty at most: a deadline travels rounded up."""
 
-SERVERS = {
-    "bus": PLAIN + ON_A_BUS,
-    "server": PLAIN + AT_A_SERVER,
-    "loop": ASYNC + IN_A_LOOP,
-    "mixed": PLAIN + IN_A_LOOP,
+SERVERS: dict[str, tuple[str, bool]] = {
+    "bus": ("bus", False),
+    "server": ("server", False),
+    "loop": ("loop", True),
+    "mixed": ("loop", False),
 }
+"""The way to serve, and whether the handlers are coroutine functions."""
 
 
-def by_call(path: str) -> Callable[..., Any]:
-    def call(endpoint: Any, *args: Any, **kwargs: Any) -> Any:
-        with RpcBus.connect(path) as bus:
-            return endpoint.call(bus, *args, **kwargs)
+@pytest.fixture
+def serve(service: Callable[..., Peer]) -> Callable[[str], Peer]:
+    """Return a function that starts a server of `arguments`."""
 
-    return call
+    def start(served: str) -> Peer:
+        way, coroutines = SERVERS[served]
+        return service("arguments", way, coroutines=coroutines)
 
-
-def by_acall(path: str) -> Callable[..., Any]:
-    def call(endpoint: Any, *args: Any, **kwargs: Any) -> Any:
-        async def run() -> Any:
-            with RpcBus.connect(path) as bus:
-                return await endpoint.acall(bus, *args, **kwargs)
-
-        return asyncio.run(run())
-
-    return call
-
-
-def by_pool(path: str) -> Callable[..., Any]:
-    def call(endpoint: Any, *args: Any, **kwargs: Any) -> Any:
-        with Pool(path, 1) as pool:
-            return pool.call(endpoint, *args, **kwargs)
-
-    return call
-
-
-def by_timed_pool(path: str) -> Callable[..., Any]:
-    def call(endpoint: Any, *args: Any, **kwargs: Any) -> Any:
-        with Pool(path, 1) as pool:
-            return pool.within(20.0).call(endpoint, *args, **kwargs)
-
-    return call
+    return start
 
 
 @pytest.mark.parametrize("served", ["server", "loop", "mixed"])
 @pytest.mark.parametrize("way", [by_call, by_acall, by_pool, by_timed_pool])
-def test_arguments_arrive(
-    peer: Callable[[str], Peer], path: str, served: str, way: Callable[[str], Callable[..., Any]]
-) -> None:
-    callee = peer(SERVERS[served])
-    call = way(path)
-    # The caller's defaults, and not the callee's, stand for what it leaves out.
+def test_arguments_arrive(serve: Callable[[str], Peer], served: str, way: Any, connected: Callable[..., Any]) -> None:
+    callee = serve(served)
+    call = connected(way)
+    # The defaults of the caller, not of the callee, stand for missing arguments.
     assert call(area, POINT) == "6.0 ['c'] None"
     assert call(area, POINT, 0.5) == "1.0 ['c'] None"
     assert call(area, POINT, 0.5, ["a", "b"], "n") == "1.0 ['a', 'b'] n"
@@ -243,10 +132,10 @@ def test_arguments_arrive(
 @pytest.mark.parametrize("served", ["server", "loop"])
 @pytest.mark.parametrize("way", [by_call, by_acall, by_pool, by_timed_pool])
 def test_a_parameter_comes_before_a_setting_of_its_name(
-    peer: Callable[[str], Peer], path: str, served: str, way: Callable[[str], Callable[..., Any]]
+    serve: Callable[[str], Peer], served: str, way: Any, connected: Callable[..., Any]
 ) -> None:
-    callee = peer(SERVERS[served])
-    call = way(path)
+    callee = serve(served)
+    call = connected(way)
     for name, own, default, value in (
         ("timeout", "timeout", 1.0, 30.0),
         ("spins", "spin_threshold", 7, 500),
@@ -256,22 +145,20 @@ def test_a_parameter_comes_before_a_setting_of_its_name(
     ):
         endpoint = _HERE[name]
         assert (call(endpoint), call(endpoint, value), call(endpoint, **{own: value})) == (default, value, value)
-    # The others have the setting.
+    # An endpoint without such a parameter has the setting.
     assert call(_HERE["payload"], "y", timeout=20.0) == "y"
     callee.kill()
 
 
 @pytest.mark.parametrize("way", [by_call, by_acall, by_pool, by_timed_pool])
-def test_the_default_of_a_lone_buffer(
-    peer: Callable[[str], Peer], path: str, way: Callable[[str], Callable[..., Any]]
-) -> None:
-    callee = peer(SERVERS["server"])
-    call = way(path)
+def test_the_default_of_a_lone_buffer(serve: Callable[[str], Peer], way: Any, connected: Callable[..., Any]) -> None:
+    callee = serve("server")
+    call = connected(way)
     for name in ("lone", "lone_view", "lone_array", "untold"):
         endpoint = _HERE[name]
         assert (call(endpoint), call(endpoint, b"ab"), call(endpoint, payload=b"ab")) == (b"default", b"ab", b"ab")
         assert call(endpoint, data=b"ab") == b"ab"
-    # Here it gets a view, as without a default.
+    # The function gets a view, as without a default.
     assert _HERE["lone_view"](b"ab") == b"ab"
     with pytest.raises(TypeError, match="this endpoint takes bytes"):
         call(_HERE["lone"], None)
@@ -279,9 +166,7 @@ def test_the_default_of_a_lone_buffer(
 
 
 @pytest.mark.parametrize("way", [by_call, by_acall, by_pool, by_timed_pool])
-def test_one_argument_too_many_is_refused_before_it_is_sent(
-    path: str, way: Callable[[str], Callable[..., Any]]
-) -> None:
+def test_one_argument_too_many_is_refused_before_it_is_sent(path: str, way: Any, connected: Callable[..., Any]) -> None:
     handled: list[object] = []
     dispatcher = tachyon.RpcDispatcher()
 
@@ -299,10 +184,8 @@ def test_one_argument_too_many_is_refused_before_it_is_sent(
         handled.append(bytes(payload))
         return payload
 
-    with tachyon.RpcServer(path) as server:
-        thread = threading.Thread(target=dispatcher.serve_forever, args=(server,))
-        thread.start()
-        call = way(path)
+    with serving(dispatcher, path):
+        call = connected(way)
         with pytest.raises(TypeError, match=r"^side\(\) takes 1 positional argument but 2 were given$"):
             call(side, 1, 2)
         with pytest.raises(TypeError, match=r"^nothing\(\) takes 0 positional arguments but 2 were given$"):
@@ -315,12 +198,10 @@ def test_one_argument_too_many_is_refused_before_it_is_sent(
                 call(raw, b"ab", b"c")
         assert handled == []
         assert call(side, 1) == 1
-        server.stop()
-        thread.join()
 
 
-def test_a_limit_is_a_number_of_seconds(peer: Callable[[str], Peer], path: str) -> None:
-    callee = peer(SERVERS["bus"])
+def test_a_limit_is_a_number_of_seconds(serve: Callable[[str], Peer], path: str) -> None:
+    callee = serve("bus")
     with RpcBus.connect(path) as bus, Pool(path, 1) as pool:
         for limited in (bus.within, pool.within):
             for bad in (None, "1", timedelta(seconds=1), b"1"):
@@ -339,11 +220,11 @@ def test_a_limit_is_a_number_of_seconds(peer: Callable[[str], Peer], path: str) 
 
 
 @pytest.mark.parametrize("way", [by_call, by_acall, by_pool])
-def test_wrong_calls_are_told_as_those_of_functions(
-    peer: Callable[[str], Peer], path: str, way: Callable[[str], Callable[..., Any]]
+def test_wrong_calls_raise_the_errors_of_functions(
+    serve: Callable[[str], Peer], way: Any, connected: Callable[..., Any]
 ) -> None:
-    callee = peer(SERVERS["server"])
-    call = way(path)
+    callee = serve("server")
+    call = connected(way)
     method = "acall" if way is by_acall else "call"
     for args, kwargs, text in (
         ((), {}, "area() missing 1 required positional argument: 'point'"),
@@ -374,8 +255,8 @@ def test_wrong_calls_are_told_as_those_of_functions(
     callee.kill()
 
 
-def test_raw_and_one_argument_calls_are_the_seeds(peer: Callable[[str], Peer], path: str) -> None:
-    callee = peer(SERVERS["bus"])
+def test_raw_and_one_argument_calls_work_as_in_the_seed(serve: Callable[[str], Peer], path: str) -> None:
+    callee = serve("bus")
     with RpcBus.connect(path) as bus:
         assert echo.call(bus, b"abc", bytes) == b"abc"
         assert echo.call(bus, b"abc", lambda reply: len(reply), 1, timeout=5.0) == 3
@@ -395,8 +276,8 @@ def test_raw_and_one_argument_calls_are_the_seeds(peer: Callable[[str], Peer], p
     callee.join()
 
 
-def test_deadlines_of_calls_with_several_arguments(peer: Callable[[str], Peer], path: str) -> None:
-    callee = peer(SERVERS["server"])
+def test_deadlines_of_calls_with_several_arguments(serve: Callable[[str], Peer], path: str) -> None:
+    callee = serve("server")
     with RpcBus.connect(path) as bus:
         assert left.call(bus, 1, 2) == -1.0
         assert 0 < left.call(bus.within(20.0), 1, 2) < LONG
@@ -404,9 +285,9 @@ def test_deadlines_of_calls_with_several_arguments(peer: Callable[[str], Peer], 
         with pytest.raises(TimeoutError):
             slow.call(bus.within(0.05), 3, 0.4)
         assert time.monotonic() - begun < 0.35
-        # The bus is as good as ever, and has no limit of its own.
+        # The bus still works, and has no limit of its own.
         assert slow.call(bus, 3, 0.0) == 3
-        # Of two limits the sooner one holds.
+        # The sooner of two limits holds.
         assert 0 < one.call(bus.within(20.0), 1, timeout=0.5) == 1
         assert repr(bus.within(0.5)) == "<tachyon.RpcBus within 0.5 seconds>"
         for bad in (-1.0, float("nan")):
@@ -431,8 +312,8 @@ def test_deadlines_of_calls_with_several_arguments(peer: Callable[[str], Peer], 
     callee.kill()
 
 
-def test_threads_share_an_endpoint(peer: Callable[[str], Peer], path: str) -> None:
-    callee = peer(SERVERS["server"])
+def test_threads_share_an_endpoint(serve: Callable[[str], Peer], path: str) -> None:
+    callee = serve("server")
     found: list[int] = []
     with Pool(path, 4) as pool:
 
@@ -448,7 +329,7 @@ def test_threads_share_an_endpoint(peer: Callable[[str], Peer], path: str) -> No
     callee.kill()
 
 
-def test_an_endpoint_is_the_function_that_it_was() -> None:
+def test_an_endpoint_is_still_a_function() -> None:
     @tachyon_rpc(1)
     def scaled(value: tachyon.u8, by: tachyon.u8 = 2) -> tachyon.u8:
         return value * by

@@ -20,7 +20,7 @@ VALUES = [1.5, 2.5, 3.5, 4.5]
 
 @pytest.fixture
 def bus(peer: Callable[[str], Peer], path: str) -> Iterator[tachyon.Bus]:
-    """A receiver of four floats, thirty times, then nothing."""
+    """A receiver of four floats, thirty times, and of an empty message."""
     peer("""
         with tachyon.Bus.connect(path) as bus:
             for n in range(30):
@@ -62,10 +62,10 @@ def test_buffers_are_views(bus: tachyon.Bus) -> None:
 
 
 def test_an_array_kept_past_its_batch(bus: tachyon.Bus) -> None:
-    with pytest.raises(tachyon.ViewError), bus.drain_batch(1) as batch:
+    with pytest.raises(tachyon.errors.ViewError), bus.drain_batch(1) as batch:
         array = np.from_dlpack(batch[0])
     assert array.view(np.float32).tolist() == VALUES
-    with pytest.raises(tachyon.ViewError):
+    with pytest.raises(tachyon.errors.ViewError):
         bus.recv()
     del array
     gc.collect()
@@ -81,7 +81,7 @@ def test_an_unused_capsule_is_no_leak(bus: tachyon.Bus) -> None:
             del capsule
 
 
-def test_what_dlpack_cannot_have(bus: tachyon.Bus) -> None:
+def test_dlpack_requests_that_are_refused(bus: tachyon.Bus) -> None:
     with bus.drain_batch(1) as batch:
         message = batch[0]
         for arguments in ({"stream": 1}, {"dl_device": (2, 0)}, {"copy": True}):

@@ -26,13 +26,13 @@ with tachyon.Bus.connect(path) as bus:
 
 @pytest.fixture
 def sender(peer: Callable[[str], Peer]) -> Peer:
-    """A child that sends a message of the asked size and type for every line it is told."""
+    """A child that sends a message for each line, which names size and type."""
     return peer(ECHO_SENDER)
 
 
 @pytest.fixture
 def bus(sender: Peer, path: str) -> Iterator[tachyon.Bus]:
-    """The receiving end of what `sender` sends."""
+    """The receiving end of `sender`."""
     with tachyon.Bus.listen(path, CAPACITY) as bus:
         yield bus
 
@@ -126,7 +126,7 @@ def test_send_in_place(peer: Callable[[str], Peer], path: str) -> None:
         with pytest.raises(RuntimeError, match="changed my mind"), bus.send_zero_copy(4) as tx:
             memoryview(tx)[:] = b"none"
             raise RuntimeError("changed my mind")
-        bus.send_zero_copy(4)  # collected unfinished: nothing is published
+        bus.send_zero_copy(4)  # a collected guard publishes nothing
         with bus.send_zero_copy(0, 3):
             pass
     assert receiver.join() == "[(7, b'abc'), (9, b'full'), (3, b'')]\n"
@@ -173,25 +173,25 @@ def test_any_contiguous_buffer_may_be_sent(peer: Callable[[str], Peer], path: st
         assert receiver.join() == "b'abcdefgh'\n"
 
 
-def test_what_cannot_be_sent(bus_alone: tachyon.Bus) -> None:
+def test_objects_that_cannot_be_sent(bus_alone: tachyon.Bus) -> None:
     with pytest.raises(TypeError, match="encode"):
         bus_alone.send("text")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="bytes-like"):
         bus_alone.send(7)  # type: ignore[arg-type]
     with pytest.raises(BufferError, match="contiguous"):
         bus_alone.send(memoryview(b"abcdefgh")[::2])
-    with pytest.raises(tachyon.TooLargeError, match="65537"):
+    with pytest.raises(tachyon.errors.TooLargeError, match="65537"):
         bus_alone.send(bytes(CAPACITY + 1))
-    with pytest.raises(tachyon.TooLargeError):
+    with pytest.raises(tachyon.errors.TooLargeError):
         bus_alone.send_zero_copy(CAPACITY + 1)
-    with pytest.raises(tachyon.InvalidArgumentError, match="type_id"):
+    with pytest.raises(tachyon.errors.InvalidArgumentError, match="type_id"):
         bus_alone.send(b"", type_id=-1)
-    with pytest.raises(tachyon.InvalidArgumentError, match="type_id"):
+    with pytest.raises(tachyon.errors.InvalidArgumentError, match="type_id"):
         bus_alone.send(b"", type_id=1 << 32)
-    with pytest.raises(tachyon.InvalidArgumentError, match="size"):
+    with pytest.raises(tachyon.errors.InvalidArgumentError, match="size"):
         bus_alone.send_zero_copy(-1)
     for timeout in (-1.0, float("nan")):
-        with pytest.raises(tachyon.InvalidArgumentError, match="timeout"):
+        with pytest.raises(tachyon.errors.InvalidArgumentError, match="timeout"):
             bus_alone.send(b"", timeout=timeout)
     bus_alone.send(b"still intact")
 
@@ -211,7 +211,7 @@ def bus_alone(peer: Callable[[str], Peer], path: str) -> Iterator[tachyon.Bus]:
 def test_actual_size_is_bounded(bus_alone: tachyon.Bus) -> None:
     with bus_alone.send_zero_copy(12) as tx:
         for wrong in (13, -1, 1 << 70):
-            with pytest.raises(tachyon.InvalidArgumentError, match="12"):
+            with pytest.raises(tachyon.errors.InvalidArgumentError, match="12"):
                 tx.actual_size = wrong
         assert tx.actual_size == 12
         memoryview(tx)[:] = b"still intact"
@@ -254,9 +254,9 @@ def test_polling_modes(bus: tachyon.Bus, sender: Peer) -> None:
     for spins in (0, 1, 100_000, None):
         sender.tell("1 1")
         assert bus.recv(timeout=10, spin_threshold=spins).size == 1
-    with pytest.raises(tachyon.InvalidArgumentError, match="pure_spin"):
+    with pytest.raises(tachyon.errors.InvalidArgumentError, match="pure_spin"):
         bus.set_polling_mode(2)
-    with pytest.raises(tachyon.InvalidArgumentError, match="spin_threshold"):
+    with pytest.raises(tachyon.errors.InvalidArgumentError, match="spin_threshold"):
         bus.recv(spin_threshold=-1)
 
 
@@ -270,13 +270,13 @@ def test_numa_nodes(bus: tachyon.Bus) -> None:
 def test_one_direction_per_bus(bus: tachyon.Bus, sender: Peer) -> None:
     sender.tell("1 1")
     bus.recv(timeout=10)
-    with pytest.raises(tachyon.WrongDirectionError, match="receive"):
+    with pytest.raises(tachyon.errors.WrongDirectionError, match="receive"):
         bus.send(b"x")
-    with pytest.raises(tachyon.WrongDirectionError):
+    with pytest.raises(tachyon.errors.WrongDirectionError):
         bus.send_zero_copy(1)
 
 
-def test_repr_says_what_and_in_which_state(bus: tachyon.Bus, sender: Peer) -> None:
+def test_repr_shows_class_and_state(bus: tachyon.Bus, sender: Peer) -> None:
     assert repr(bus).startswith("<tachyon.Bus ")
     sender.tell("1 1")
     with bus.recv_zero_copy(timeout=10) as rx:

@@ -1,4 +1,4 @@
-"""What ends a call ends its handler: in a loop, in a thread, and of a caller in either language."""
+"""The end of a call ends its handler: in a loop, in a thread, and for a caller of either language."""
 
 from __future__ import annotations
 
@@ -16,76 +16,15 @@ if TYPE_CHECKING:
 
     from conftest import Peer
 
-LOOP = """
-import asyncio, logging
-dispatcher = tachyon.RpcDispatcher()
-logging.disable()
-
-@dispatcher.handler(msg_type=1)
-async def patient(payload):
-    print("begun", flush=True)
-    try:
-        await asyncio.sleep(60)
-    except asyncio.CancelledError:
-        print("cancelled", tachyon.current_call().is_cancelled(), flush=True)
-        raise
-
-@dispatcher.handler(msg_type=2)
-async def stubborn(payload):
-    print("begun", flush=True)
-    while True:
-        try:
-            await asyncio.sleep(60)
-        except asyncio.CancelledError:
-            pass
-
-@dispatcher.handler(msg_type=3)
-def echo(payload):
-    return bytes(payload)
-
-async def serve(**options):
-    with tachyon.RpcServer(path, **options) as server:
-        print("ready", flush=True)
-        await dispatcher.serve_async(server)
-"""
-
-THREAD = """
-import logging
-dispatcher = tachyon.RpcDispatcher()
-logging.disable()
-
-@dispatcher.handler(msg_type=1)
-def patient(payload):
-    print("begun", flush=True)
-    while not tachyon.current_call().is_cancelled():
-        time.sleep(0.001)
-    print("cancelled", tachyon.current_call().is_cancelled(), flush=True)
-"""
-
-SERVERS = {
-    "loop": LOOP + "\nasyncio.run(serve())",
-    "server": THREAD
-    + """
-with tachyon.RpcServer(path) as server:
-    print("ready", flush=True)
-    dispatcher.serve_forever(server)
-""",
-    "bus": THREAD
-    + """
-print("ready", flush=True)
-with tachyon.RpcBus.listen(path, 4096, 4096) as bus:
-    dispatcher.serve_forever(bus)
-""",
-}
-
-patient, stubborn, echo = (tachyon_rpc(number)(bytes) for number in range(1, 4))
+patient = tachyon_rpc(1)(bytes)
 
 
-@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize("way", ["loop", "server", "bus"])
 @pytest.mark.parametrize("by", ["task", "forget", "deadline", "wait", "close", "death"])
-def test_whatever_ends_a_call_ends_its_handler(peer: Callable[[str], Peer], path: str, server: str, by: str) -> None:
-    callee = peer(SERVERS[server])
-    assert callee.line() == "ready"
+def test_the_end_of_a_call_ends_its_handler(
+    peer: Callable[[str], Peer], service: Callable[..., Peer], path: str, way: str, by: str
+) -> None:
+    callee = service("cancelled", way)
     if by == "death":
         caller = peer("""
             with tachyon.RpcBus.connect(path) as bus:
@@ -111,7 +50,7 @@ def test_whatever_ends_a_call_ends_its_handler(peer: Callable[[str], Peer], path
                 if by == "wait":
                     with pytest.raises(tachyon.TimedOutError):
                         bus.wait(call, timeout=0.05)
-                    with pytest.raises(tachyon.InvalidArgumentError) as unknown:
+                    with pytest.raises(tachyon.errors.InvalidArgumentError) as unknown:
                         bus.wait(call, timeout=0.05)
                     assert unknown.value.safe_to_retry is False
             if by != "close":
@@ -129,27 +68,10 @@ async def _cancel(bus: RpcBus, callee: Peer) -> None:
         await task
 
 
-def test_serving_that_is_cancelled_again_and_again_ends_once_and_tells_everybody(
-    peer: Callable[[str], Peer], path: str
+def test_serving_that_is_cancelled_again_and_again_ends_once_and_answers_all_callers(
+    service: Callable[..., Peer], path: str
 ) -> None:
-    callee = peer(
-        LOOP
-        + """
-async def main():
-    task = asyncio.create_task(serve(stop_timeout=0.3))
-    await asyncio.to_thread(sys.stdin.readline)
-    for _ in range(5):
-        task.cancel()
-        await asyncio.sleep(0.01)
-    try:
-        await task
-    except asyncio.CancelledError:
-        print("ended", len(asyncio.all_tasks()), flush=True)
-
-asyncio.run(main())
-"""
-    )
-    assert callee.line() == "ready"
+    callee = service("cancelled", "cancel", stop_timeout=0.3)
     with RpcBus.connect(path) as bus, RpcBus.connect(path) as other:
         calls = [bus.call(b"", 1), other.call(b"", 1)]
         assert [callee.line(), callee.line()] == ["begun", "begun"]
@@ -161,24 +83,8 @@ asyncio.run(main())
     assert lines == ["cancelled True", "cancelled True", "ended 1"]
 
 
-def test_a_stop_leaves_a_task_that_does_not_end_and_says_so(peer: Callable[[str], Peer], path: str) -> None:
-    callee = peer(
-        LOOP
-        + """
-async def main():
-    with tachyon.RpcServer(path, stop_timeout=0.2) as server:
-        asyncio.get_running_loop().add_reader(sys.stdin, server.stop)
-        print("ready", flush=True)
-        try:
-            await dispatcher.serve_async(server)
-        except tachyon.HandlersLeftError as error:
-            print("left", error.count, flush=True)
-            os._exit(0)
-
-asyncio.run(main())
-"""
-    )
-    assert callee.line() == "ready"
+def test_a_stop_leaves_a_task_that_does_not_end_and_says_so(service: Callable[..., Peer], path: str) -> None:
+    callee = service("cancelled", "stop", stop_timeout=0.2)
     with RpcBus.connect(path) as bus:
         call = bus.call(b"", 2)
         assert callee.line() == "begun"
@@ -189,7 +95,7 @@ asyncio.run(main())
 
 
 def test_a_cancellation_during_a_stop_is_not_lost(path: str) -> None:
-    """A stop that waits for its handlers is cut short, and whoever cancelled it sees that."""
+    """A cancellation cuts a stop short that waits for its handlers, and the canceller sees CancelledError."""
     begun = asyncio.Event()
     dispatcher = tachyon.RpcDispatcher()
 
@@ -220,36 +126,8 @@ def test_a_cancellation_during_a_stop_is_not_lost(path: str) -> None:
     assert asyncio.run(main()) < 10
 
 
-def test_a_traceback_begins_at_the_handler(peer: Callable[[str], Peer], path: str) -> None:
-    callee = peer(
-        """
-import asyncio, logging, traceback
-dispatcher = tachyon.RpcDispatcher()
-
-class Show(logging.Handler):
-    def emit(self, record):
-        frames = traceback.extract_tb(record.exc_info[1].__traceback__)
-        print([frame.name for frame in frames], flush=True)
-
-logging.getLogger("tachyon").addHandler(Show())
-
-@dispatcher.handler(msg_type=1)
-async def later(payload):
-    raise ValueError("on purpose")
-
-@dispatcher.handler(msg_type=2)
-def now(payload):
-    raise ValueError("on purpose")
-
-async def serve():
-    with tachyon.RpcServer(path) as server:
-        print("ready", flush=True)
-        await dispatcher.serve_async(server)
-
-asyncio.run(serve())
-"""
-    )
-    assert callee.line() == "ready"
+def test_a_traceback_begins_at_the_handler(service: Callable[..., Peer], path: str) -> None:
+    callee = service("tracebacks", "loop")
     with RpcBus.connect(path) as bus:
         for number, name in ((1, "later"), (2, "now")):
             with pytest.raises(tachyon.RpcError) as raised:

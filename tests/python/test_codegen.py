@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
+import programs
+from generated import load
+from programs import ROOT, tachyon
 from tachyon import RpcBus
 from tachyon._cli_describe import table
 from tachyon._codegen import python
@@ -23,67 +25,9 @@ if TYPE_CHECKING:
 
     from conftest import Peer
 
-ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
-BINARIES = Path(os.environ.get("TACHYON_EXAMPLES", ROOT / "target/release"))
 GENERATED = ROOT / "tests/tests/generated"
 LIMIT = 30.0
-
-ODD = '''
-from typing import Annotated
-from tachyon import Array
-
-class Kind(tachyon.IntEnum, repr="i16"):
-    """Ends in a quote: "so"."""
-    None_ = -1
-    real_ = 2
-
-class Inner(tachyon.Struct):
-    copy_: tachyon.u64
-
-class Odd(tachyon.Struct):
-    """Backslash \\\\ and three quotes \\"\\"\\".
-
-    Second paragraph.
-    """
-    class_: tachyon.u32
-    kind: Kind
-    flag: tachyon.bool
-    _pad: Annotated[bytes, 1] = tachyon.pad()
-    inner: Annotated[Array[Annotated[Array[Inner], 1]], 2]
-    text: Annotated[str, 5]
-    raw: Annotated[bytes, 3]
-
-dispatcher = tachyon.RpcDispatcher()
-
-@dispatcher.handler(1)
-def lambda_(odd: Odd) -> Odd:
-    """Gives back what it gets."""
-    return odd
-
-@dispatcher.handler(2)
-def Odd_(odds: Array[Odd]) -> Array[Kind]:
-    return [odd.kind for odd in odds]
-
-@dispatcher.handler(3)
-def an_endpoint_whose_name_is_so_long_that_its_head_does_not_fit_on_one_line(odd: Odd) -> Odd:
-    return odd
-
-@dispatcher.handler(4)
-def count() -> tachyon.u8:
-    return 4
-
-@dispatcher.handler(5)
-def raw(payload):
-    return bytes(payload)
-
-@dispatcher.handler(6)
-def grid(numbers: Annotated[Array[tachyon.f32], 2]) -> None:
-    assert list(numbers) == [1.0, 2.0]
-
-with tachyon.RpcBus.listen(path, 1 << 16, 1 << 16, dispatcher=dispatcher) as bus:
-    dispatcher.serve_forever(bus)
-'''
 
 VALUE = {
     "class": 3,
@@ -95,32 +39,15 @@ VALUE = {
 }
 
 
-def tachyon(*arguments: object, status: int = 0) -> str:
-    command = [sys.executable, "-W", "error", "-m", "tachyon", *map(str, arguments)]
-    process = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
-    assert process.returncode == status, process.stderr
-    return process.stderr if status else process.stdout
-
-
 def end(callee: Peer, path: str) -> None:
-    """Be the one caller of a callee, and leave."""
+    """Be the only caller of a callee, and leave."""
     RpcBus.connect(path).close()
     callee.join()
 
 
-def load(file: Path) -> Any:
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[file.stem] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture
-def odd(peer: Callable[[str], Peer], path: str) -> Iterator[Callable[[], Peer]]:
-    yield lambda: peer(ODD)
+def odd(service: Callable[..., Peer], path: str) -> Iterator[Callable[[], Peer]]:
+    yield lambda: service("odd_names", "bus", described=True)
     Path(path).unlink(missing_ok=True)
 
 
@@ -216,23 +143,25 @@ def test_call_takes_and_gives_json(
 @pytest.mark.parametrize(
     ("name", "given", "complaint"),
     [
-        ("nobody", "1", "the callee has no endpoint `nobody`; it has lambda_, Odd_"),
+        ("missing", "1", "the callee has no endpoint `missing`; its endpoints: lambda_, Odd_"),
         ("lambda_", "{}", "and `class` is missing"),
         ("lambda_", json.dumps(VALUE | {"more": 1}), "and has no `more`"),
         ("lambda_", "[]", "the request is an object, not list"),
         ("lambda_", json.dumps(VALUE | {"kind": "Some"}), "the request.kind is one of None, real, not 'Some'"),
         ("lambda_", json.dumps(VALUE | {"class": -1}), "Odd.class_ is u32, from 0 to 4294967295"),
         ("lambda_", json.dumps(VALUE | {"raw": "xyz"}), "the request.raw is 3 bytes, two hexadecimal digits each"),
-        ("count", "1", "the request is empty; leave the JSON out"),
+        ("count", "1", "the request is empty; leave out the JSON"),
         ("lambda_", "{", "Expecting property name"),
         ("grid", "[2, 1]", "grid: HANDLER_FAILED AssertionError"),
     ],
 )
-def test_call_says_what_is_wrong(peer: Callable[[str], Peer], path: str, name: str, given: str, complaint: str) -> None:
-    child = peer("import logging\nlogging.disable()\n" + ODD)
+def test_call_explains_a_wrong_request(
+    service: Callable[..., Peer], path: str, name: str, given: str, complaint: str
+) -> None:
+    child = service("odd_names", "bus", described=True, quiet=True)
     notice, message = tachyon("call", path, name, given, status=1).splitlines()
     child.join()
-    assert notice == f"tachyon: the callee at {path} takes one caller: it ends after this call"
+    assert notice == f"tachyon: the callee at {path} takes one caller, and ends after this call"
     assert message.startswith("tachyon: ")
     assert complaint in message
 
@@ -259,7 +188,7 @@ with tachyon.RpcBus.listen(path, 1 << 16, 1 << 16, dispatcher=dispatcher) as bus
     assert message.endswith(r"ValueError: \x1b[2J and\rover\u2028." + "\n")
 
 
-def test_nobody_there_is_one_line(path: str, tmp_path: Path) -> None:
+def test_a_missing_callee_is_an_error_in_one_line(path: str, tmp_path: Path) -> None:
     assert "no listener at" in tachyon("describe", path, "--timeout", "0.1", status=1)
     file = tmp_path / "no.json"
     file.write_text("{}")
@@ -285,8 +214,8 @@ def struct(name: str, *fields: tuple[str, object, int, int], size: int) -> objec
         ("[" * 100_000, "nested more than 80 deep"),
         ('{"schema": 3, "endpoints": []}', "schema 3 and this version reads up to 2"),
         (described("u9"), "the type `u9`, which this version does not know"),
-        (described({"kind": "array", "of": "u8", "len": 0}), "there is no such thing in Python"),
-        (described(struct("X", ("a", "u8", 1, 1), size=2)), "field `a` of X is at offset 1 and the one before it"),
+        (described({"kind": "array", "of": "u8", "len": 0}), "which has no bytes"),
+        (described(struct("X", ("a", "u8", 1, 1), size=2)), "field `a` of X is at offset 1 and the field before it"),
         (described(struct("X", ("a", "u8", 0, 1), size=2)), "X has 2 bytes and its fields have 1"),
         (described(struct("X: pass\nimport os", ("a", "u8", 0, 1), size=1)), "is no name"),
         (described(struct("X", ("a = os", "u8", 0, 1), size=1)), "is no name"),
@@ -309,7 +238,7 @@ def test_types_of_one_name_are_told_apart() -> None:
     assert "    one: X\n    two: X2\n" in source
 
 
-def test_a_field_is_renamed_only_if_it_hides_what_its_class_refers_to() -> None:
+def test_a_field_is_renamed_only_if_it_hides_a_name_of_its_class() -> None:
     one = struct("X", ("a", "u8", 0, 1), size=1)
     two = struct("Y", ("g", "u8", 0, 1), ("X", "u8", 1, 1), size=2)
     three = struct("Z", ("f", one, 0, 1), ("X", "u8", 1, 1), size=2)
@@ -318,7 +247,7 @@ def test_a_field_is_renamed_only_if_it_hides_what_its_class_refers_to() -> None:
     )
     assert "class Y(tachyon.Struct):\n    g: tachyon.u8\n    X: tachyon.u8\n" in source
     assert "class Z(tachyon.Struct):\n    f: X\n    X_: tachyon.u8\n" in source
-    # An endpoint of the name, before or behind it, is none of its business.
+    # An endpoint of that name, before or behind the class, changes nothing.
     endpoint = {"msg_type": 1, "name": "g", "request": {"form": "empty"}, "reply": {"form": "empty"}}
     other = endpoint | {"msg_type": 2, "name": "h", "request": {"form": "payload", "layout": two}}
     for endpoints in ([endpoint, other], [other, endpoint]):
@@ -361,18 +290,18 @@ def test_every_form_is_shown_as_a_function() -> None:
 
 
 @pytest.mark.parametrize("language", ["python", "rust"])
-def test_the_examples_code_is_what_the_services_give(language: str, path: str) -> None:
+def test_the_code_of_the_examples_is_up_to_date(language: str, path: str) -> None:
     service = [sys.executable, str(EXAMPLES / "python/order_service.py")]
     file = EXAMPLES / "rust/order_api.rs"
     if language == "python":
-        service, file = [str(BINARIES / "order_service")], EXAMPLES / "python/order_api.py"
+        service, file = [str(programs.EXAMPLES / "order_service")], EXAMPLES / "python/order_api.py"
     with subprocess.Popen([*service, path], stdout=subprocess.DEVNULL) as process:
         assert tachyon("codegen", language, path) == file.read_text()
         RpcBus.connect(path).close()
         assert process.wait(LIMIT) == 0
 
 
-def test_the_extensions_caller_is_what_its_service_gives(path: str) -> None:
+def test_the_code_of_the_extension_is_up_to_date(path: str) -> None:
     service = [sys.executable, str(EXAMPLES / "python/extension_service.py"), path]
     with subprocess.Popen(service, stdout=subprocess.DEVNULL) as process:
         assert tachyon("codegen", "python", path) == (EXAMPLES / "python/extension_api.py").read_text()
@@ -381,11 +310,11 @@ def test_the_extensions_caller_is_what_its_service_gives(path: str) -> None:
 
 
 def test_the_typed_demo() -> None:
-    command = [sys.executable, str(EXAMPLES / "python/demo_typed.py"), "--binaries", str(BINARIES)]
+    command = [sys.executable, str(EXAMPLES / "python/demo_typed.py"), "--binaries", str(programs.EXAMPLES)]
     process = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=False)
     assert process.returncode == 0, process.stdout + process.stderr
     assert "Every pair printed the same:" in process.stdout
-    assert "refused: an order of nothing" in process.stdout
+    assert "refused: quantity must be at least 1" in process.stdout
     assert "kept 3 quotes" in process.stdout
     assert "refused: instrument 9 has no quote" in process.stdout
     assert "from Python: LOUD" in process.stdout

@@ -1,4 +1,4 @@
-"""From any description, the Python made of it is types and endpoints, and nothing else."""
+"""Any description becomes types and endpoints in Python, and no other code."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Maker:
 
     def __init__(self, seed: int, *, variable: bool) -> None:
         self.random = random.Random(seed)
-        # Whether there is more than fixed payloads.
+        # Whether there are payloads without a fixed size.
         self.variable = variable
 
     def seldom(self) -> bool:
@@ -110,7 +110,7 @@ class Maker:
         return self.random.choice(NO_NAMES if self.random.random() < 0.003 else NAMES)
 
     def names(self) -> Iterator[Any]:
-        """Give different names, mostly."""
+        """Return mostly different names."""
         names = self.random.sample(NAMES, 8)
         return (self.name() if self.seldom() else name for name in names)
 
@@ -122,7 +122,7 @@ class Maker:
         return self.random.choice(LENGTHS if self.seldom() else LENGTHS[:5])
 
     def layout(self, depth: int) -> tuple[Any, int, int]:
-        """Give a type, its size and its alignment."""
+        """Return a type, its size and its alignment."""
         kind = self.random.choice(["number", "number", "array", "bytes", "str", "struct", "struct", "enum"])
         if kind == "number" or depth > 3:
             number = self.random.choice(list(SIZES))
@@ -136,7 +136,7 @@ class Maker:
         return self.struct(depth) if kind == "struct" else self.enum()
 
     def value(self, depth: int) -> tuple[Any, int, int]:
-        """Give a type of a field behind a head, its size and its alignment."""
+        """Return a type of a field behind a head, its size and its alignment."""
         kind = self.random.choice(["fixed", "fixed", "str", "list", "option", "head"])
         if kind == "fixed" or depth > 3:
             return self.layout(depth)
@@ -218,7 +218,7 @@ class Maker:
 
 
 def is_type(node: ast.expr, known: set[str]) -> bool:
-    """Whether an annotation is one that the generator writes, of names that mean what they should."""
+    """Whether the generator writes this annotation, and its names have their meaning."""
     match node:
         case ast.Constant(None) | ast.Name("memoryview" | "bytes" | "str"):
             return True
@@ -242,7 +242,7 @@ def is_doc(node: ast.stmt) -> bool:
 def check_class(node: ast.ClassDef, known: set[str], errors: set[str]) -> None:
     assert node.decorator_list == []
     if not node.bases:
-        # Errors whose names others have.
+        # A namespace holds errors whose names are taken.
         assert node.name.endswith("Errors") or node.name[:-1].endswith("Errors") or node.name[-1].isdigit()
         assert is_doc(node.body[0])
         for inner in node.body[1:]:
@@ -307,7 +307,7 @@ def check_function(node: ast.FunctionDef, known: set[str], errors: set[str]) -> 
 
 
 def check(source: str) -> ast.Module:
-    """See that a module holds nothing but what the generator means to write."""
+    """Check that a module holds only the constructs of the generator."""
     tree = ast.parse(source)
     known: set[str] = set()
     errors: set[str] = set()
@@ -334,7 +334,7 @@ def check(source: str) -> ast.Module:
                     (errors if is_error else known).add(name)
             case _:
                 pytest.fail(ast.unparse(node))
-    # Comments are no nodes; the generator writes none.
+    # Comments are no nodes. The generator writes no comment.
     assert not any(token.type == tokenize.COMMENT for token in tokenize.generate_tokens(io.StringIO(source).readline))
     return tree
 
@@ -391,7 +391,7 @@ def test_a_text_comes_out_as_it_went_in(doc: str) -> None:
 @pytest.mark.parametrize(
     "name", ["__builtins__", "__name__", "__getattr__", "__debug__", "\uff54achyon", "bytes", "__"]
 )
-def test_a_name_cannot_take_the_place_of_what_the_module_uses(name: str) -> None:
+def test_a_name_cannot_hide_a_name_that_the_module_uses(name: str) -> None:
     fields = [{"name": name, "type": "u8", "offset": 0, "size": 1}]
     struct = {"kind": "struct", "name": name, "size": 1, "align": 1, "fields": fields}
     request = {"form": "payload", "layout": struct}
@@ -444,11 +444,11 @@ def test_a_name_cannot_take_the_place_of_what_the_module_uses(name: str) -> None
                     {"name": "b", "type": "u32", "offset": 1, "size": 4},
                 ],
             },
-            "field `b` of S is at offset 1, and a u32 is at a multiple of 4",
+            "field `b` of S is at offset 1, and a u32 must be at a multiple of 4",
         ),
     ],
 )
-def test_what_python_cannot_import_is_refused(layout: Any, complaint: str) -> None:
+def test_descriptions_that_python_cannot_import_are_refused(layout: Any, complaint: str) -> None:
     endpoint = {"msg_type": 1, "name": "f", "request": {"form": "slice", "layout": layout}, "reply": {"form": "empty"}}
     with pytest.raises(DescriptionError) as raised:
         python(from_json(json.dumps({"schema": 1, "endpoints": [endpoint]})))

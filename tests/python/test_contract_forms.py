@@ -1,4 +1,4 @@
-"""Every form of requests and replies, between two processes: what the callee gets, and what the caller gets back."""
+"""Every form of requests and replies, between two processes, as both sides see them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy.typing as npt
 import pytest
 
 import tachyon
+from services.scans import Point, Scan, Side, Tag
 from tachyon import Array, ErrorKind, LayoutMismatchError, RpcBus, RpcError, tachyon_rpc
 
 if TYPE_CHECKING:
@@ -19,145 +20,9 @@ if TYPE_CHECKING:
 
     from conftest import Peer
 
-TYPES = '''
-from typing import Annotated, Any
-import numpy as np, numpy.typing as npt
-import tachyon
-from tachyon import Array, tachyon_rpc
-
-class Side(tachyon.IntEnum, repr="u8"):
-    BUY = 1
-    SELL = 2
-
-class Point(tachyon.Struct):
-    x: tachyon.f32
-    y: tachyon.f32
-
-class Tag(tachyon.Struct):
-    name: str
-    side: Side
-
-class Scan(tachyon.Struct):
-    """A turn of the sensor."""
-
-    taken_at: tachyon.u64
-    frame: str
-    points: Array[Point]
-    note: str | None = None
-    live: tachyon.bool = True
-    flags: Array[tachyon.bool] = []
-    data: bytes = b""
-    numbers: npt.NDArray[np.float64] = np.zeros(0)
-    tags: list[Tag] = []
-    names: list[str] = []
-    best: Tag | None = None
-    gain: tachyon.f64 | None = None
-    origin: Point = Point(x=0.0, y=0.0)
-    four: Annotated[Array[tachyon.u16], 4] = [1, 2, 3, 4]
-'''
-
-SERVICE = (
-    TYPES
-    + """
-import logging
-logging.disable()
-kept = []
-dispatcher = tachyon.RpcDispatcher()
-
-@dispatcher.handler(1)
-def back(scan: Scan) -> Scan:
-    return scan
-
-@dispatcher.handler(2)
-def text(value: str) -> str:
-    assert type(value) is str
-    return value[::-1]
-
-@dispatcher.handler(3)
-def texts(values: list[str]) -> list[str]:
-    return sorted(values)
-
-@dispatcher.handler(4)
-def lists(values: list[list[tachyon.u16]]) -> list[list[tachyon.u16]]:
-    return values[::-1]
-
-@dispatcher.handler(5)
-def scans(values: list[Scan]) -> list[Scan]:
-    return values
-
-@dispatcher.handler(6)
-def maybe(value: str | None) -> str | None:
-    return None if value is None else value + "!"
-
-@dispatcher.handler(7)
-def points(values: list[Point]) -> list[Point]:
-    assert all(type(value) is Point for value in values)
-    values[0].x += 1.0
-    return values
-
-@dispatcher.handler(8)
-def look(scan: Scan, keep: tachyon.bool, text: str, more: npt.NDArray[np.int32], raw: memoryview) -> list[str]:
-    said = [type(scan.points).__name__, str(scan.numbers.flags.owndata), type(scan.data).__name__, type(raw).__name__]
-    said += [str(memoryview(scan.points).readonly), str(more.flags.writeable), str(raw.readonly)]
-    said.append(type(scan.origin).__name__)
-    scan.origin.x = 7.0
-    scan.frame = "changed"
-    try:
-        scan.points[0] = Point(x=0.0, y=0.0)
-    except TypeError as error:
-        said.append(str(error))
-    said += [str(more.tolist()), bytes(raw).decode()]
-    if keep:
-        kept[:] = [scan, scan.copy()]
-        # An array of numpy would be a view that is kept, and fail the call.
-        scan.numbers = np.zeros(1)
-    return said
-
-@dispatcher.handler(9)
-def remember() -> list[str]:
-    lent, copied = kept
-    said = [lent.frame, repr(lent), str(copied.points), copied.numbers.tolist().__repr__(), str(copied.flags[:])]
-    for attempt in (lambda: lent.points[0], lent.copy, lambda: bytes(lent)):
-        try:
-            attempt()
-        except tachyon.ReleasedError as error:
-            said.append(type(error).__name__)
-    return said
-
-@dispatcher.handler(10)
-def keeps_arrays(scan: Scan) -> None:
-    kept.append(scan.numbers)
-
-@dispatcher.handler(11)
-def side_of(value: Side | None) -> Side | None:
-    return value
-
-@dispatcher.handler(12)
-def half(value: tachyon.f64 | None) -> tachyon.f64 | None:
-    return None if value is None else value / 2
-
-@dispatcher.handler(13)
-def none(value: tachyon.u8) -> None:
-    assert value == 1
-
-@dispatcher.handler(14)
-def bad_text() -> str:
-    return "\\ud800"
-
-@dispatcher.handler(15)
-def bad_list() -> list[str]:
-    return ["a", 7]
-
-with tachyon.RpcBus.listen(path, 1 << 20, 1 << 20) as bus:
-    dispatcher.serve_forever(bus)
-"""
-)
-
-exec(TYPES)
-
 
 def endpoint(msg_type: int, takes: dict[str, Any], gives: Any) -> Any:
-    """Make an endpoint of its hints."""
+    """Make an endpoint from its hints."""
     names = ", ".join(takes)
     namespace: dict[str, Any] = {}
     exec(f"def called({names}): ...", namespace)
@@ -176,8 +41,6 @@ NAMES = dict(
         start=1,
     )
 )
-G: Any = globals()
-Scan, Point, Tag, Side = G["Scan"], G["Point"], G["Tag"], G["Side"]
 
 
 def scan(**changes: Any) -> Any:
@@ -201,8 +64,8 @@ def scan(**changes: Any) -> Any:
 
 
 @pytest.fixture
-def bus(peer: Callable[[str], Peer], path: str) -> Iterator[RpcBus]:
-    child = peer(SERVICE)
+def bus(service: Callable[..., Peer], path: str) -> Iterator[RpcBus]:
+    child = service("scans", "bus", rings=(1 << 20, 1 << 20), quiet=True)
     with RpcBus.connect(path) as connected:
         yield connected
     child.join()
@@ -219,7 +82,7 @@ def test_a_variable_struct_there_and_back(bus: RpcBus) -> None:
         assert found == each
         assert bytes(found) == bytes(each)
     found = back.call(bus, scan=scan())
-    # Replies are the caller's own.
+    # The caller owns its replies.
     found.points[0].x = 9.0
     found.numbers[0] = 4.5
     found.tags.append(Tag(name="new", side=Side.BUY))
@@ -250,7 +113,7 @@ def test_every_form_there_and_back(bus: RpcBus) -> None:
 LOOK = {"scan": Scan, "keep": tachyon.bool, "text": str, "more": npt.NDArray[np.int32], "raw": memoryview}
 
 
-def test_what_is_lent_to_a_handler_and_what_is_its_own(bus: RpcBus) -> None:
+def test_views_and_copies_in_a_handler(bus: RpcBus) -> None:
     look = endpoint(8, LOOK, list[str])
     said = look.call(bus, scan(), keep=True, text="x", more=[1, 2], raw=b"raw")
     assert said[:8] == [
@@ -277,7 +140,7 @@ def test_an_array_that_is_kept_fails_its_call(bus: RpcBus) -> None:
         endpoint(10, {"scan": Scan}, None).call(bus, scan())
 
 
-def test_replies_that_are_not_what_the_hint_says(bus: RpcBus) -> None:
+def test_replies_that_contradict_their_hint(bus: RpcBus) -> None:
     with pytest.raises(RpcError, match="bad_text: the reply has half of a surrogate pair") as raised:
         endpoint(14, {}, str).call(bus)
     assert raised.value.kind is ErrorKind.BAD_REPLY
@@ -302,7 +165,7 @@ def test_other_meanings_are_found_before_the_first_call(bus: RpcBus) -> None:
 
 
 def refused(bus: RpcBus, payload: bytes, msg_type: int = 1) -> str:
-    """Send bytes as they are, and give what the callee says of them."""
+    """Send bytes as they are, and return the error text of the callee."""
     with bus.wait(bus.call(payload, msg_type), timeout=10) as reply:
         assert reply.error_kind is ErrorKind.BAD_REQUEST
         data = bytes(reply)
@@ -324,37 +187,37 @@ def test_bad_bytes_never_reach_a_handler(bus: RpcBus) -> None:
     pairs = {name: struct.unpack_from("<II", whole, at[name]) for name in ("frame", "points", "note", "tags", "flags")}
     word = struct.Struct("<I").pack
     found = len(whole)
-    assert refused(bus, b"") == "the head of Scan is 0 bytes by its own word, and 0 came"
-    assert refused(bus, changed(0, word(3))) == f"the head of Scan is 3 bytes by its own word, and {found} came"
-    assert "4294967295 bytes by its own word" in refused(bus, changed(0, word(0xFFFFFFFF)))
+    assert refused(bus, b"") == "the head of Scan gives its length as 0 bytes, and 0 came"
+    assert refused(bus, changed(0, word(3))) == f"the head of Scan gives its length as 3 bytes, and {found} came"
+    assert "gives its length as 4294967295 bytes" in refused(bus, changed(0, word(0xFFFFFFFF)))
     assert (
         refused(bus, changed(0, word(at["note"] + 4)))
-        == "Scan.note is cut: the sender's fields are others than those here"
+        == "Scan.note is cut: the head ends inside of it; declare the same fields on both sides"
     )
     assert refused(bus, changed(0, word(at["points"]))).startswith("Scan.points is missing")
     for bad in (1, pairs["frame"][0] + 4, 0xFFFFFFF8, 8):
-        expected = f"Scan.frame should be the 3 bytes at {bad} of {found}, and there is no part"
+        expected = f"Scan.frame points to 3 bytes at offset {bad} of {found}, and there is no part"
         assert refused(bus, changed(at["frame"], word(bad))) == expected
-    assert "Scan.frame should be the 4294967295 bytes" in refused(bus, changed(at["frame"] + 4, word(0xFFFFFFFF)))
-    # The same part twice.
-    assert refused(bus, changed(at["points"], word(pairs["frame"][0]))).startswith("Scan.points should be the 16 bytes")
+    assert "Scan.frame points to 4294967295 bytes" in refused(bus, changed(at["frame"] + 4, word(0xFFFFFFFF)))
+    # Two fields name the same bytes.
+    assert refused(bus, changed(at["points"], word(pairs["frame"][0]))).startswith("Scan.points points to 16 bytes")
     assert refused(bus, changed(at["points"] + 4, word(7))) == (
-        "Scan.points: 7 bytes came, which is no multiple of the 8 of Point"
+        "Scan.points: 7 bytes came, which is no multiple of the 8 bytes of Point"
     )
     assert refused(bus, changed(pairs["frame"][0] + 1, b"\xff")) == "Scan.frame is no UTF-8 from byte 1 on"
     assert refused(bus, changed(at["live"], b"\2")) == "Scan.live: bool is 2, and bool has no such value"
     assert refused(bus, changed(pairs["flags"][0] + 2, b"\7")) == "Scan.flags: bool is 7, and bool has no such value"
     tags = pairs["tags"][0]
-    assert "Scan.tags is a list of 4294967295 by its own word" in refused(bus, changed(tags, word(0xFFFFFFFF)))
-    assert "Scan.tags should be the" in refused(bus, changed(tags + 8, word(8)))
+    assert "Scan.tags gives its length as 4294967295 values" in refused(bus, changed(tags, word(0xFFFFFFFF)))
+    assert "Scan.tags points to" in refused(bus, changed(tags + 8, word(8)))
     side = whole.index(b"t\0\0", tags) - 8
     assert refused(bus, changed(tags + 16 + 12, b"\5")) == "Tag.side: Side is 5, and Side has no such value"
     assert side > tags
     assert refused(bus, b"\xff", 2) == "the request is no UTF-8 from byte 0 on"
-    assert refused(bus, b"\1", 3) == "the request is a list of 0 by its own word, and has 1 bytes"
-    assert refused(bus, bytes(8), 6).startswith("the head of maybe is 0 bytes")
+    assert refused(bus, b"\1", 3) == "the request gives its length as 0 values, and has 1 bytes"
+    assert refused(bus, bytes(8), 6).startswith("the head of maybe gives its length as 0 bytes")
     assert length <= 256
-    # The callee is none the worse.
+    # The callee goes on.
     assert endpoint(2, {"value": str}, str).call(bus, "ab") == "ba"
 
 
@@ -377,7 +240,7 @@ def test_absurd_lengths_allocate_nothing() -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1 << 16
 
 
-def test_habits_of_a_variable_struct() -> None:
+def test_a_variable_struct_behaves_like_a_fixed_one() -> None:
     one = scan()
     assert one == scan()
     assert one != scan(numbers=np.zeros(3))
@@ -407,7 +270,7 @@ def test_habits_of_a_variable_struct() -> None:
     match Tag(name="x", side=Side.BUY):
         case Tag(name, side):
             assert (name, side) == ("x", Side.BUY)
-    # Defaults that can be changed are each Struct's own.
+    # Each Struct has its own copy of a mutable default.
     first, second = (Scan(taken_at=1, frame="", points=[]) for _ in range(2))
     first.names.append("x")
     first.origin.x = 3.0
@@ -421,14 +284,14 @@ def test_a_struct_has_values_of_its_own() -> None:
     made = scan(origin=point, names=names, points=[point])
     point.x, names[0] = 9.0, "b"
     assert (made.origin.x, made.names, made.points[0].x) == (1.0, ["a"], 1.0)
-    # Those without a fixed size, and arrays of numpy, are held as they are.
+    # A Struct holds variable Structs and numpy arrays without a copy.
     tag, numbers = Tag(name="x", side=Side.BUY), np.arange(2.0)
     made = scan(best=tag, numbers=numbers)
     assert made.best is tag
     assert made.numbers is numbers
 
 
-def test_a_struct_that_cannot_be() -> None:
+def test_structs_that_are_refused() -> None:
     with pytest.raises(TypeError, match="field `inner` of Node: a Struct cannot contain itself"):
 
         class Node(tachyon.Struct):

@@ -4,90 +4,24 @@ from __future__ import annotations
 
 import inspect
 import os
-import select
 import shutil
 import signal
 import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 import tachyon
-from conftest import Peer
+from proc import wait_until_parked
 
-CHILD = """
-import asyncio, threading
-from tachyon import Bus, Pool, RpcBus, RpcDispatcher, RpcServer, tachyon_rpc
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-signal = __import__("signal")
-signal.signal(signal.SIGINT, signal.default_int_handler)
-dispatcher = RpcDispatcher()
-endpoint = tachyon_rpc(1)(len)
+    from conftest import Peer
 
-@dispatcher.handler(msg_type=1)
-def long_reply(payload):
-    return bytes(60)
-
-def for_ever(operation):
-    while True:
-        operation()
-
-def answer(bus, reply):
-    while True:
-        with bus.serve() as rx:
-            cid = rx.correlation_id
-        reply(cid)
-
-def place(room):
-    with room as tx:
-        pass
-
-def close_while_serving(path):
-    server = RpcServer(path)
-    busy = threading.Event()
-
-    @dispatcher.handler(msg_type=2)
-    def sleep(payload):
-        busy.set()
-        time.sleep(60)
-
-    threading.Thread(target=dispatcher.serve_forever, args=(server,), daemon=True).start()
-    RpcBus.connect(path).call(b"", 2)
-    busy.wait()
-    server.close()
-
-async def acall(bus):
-    await endpoint.acall(bus, b"")
-
-async def acall_again(path):
-    server = RpcServer(path)
-    serving = asyncio.create_task(dispatcher.serve_async(server))
-    bus = await asyncio.to_thread(RpcBus.connect, path, reconnect=True, timeout=None)
-    await endpoint.acall(bus, b"")
-    server.stop()
-    await serving
-    # The loop has to see that the bus is closed, too.
-    await asyncio.sleep(0.1)
-    print("gone", flush=True)
-    await endpoint.acall(bus, b"")
-
-def lend_twice(pool):
-    with pool.caller(), pool.caller():
-        pass
-
-print("ready", flush=True)
-try:
-    {operation}
-except KeyboardInterrupt:
-    print(time.monotonic(), flush=True)
-    import os
-    os._exit({status})
-"""
-
-# What the child does, and what this side puts at the path: a `Bus` that does nothing, an `RpcBus` that does nothing,
-# an `RpcBus` that calls and takes no replies, a server that nobody serves, or nothing.
 OPERATIONS = {
     "Bus.listen": ("Bus.listen(path, 4096)", None),
     "Bus.connect": ("Bus.connect(path, timeout=None)", None),
@@ -133,74 +67,53 @@ OPERATIONS = {
     "ping": ("tachyon._tachyon.ping(path, 60.0)", "server"),
 }
 
-PATIENCE = 20.0
-"""Seconds after which a child is given up."""
+"""The operation of the child, and the other side at the path: a `Bus` that does nothing, an `RpcBus` that does nothing,
+an `RpcBus` that calls and takes no replies, a server that is not served, or nothing.
+"""
 
 ENDS_AT_ONCE = {"RpcServer.__init__", "Pool.close"}
 
 
-def take_place(what: str | None, path: str, stack: ExitStack) -> None:
-    """Be the other side, as far as the child needs one."""
-    if what == "bus":
+def take_place(side: str | None, path: str, stack: ExitStack) -> None:
+    """Make the other side of the operation."""
+    if side == "bus":
         stack.enter_context(tachyon.Bus.listen(path, 4096))
-    elif what == "server":
-        # It lets nobody in, since nobody serves it.
+    elif side == "server":
+        # A server that is not served admits no caller.
         stack.enter_context(tachyon.RpcServer(path))
-    elif what == "rpc":
+    elif side == "rpc":
         stack.enter_context(tachyon.RpcBus.listen(path, 4096, 4096))
-    elif what == "calls":
-        # A ring that holds one such reply; the others wait.
+    elif side == "calls":
+        # The ring holds one such reply; the other replies wait.
         bus = stack.enter_context(tachyon.RpcBus.listen(path, 4096, 64))
         for _ in range(5):
             bus.call(b"", 1)
 
 
-def wait_until_parked(pid: int) -> None:
-    """Return when all threads of the process have slept for a while."""
-    parked = 0
-    for _ in range(1000):
-        states = [task.read_text().rsplit(")", 1)[1].split()[0] for task in Path(f"/proc/{pid}/task").glob("*/stat")]
-        parked = parked + 1 if set(states) == {"S"} else 0
-        if parked == 10:
-            return
-        time.sleep(0.01)
-    pytest.fail("the child never parked")
-
-
-def next_line(child: Peer) -> str:
-    """Return the next line of a child that may be stuck."""
-    assert child.process.stdout is not None
-    ready, _, _ = select.select([child.process.stdout], [], [], PATIENCE)
-    assert ready, "the child is stuck"
-    return child.line()
-
-
-def seconds_to_end(operation: str) -> float:
+def seconds_to_end(service: Callable[..., Peer], operation: str) -> float:
     """Interrupt an operation of a child; return the time from the signal to its exception."""
-    code, what = OPERATIONS[operation]
+    code, side = OPERATIONS[operation]
     directory = tempfile.mkdtemp(prefix="tachyon-")
     path = str(Path(directory, "bus.sock"))
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, directory)
-        # A plain exit would wait for threads of the child's that have nothing to do with what is measured.
-        child = Peer(CHILD.replace("{operation}", code).replace("{status}", "0"), path)
+        child = service("blocked_call", code, at=path, exit_at_once=True)
         stack.callback(child.discard)
-        assert next_line(child) == "ready"
-        take_place(what, path, stack)
+        take_place(side, path, stack)
         if "again" in operation:
-            assert next_line(child) == "gone"
+            assert child.line() == "gone"
         wait_until_parked(child.process.pid)
         sent = time.monotonic()
         os.kill(child.process.pid, signal.SIGINT)
-        return float(next_line(child)) - sent
+        return float(child.line()) - sent
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_ctrl_c_ends_it(operation: str) -> None:
-    # A busy machine may keep one child waiting for its turn, not three in a row.
+def test_ctrl_c_ends_a_blocked_call(service: Callable[..., Peer], operation: str) -> None:
+    # A busy machine may delay one child, but not three in a row.
     taken = []
     for _ in range(3):
-        taken.append(seconds_to_end(operation))
+        taken.append(seconds_to_end(service, operation))
         if taken[-1] < 1:
             break
     print(f"{operation}: {min(taken) * 1000:.1f} ms")  # noqa: T201  # `-rA` shows it
@@ -208,9 +121,9 @@ def test_ctrl_c_ends_it(operation: str) -> None:
 
 
 def blocking() -> set[str]:
-    """Return everything public that takes a timeout, or is known to wait without one."""
+    """Return the public methods that take a timeout, or are known to wait without one."""
     found = {"Bus.__next__", "RpcDispatcher.serve_forever", "RpcDispatcher.serve_async", "RpcServer.close"}
-    # Their parameters are the endpoint's.
+    # The parameters of these methods are those of the endpoint.
     found |= {"RpcEndpoint.call", "RpcEndpoint.acall", "Pool.call", "Pool.acall"}
     for name in tachyon.__all__:
         kind = getattr(tachyon, name)
@@ -230,4 +143,4 @@ def blocking() -> set[str]:
 def test_no_blocking_call_is_missing() -> None:
     covered = {operation.partition(",")[0] for operation in OPERATIONS}
     assert blocking() - ENDS_AT_ONCE <= covered
-    assert covered - {"ping"} <= blocking(), "nothing is tested that is not there"
+    assert covered - {"ping"} <= blocking(), "each tested operation exists"

@@ -1,20 +1,19 @@
-"""Deaths at chosen and at random points between actors of both languages, and peers that are stopped, not dead."""
+"""Deaths at chosen and at random points between actors of both languages, and peers that are stopped but alive."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import subprocess
 import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 import tachyon
 from actor_scene import Stream
+from programs import ROOT, program
 from tachyon import RpcBus, tachyon_rpc
 
 if TYPE_CHECKING:
@@ -22,22 +21,16 @@ if TYPE_CHECKING:
 
     from conftest import Peer
 
-ROOT = Path(__file__).parents[2]
-BINARIES = Path(os.environ.get("TACHYON_PROGRAMS", ROOT / "target/debug"))
-
 echo = tachyon_rpc(1)(bytes)
 
 
 def chaos(*arguments: str) -> None:
-    assert (BINARIES / "chaos").exists(), (
-        "the driver is not built: run `cargo build -p tachyon-tests`, or set TACHYON_PROGRAMS"
-    )
-    command = [BINARIES / "chaos", *arguments, "--python", sys.executable, "--script", ROOT / "tests/python/actor.py"]
+    command = [program("chaos"), *arguments, "--python", sys.executable, "--script", ROOT / "tests/python/actor.py"]
     ran = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
-def test_survivors_get_what_was_committed_and_then_the_death() -> None:
+def test_survivors_get_committed_messages_and_then_the_death() -> None:
     chaos("kill", "--rounds", "25", "--seed", "2")
 
 
@@ -46,7 +39,7 @@ def test_everything_that_is_sent_is_received() -> None:
 
 
 def test_both_languages_make_the_same_messages() -> None:
-    # `tests/src/chaos/numbered.rs` has the same numbers.
+    # `tests/src/chaos/stream.rs` has the same numbers.
     stream = Stream(3, 0, 1000)
     assert [stream.len_of(number) for number in range(8)] == [721, 111, 890, 740, 126, 24, 995, 237]
 
@@ -93,16 +86,8 @@ def test_a_stopped_receiver_is_waited_for(peer: Callable[[str], Peer], path: str
     assert receiver.join() == "True\n"
 
 
-CALLEE = """
-    dispatcher = tachyon.RpcDispatcher()
-    dispatcher.handler(1)(bytes)
-    with tachyon.RpcBus.listen(path, 4096, 4096) as bus:
-        dispatcher.serve_forever(bus)
-"""
-
-
-def test_a_stopped_callee_is_waited_for(peer: Callable[[str], Peer], path: str) -> None:
-    callee = peer(CALLEE)
+def test_a_stopped_callee_is_waited_for(service: Callable[..., Peer], path: str) -> None:
+    callee = service("basics", "bus", rings=(4096, 4096))
     with RpcBus.connect(path) as bus:
         assert echo.call(bus, b"before") == b"before"
         callee.process.send_signal(signal.SIGSTOP)
@@ -117,8 +102,8 @@ def test_a_stopped_callee_is_waited_for(peer: Callable[[str], Peer], path: str) 
     callee.join()
 
 
-def test_a_stopped_callee_is_awaited(peer: Callable[[str], Peer], path: str) -> None:
-    callee = peer(CALLEE)
+def test_a_stopped_callee_is_awaited(service: Callable[..., Peer], path: str) -> None:
+    callee = service("basics", "bus", rings=(4096, 4096))
 
     async def main() -> None:
         with RpcBus.connect(path) as bus:
@@ -138,20 +123,9 @@ def test_a_stopped_callee_is_awaited(peer: Callable[[str], Peer], path: str) -> 
     callee.join()
 
 
-@pytest.mark.parametrize("how", ["serve_forever", "serve_async"])
-def test_a_stopped_caller_is_waited_for(peer: Callable[[str], Peer], path: str, how: str) -> None:
-    callee = peer(f"""
-        import asyncio
-        dispatcher = tachyon.RpcDispatcher()
-        dispatcher.handler(1)(bytes)
-        with tachyon.RpcBus.listen(path, 4096, 4096) as bus:
-            print("ready", flush=True)
-            if {how == "serve_async"}:
-                asyncio.run(dispatcher.serve_async(bus))
-            else:
-                dispatcher.serve_forever(bus)
-        print("served")
-    """)
+@pytest.mark.parametrize("way", ["bus", "bus_loop"])
+def test_a_stopped_caller_is_waited_for(peer: Callable[[str], Peer], service: Callable[..., Peer], way: str) -> None:
+    callee = service("basics", way, rings=(4096, 4096))
     caller = peer("""
         echo = tachyon.tachyon_rpc(1)(bytes)
         with tachyon.RpcBus.connect(path) as bus:
@@ -159,7 +133,6 @@ def test_a_stopped_caller_is_waited_for(peer: Callable[[str], Peer], path: str, 
             for n in range(10000):
                 assert echo.call(bus, b"%d" % n) == b"%d" % n
     """)
-    assert callee.line() == "ready"
     assert caller.line() == "calling"
     caller.process.send_signal(signal.SIGSTOP)
     time.sleep(0.2)

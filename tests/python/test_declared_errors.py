@@ -1,20 +1,20 @@
-"""Errors that endpoints declare: raised there, caught here, and never a failure of the callee."""
+"""Errors that endpoints declare: raised by the callee, caught by the caller, and no failure of the callee."""
 
 from __future__ import annotations
 
-import asyncio
 import pickle
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import tachyon
+from calling import by_acall, by_call, by_pool
+from services.declared_errors import Broken, Busy, NoSensor
 from tachyon import (
     EndpointError,
     ErrorKind,
     HandlerError,
     LayoutMismatchError,
-    Pool,
     RpcBus,
     RpcError,
     tachyon_rpc,
@@ -26,106 +26,26 @@ if TYPE_CHECKING:
 
     from conftest import Peer
 
-ERRORS = '''
-import asyncio, logging
-import tachyon
-from tachyon import tachyon_rpc
-
-class NoSensor(tachyon.EndpointError, text="no sensor {sensor}"):
-    """There is no such sensor."""
-
-    sensor: tachyon.u32
-
-class Busy(tachyon.EndpointError):
-    pass
-
-class Broken(tachyon.EndpointError, text="{where} is broken: {parts}"):
-    where: str
-    parts: list[str]
-    since: tachyon.f64 | None = None
-
-class Unlisted(tachyon.EndpointError, text="nothing knows of {what}"):
-    what: str
-'''
-
-SERVICE = """
-logging.basicConfig(format="%(levelname)s %(message)s", level=logging.INFO)
-dispatcher = tachyon.RpcDispatcher(**{settings})
-
-@dispatcher.handler(4, raises=(NoSensor, Busy, Broken))
-{async_}def read(sensor: tachyon.u32, how: str) -> tachyon.f64:
-    if how == "missing":
-        raise NoSensor(sensor=sensor)
-    if how == "busy":
-        raise Busy
-    if how == "broken":
-        raise Broken(where="röhre", parts=["a", "b"])
-    if how == "unlisted":
-        raise Unlisted(what="this")
-    if how == "long":
-        raise Broken(where="x" * 3000, parts=["y" * 600])
-    if how == "longest":
-        raise Broken(where="x" * 5000, parts=[])
-    if how == "failed":
-        raise LookupError("on purpose")
-    return sensor / 2
-"""
-
-ON_A_BUS = """
-with tachyon.RpcBus.listen(path, 1 << 16, 1 << {size}) as bus:
-    dispatcher.serve_forever(bus)
-"""
-AT_A_SERVER = "\ndispatcher.serve_forever(tachyon.RpcServer(path))\n"
-IN_A_LOOP = "\nasyncio.run(dispatcher.serve_async(tachyon.RpcServer(path)))\n"
-
-exec(ERRORS)
-G: Any = globals()
-NoSensor, Busy, Broken, Unlisted = G["NoSensor"], G["Busy"], G["Broken"], G["Unlisted"]
-
 
 @tachyon_rpc(4, raises=(NoSensor, Busy, Broken))
 def read(sensor: tachyon.u32, how: str) -> tachyon.f64: ...  # type: ignore[empty-body]
 
 
-def service(end: str, async_: str = "", settings: str = "{}") -> str:
-    return ERRORS + SERVICE.format(async_=async_, settings=settings) + end
-
-
-SERVED = {
-    "bus": service(ON_A_BUS.format(size=16)),
-    "server": service(AT_A_SERVER),
-    "loop": service(IN_A_LOOP, "async "),
-    "mixed": service(IN_A_LOOP),
-}
-
-
-def by_call(path: str, *args: Any) -> Any:
-    with RpcBus.connect(path) as bus:
-        return read.call(bus, *args)
-
-
-def by_acall(path: str, *args: Any) -> Any:
-    async def run() -> Any:
-        with RpcBus.connect(path) as bus:
-            return await read.acall(bus, *args)
-
-    return asyncio.run(run())
-
-
-def by_pool(path: str, *args: Any) -> Any:
-    with Pool(path, 1) as pool:
-        return pool.call(read, *args)
+SERVED: dict[str, tuple[str, bool]] = {"server": ("server", False), "loop": ("loop", True), "mixed": ("loop", False)}
+"""The way to serve, and whether the handler is a coroutine function."""
 
 
 @pytest.mark.parametrize("served", ["server", "loop", "mixed"])
-@pytest.mark.parametrize("call", [by_call, by_acall, by_pool])
+@pytest.mark.parametrize("way", [by_call, by_acall, by_pool])
 def test_declared_errors_arrive_as_their_classes(
-    peer: Callable[[str], Peer], path: str, served: str, call: Callable[..., Any]
+    service: Callable[..., Peer], served: str, way: Any, connected: Callable[..., Any]
 ) -> None:
-    callee = peer(SERVED[served])
-    assert call(path, 3, "") == 1.5
+    serving, coroutines = SERVED[served]
+    callee = service("declared_errors", serving, coroutines=coroutines, log="INFO")
+    call = connected(way)
+    assert call(read, 3, "") == 1.5
     with pytest.raises(NoSensor) as raised:
-        call(path, 3, "missing")
+        call(read, 3, "missing")
     error = raised.value
     assert (str(error), error.sensor, error.text, error.kind) == (
         "no sensor 3",
@@ -137,65 +57,49 @@ def test_declared_errors_arrive_as_their_classes(
     assert isinstance(error, RpcError)
     assert isinstance(error, EndpointError)
     with pytest.raises(Busy, match=r"^Busy$"):
-        call(path, 3, "busy")
+        call(read, 3, "busy")
     with pytest.raises(Broken) as raised:
-        call(path, 3, "broken")
+        call(read, 3, "broken")
     assert (raised.value.where, raised.value.parts, raised.value.since) == ("röhre", ["a", "b"], None)
     with pytest.raises(HandlerError) as other:
-        call(path, 3, "unlisted")
+        call(read, 3, "unlisted")
     assert not isinstance(other.value, EndpointError)
     assert (other.value.name, other.value.text) == ("Unlisted", "nothing knows of this")
     assert str(other.value).endswith("its handler failed: Unlisted: nothing knows of this")
     with pytest.raises(RpcError) as failed:
-        call(path, 3, "failed")
+        call(read, 3, "failed")
     assert (failed.value.name, failed.value.text) == ("", "LookupError: on purpose")
-    # Reports come before the next request is served.
-    assert call(path, 3, "") == 1.5
+    # The server reports a failure before it serves the next request.
+    assert call(read, 3, "") == 1.5
     callee.process.kill()
-    _, reported = callee.process.communicate()
-    # A declared error is an answer: all that is reported is what really failed.
+    reported, _ = callee.process.communicate()
+    # A declared error is an answer: only the real failure is reported.
     assert reported.count("ERROR") == reported.count("Traceback") == 1
     assert "on purpose" in reported
     assert "Sensor" not in reported
 
 
-OTHER_CLASS = (
-    ERRORS
-    + """
-dispatcher = tachyon.RpcDispatcher()
-
-def undeclared():
-    class NoSensor(tachyon.EndpointError, text="no sensor called {label}"):
-        label: str
-    return NoSensor(label="front")
-
-@dispatcher.handler(4, raises=(NoSensor, Busy, Broken))
-def read(sensor: tachyon.u32, how: str) -> tachyon.f64:
-    raise undeclared()
-"""
-)
-
-
-def test_fields_of_an_undeclared_error_do_not_travel(peer: Callable[[str], Peer], path: str) -> None:
-    peer(OTHER_CLASS + ON_A_BUS.format(size=16))
-    with pytest.raises(HandlerError) as raised:
-        by_call(path, 3, "")
+def test_fields_of_an_undeclared_error_do_not_travel(service: Callable[..., Peer], path: str) -> None:
+    service("declared_errors", "bus")
+    with RpcBus.connect(path) as bus, pytest.raises(HandlerError) as raised:
+        read.call(bus, 3, "undeclared")
     assert not isinstance(raised.value, EndpointError)
     assert (raised.value.name, raised.value.text) == ("NoSensor", "no sensor called front")
 
 
 def test_serving_once_is_done_with_an_answer(peer: Callable[[str], Peer], path: str) -> None:
-    callee = peer(
-        service("""
-with tachyon.RpcBus.listen(path, 1 << 16, 1 << 16) as bus:
-    dispatcher.serve_once(bus, timeout=20)
-    dispatcher.serve_once(bus, timeout=20)
-    try:
-        dispatcher.serve_once(bus, timeout=20)
-    except tachyon.HandlerError as error:
-        print(type(error.__cause__).__name__)
-""")
-    )
+    callee = peer("""
+        from services.declared_errors import Broken, Busy, NoSensor, read
+        dispatcher = tachyon.RpcDispatcher()
+        dispatcher.handler(4, raises=(NoSensor, Busy, Broken))(read)
+        with tachyon.RpcBus.listen(path, 1 << 16, 1 << 16) as bus:
+            dispatcher.serve_once(bus, timeout=20)
+            dispatcher.serve_once(bus, timeout=20)
+            try:
+                dispatcher.serve_once(bus, timeout=20)
+            except tachyon.HandlerError as error:
+                print(type(error.__cause__).__name__)
+    """)
     with RpcBus.connect(path) as bus:
         with pytest.raises(NoSensor):
             read.call(bus, 1, "missing")
@@ -206,12 +110,12 @@ with tachyon.RpcBus.listen(path, 1 << 16, 1 << 16) as bus:
     assert callee.join() == "LookupError\n"
 
 
-def test_texts_that_are_hidden(peer: Callable[[str], Peer], path: str) -> None:
-    callee = peer(service(AT_A_SERVER, settings='{"hide_error_text": True}'))
+def test_texts_that_are_hidden(service: Callable[..., Peer], path: str) -> None:
+    callee = service("declared_errors", "server", hide_error_text=True, log="INFO")
     with RpcBus.connect(path) as bus:
         with pytest.raises(NoSensor) as raised:
             read.call(bus, 3, "missing")
-        # Name and fields are part of the contract; the text is made here.
+        # Name and fields are part of the contract; the caller makes the text.
         assert (raised.value.sensor, str(raised.value)) == (3, "no sensor 3")
         with pytest.raises(RpcError) as failed:
             read.call(bus, 3, "failed")
@@ -222,31 +126,31 @@ def test_texts_that_are_hidden(peer: Callable[[str], Peer], path: str) -> None:
     callee.kill()
 
 
-def test_texts_that_are_cut_say_so(peer: Callable[[str], Peer], path: str) -> None:
-    callee = peer(service(AT_A_SERVER))
+def test_texts_that_are_cut_say_so(service: Callable[..., Peer], path: str) -> None:
+    callee = service("declared_errors", "server", log="INFO")
     with RpcBus.connect(path) as bus:
         with pytest.raises(Broken) as raised:
             read.call(bus, 3, "long")
         assert str(raised.value).endswith("x\u2026")
         assert len(raised.value.text.encode()) <= 1024
         assert (raised.value.where, raised.value.parts) == ("x" * 3000, ["y" * 600])
-        # Fields that are too long are left out, and then it has no class.
+        # An error whose fields are too long arrives without fields, as a HandlerError.
         with pytest.raises(HandlerError) as other:
             read.call(bus, 3, "longest")
         assert (other.value.name, other.value.text[-1]) == ("Broken", "\u2026")
     callee.kill()
 
 
-def test_a_small_ring_takes_what_fits(peer: Callable[[str], Peer], path: str) -> None:
-    callee = peer(service(ON_A_BUS.format(size=8)))
+def test_a_small_ring_takes_the_name_alone(service: Callable[..., Peer], path: str) -> None:
+    callee = service("declared_errors", "bus", rings=(1 << 16, 1 << 8))
     with RpcBus.connect(path) as bus, pytest.raises(HandlerError) as raised:
         read.call(bus, 3, "long")
     assert raised.value.name == "Broken"
     callee.join()
 
 
-def test_what_the_two_sides_declare_is_compared(peer: Callable[[str], Peer], path: str) -> None:
-    callee = peer(SERVED["server"])
+def test_declarations_of_both_sides_are_compared(service: Callable[..., Peer], path: str) -> None:
+    callee = service("declared_errors", "server")
     other = type("NoSensor", (EndpointError,), {"__annotations__": {"sensor": tachyon.u64}, "__module__": __name__})
 
     def read(sensor: tachyon.u32, how: str) -> tachyon.f64: ...  # type: ignore[empty-body]
@@ -254,7 +158,7 @@ def test_what_the_two_sides_declare_is_compared(peer: Callable[[str], Peer], pat
     with RpcBus.connect(path) as bus:
         with pytest.raises(LayoutMismatchError, match="NoSensor"):
             tachyon_rpc(4, raises=(other,))(read).call(bus, 1, "")
-        # Names of one side only are fine.
+        # One side may declare more errors than the other.
         assert tachyon_rpc(4, raises=Busy)(read).call(bus, 1, "") == 0.5
         assert tachyon_rpc(4)(read).call(bus, 1, "") == 0.5
         with pytest.raises(HandlerError) as unknown:
@@ -266,10 +170,10 @@ def test_what_the_two_sides_declare_is_compared(peer: Callable[[str], Peer], pat
     callee.kill()
 
 
-def test_an_error_here_is_one_like_others() -> None:
+def test_a_declared_error_behaves_like_an_exception() -> None:
     error = NoSensor(sensor=3)
     assert (str(error), repr(error), error.sensor) == ("no sensor 3", "NoSensor(sensor=3)", 3)
-    with pytest.raises(AttributeError, match="sensor is what NoSensor was raised with"):
+    with pytest.raises(AttributeError, match=r"NoSensor\.sensor is read-only"):
         error.sensor = 4
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), again.sensor, str(again)) == (NoSensor, 3, "no sensor 3")
@@ -283,7 +187,7 @@ def test_an_error_here_is_one_like_others() -> None:
         NoSensor(sensor=-1)
     with pytest.raises(TypeError, match=r"^NoSensor takes its fields by name: NoSensor\(sensor=\.\.\.\)$"):
         NoSensor(3)
-    with pytest.raises(TypeError, match="an endpoint's errors are classes of their own"):
+    with pytest.raises(TypeError, match="EndpointError has no fields"):
         EndpointError()
 
 
@@ -327,7 +231,7 @@ def test_an_error_that_lost_a_field_is_a_failure() -> None:
     del error.__tachyon_values__["sensor"]
     with pytest.raises(KeyError, match="sensor"):
         sent(error, is_declared=True)
-    # Fields travel by their names, in whatever order they stand.
+    # Fields travel by name, in any order.
     swapped = LowError(gain=1.0, width=2)
     swapped.__tachyon_values__ = dict(reversed(swapped.__tachyon_values__.items()))
     assert sent(swapped, is_declared=True) == sent(LowError(gain=1.0, width=2), is_declared=True)
@@ -345,7 +249,7 @@ def test_errors_that_cannot_be_declared() -> None:
             sensor: tachyon.u32
 
     for text in ("no {", "{x!z}", "{x:{x:{x:{x}}}}"):
-        with pytest.raises(TypeError, match="is not one that can be filled in"):
+        with pytest.raises(TypeError, match="is no valid format string"):
 
             class OpenError(EndpointError, text=text):
                 x: str
@@ -366,7 +270,7 @@ def test_errors_that_cannot_be_declared() -> None:
             pass
 
     for bad in ((ValueError,), (EndpointError,), (7,)):
-        with pytest.raises(TypeError, match=r"`raises` has classes that derive from tachyon\.EndpointError"):
+        with pytest.raises(TypeError, match=r"`raises` takes classes that derive from tachyon\.EndpointError"):
             tachyon_rpc(1, raises=bad)(lambda payload: payload)  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="two errors of the name NoSensor"):
         tachyon_rpc(1, raises=(NoSensor, NoSensor))(lambda payload: payload)
@@ -379,24 +283,8 @@ def test_errors_that_cannot_be_declared() -> None:
         tachyon_rpc(1, raises=long)(lambda payload: payload)
 
 
-def test_a_raw_endpoint_may_declare_errors(peer: Callable[[str], Peer], path: str) -> None:
-    callee = peer(
-        ERRORS
-        + """
-dispatcher = tachyon.RpcDispatcher()
-
-@dispatcher.handler(1, raises=(NoSensor,))
-def raw(payload):
-    raise NoSensor(sensor=len(payload))
-
-@dispatcher.handler(2)
-def plain(payload):
-    raise NoSensor(sensor=1)
-
-with tachyon.RpcBus.listen(path, 1 << 16, 1 << 16) as bus:
-    dispatcher.serve_forever(bus)
-"""
-    )
+def test_a_raw_endpoint_may_declare_errors(service: Callable[..., Peer], path: str) -> None:
+    callee = service("declared_errors", "bus")
 
     @tachyon_rpc(1, raises=(NoSensor,))
     def raw(payload: memoryview) -> bytes: ...  # type: ignore[empty-body]

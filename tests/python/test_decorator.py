@@ -1,12 +1,9 @@
-"""What can become an endpoint, what is refused at once, and what an endpoint is called."""
+"""Functions that become endpoints, functions that are refused, and the names of endpoints."""
 
 from __future__ import annotations
 
 import collections.abc
 import functools
-import subprocess
-import sys
-import threading
 import typing
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+import programs
 import tachyon
-from tachyon import Array, ErrorKind, RpcBus, RpcDispatcher, RpcEndpoint, RpcServer, tachyon_rpc
+from serving_thread import serving
+from tachyon import Array, ErrorKind, RpcBus, RpcDispatcher, RpcEndpoint, tachyon_rpc
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -92,7 +91,7 @@ def wrapped(function: Callable[..., bytes]) -> Callable[..., bytes]:
         (3, "an endpoint's handler is a function, not int"),
     ],
 )
-def test_what_no_request_can_be_passed_to_is_refused(function: Any, text: str) -> None:
+def test_functions_that_no_request_fits_are_refused(function: Any, text: str) -> None:
     dispatcher = RpcDispatcher()
     for make in (tachyon_rpc(1), dispatcher.handler(1), lambda function: RpcEndpoint(function, 1)):
         with pytest.raises(TypeError, match=text):
@@ -100,7 +99,7 @@ def test_what_no_request_can_be_passed_to_is_refused(function: Any, text: str) -
     assert len(dispatcher) == 0
 
 
-def test_what_looks_alike_and_can_serve_is_taken() -> None:
+def test_callables_that_can_serve_are_taken() -> None:
     service = Service()
     loud = functools.partial(keyword_beside, loud=True)
     assert tachyon_rpc(1)(loud)(b"abc") == b"ABC"
@@ -153,7 +152,7 @@ def test_a_hint_that_does_not_travel_is_a_sentence(hint: Any, text: str) -> None
             type(tachyon.Struct)("Made", (tachyon.Struct,), {"__annotations__": {"x": hint}})
 
 
-def test_a_decorator_without_its_message_type_is_told_how_to_be_written() -> None:
+def test_a_decorator_without_its_message_type_is_refused_with_advice() -> None:
     dispatcher: Any = RpcDispatcher()
     endpoint = tachyon_rpc(1)(bytes)
     for decorator, shown in ((tachyon_rpc, "tachyon_rpc"), (dispatcher.handler, "dispatcher.handler")):
@@ -181,24 +180,17 @@ def test_a_reply_without_a_hint_is_bytes_and_says_so(path: str) -> None:
     def raw(payload):  # type: ignore[no-untyped-def]
         return "text"
 
-    with RpcServer(path) as server:
-        thread = threading.Thread(target=dispatcher.serve_forever, args=(server,))
-        thread.start()
-        with RpcBus.connect(path) as bus:
-            assert typed.call(bus, 0) == b"bytes"
-            with pytest.raises(tachyon.RpcError) as raised:
-                typed.call(bus, 1)
-            assert raised.value.kind is ErrorKind.BAD_REPLY
-            advice = (
-                "typed: the reply is bytes, not str; give it a hint, such as `-> str`, `-> tachyon.f64` or `-> None`"
-            )
-            assert raised.value.text == advice
-            assert "its handler returned something that cannot be sent: typed: " in str(raised.value)
-            # One without any hints takes and gives bytes, and has nothing to be advised.
-            with pytest.raises(tachyon.RpcError, match=r"cannot be sent$"):
-                raw.call(bus, b"")
-        server.stop()
-        thread.join()
+    with serving(dispatcher, path), RpcBus.connect(path) as bus:
+        assert typed.call(bus, 0) == b"bytes"
+        with pytest.raises(tachyon.RpcError) as raised:
+            typed.call(bus, 1)
+        assert raised.value.kind is ErrorKind.BAD_REPLY
+        advice = "typed: the reply is bytes, not str; give it a hint, such as `-> str`, `-> tachyon.f64` or `-> None`"
+        assert raised.value.text == advice
+        assert "its handler returned a value that cannot be sent: typed: " in str(raised.value)
+        # An endpoint without hints takes and gives bytes, so its error has no advice.
+        with pytest.raises(tachyon.RpcError, match=r"cannot be sent$"):
+            raw.call(bus, b"")
 
 
 def odd_names() -> list[Any]:
@@ -218,18 +210,6 @@ def test_an_endpoint_without_a_name_is_called_by_its_number() -> None:
     assert tachyon_rpc(1)(bytes).__name__ == "bytes"
 
 
-def command(*arguments: object) -> str:
-    process = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "tachyon", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert process.returncode == 0, process.stderr
-    return process.stdout
-
-
 def test_one_endpoint_never_makes_a_callee_indescribable(path: str) -> None:
     dispatcher = RpcDispatcher()
 
@@ -242,19 +222,15 @@ def test_one_endpoint_never_makes_a_callee_indescribable(path: str) -> None:
     late = tachyon_rpc(20)(lambda payload: bytes(payload))
     late.__name__ = "no <name>"
     dispatcher.register(late)
-    with RpcServer(path) as server:
-        thread = threading.Thread(target=dispatcher.serve_forever, args=(server,))
-        thread.start()
+    with serving(dispatcher, path):
         with RpcBus.connect(path) as bus:
             names = [endpoint.name for endpoint in bus.describe(timeout=5)]
         assert names == ["add_one", *(f"endpoint_{number}" for number in range(2, 7)), "endpoint_20"]
-        assert "endpoint_20" in command("describe", path)
-        assert command("call", path, "add_one", "1") == "2\n"
-        assert command("call", path, "endpoint_2", '"abc"') == '"abc"\n'
-        assert "def endpoint_20(request: memoryview) -> bytes:" in command("codegen", "python", path)
-        assert "fn endpoint_20(&self, request: &[u8])" in command("codegen", "rust", path)
-        server.stop()
-        thread.join()
+        assert "endpoint_20" in programs.tachyon("describe", path)
+        assert programs.tachyon("call", path, "add_one", "1") == "2\n"
+        assert programs.tachyon("call", path, "endpoint_2", '"abc"') == '"abc"\n'
+        assert "def endpoint_20(request: memoryview) -> bytes:" in programs.tachyon("codegen", "python", path)
+        assert "fn endpoint_20(&self, request: &[u8])" in programs.tachyon("codegen", "rust", path)
 
 
 def test_a_typed_endpoint_without_a_name_is_named_in_errors(path: str) -> None:
@@ -264,14 +240,9 @@ def test_a_typed_endpoint_without_a_name_is_named_in_errors(path: str) -> None:
 
     dispatcher = RpcDispatcher()
     endpoint = dispatcher.handler(3)(Half())
-    with RpcServer(path) as server:
-        thread = threading.Thread(target=dispatcher.serve_forever, args=(server,))
-        thread.start()
-        with RpcBus.connect(path) as bus:
-            assert endpoint.call(bus, 1) == 200
-            with pytest.raises(tachyon.RpcError, match="the reply is u8") as raised:
-                endpoint.call(bus, 2)
-            assert raised.value.kind is ErrorKind.BAD_REPLY
-            assert bus.describe(timeout=5)["endpoint_3"].msg_type == 3
-        server.stop()
-        thread.join()
+    with serving(dispatcher, path), RpcBus.connect(path) as bus:
+        assert endpoint.call(bus, 1) == 200
+        with pytest.raises(tachyon.RpcError, match="the reply is u8") as raised:
+            endpoint.call(bus, 2)
+        assert raised.value.kind is ErrorKind.BAD_REPLY
+        assert bus.describe(timeout=5)["endpoint_3"].msg_type == 3

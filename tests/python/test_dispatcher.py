@@ -1,4 +1,4 @@
-"""Endpoints and the dispatcher: every way a handler can go wrong, and what both sides see of it."""
+"""Endpoints and the dispatcher: every failure of a handler, as both sides see it."""
 
 from __future__ import annotations
 
@@ -17,62 +17,9 @@ if TYPE_CHECKING:
 
     from conftest import Peer
 
-CALLEE = """
-import os
-from tachyon import RpcDispatcher, tachyon_rpc
-
-kept = []
-dispatcher = RpcDispatcher(hide_error_text=len(sys.argv) <= 2)
-
-@dispatcher.handler(msg_type=0)
-def double(payload: memoryview) -> bytes:
-    return payload.tobytes() * 2
-
-@dispatcher.handler(msg_type=1)
-def fails(payload: memoryview) -> bytes:
-    raise ValueError("on purpose")
-
-@dispatcher.handler(msg_type=2)
-def exits(payload: memoryview) -> bytes:
-    raise SystemExit("on purpose")
-
-@dispatcher.handler(msg_type=3)
-def no_bytes(payload: memoryview) -> bytes:
-    return 7
-
-@dispatcher.handler(msg_type=4)
-def too_much(payload: memoryview) -> bytes:
-    return bytes(1 << 20)
-
-@dispatcher.handler(msg_type=5)
-def keeps(payload: memoryview) -> bytes:
-    kept.append(payload[1:])
-    return b""
-
-@dispatcher.handler(msg_type=6)
-def buffers(payload: memoryview) -> bytes:
-    return [b"b", bytearray(b"ba"), memoryview(b"mem"), payload, payload[1:]][payload[0]]
-
-@dispatcher.handler(msg_type=7)
-def forgets(payload: memoryview) -> bytes:
-    kept[:] = [payload]
-    return b"fine"
-
-@dispatcher.handler(msg_type=65534)
-def highest(payload: memoryview) -> bytes:
-    return b"highest"
-"""
-
-SERVE = """
-import logging
-logging.disable()
-with tachyon.RpcBus.listen(path, 1 << 16, 1 << 16) as bus:
-    dispatcher.serve_forever(bus)
-"""
-
 
 def endpoint(msg_type: int) -> tachyon.RpcEndpoint:
-    """Only the caller's side of an endpoint."""
+    """Return the caller's side of an endpoint."""
 
     @tachyon_rpc(msg_type)
     def stub(payload: memoryview) -> bytes:
@@ -82,9 +29,9 @@ def endpoint(msg_type: int) -> tachyon.RpcEndpoint:
 
 
 @pytest.fixture
-def bus(peer: Callable[[str], Peer], path: str) -> Iterator[tachyon.RpcBus]:
-    """A caller of `CALLEE`, which must end in good order when the caller is done."""
-    callee = peer(CALLEE + SERVE)
+def bus(service: Callable[..., Peer], path: str) -> Iterator[tachyon.RpcBus]:
+    """A caller of `failing`, which must end in good order when the caller is done."""
+    callee = service("failing", "bus", quiet=True)
     with tachyon.RpcBus.connect(path) as bus:
         yield bus
     callee.join()
@@ -153,7 +100,7 @@ def test_on_response_sees_the_reply_in_place(bus: tachyon.RpcBus) -> None:
     assert endpoint(0).call(bus, bytes([1]), total, 100) == 2
     with pytest.raises(ZeroDivisionError):
         endpoint(0).call(bus, b"x", lambda view: 1 // (len(view) - 2))
-    with pytest.raises(tachyon.ViewError):
+    with pytest.raises(tachyon.errors.ViewError):
         endpoint(0).call(bus, b"x", lambda view: view[1:])
     assert endpoint(0).call(bus, b"ok") == b"okok"
 
@@ -167,8 +114,8 @@ def test_a_call_that_times_out(peer: Callable[[str], Peer], path: str) -> None:
         endpoint(0).call(bus, b"x", timeout=0.05)
 
 
-def test_a_handler_that_exits_answers_first(peer: Callable[[str], Peer], path: str) -> None:
-    callee = peer(CALLEE + SERVE)
+def test_a_handler_that_exits_answers_first(service: Callable[..., Peer], path: str) -> None:
+    callee = service("failing", "bus", quiet=True)
     with tachyon.RpcBus.connect(path) as bus, pytest.raises(tachyon.RpcError) as caught:
         endpoint(2).call(bus, b"", timeout=10)
     assert caught.value.kind is ErrorKind.HANDLER_FAILED
@@ -177,8 +124,8 @@ def test_a_handler_that_exits_answers_first(peer: Callable[[str], Peer], path: s
     assert "on purpose" in callee.process.stderr.read()
 
 
-def test_error_text_is_not_for_callers_of_bytes(peer: Callable[[str], Peer], path: str) -> None:
-    callee = peer("sys.argv.append('text')\n" + CALLEE + SERVE)
+def test_error_text_is_not_for_callers_of_bytes(service: Callable[..., Peer], path: str) -> None:
+    callee = service("failing", "bus", hide_error_text=False, quiet=True)
     with tachyon.RpcBus.connect(path) as bus:
         with pytest.raises(tachyon.RpcError) as caught:
             endpoint(1).call(bus, b"")
@@ -198,7 +145,7 @@ with tachyon.RpcBus.connect(path) as bus:
 
 @pytest.fixture
 def caller(peer: Callable[[str], Peer]) -> Peer:
-    """A child that calls the message type it is told and prints the reply."""
+    """A child that reads message types, calls them, and prints the replies."""
     return peer(CALLER)
 
 
@@ -294,7 +241,7 @@ def test_views_a_handler_kept_stay_readable(served: tachyon.RpcBus, caller: Peer
     caller.tell("1")
     with pytest.raises(tachyon.HandlerError, match="tobytes") as caught:
         dispatcher.serve_once(served, timeout=10)
-    assert isinstance(caught.value.__cause__, tachyon.ViewError)
+    assert isinstance(caught.value.__cause__, tachyon.errors.ViewError)
     assert caller.line() == r"65535 b'\x00\x01'"
     caller.tell("2")
     with pytest.raises(tachyon.HandlerError) as caught:
@@ -309,7 +256,7 @@ def test_views_a_handler_kept_stay_readable(served: tachyon.RpcBus, caller: Peer
     served.close()
     del served
     for view in (kept[0], frame.f_locals["part"]):
-        assert len(bytes(view)) == 2  # whatever they hold, it is mapped
+        assert len(bytes(view)) == 2  # the memory is still mapped
     with pytest.raises(ValueError, match="released"):
         bytes(frame.f_locals["payload"])
 
@@ -321,7 +268,7 @@ def test_serve_once_times_out(served: tachyon.RpcBus) -> None:
         RpcDispatcher().serve_once(served, 0, timeout=0)
 
 
-def test_a_handler_may_use_its_own_bus_no_further(served: tachyon.RpcBus, caller: Peer) -> None:
+def test_a_handler_may_not_serve_or_change_its_own_dispatcher(served: tachyon.RpcBus, caller: Peer) -> None:
     dispatcher = RpcDispatcher()
     seen = []
 
@@ -332,7 +279,7 @@ def test_a_handler_may_use_its_own_bus_no_further(served: tachyon.RpcBus, caller
             lambda: dispatcher.serve_once(served, timeout=0),
             lambda: dispatcher.register(endpoint(9)),
         ):
-            with pytest.raises(tachyon.BusyError) as caught:
+            with pytest.raises(tachyon.errors.BusyError) as caught:
                 operation()
             seen.append(caught.type)
         return payload.tobytes()
@@ -365,7 +312,7 @@ def test_registration() -> None:
     assert 2 in dispatcher
     for absent in (4, -1, 1 << 80):
         assert absent not in dispatcher
-    with pytest.raises(tachyon.DuplicateError, match="stub"):
+    with pytest.raises(tachyon.errors.DuplicateError, match="stub"):
         dispatcher.register(endpoint(2))
     with pytest.raises(ValueError, match="2"):
         dispatcher.handler(msg_type=2)(len)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What may change on one side: each row with two builds of one contract, in two processes."""
+"""Changes of a contract on one side: each row with two builds of a contract, in two processes."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_an_older_caller_of_a_newer_callee(peer: Callable[[str], Peer], path: st
     scan = old["Scan"](taken_at=1, frame="a")
     with RpcBus.connect(path) as bus:
         assert old["filtered"].call(bus, scan, 0.5) == scan
-        # The callee's defaults stand for what the caller does not know.
+        # The callee fills fields that the caller does not know with their defaults.
         assert old["shown"].call(bus, scan) == repr(new["Scan"](taken_at=1, frame="a"))
         assert old["listed"].call(bus, [scan, scan]) == [scan, scan]
     callee.join()
@@ -118,7 +118,7 @@ def test_a_newer_caller_of_an_older_callee(peer: Callable[[str], Peer], path: st
     old, new = build(OLD), build(GROWN[change])
     scan = new["Scan"](taken_at=1, frame="a")
     with RpcBus.connect(path) as bus:
-        # What the callee does not know is gone; here, the defaults stand for it again.
+        # The callee drops fields that it does not know; the caller fills them with their defaults.
         assert new["filtered"].call(bus, scan, 0.5) == scan
         assert new["shown"].call(bus, scan) == repr(old["Scan"](taken_at=1, frame="a"))
         assert new["listed"].call(bus, [scan]) == [scan]
@@ -127,7 +127,7 @@ def test_a_newer_caller_of_an_older_callee(peer: Callable[[str], Peer], path: st
 
 @pytest.mark.parametrize("change", REFUSED)
 @pytest.mark.parametrize("newer_serves", [False, True])
-def test_all_else_is_refused_before_a_call(
+def test_other_changes_are_refused_before_a_call(
     peer: Callable[[str], Peer],
     path: str,
     change: str,

@@ -1,4 +1,4 @@
-"""Every example talks to its twins in both languages, and the demo does what it says, also when something fails."""
+"""Every example talks to its twins in both languages; the demo reports results and failures."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ SCRIPTS = ROOT / "examples/python"
 BINARIES = Path(os.environ.get("TACHYON_EXAMPLES", ROOT / "target/release"))
 INPUT = ROOT / ".demo"
 LIMIT = 30.0
-"""Seconds after which a child is given up, far beyond what any of them needs."""
+"""Seconds after which a child is given up, far beyond the need of any child."""
 
 PAIRS = [(one, other) for one in ("Rust", "Python") for other in ("Rust", "Python")]
-"""The two sides of each test: first the one that listens, then the one that connects."""
+"""The two sides of each test: first the listener, then the connecting side."""
 
 pair = pytest.mark.parametrize(("listener", "connector"), PAIRS, ids=lambda language: language)
 
@@ -36,7 +36,7 @@ def command(language: str, name: str, *args: object) -> list[str]:
 
 
 def run(*commands: list[str]) -> list[list[str]]:
-    """Run all of the commands at once; return the lines each of them printed."""
+    """Run all commands at once; return the printed lines of each."""
     with ExitStack() as stack:
         processes = []
         for one in commands:
@@ -67,7 +67,7 @@ def test_pool_and_tokio_callers() -> None:
 
 def test_tokio_server(path: str) -> None:
     server, caller = run(command("Rust", "tokio_server", path), command("Rust", "tokio_caller", path))
-    assert server == [f"serving at {path}", "pondered 1 times, 1 of them for nobody"]
+    assert server == [f"serving at {path}", "pondered 1 times, 1 of them cancelled"]
     assert caller[0].startswith("1000 squares add up to 332833500, ")
     assert caller[1:] == ["ponder: too slow, given up", "12 squared is 144"]
 

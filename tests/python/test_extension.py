@@ -1,4 +1,4 @@
-"""Endpoints of an extension in Rust in a dispatcher in Python: one table, no waiting for the interpreter."""
+"""Endpoints of an extension in Rust in a dispatcher in Python: one table, and no wait for the GIL."""
 
 from __future__ import annotations
 
@@ -13,85 +13,24 @@ from typing import TYPE_CHECKING
 import pricing
 import pytest
 
-from tachyon import (
-    Array,
-    DuplicateError,
-    ErrorKind,
-    ExtensionError,
-    RpcBus,
-    RpcDispatcher,
-    RpcError,
-    RustEndpoint,
-    Struct,
-    f64,
-    tachyon_rpc,
-    u64,
-)
+from tachyon import Array, ErrorKind, RpcBus, RpcDispatcher, RpcError, RustEndpoint, Struct, f64, tachyon_rpc, u64
+from tachyon.errors import DuplicateError, ExtensionError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import Peer
 
-SERVICE = """
-import ctypes, logging, os, threading
-import pricing
-logging.disable()
-
-dispatcher = tachyon.RpcDispatcher()
-for endpoint in (pricing.keep, pricing.latest, pricing.mean, pricing.running_sum):
-    dispatcher.register(endpoint)
-
-@dispatcher.handler(10)
-def shout(payload: bytes) -> bytes:
-    return payload.upper()
-
-@dispatcher.handler(11)
-def where() -> bytes:
-    return threading.current_thread().name.encode()
-
-@dispatcher.handler(12)
-def leave() -> None:
-    raise SystemExit(3)
-
-def hold_the_interpreter():
-    os.read(0, 5)
-    print("held", flush=True)
-    # Waits for another word without letting go of the interpreter's lock, unlike `os.read`.
-    ctypes.PyDLL(None).read(0, ctypes.create_string_buffer(3), 3)
-    print("released", flush=True)
-
-threading.Thread(target=hold_the_interpreter, daemon=True).start()
-"""
-
-ON_A_BUS = """
-with tachyon.RpcBus.listen(path, 1 << 16, 1 << 16) as bus:
-    dispatcher.serve_forever(bus)
-"""
-ON_A_THREAD = """
-with tachyon.RpcBus.listen(path, 1 << 16, 1 << 16) as bus:
-    thread = threading.Thread(target=dispatcher.serve_forever, args=[bus])
-    thread.start()
-    thread.join()
-"""
-ON_A_SERVER = """
-with tachyon.RpcServer(path) as server:
-    dispatcher.serve_forever(server, workers=WORKERS)
-"""
-ON_A_LOOP = """
-import asyncio
-async def main():
-    with tachyon.RpcServer(path) as server:
-        await dispatcher.serve_async(server)
-asyncio.run(main())
-"""
-
-BUSES = {"bus": ON_A_BUS, "thread": ON_A_THREAD}
-SERVERS = {
-    "one worker": ON_A_SERVER.replace("WORKERS", "1"),
-    "two workers": ON_A_SERVER.replace("WORKERS", "2"),
+SERVERS: dict[str, tuple[str, dict[str, int]]] = {
+    "bus": ("bus", {}),
+    "thread": ("thread", {}),
+    "one worker": ("server", {"workers": 1}),
+    "two workers": ("server", {"workers": 2}),
+    "loop": ("loop", {}),
 }
-ANYWHERE = BUSES | SERVERS | {"loop": ON_A_LOOP}
+
+on_a_bus = pytest.mark.parametrize("server", ["bus", "thread"])
+on_one_thread_or_more = pytest.mark.parametrize("server", ["bus", "one worker", "two workers"])
 
 
 class Quote(Struct):
@@ -132,9 +71,20 @@ def leave() -> None: ...
 def raw_latest(request: memoryview) -> bytes: ...  # type: ignore[empty-body]
 
 
-@pytest.fixture(params=ANYWHERE.values(), ids=ANYWHERE.keys())
-def anywhere(request: pytest.FixtureRequest, peer: Callable[[str], Peer]) -> Peer:
-    return peer(SERVICE + request.param)
+@pytest.fixture
+def serve(service: Callable[..., Peer]) -> Callable[..., Peer]:
+    """Return a function that starts one of `SERVERS`, which reports nothing unless an option says so."""
+
+    def start(server: str, **options: object) -> Peer:
+        way, more = SERVERS[server]
+        return service("extension", way, **({"quiet": True} | more | options))
+
+    return start
+
+
+@pytest.fixture(params=SERVERS)
+def anywhere(request: pytest.FixtureRequest, serve: Callable[..., Peer]) -> Peer:
+    return serve(request.param)
 
 
 def test_rust_and_python_in_one_table(anywhere: Peer, path: str) -> None:
@@ -151,7 +101,7 @@ def test_rust_and_python_in_one_table(anywhere: Peer, path: str) -> None:
             *("keep", "latest", "mean", "running_sum"),
             *("shout", "where", "leave"),
         ]
-        assert described["latest"].doc == "The latest quote of an instrument."
+        assert described["latest"].doc == "Returns the latest quote of an instrument."
 
 
 def test_errors_reach_the_caller(anywhere: Peer, path: str) -> None:
@@ -159,7 +109,7 @@ def test_errors_reach_the_caller(anywhere: Peer, path: str) -> None:
         with pytest.raises(RpcError, match="instrument 9 has no quote") as raised:
             latest.call(bus, 9, timeout=5.0)
         assert raised.value.kind is ErrorKind.HANDLER_FAILED
-        with pytest.raises(RpcError, match="panicked: nothing has no mean") as raised:
+        with pytest.raises(RpcError, match="panicked: the mean needs at least one number") as raised:
             mean.call(bus, [], timeout=5.0)
         assert raised.value.kind is ErrorKind.HANDLER_FAILED
         with pytest.raises(RpcError, match="3 bytes") as raised:
@@ -168,9 +118,9 @@ def test_errors_reach_the_caller(anywhere: Peer, path: str) -> None:
         assert mean.call(bus, [2.0], timeout=5.0) == 2.0
 
 
-@pytest.mark.parametrize("code", BUSES.values(), ids=BUSES.keys())
-def test_a_reply_that_never_fits(peer: Callable[[str], Peer], path: str, code: str) -> None:
-    peer(SERVICE + code.replace("1 << 16, 1 << 16", "1 << 16, 1 << 12"))
+@on_a_bus
+def test_a_reply_that_never_fits(serve: Callable[..., Peer], path: str, server: str) -> None:
+    serve(server, rings=(1 << 16, 1 << 12))
     with RpcBus.connect(path) as bus:
         with pytest.raises(RpcError, match="can never fit the reverse ring") as raised:
             running_sum.call(bus, [1.0] * 4000, timeout=5.0)
@@ -178,24 +128,24 @@ def test_a_reply_that_never_fits(peer: Callable[[str], Peer], path: str, code: s
         assert running_sum.call(bus, [1.0, 1.0], timeout=5.0) == [1.0, 2.0]
 
 
-@pytest.mark.parametrize("code", [*BUSES.values(), *SERVERS.values()], ids=[*BUSES.keys(), *SERVERS.keys()])
-def test_calls_proceed_while_a_thread_holds_the_interpreter(peer: Callable[[str], Peer], path: str, code: str) -> None:
-    child = peer(SERVICE + code)
+@pytest.mark.parametrize("server", ["bus", "thread", "one worker", "two workers"])
+def test_calls_proceed_while_a_thread_holds_the_interpreter(serve: Callable[..., Peer], path: str, server: str) -> None:
+    child = serve(server)
     with RpcBus.connect(path) as bus:
         assert keep.call(bus, [Quote(instrument=1, bid=1.0, ask=2.0)], timeout=5.0) == 1
         assert shout.call(bus, b"warm", timeout=5.0) == b"WARM"
         child.tell("hold")
         assert child.line() == "held"
         for number in range(200):
-            # Pauses longer than any after which a wait looks for signals; after the first the lock is certainly held.
+            # A pause is longer than any wait between two looks for signals; after the first the lock is certainly held.
             if number % 50 == 0:
                 time.sleep(0.2)
             assert latest.call(bus, 1, timeout=20.0).ask == 2.0
             assert mean.call(bus, [float(number), 1.0], timeout=20.0) == (number + 1) / 2
-        if code in SERVERS.values():
+        if "worker" in server:
             with RpcBus.connect(path) as newcomer:
                 assert mean.call(newcomer, [3.0], timeout=20.0) == 3.0
-        # A handler in Python has to wait, so the lock was held all the time.
+        # A handler in Python must wait for the lock, so the thread held it all the time.
         with pytest.raises(TimeoutError):
             shout.call(bus, b"late", timeout=0.5)
         child.tell("go")
@@ -204,10 +154,9 @@ def test_calls_proceed_while_a_thread_holds_the_interpreter(peer: Callable[[str]
         assert latest.call(bus, 1, timeout=20.0).ask == 2.0
 
 
-@pytest.mark.parametrize("code", [ON_A_BUS, *SERVERS.values()], ids=["bus", *SERVERS.keys()])
-def test_failures_are_logged(peer: Callable[[str], Peer], path: str, code: str) -> None:
-    logging = "logging.basicConfig(stream=sys.stdout, format='%(name)s %(levelname)s %(message)s')"
-    child = peer(SERVICE.replace("logging.disable()", logging) + code)
+@on_one_thread_or_more
+def test_failures_are_logged(serve: Callable[..., Peer], path: str, server: str) -> None:
+    child = serve(server, quiet=False, log="WARNING")
     with RpcBus.connect(path) as bus:
         with pytest.raises(RpcError):
             latest.call(bus, 7, timeout=5.0)
@@ -217,8 +166,8 @@ def test_failures_are_logged(peer: Callable[[str], Peer], path: str, code: str) 
         assert line.endswith("instrument 7 has no quote")
 
 
-def test_two_callers_of_two_workers_change_the_state_in_turn(peer: Callable[[str], Peer], path: str) -> None:
-    peer(SERVICE + SERVERS["two workers"])
+def test_two_callers_of_two_workers_change_the_state_in_turn(serve: Callable[..., Peer], path: str) -> None:
+    serve("two workers")
 
     def write(first: int) -> None:
         with RpcBus.connect(path) as bus:
@@ -232,10 +181,9 @@ def test_two_callers_of_two_workers_change_the_state_in_turn(peer: Callable[[str
         assert keep.call(bus, [], timeout=5.0) == 800
 
 
-@pytest.mark.parametrize("code", [ON_A_BUS, *SERVERS.values()], ids=["bus", *SERVERS.keys()])
-def test_ctrl_c_ends_serving(peer: Callable[[str], Peer], path: str, code: str) -> None:
-    body = "".join(f"    {line}\n" for line in code.splitlines())
-    child = peer(f"{SERVICE}\ntry:\n{body}except KeyboardInterrupt:\n    print('interrupted', flush=True)\n")
+@on_one_thread_or_more
+def test_ctrl_c_ends_serving(serve: Callable[..., Peer], path: str, server: str) -> None:
+    child = serve(server)
     with RpcBus.connect(path) as bus:
         assert mean.call(bus, [1.0], timeout=5.0) == 1.0
         child.process.send_signal(signal.SIGINT)
@@ -243,34 +191,32 @@ def test_ctrl_c_ends_serving(peer: Callable[[str], Peer], path: str, code: str) 
     child.join()
 
 
-@pytest.mark.parametrize("code", [ON_A_BUS, *SERVERS.values()], ids=["bus", *SERVERS.keys()])
-def test_a_handler_in_python_may_end_it_all(peer: Callable[[str], Peer], path: str, code: str) -> None:
-    child = peer(SERVICE + code)
+@on_one_thread_or_more
+def test_a_handler_in_python_may_end_the_process(serve: Callable[..., Peer], path: str, server: str) -> None:
+    child = serve(server)
     with RpcBus.connect(path) as bus:
         with pytest.raises(RpcError):
             leave.call(bus, timeout=5.0)
         assert child.process.wait(10) == 3
 
 
-def test_python_handlers_run_where_the_serving_is(peer: Callable[[str], Peer], path: str) -> None:
-    child = peer(SERVICE + ON_A_BUS)
+def test_python_handlers_run_in_the_serving_thread(serve: Callable[..., Peer], path: str) -> None:
+    child = serve("bus")
     with RpcBus.connect(path) as bus:
         assert where.call(bus, timeout=5.0) != b"MainThread"
     child.join()
 
 
 def test_serving_once(peer: Callable[[str], Peer], path: str) -> None:
-    child = peer(
-        SERVICE
-        + """
-with tachyon.RpcBus.listen(path, 1 << 16, 1 << 16) as bus:
-    dispatcher.serve_once(bus)
-    try:
-        dispatcher.serve_once(bus)
-    except tachyon.HandlerError as error:
-        print(error)
-"""
-    )
+    child = peer("""
+        from services.extension import dispatcher
+        with tachyon.RpcBus.listen(path, 1 << 16, 1 << 16) as bus:
+            dispatcher.serve_once(bus)
+            try:
+                dispatcher.serve_once(bus)
+            except tachyon.HandlerError as error:
+                print(error)
+    """)
     with RpcBus.connect(path) as bus:
         assert mean.call(bus, [1.0], timeout=5.0) == 1.0 or mean.call(bus, [1.0], timeout=5.0)
         with pytest.raises(RpcError):
@@ -278,15 +224,15 @@ with tachyon.RpcBus.listen(path, 1 << 16, 1 << 16) as bus:
     assert "instrument 0 has no quote" in child.join()
 
 
-def test_what_an_exported_endpoint_is() -> None:
+def test_attributes_of_an_exported_endpoint() -> None:
     assert isinstance(pricing.mean, RustEndpoint)
     assert pricing.mean.msg_type == 3
     assert pricing.mean.__name__ == "mean"
-    assert pricing.mean.__doc__ == "The mean of many numbers."
+    assert pricing.mean.__doc__ == "Returns the mean of numbers."
     assert repr(pricing.mean) == "RustEndpoint(msg_type=3, fn='mean')"
 
 
-def test_registering() -> None:
+def test_registration() -> None:
     dispatcher = RpcDispatcher().register(pricing.mean).register(pricing.keep)
     assert len(dispatcher) == 2
     assert 3 in dispatcher
@@ -297,12 +243,12 @@ def test_registering() -> None:
         dispatcher.handler(3)(bytes)
     with pytest.raises(TypeError, match="an RpcEndpoint or a RustEndpoint is registered, not type"):
         dispatcher.register(bytes)  # type: ignore[arg-type]
-    # The same endpoints, with the same state, may be in another table.
+    # Another table may hold the same endpoints, with the same state.
     assert len(RpcDispatcher().register(pricing.mean)) == 1
 
 
 class Head(ctypes.Structure):
-    """How every version's endpoint begins."""
+    """The first fields of an exported endpoint, in every version."""
 
     _fields_ = (
         ("magic", ctypes.c_char * 8),
@@ -342,8 +288,8 @@ def test_a_foreign_capsule_is_refused() -> None:
         RustEndpoint(3)  # type: ignore[arg-type]
 
 
-def test_coroutines_call_rust_in_python(peer: Callable[[str], Peer], path: str) -> None:
-    peer(SERVICE + SERVERS["one worker"])
+def test_coroutines_call_rust_in_python(serve: Callable[..., Peer], path: str) -> None:
+    serve("one worker")
 
     async def main() -> None:
         with RpcBus.connect(path) as bus:

@@ -1,4 +1,4 @@
-"""What ends with an error is free at once: no error of the package keeps the frames it went through in a cycle."""
+"""Errors leave no cycles: an error of the package keeps none of the frames that it went through."""
 
 from __future__ import annotations
 
@@ -20,32 +20,18 @@ if TYPE_CHECKING:
 
 
 class Mark:
-    """Something in a frame."""
+    """An object in a frame."""
 
 
 @pytest.fixture(autouse=True)
 def _nothing_else_keeps_or_frees() -> Iterator[None]:
     gc.collect()
     gc.disable()
-    # What is logged is kept, with its traceback.
+    # Log records of pytest would keep the tracebacks.
     logging.disable()
     yield
     logging.disable(logging.NOTSET)
     gc.enable()
-
-
-CALLS = """
-bus = tachyon.RpcBus.connect(path)
-for number in (1, 2):
-    try:
-        with bus.wait(bus.call(b"", number, timeout=30)) as reply:
-            assert reply.error_kind is not None
-    except tachyon.RpcError:
-        pass
-bus.call(b"", 3)
-print("called", flush=True)
-sys.stdin.readline()
-"""
 
 
 def failing(mark: Callable[[], Mark], begun: asyncio.Event) -> tachyon.RpcDispatcher:
@@ -74,7 +60,7 @@ def failing(mark: Callable[[], Mark], begun: asyncio.Event) -> tachyon.RpcDispat
 
 
 def end(ending: str, caller: Peer, target: tachyon.RpcBus | tachyon.RpcServer) -> None:
-    """Have a serving end in one of its ways, unless it is cancelled."""
+    """End the serving in one of the ways, except cancellation."""
     if ending == "death":
         caller.process.send_signal(signal.SIGKILL)
     elif ending == "close":
@@ -89,7 +75,7 @@ def end(ending: str, caller: Peer, target: tachyon.RpcBus | tachyon.RpcServer) -
     ("over", "ending"),
     [("bus", "death"), ("bus", "close"), ("bus", "cancel"), ("server", "stop"), ("server", "cancel")],
 )
-def test_handlers_and_servers_in_a_loop(peer: Callable[[str], Peer], path: str, over: str, ending: str) -> None:
+def test_handlers_and_servers_in_a_loop(service: Callable[..., Peer], path: str, over: str, ending: str) -> None:
     marks: list[weakref.ref[Mark]] = []
 
     def mark() -> Mark:
@@ -105,7 +91,7 @@ def test_handlers_and_servers_in_a_loop(peer: Callable[[str], Peer], path: str, 
         begun = asyncio.Event()
         serving = asyncio.create_task(failing(mark, begun).serve_async(target))
         await begun.wait()
-        assert alive() == [0, 3], "a failed handler's frame is left"
+        assert alive() == [0, 3], "the frame of a failed handler is alive"
         end(ending, caller, target)
         if ending == "cancel":
             serving.cancel()
@@ -114,42 +100,20 @@ def test_handlers_and_servers_in_a_loop(peer: Callable[[str], Peer], path: str, 
         except (asyncio.CancelledError, ConnectionError):
             assert kept is not None
         finally:
-            # The task has the error, and the error this frame.
+            # The task refers to the error, and the error to this frame.
             del serving
 
     if over == "bus":
-        caller = peer(CALLS)
+        caller = service("three_calls")
         with tachyon.RpcBus.listen(path, 4096, 4096) as bus:
             asyncio.run(serve(bus, caller))
     else:
         with tachyon.RpcServer(path, stop_timeout=0.2) as server:
-            caller = peer(CALLS)
+            caller = service("three_calls")
             asyncio.run(serve(server, caller))
     caller.process.kill()
     caller.process.wait()
     assert (len(marks), alive()) == (4, [])
-
-
-SERVES = """
-dispatcher = tachyon.RpcDispatcher()
-logging.disable()
-
-@dispatcher.handler(1)
-def fails(payload):
-    raise ValueError("no")
-
-@dispatcher.handler(2)
-def hangs(payload):
-    time.sleep(2)
-
-@dispatcher.handler(3)
-def dies(payload):
-    import os
-    os._exit(0)
-
-with tachyon.RpcServer(path) as server:
-    dispatcher.serve_forever(server)
-"""
 
 
 @tachyon.tachyon_rpc(msg_type=1)
@@ -157,12 +121,12 @@ def fails(payload: memoryview) -> bytes:
     raise NotImplementedError
 
 
-@tachyon.tachyon_rpc(msg_type=2)
+@tachyon.tachyon_rpc(msg_type=8)
 def hangs(payload: memoryview) -> bytes:
     raise NotImplementedError
 
 
-@tachyon.tachyon_rpc(msg_type=3)
+@tachyon.tachyon_rpc(msg_type=9)
 def dies(payload: memoryview) -> bytes:
     raise NotImplementedError
 
@@ -194,20 +158,20 @@ async def by_pool_acall(path: str, endpoint: tachyon.RpcEndpoint) -> None:
     ids=["fails", "hangs", "dies"],
 )
 def test_calls(
-    peer: Callable[[str], Peer],
+    service: Callable[..., Peer],
     path: str,
     way: Callable[[str, tachyon.RpcEndpoint], Coroutine[None, None, None] | None],
     endpoint: tachyon.RpcEndpoint,
     raised: type[Exception],
 ) -> None:
-    server = peer(SERVES)
+    server = service("failing", "server", quiet=True)
     marks: list[weakref.ref[Mark]] = []
 
     async def catch() -> None:
         kept = Mark()
         marks.append(weakref.ref(kept))
         try:
-            # asyncio's own runner keeps an error that goes through it in a cycle.
+            # The runner of asyncio would keep an error that leaves `catch` in a cycle.
             under_way = way(path, endpoint)
             if under_way is not None:
                 await under_way

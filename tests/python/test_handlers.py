@@ -1,4 +1,4 @@
-"""What a handler gets of a request: a view that is lent anew from call to call, or bytes of its own."""
+"""The payload that a handler gets: a view, whose owner the next call uses again, or bytes of its own."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ CAPACITY = 1 << 12
 
 
 class Pair:
-    """A caller and a callee in one thread, which take turns."""
+    """A caller and a callee in one thread, which act in turn."""
 
     def __init__(self, path: str) -> None:
-        """Connect them, and have nothing to serve yet."""
+        """Connect both, with no endpoints."""
         with ThreadPoolExecutor(1) as pool:
             listening = pool.submit(RpcBus.listen, path, CAPACITY, CAPACITY)
             self.caller = RpcBus.connect(path)
@@ -35,7 +35,7 @@ class Pair:
         self.dispatcher = RpcDispatcher()
 
     def ask(self, msg_type: int, payload: bytes) -> bytes:
-        """Call, have the call served, and return the reply; what serving raises is raised."""
+        """Call, serve the call, and return the reply; raise the error of the serving."""
         call = self.caller.call(payload, msg_type)
         try:
             self.dispatcher.serve_once(self.callee, timeout=10)
@@ -52,7 +52,7 @@ def pair(path: str) -> Iterator[Pair]:
         yield pair
 
 
-def test_the_owner_of_a_view_lends_again(pair: Pair) -> None:
+def test_the_owner_of_a_view_is_used_again(pair: Pair) -> None:
     owners: set[int] = set()
 
     @pair.dispatcher.handler(msg_type=1)
@@ -65,14 +65,14 @@ def test_the_owner_of_a_view_lends_again(pair: Pair) -> None:
     assert len(owners) == 1
 
 
-def test_a_kept_owner_lends_nothing_and_is_not_used_again(pair: Pair) -> None:
+def test_a_kept_owner_gives_no_view_and_is_not_used_again(pair: Pair) -> None:
     owners: list[Any] = []
     attempts: list[str] = []
 
     @pair.dispatcher.handler(msg_type=1)
     def keeps(payload: memoryview) -> bytes:
         for owner in owners:
-            with pytest.raises(tachyon.ReleasedError, match="request"):
+            with pytest.raises(tachyon.errors.ReleasedError, match="request"):
                 memoryview(owner)
             attempts.append("refused")
         owners.append(payload.obj)
@@ -83,7 +83,7 @@ def test_a_kept_owner_lends_nothing_and_is_not_used_again(pair: Pair) -> None:
     assert len({id(owner) for owner in owners}) == 4
     assert len(attempts) == 0 + 1 + 2 + 3
     for owner in owners:
-        with pytest.raises(tachyon.ReleasedError):
+        with pytest.raises(tachyon.errors.ReleasedError):
             bytes(owner)
     with pytest.raises(TypeError, match="cannot create"):
         type(owners[0])()
@@ -104,7 +104,7 @@ def test_a_view_is_read_only(pair: Pair) -> None:
     assert pair.ask(1, b"abc") == b"abc"
 
 
-def test_whatever_a_handler_keeps_never_shows_another_request(pair: Pair) -> None:
+def test_a_kept_view_never_shows_another_request(pair: Pair) -> None:
     kept: list[memoryview] = []
 
     @pair.dispatcher.handler(msg_type=1)
@@ -132,7 +132,7 @@ def test_whatever_a_handler_keeps_never_shows_another_request(pair: Pair) -> Non
         with pytest.raises(HandlerError, match="kept a view"):
             pair.ask(2, b"abc")
         assert pair.kind is ErrorKind.HANDLER_FAILED
-        # It shows unspecified bytes, and is not the owner's that lends the next ones.
+        # The part shows unspecified bytes; another owner gives the views of the next requests.
         part = kept.pop()
         assert len(bytes(part)) == 2
         assert pair.ask(3, b"abc") == b"bc"
@@ -144,7 +144,7 @@ def test_whatever_a_handler_keeps_never_shows_another_request(pair: Pair) -> Non
     assert len(bytes(part)) == 2  # still mapped
 
 
-def test_a_weak_reference_that_looks_when_the_view_goes(pair: Pair) -> None:
+def test_a_weak_reference_that_takes_a_view_when_the_view_ends(pair: Pair) -> None:
     found: list[object] = []
     references: list[weakref.ref[memoryview]] = []
 
@@ -153,7 +153,7 @@ def test_a_weak_reference_that_looks_when_the_view_goes(pair: Pair) -> None:
         owner = payload.obj
 
         def gone(_: object) -> None:
-            # The handler has returned, and its request is still lent for a moment.
+            # The handler has returned, and the view of its request still exists for a moment.
             found.append(memoryview(owner))  # type: ignore[arg-type]
 
         references.append(weakref.ref(payload, gone))
@@ -224,29 +224,8 @@ def test_a_handler_of_bytes_owns_them(pair: Pair) -> None:
     assert kept == words
 
 
-def test_a_handler_of_bytes_gets_them_in_the_task_of_a_loop(peer: Callable[[str], Peer], path: str) -> None:
-    callee = peer("""
-        import asyncio
-        dispatcher = tachyon.RpcDispatcher()
-
-        @dispatcher.handler(msg_type=1)
-        async def name(payload: bytes) -> bytes:
-            await asyncio.sleep(0)
-            return type(payload).__name__.encode() + payload
-
-        @dispatcher.handler(msg_type=2)
-        async def name_of_view(payload: memoryview) -> bytes:
-            return type(payload).__name__.encode() + payload
-
-        async def main():
-            with tachyon.RpcServer(path) as server:
-                serving = asyncio.ensure_future(dispatcher.serve_async(server))
-                await asyncio.to_thread(sys.stdin.readline)
-                server.stop()
-                await serving
-
-        asyncio.run(main())
-    """)
+def test_a_handler_of_bytes_gets_them_in_the_task_of_a_loop(service: Callable[..., Peer], path: str) -> None:
+    callee = service("payload_types")
     with RpcBus.connect(path) as bus:
         for msg_type, name in ((1, b"bytes"), (2, b"memoryview")):
             with bus.wait(bus.call(b"!", msg_type), timeout=10) as reply:
@@ -282,7 +261,7 @@ def test_a_handler_of_bytes_that_fails(pair: Pair) -> None:
     assert pair.ask(1, b"array") == b"array"
 
 
-def test_what_needs_no_view_is_checked_as_ever(pair: Pair) -> None:
+def test_requests_without_a_view_are_checked(pair: Pair) -> None:
     @pair.dispatcher.handler(msg_type=1)
     def nothing() -> None:
         pass
@@ -299,7 +278,7 @@ def test_what_needs_no_view_is_checked_as_ever(pair: Pair) -> None:
     assert pair.ask(2, (41).to_bytes(4, "little")) == (42).to_bytes(4, "little")
     assert pair.ask(3, b"quiet") == b""
     for msg_type in (1, 2):
-        # The refusal of a request is an answer, and no failure of those who serve.
+        # The refusal of a request is an answer, and no failure of the serving.
         pair.ask(msg_type, b"abc")
         assert pair.kind is ErrorKind.BAD_REQUEST
     with pytest.raises(HandlerError):
@@ -307,7 +286,7 @@ def test_what_needs_no_view_is_checked_as_ever(pair: Pair) -> None:
     assert pair.kind is ErrorKind.BAD_REPLY
 
 
-def test_a_call_of_bytes_without_any(pair: Pair) -> None:
+def test_a_call_of_bytes_without_bytes(pair: Pair) -> None:
     @pair.dispatcher.handler(msg_type=1)
     def echo(payload: bytes) -> bytes:
         return payload
@@ -317,76 +296,14 @@ def test_a_call_of_bytes_without_any(pair: Pair) -> None:
             echo.call(pair.caller, *wrong)  # type: ignore[arg-type]
 
 
-# A panic of the core, as it comes back from a call in a handler: the class is the extension's own, and only found here.
-PANIC = """
-import logging
-logging.disable()
-try:
-    tachyon.make_type_id("", 0)
-except TypeError:
-    pass
-
-def panic():
-    classes = [c for c in BaseException.__subclasses__() if c.__name__ == "PanicException"]
-    assert len(classes) == 1
-    raise classes[0]("a panic on purpose")
-
-dispatcher = tachyon.RpcDispatcher()
-kept = []
-
-@dispatcher.handler(msg_type=1)
-def with_view(payload: memoryview) -> bytes:
-    kept.append(payload)
-    panic()
-
-@dispatcher.handler(msg_type=2)
-def with_bytes(payload: bytes) -> bytes:
-    panic()
-
-@dispatcher.handler(msg_type=3)
-async def in_a_task(payload: bytes) -> bytes:
-    panic()
-
-def show(serve):
-    try:
-        serve()
-    except BaseException as error:
-        print(type(error).__name__, error, flush=True)
-    else:
-        print("went on", flush=True)
-    for view in kept:
-        try:
-            view.tobytes()
-        except ValueError as error:
-            print(error, flush=True)
-"""
-SERVINGS = {
-    "bus": """
-        with tachyon.RpcBus.listen(path, 4096, 4096) as bus:
-            show(lambda: dispatcher.serve_forever(bus))
-    """,
-    "server": """
-        with tachyon.RpcServer(path) as server:
-            show(lambda: dispatcher.serve_forever(server, workers=2))
-    """,
-    "loop": """
-        import asyncio
-        with tachyon.RpcServer(path) as server:
-            show(lambda: asyncio.run(dispatcher.serve_async(server)))
-    """,
-}
-
-
 @pytest.mark.parametrize(
     ("serving", "msg_type"),
     [("bus", 1), ("bus", 2), ("server", 1), ("server", 2), ("loop", 1), ("loop", 2), ("loop", 3)],
 )
 def test_a_panic_that_comes_back_ends_the_serving(
-    peer: Callable[[str], Peer], path: str, serving: str, msg_type: int
+    service: Callable[..., Peer], path: str, serving: str, msg_type: int
 ) -> None:
-    lines = "".join(f"{line.removeprefix('        ')}\n" for line in SERVINGS[serving].splitlines())
-    program = PANIC if serving == "loop" else PANIC.replace("@dispatcher.handler(msg_type=3)\n", "")
-    callee = peer(program + lines)
+    callee = service("panics", serving, quiet=True, **({"workers": 2} if serving == "server" else {}))
     with RpcBus.connect(path) as bus, bus.wait(bus.call(b"abc", msg_type), timeout=10) as reply:
         assert reply.error_kind is ErrorKind.HANDLER_FAILED
     assert callee.line() == "PanicException a panic on purpose"

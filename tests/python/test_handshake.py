@@ -1,4 +1,4 @@
-"""What can go wrong before a bus exists, each with its own exception and nothing left behind."""
+"""Errors before a bus exists: each has an exception of its own, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize("capacity", [0, -1, 3, 100, (1 << 16) - 1, 1 << 40, 1 << 70])
 def test_capacities_are_powers_of_two(path: str, capacity: int) -> None:
-    with pytest.raises(tachyon.InvalidArgumentError, match=r"capacity|power"):
+    with pytest.raises(tachyon.errors.InvalidArgumentError, match=r"capacity|power"):
         tachyon.Bus.listen(path, capacity, timeout=1)
     with pytest.raises(ValueError, match=r"cap|power"):
         tachyon.RpcBus.listen(path, 4096, capacity, timeout=1)
@@ -51,7 +51,7 @@ def test_a_file_is_never_unlinked(path: str) -> None:
         lambda: tachyon.RpcBus.listen(path, 4096, 4096, timeout=1),
         lambda: tachyon.Bus.connect(path, timeout=1),
     ):
-        with pytest.raises(tachyon.NotASocketError) as caught:
+        with pytest.raises(tachyon.errors.NotASocketError) as caught:
             refused()
         assert caught.value.errno == errno.EEXIST
     assert Path(path).read_text() == "precious"
@@ -61,7 +61,7 @@ def test_a_live_listener_keeps_its_path(peer: Callable[[str], Peer], path: str) 
     listener = peer("tachyon.Bus.listen(path, 4096).close()")
     while not os.path.lexists(path):
         pass
-    with pytest.raises(tachyon.AddressInUseError) as caught:
+    with pytest.raises(tachyon.errors.AddressInUseError) as caught:
         tachyon.Bus.listen(path, 4096, timeout=1)
     assert caught.value.errno == errno.EADDRINUSE
     with tachyon.Bus.connect(path):
@@ -79,7 +79,7 @@ def test_a_stale_socket_is_replaced(peer: Callable[[str], Peer], path: str) -> N
     listener.join()
 
 
-def test_nobody_listens(path: str) -> None:
+def test_a_connect_without_a_listener_fails(path: str) -> None:
     with pytest.raises(ConnectionRefusedError) as caught:
         tachyon.Bus.connect(path, timeout=0.05)
     assert isinstance(caught.value, tachyon.NoListenerError)
@@ -88,7 +88,7 @@ def test_nobody_listens(path: str) -> None:
         tachyon.RpcBus.connect(path, timeout=0)
 
 
-def test_nobody_connects(path: str) -> None:
+def test_a_listener_without_a_client_times_out(path: str) -> None:
     with pytest.raises(tachyon.TimedOutError):
         tachyon.Bus.listen(path, 4096, timeout=0.05)
     with pytest.raises(TimeoutError):
@@ -101,7 +101,7 @@ def test_the_wrong_kind_is_turned_away_and_the_listener_goes_on(peer: Callable[[
         with tachyon.Bus.listen(path, 4096) as bus:
             print(bus.recv().data)
     """)
-    with pytest.raises(tachyon.WrongKindError):
+    with pytest.raises(tachyon.errors.WrongKindError):
         tachyon.RpcBus.connect(path)
     with tachyon.Bus.connect(path) as bus:
         bus.send(b"right")
@@ -117,21 +117,21 @@ def test_both_sides_send(peer: Callable[[str], Peer], path: str) -> None:
     """)
     with tachyon.Bus.listen(path, 4096) as bus:
         other.line()
-        with pytest.raises(tachyon.WrongDirectionError, match="sender"):
+        with pytest.raises(tachyon.errors.WrongDirectionError, match="sender"):
             bus.send(b"x")
         assert bus.recv(timeout=10).data == b"first"
 
 
 def test_a_timeout_is_a_number_of_seconds(path: str) -> None:
     for bad in (-1, float("nan")):
-        with pytest.raises(tachyon.InvalidArgumentError, match="timeout"):
+        with pytest.raises(tachyon.errors.InvalidArgumentError, match="timeout"):
             tachyon.Bus.listen(path, 4096, timeout=bad)
-        with pytest.raises(tachyon.InvalidArgumentError, match="timeout"):
+        with pytest.raises(tachyon.errors.InvalidArgumentError, match="timeout"):
             tachyon.Bus.connect(path, timeout=bad)
 
 
 def test_listening_leaves_the_interpreter_alone(path: str) -> None:
-    """Both ends in one process: neither call may hold the interpreter while it waits."""
+    """Both ends in one process: neither call may hold the GIL while it waits."""
     received = []
 
     def receive() -> None:

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 
-def test_calls_do_not_add_up() -> None:
+def test_calls_do_not_leak() -> None:
     script = Path(__file__).with_name("leak.py")
     run = [sys.executable, "-W", "error", str(script), "200000"]
     ended = subprocess.run(run, capture_output=True, text=True, timeout=300, check=False)

@@ -1,4 +1,4 @@
-"""Ends of all kinds: closing, dying, forking, being collected."""
+"""Ends of a connection: close, death, fork, collection; and what a bus leaves behind."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import subprocess
 import sys
 import threading
 import time
-import warnings
 import weakref
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 import tachyon
+from forks import fork
+from proc import descriptors, mappings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,19 +27,9 @@ if TYPE_CHECKING:
     from conftest import Peer
 
 
-def mappings() -> int:
-    """How many mappings of shared memory files this process has."""
-    return Path("/proc/self/maps").read_text().count("memfd:")
-
-
-def descriptors() -> int:
-    """How many file descriptors this process has open."""
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
 @pytest.fixture
 def idle(peer: Callable[[str], Peer]) -> Peer:
-    """A peer that connects a one-way bus and waits to be told to go."""
+    """A peer that connects a one-way bus and waits for a line."""
     return peer("""
         with tachyon.Bus.connect(path) as bus:
             sys.stdin.readline()
@@ -172,9 +162,7 @@ def test_death_ends_a_wait_at_once(peer: Callable[[str], Peer], path: str, opera
 
 @pytest.mark.parametrize("how", ["serve_forever", "serve_async", "async_handler"])
 @pytest.mark.parametrize("killed", [True, False])
-def test_what_was_requested_before_the_end_is_served(
-    peer: Callable[[str], Peer], path: str, how: str, killed: bool
-) -> None:
+def test_requests_before_the_end_are_served(peer: Callable[[str], Peer], path: str, how: str, killed: bool) -> None:
     caller = peer("""
         bus = tachyon.RpcBus.connect(path)
         for n in range(20):
@@ -198,7 +186,7 @@ def test_what_was_requested_before_the_end_is_served(
         return b""
 
     dispatcher.handler(1)(note_later if how == "async_handler" else note)
-    # Room for one such reply.
+    # The reverse ring has room for one such reply.
     with tachyon.RpcBus.listen(path, 4096, 128) as bus:
         assert caller.line() == "sent"
         if killed:
@@ -212,7 +200,7 @@ def test_what_was_requested_before_the_end_is_served(
             else:
                 asyncio.run(dispatcher.serve_async(bus))
     if how == "async_handler":
-        # Their caller is gone: those that have begun are cancelled, and the others are not begun.
+        # The caller is gone: begun handlers are cancelled, and no other handler begins.
         assert served == [b"%d" % n for n in range(len(served))]
         assert not finished
     else:
@@ -236,9 +224,7 @@ def test_close_from_another_thread_ends_a_wait(idle: Peer, path: str) -> None:
 
 def test_a_forked_child_is_refused(idle: Peer, path: str) -> None:
     bus = tachyon.Bus.listen(path, 4096)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # threads of other tests may still be around
-        child = os.fork()
+    child = fork()
     if child == 0:
         code = 1
         try:
@@ -248,7 +234,7 @@ def test_a_forked_child_is_refused(idle: Peer, path: str) -> None:
         bus.close()
         os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42
-    with pytest.raises(tachyon.TimedOutError):  # the child's close did not close ours
+    with pytest.raises(tachyon.TimedOutError):  # the close of the child left the parent's bus open
         bus.recv(timeout=0.05)
     idle.tell("go")
     with pytest.raises(tachyon.PeerClosedError):
@@ -263,12 +249,10 @@ def test_a_forked_child_leaves_the_message_of_its_parent_alone(peer: Callable[[s
             bus.send(b"2" * 60)
             print("sent both")
     """)
-    # Room for one such message: the second one is written over the first as soon as that is released.
+    # The ring has room for one such message: the second message overwrites the first after its release.
     with tachyon.Bus.listen(path, 64) as bus:
         with bus.recv_zero_copy() as rx, memoryview(rx) as view:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)
-                child = os.fork()
+            child = fork()
             if child == 0:
                 view.release()
                 rx.__exit__(None, None, None)
@@ -280,17 +264,10 @@ def test_a_forked_child_leaves_the_message_of_its_parent_alone(peer: Callable[[s
         assert sender.line() == "sent both"
 
 
-def test_nothing_leaks(peer: Callable[[str], Peer], path: str) -> None:
+def test_nothing_leaks(service: Callable[..., Peer], path: str) -> None:
     """Descriptors and memory stay level over many guards, views and failures."""
-    peer("""
-        with tachyon.RpcBus.listen(path, 1 << 14, 1 << 14) as bus:
-            dispatcher = tachyon.RpcDispatcher()
-            dispatcher.handler(1)(lambda view: view.tobytes())
-            import logging
-            logging.disable()
-            dispatcher.serve_forever(bus)
-    """)
-    endpoint, missing = tachyon.tachyon_rpc(1)(len), tachyon.tachyon_rpc(2)(len)
+    service("basics", "bus", rings=(1 << 14, 1 << 14), quiet=True)
+    endpoint, missing = tachyon.tachyon_rpc(1)(len), tachyon.tachyon_rpc(99)(len)
     with tachyon.RpcBus.connect(path) as bus:
 
         def use() -> None:
@@ -327,25 +304,22 @@ def test_endpoints_in_a_cycle_are_collected() -> None:
     assert [reference() for reference in gone] == [None, None]
 
 
-def test_an_interpreter_that_ends_in_a_wait(path: str) -> None:
-    """A daemon thread in a blocking call does not keep the interpreter from ending, nor crash it."""
-    script = """
-import sys, threading, time, tachyon
-path = sys.argv[1]
-ready = threading.Event()
-def wait():
-    bus = tachyon.Bus.listen(path, 4096)
-    ready.set()
-    bus.recv()
-threading.Thread(target=wait, daemon=True).start()
-peer = tachyon.Bus.connect(path)
-ready.wait()
-time.sleep(0.1)
-print("ending")
-"""
-    command = [sys.executable, "-c", script, path]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "ending\n", "")
+def test_an_interpreter_that_ends_in_a_wait(peer: Callable[[str], Peer]) -> None:
+    """A daemon thread in a blocking call neither keeps the interpreter from its end nor crashes it."""
+    ending = peer("""
+        import threading
+        ready = threading.Event()
+        def wait():
+            bus = tachyon.Bus.listen(path, 4096)
+            ready.set()
+            bus.recv()
+        threading.Thread(target=wait, daemon=True).start()
+        peer = tachyon.Bus.connect(path)
+        ready.wait()
+        time.sleep(0.1)
+        print("ending")
+    """)
+    assert ending.join() == "ending\n"
 
 
 def test_sigint_reaches_the_default_handler(path: str) -> None:

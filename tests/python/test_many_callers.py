@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import subprocess
 import sys
@@ -14,53 +13,40 @@ from typing import TYPE_CHECKING
 import pytest
 
 import tachyon
+from proc import descriptors, mappings
+from programs import program
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import Peer
 
-ROOT = Path(__file__).parents[2]
-BINARIES = Path(os.environ.get("TACHYON_PROGRAMS", ROOT / "target/debug"))
 CALLERS = 64
 LIMIT = 60.0
-"""Seconds after which a caller is given up, far beyond what any of them needs."""
+"""Seconds after which a caller is given up, far beyond the need of any caller."""
 
 RUST_CALLS, PYTHON_CALLS = 4000, 1500
-
-PYTHON_CALLER = f"""
-import sys
-import tachyon
-
-@tachyon.tachyon_rpc(1)
-def echo(payload): ...
-
-with tachyon.RpcBus.connect(sys.argv[1]) as bus:
-    for number in range({PYTHON_CALLS}):
-        sent = number.to_bytes(4, "little") * (number % 300)
-        assert echo.call(bus, sent, timeout=30) == sent, number
-print({PYTHON_CALLS})
-"""
+CALLER = Path(__file__).parent / "services/checking_caller.py"
 
 
 class Caller:
-    """A process that calls until it has made its number of calls, or is killed."""
+    """A process that makes a number of calls, unless it is killed first."""
 
     def __init__(self, number: int, path: str) -> None:
         self.number = number
         self.calls = RUST_CALLS if number % 2 else PYTHON_CALLS
-        command = [sys.executable, "-W", "error", "-c", PYTHON_CALLER, path]
+        command = [sys.executable, "-W", "error", str(CALLER), path, str(PYTHON_CALLS)]
         if number % 2:
-            command = [str(BINARIES / "peer"), "caller", path, str(RUST_CALLS), "3000"]
+            command = [program("peer"), "caller", path, str(RUST_CALLS), "3000"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def finish(self) -> None:
-        """Wait for the end of a caller that was left alone: every call of it came back right."""
+        """Wait for the end of the caller; every reply must have been right."""
         out, err = self.process.communicate(timeout=LIMIT)
         assert (self.process.returncode, out.strip(), err) == (0, str(self.calls), ""), self.number
 
     def kill(self) -> bool:
-        """Kill it; false if it had ended before."""
+        """Kill the caller; return whether it still ran."""
         alive = self.process.poll() is None
         self.process.kill()
         self.process.communicate(timeout=LIMIT)
@@ -68,28 +54,13 @@ class Caller:
 
 
 def footprint(pid: int) -> tuple[int, int]:
-    """How many descriptors and shared mappings a process has."""
-    process = Path(f"/proc/{pid}")
-    return len(list((process / "fd").iterdir())), (process / "maps").read_text().count("memfd:tachyon")
+    """Return how many descriptors and shared mappings a process has."""
+    return descriptors(pid), mappings(pid)
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs /proc")
-def test_callers_of_both_languages_come_and_go(peer: Callable[[str], Peer], path: str) -> None:
-    assert (BINARIES / "peer").exists(), (
-        "the Rust caller is not built: run `cargo build -p tachyon-tests`, or set TACHYON_PROGRAMS"
-    )
-    server = peer("""
-        import logging
-        logging.disable(logging.INFO)
-        dispatcher = tachyon.RpcDispatcher()
-        with tachyon.RpcServer(path, max_callers=100) as server:
-            dispatcher.handler(1)(lambda payload: payload.tobytes())
-            dispatcher.handler(9)(lambda payload: server.stop() or b"")
-            print("listening")
-            dispatcher.serve_forever(server)
-        print("stopped")
-    """)
-    assert server.line() == "listening"
+def test_callers_of_both_languages_come_and_go(service: Callable[..., Peer], path: str) -> None:
+    server = service("basics", "server", max_callers=100)
     echo = tachyon.tachyon_rpc(1)(len)
     with tachyon.RpcBus.connect(path) as steady:
         assert echo.call(steady, b"steady") == b"steady"
@@ -107,11 +78,11 @@ def test_callers_of_both_languages_come_and_go(peer: Callable[[str], Peer], path
                 assert echo.call(steady, b"meanwhile", timeout=10) == b"meanwhile"
             for caller in callers:
                 caller.finish()
-        assert killed >= CALLERS // 6, "nearly all callers had ended before they were to be killed"
+        assert killed >= CALLERS // 6, "nearly all callers had ended before their kill"
 
         deadline = time.monotonic() + 10
         while footprint(server.process.pid) != before and time.monotonic() < deadline:
             time.sleep(0.01)
         assert footprint(server.process.pid) == before
-        tachyon.tachyon_rpc(9)(len).call(steady, b"")
-    assert server.join() == "stopped\n"
+        tachyon.tachyon_rpc(4)(len).call(steady, b"")
+    assert server.join() == "served\n"

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import tachyon
-from misuse_scene import ECHO, SENDER
+from conftest import SENDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -20,33 +20,30 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def calling(peer: Callable[[str], Peer], path: str) -> Iterator[tachyon.RpcBus]:
+def calling(service: Callable[..., Peer], path: str) -> Iterator[tachyon.RpcBus]:
     """A caller of an echo."""
-    peer(ECHO)
+    service("basics", "bus", rings=(4096, 4096), quiet=True)
     with tachyon.RpcBus.connect(path) as bus:
         yield bus
 
 
-# Threads
-
-
 def test_threads_that_fight_over_a_direction(receiving: tachyon.Bus) -> None:
-    """Each message comes once, in order, to whoever had the turn; the others are told that they had not."""
+    """Each message comes once, in order, to the thread that holds the direction; the other threads get an error."""
     taken: list[int] = []
     refused = [0] * 4
     strange: list[BaseException] = []
 
-    def grab(who: int) -> None:
+    def grab(number: int) -> None:
         while len(taken) < 1000:
             try:
                 with receiving.recv_zero_copy(timeout=0.01) as rx:
                     assert bytes(rx) == bytes([rx.type_id & 0xFF]) * 100
                     taken.append(rx.type_id)
                     if rx.type_id < 20:
-                        # Long enough for the others to come by.
+                        # The pause lets the other threads try.
                         time.sleep(0.005)
-            except (tachyon.BusyError, tachyon.TimedOutError):
-                refused[who] += 1
+            except (tachyon.errors.BusyError, tachyon.TimedOutError):
+                refused[number] += 1
                 time.sleep(0)
             except tachyon.PeerClosedError:
                 return
@@ -54,7 +51,7 @@ def test_threads_that_fight_over_a_direction(receiving: tachyon.Bus) -> None:
                 strange.append(error)
                 return
 
-    threads = [threading.Thread(target=grab, args=(who,)) for who in range(4)]
+    threads = [threading.Thread(target=grab, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -79,12 +76,12 @@ def test_threads_that_fight_over_one_guard(receiving: tachyon.Bus) -> None:
             try:
                 with memoryview(guard) as view:
                     outcomes.append(view.tobytes())
-            except tachyon.ReleasedError as error:
+            except tachyon.errors.ReleasedError as error:
                 outcomes.append(error)
 
         def end(guard: tachyon.RxGuard = guard, barrier: threading.Barrier = barrier) -> None:
             barrier.wait()
-            with contextlib.suppress(tachyon.ViewError):
+            with contextlib.suppress(tachyon.errors.ViewError):
                 guard.__exit__(None, None, None)
 
         threads = [threading.Thread(target=look), threading.Thread(target=look), threading.Thread(target=end)]
@@ -93,7 +90,7 @@ def test_threads_that_fight_over_one_guard(receiving: tachyon.Bus) -> None:
         for thread in threads:
             thread.join(10)
         expected = bytes([n & 0xFF]) * 100
-        assert all(isinstance(outcome, tachyon.ReleasedError) or outcome == expected for outcome in outcomes)
+        assert all(isinstance(outcome, tachyon.errors.ReleasedError) or outcome == expected for outcome in outcomes)
         del guard, look, end, threads
 
 
@@ -102,21 +99,21 @@ def test_threads_that_fight_over_a_caller(calling: tachyon.RpcBus) -> None:
     right = [0] * 4
     strange: list[object] = []
 
-    def call(who: int) -> None:
+    def call(number: int) -> None:
         for n in range(2000):
-            payload = bytes([who, n & 0xFF]) * 10
+            payload = bytes([number, n & 0xFF]) * 10
             try:
                 if endpoint.call(calling, payload, timeout=30) == payload:
-                    right[who] += 1
+                    right[number] += 1
                 else:
-                    strange.append("another's reply")
-            except tachyon.BusyError:
+                    strange.append("the reply of another call")
+            except tachyon.errors.BusyError:
                 pass
             except BaseException as error:
                 strange.append(error)
                 return
 
-    threads = [threading.Thread(target=call, args=(who,)) for who in range(4)]
+    threads = [threading.Thread(target=call, args=(number,)) for number in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -126,9 +123,9 @@ def test_threads_that_fight_over_a_caller(calling: tachyon.RpcBus) -> None:
     assert endpoint.call(calling, b"good", timeout=30) == b"good"
 
 
-def test_a_thread_that_closes_beside_threads_that_work(peer: Callable[[str], Peer], path: str) -> None:
+def test_a_thread_that_closes_beside_threads_that_work(service: Callable[..., Peer], path: str) -> None:
     for _ in range(10):
-        other = peer(ECHO)
+        other = service("basics", "bus", rings=(4096, 4096), quiet=True)
         bus = tachyon.RpcBus.connect(path)
         endpoint = tachyon.tachyon_rpc(1)(len)
         strange: list[object] = []
@@ -146,9 +143,9 @@ def test_a_thread_that_closes_beside_threads_that_work(peer: Callable[[str], Pee
                         with bus.wait(tx.out_cid) as rx, memoryview(rx) as view:
                             assert view == b"0123456789"
                         endpoint.call(bus, b"x")
-                    except tachyon.BusyError:
+                    except tachyon.errors.BusyError:
                         time.sleep(0)
-                    except tachyon.InvalidArgumentError:
+                    except tachyon.errors.InvalidArgumentError:
                         pass
             except tachyon.BusClosedError:
                 pass
@@ -168,9 +165,6 @@ def test_a_thread_that_closes_beside_threads_that_work(peer: Callable[[str], Pee
         other.join()
 
 
-# Guards
-
-
 def test_a_guard_used_twice(receiving: tachyon.Bus, calling_pair: tuple[tachyon.RpcBus, Peer]) -> None:
     bus, _ = calling_pair
     with receiving.recv_zero_copy() as rx:
@@ -184,15 +178,15 @@ def test_a_guard_used_twice(receiving: tachyon.Bus, calling_pair: tuple[tachyon.
     with reply:
         pass
     for guard in (rx, batch, tx, reply):
-        with pytest.raises(tachyon.ReleasedError), guard:
+        with pytest.raises(tachyon.errors.ReleasedError), guard:
             pass
-        guard.__exit__(None, None, None)  # an end too many does nothing
+        guard.__exit__(None, None, None)  # a second end does nothing
         guard.__exit__(ValueError, ValueError(), None)
         assert "released" in repr(guard)
     for guard in (rx, tx, reply):
-        with pytest.raises(tachyon.ReleasedError):
+        with pytest.raises(tachyon.errors.ReleasedError):
             memoryview(guard)
-    # Nothing was sent twice, and nothing given back that is in use.
+    # Nothing was sent twice, and no slot in use was released.
     cid = bus.call(b"next", 1)
     assert cid == tx.out_cid + 1
     with bus.wait(cid, timeout=10) as rx:
@@ -226,7 +220,7 @@ def test_guards_whose_bus_is_gone(peer: Callable[[str], Peer], path: str) -> Non
     del bus
     gc.collect()
     assert view == bytes(10)
-    with pytest.raises(tachyon.ViewError):
+    with pytest.raises(tachyon.errors.ViewError):
         rx.__exit__(None, None, None)
     del rx
     gc.collect()
@@ -234,15 +228,15 @@ def test_guards_whose_bus_is_gone(peer: Callable[[str], Peer], path: str) -> Non
 
 
 @pytest.mark.parametrize("collector", ["count", "cycle"])
-def test_guards_collected_half_way(peer: Callable[[str], Peer], path: str, collector: str) -> None:
-    """A guard, a view into it and the bus in a cycle: the collector takes them in any order it likes."""
+def test_guards_collected_half_way(peer: Callable[..., Peer], path: str, collector: str) -> None:
+    """A guard, its view and the bus in a cycle: the collector takes them in any order."""
 
     class Holder:
         pass
 
     for number in range(20):
         where = f"{path}{number}"
-        peer(SENDER.replace("path)", repr(where) + ")"))
+        peer(SENDER, at=where)
         holder = Holder()
         holder.bus = tachyon.Bus.listen(where, 4096)
         holder.rx = holder.bus.recv_zero_copy(timeout=10)
@@ -256,9 +250,9 @@ def test_guards_collected_half_way(peer: Callable[[str], Peer], path: str, colle
         gc.collect()
 
 
-def test_batches_and_replies_in_cycles(peer: Callable[[str], Peer], path: str) -> None:
+def test_batches_and_replies_in_cycles(peer: Callable[[str], Peer], service: Callable[..., Peer], path: str) -> None:
     peer(SENDER)
-    callee = peer(ECHO.replace("path,", "path + '.rpc',"))
+    callee = service("basics", "bus", at=path + ".rpc", rings=(4096, 4096), quiet=True)
     cycle: dict[str, object] = {}
     cycle["itself"] = cycle
     bus = cycle["bus"] = tachyon.Bus.listen(path, 4096)
@@ -272,5 +266,5 @@ def test_batches_and_replies_in_cycles(peer: Callable[[str], Peer], path: str) -
     cycle["room_view"] = memoryview(tx)
     del bus, batch, caller, rx, tx, cycle
     gc.collect()
-    # Collected means closed.
+    # A collected bus is closed.
     callee.join()

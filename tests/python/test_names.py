@@ -1,4 +1,4 @@
-"""Names: each works or is refused with advice, as a field, padding, a member, a type or an endpoint."""
+"""Names of fields, padding, members, types and endpoints: each name works or is refused with advice."""
 
 from __future__ import annotations
 
@@ -29,13 +29,14 @@ from tachyon._layout import Types
 from tachyon._names import OF_ENUMS, OF_STRUCTS, normal, python_name, wire_name
 from tachyon._values import encode, form_of, to_json
 
-# Whatever means something to Python, to a class, to an enum or to the package, and a few that mean nothing.
+# Names with a meaning to Python, to a class, to an enum or to the package, and a few without a meaning.
 NAMES = sorted(
     {
         *keyword.kwlist,
         *keyword.softkwlist,
         *dir(builtins),
         *dir(tachyon),
+        *dir(tachyon.errors),
         *dir(type),
         *dir(tachyon.Struct),
         *dir(tachyon.IntEnum),
@@ -100,9 +101,9 @@ def is_dunder(name: str) -> bool:
     return name.startswith("__") and name.endswith("__") and name.strip("_") != ""
 
 
-def test_what_a_struct_has_of_its_own_is_what_is_refused() -> None:
+def test_exactly_the_attributes_of_a_struct_are_refused() -> None:
     assert {name for name in dir(tachyon.Struct) if not name.startswith("_")} | {"dtype"} == OF_STRUCTS
-    # Everything else is Python's own or cannot be a field's.
+    # The other attributes are dunders, which no field may be named.
     private = {name for name in dir(tachyon.Struct) if name.startswith("_")}
     assert all(name.startswith("__") and name.endswith("__") for name in private)
 
@@ -156,7 +157,7 @@ def test_a_member_works_or_is_refused_with_advice(name: str) -> None:
 
     name = normal(name)
     if keyword.iskeyword(name) or name in OF_ENUMS:
-        # That one is refused by every enum.
+        # Every enum refuses `mro`.
         text = "invalid enum member name" if name == "mro" else f"^member `{name}` of Kind: .* call it `{name}_`"
         with pytest.raises((TypeError, ValueError), match=text):
             make(name)
@@ -166,7 +167,7 @@ def test_a_member_works_or_is_refused_with_advice(name: str) -> None:
     assert (member, member.value, member.name, member.real, made(3)) == (3, 3, normal(name), 3, member)
 
 
-def test_python_names_are_undone() -> None:
+def test_python_names_convert_back() -> None:
     for own in (OF_STRUCTS, OF_ENUMS):
         found = {python_name(name, own) for name in NAMES for name in (name, name + "_", name + "__")}
         assert len(found) == len({name for name in NAMES for name in (name, name + "_", name + "__")})
@@ -176,7 +177,7 @@ def test_python_names_are_undone() -> None:
 
 
 class Maker:
-    """Valid descriptions from a seed, of names that mean something."""
+    """Valid descriptions from a seed, with names that have a meaning."""
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
@@ -191,7 +192,7 @@ class Maker:
         return self.random.choice(["Point", "Point", "f", *NAMES])
 
     def layout(self, depth: int) -> tuple[Any, int, int]:
-        """Give a type, its size and its alignment."""
+        """Return a type, its size and its alignment."""
         kind = self.random.choice(["u32", "struct", "struct", "enum", "array", "bytes", "again"])
         if kind == "again" and self.made:
             return self.random.choice(self.made)
@@ -232,7 +233,7 @@ def described(made: Any) -> Any:
 
 
 def plain(described: Any) -> Any:  # noqa: PLR0911 - one for each kind
-    """Leave a type's names out: what is left is what lies in memory."""
+    """Return a type without its names: its layout in memory."""
     match described:
         case FormType():
             return described.form, plain(described.type) if described.type else None
@@ -269,7 +270,7 @@ def test_generated_modules_import_and_mean_the_same(block: int) -> None:
             for part in ("request", "reply"):
                 here = getattr(described, part) if described else FormType("bytes")
                 assert plain(here) == plain(getattr(endpoint, part))
-        # What `tachyon call` makes of the same has the same names as it travels.
+        # `tachyon call` must accept the same names.
         for endpoint in description:
             form_of(endpoint.request, endpoint.name)
             form_of(endpoint.reply, endpoint.name)

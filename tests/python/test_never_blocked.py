@@ -1,7 +1,7 @@
-"""Whatever becomes of a request, its caller is told at once and the bus goes on.
+"""Each request ends for its caller at once, and the bus goes on.
 
-Callees and callers are in either language: `mishaps.py` here, the program `mishaps` in Rust. Pairs of Rust
-alone are tested there.
+Callees and callers are in either language: `mishaps.py` here, the program `mishaps` in Rust. The Rust tests have the
+pairs of Rust with Rust.
 """
 
 from __future__ import annotations
@@ -18,24 +18,23 @@ from typing import TYPE_CHECKING
 import pytest
 
 import tachyon
+from programs import PYTHON, program
 from tachyon import Pool, RpcBus, tachyon_rpc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-ROOT = Path(__file__).parents[2]
-BINARY = Path(os.environ.get("TACHYON_PROGRAMS", ROOT / "target/debug"), "mishaps")
 SCRIPT = Path(__file__).with_name("mishaps.py")
 LIMIT = 60.0
 """Seconds after which a process is given up."""
 
 AT_ONCE = 20.0
-"""Seconds within which a dozen calls have failed and as many succeeded: "at once" on a busy machine."""
+"""Seconds within which a dozen calls have failed and as many succeeded, on a busy machine."""
 
 RUST_FORMS = ("callee", "server", "workers", "tokio")
 PYTHON_FORMS = ("bus", "server", "workers", "async", "async_bus")
 
-# What happens in the callee, what its caller is told, and what it is told when it calls again.
+# The mishap in the callee, and the outcome for its caller.
 ANYWHERE = {
     "404": "NoHandler",
     "2": "HandlerFailed",
@@ -55,7 +54,7 @@ IN_PYTHON = {
     "20": "BadReply",
 }
 RUNS_ON = {"8:runs": "parent"}
-"""Not for programs with threads, whose forked child can only end or become another program."""
+"""Not for programs with threads: their forked child can only end or become another program."""
 ON_TOKIO = {"10": "HandlerFailed", "11": "HandlerFailed", "12": "ReplyTooLarge"}
 ON_ASYNCIO = {"30": "HandlerFailed", "31": "BadReply", "32": "ReplyTooLarge", "33": "HandlerFailed", "34": "a copy"}
 
@@ -77,9 +76,9 @@ class Callee:
     """A process that serves in one of the forms."""
 
     def __init__(self, language: str, form: str, path: str) -> None:
-        program = [str(BINARY)] if language == "Rust" else [sys.executable, "-X", "dev", "-W", "error", str(SCRIPT)]
+        command = [program("mishaps")] if language == "Rust" else [*PYTHON, str(SCRIPT)]
         self.note_path = Path(path).with_suffix(".child" if language == "Rust" else ".note")
-        self.process = subprocess.Popen([*program, form, path], stderr=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen([*command, form, path], stderr=subprocess.PIPE, text=True)
         deadline = time.monotonic() + LIMIT
         while not os.path.lexists(path):
             assert self.process.poll() is None, self.process.communicate()
@@ -100,10 +99,6 @@ def serve(path: str) -> Iterator[Callable[[str, str], Callee]]:
     with ExitStack() as stack:
 
         def start(language: str, form: str) -> Callee:
-            if language == "Rust":
-                assert BINARY.exists(), (
-                    f"{BINARY} is not built: run `cargo build -p tachyon-tests`, or set TACHYON_PROGRAMS"
-                )
             callee = Callee(language, form, path)
             stack.callback(callee.process.communicate)
             stack.callback(callee.process.kill)
@@ -127,8 +122,8 @@ def endpoint(msg_type: int) -> tachyon.RpcEndpoint:
     return tachyon_rpc(msg_type)(len)
 
 
-def tell(call: Callable[[tachyon.RpcEndpoint, bytes], bytes], whats: list[str]) -> list[str]:
-    """Make the calls, each followed by a good one, and put what came of them into the words of the Rust program."""
+def tell(call: Callable[[tachyon.RpcEndpoint, bytes], bytes], mishaps: list[str]) -> list[str]:
+    """Make the calls, each followed by a good call; return the outcomes in the words of the Rust program."""
 
     def outcome(msg_type: int, payload: bytes) -> str:
         try:
@@ -137,21 +132,21 @@ def tell(call: Callable[[tachyon.RpcEndpoint, bytes], bytes], whats: list[str]) 
             return word(error)
 
     lines = []
-    for what in whats:
-        msg_type, _, payload = what.partition(":")
+    for mishap in mishaps:
+        msg_type, _, payload = mishap.partition(":")
         first = outcome(int(msg_type), (payload or "abc").encode())
         good = outcome(1, b"good")
         lines.append(f"{first} {'usable' if good == 'good' else good}")
     return lines
 
 
-def by_bus(path: str, whats: list[str]) -> list[str]:
+def by_bus(path: str, mishaps: list[str]) -> list[str]:
     with RpcBus.connect(path) as bus:
-        return tell(lambda endpoint, payload: endpoint.call(bus, payload, timeout=AT_ONCE), whats)
+        return tell(lambda endpoint, payload: endpoint.call(bus, payload, timeout=AT_ONCE), mishaps)
 
 
-def by_wait(path: str, whats: list[str]) -> list[str]:
-    """Call the low level, where an error reply is a reply like any other."""
+def by_wait(path: str, mishaps: list[str]) -> list[str]:
+    """Call by the low level, where an error reply is an ordinary reply."""
 
     def call(endpoint: tachyon.RpcEndpoint, payload: bytes) -> bytes:
         cid = bus.call(payload, endpoint.msg_type)
@@ -161,22 +156,22 @@ def by_wait(path: str, whats: list[str]) -> list[str]:
             raise tachyon.RpcError(rx.error_kind, endpoint.msg_type)
 
     with RpcBus.connect(path) as bus:
-        return tell(call, whats)
+        return tell(call, mishaps)
 
 
-def by_pool(path: str, whats: list[str]) -> list[str]:
+def by_pool(path: str, mishaps: list[str]) -> list[str]:
     with Pool(path, 1) as pool:
-        return tell(lambda endpoint, payload: pool.call(endpoint, payload, timeout=2.0), whats)
+        return tell(lambda endpoint, payload: pool.call(endpoint, payload, timeout=2.0), mishaps)
 
 
-def by_acall(path: str, whats: list[str]) -> list[str]:
+def by_acall(path: str, mishaps: list[str]) -> list[str]:
     with asyncio.Runner() as runner, RpcBus.connect(path) as bus:
-        return tell(lambda endpoint, payload: runner.run(endpoint.acall(bus, payload, timeout=AT_ONCE)), whats)
+        return tell(lambda endpoint, payload: runner.run(endpoint.acall(bus, payload, timeout=AT_ONCE)), mishaps)
 
 
 def by_rust(role: str) -> Callable[[str, list[str]], list[str]]:
-    def told(path: str, whats: list[str]) -> list[str]:
-        command = [str(BINARY), role, path, *whats]
+    def told(path: str, mishaps: list[str]) -> list[str]:
+        command = [program("mishaps"), role, path, *mishaps]
         return subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=True).stdout.splitlines()
 
     return told
@@ -187,7 +182,7 @@ RUST_CALLERS = {f"rust_{role}": by_rust(role) for role in ("caller", "pool", "as
 
 
 def check(callee: Callee, found: dict[str, str], told: Callable[[str, list[str]], list[str]], path: str) -> list[str]:
-    """Have every mishap happen, the last of which ends the process; return what the callee noted."""
+    """Cause every mishap, the last of which ends the process; return the notes of the callee."""
     started = time.monotonic()
     lines = told(path, [*found, "5"])
     assert time.monotonic() - started < AT_ONCE
@@ -202,7 +197,7 @@ def check(callee: Callee, found: dict[str, str], told: Callable[[str, list[str]]
 def test_a_python_callee(serve: Callable[[str, str], Callee], path: str, form: str, caller: str) -> None:
     told = (PYTHON_CALLERS | RUST_CALLERS)[caller]
     notes = check(serve("Python", form), cases("Python", form), told, path)
-    # What a forked child met, and what a handler met that used its own bus and dispatcher: errors, each with a name.
+    # The notes hold the errors of a forked child, and of a handler that used its own bus and dispatcher.
     assert notes
     for line in notes:
         assert all(name.endswith("Error") for name in line.split()), notes
@@ -218,14 +213,14 @@ def test_a_rust_callee(serve: Callable[[str, str], Callee], path: str, form: str
 
 @pytest.mark.parametrize("form", PYTHON_FORMS)
 @pytest.mark.parametrize(
-    ("what", "noted"), [("16", ["Odd"]), ("17", []), ("18", ["KeyboardInterrupt"])], ids=["odd", "exit", "interrupt"]
+    ("mishap", "noted"), [("16", ["Odd"]), ("17", []), ("18", ["KeyboardInterrupt"])], ids=["odd", "exit", "interrupt"]
 )
 def test_a_handler_that_ends_the_serving(
-    serve: Callable[[str, str], Callee], path: str, form: str, what: str, noted: list[str]
+    serve: Callable[[str, str], Callee], path: str, form: str, mishap: str, noted: list[str]
 ) -> None:
-    """Its caller is answered first, and then told in good order that nobody serves any more."""
+    """The caller gets its reply first, and then the orderly end of the serving."""
     callee = serve("Python", form)
-    (line,) = by_bus(path, [what])
+    (line,) = by_bus(path, [mishap])
     assert line in ("HandlerFailed Closed", "HandlerFailed Stopping")
     callee.ends_well()
     assert callee.notes() == noted
@@ -286,28 +281,28 @@ def test_coroutines_that_all_call_at_once(
     serve: Callable[[str, str], Callee], path: str, language: str, form: str
 ) -> None:
     serve(language, form)
-    # Under `-X dev` the loop notes where each of them was made, which takes milliseconds.
+    # Under `-X dev` the loop records where each task was made, which takes milliseconds.
     pipeline_by_acall(path, 1000 if sys.flags.dev_mode else COUNT)
 
 
 @pytest.mark.parametrize("form", PYTHON_FORMS)
 def test_rust_pipelines_into_python(serve: Callable[[str, str], Callee], path: str, form: str) -> None:
     serve("Python", form)
-    command = [str(BINARY), "pipeline", path, str(COUNT)]
+    command = [program("mishaps"), "pipeline", path, str(COUNT)]
     told = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=True)
     assert told.stdout == f"{COUNT} answered, 0 outstanding\n"
 
 
 @pytest.mark.parametrize(("language", "form"), BOTH)
 def test_a_thousand_timeouts(serve: Callable[[str, str], Callee], path: str, language: str, form: str) -> None:
-    """By turns with and without a limit that the callee knows; then every call is answered with its own reply."""
+    """Timeouts with and without a deadline that travels; then every call gets its own reply."""
     serve(language, form)
     sleeps, echo = endpoint(6), endpoint(1)
     millisecond = (1).to_bytes(8, "little")
     with RpcBus.connect(path) as bus:
         timed_out = 0
         for number in range(1000):
-            # Whoever gets no turn for a millisecond finds the reply there.
+            # A caller that the system delays for a millisecond finds the reply there.
             try:
                 if number % 2:
                     sleeps.call(bus, millisecond, timeout=0.0001)
@@ -340,7 +335,7 @@ def test_a_thousand_timeouts_by_other_callers(serve: Callable[[str, str], Callee
 
         timed_out = 0
         for _ in range(1000):
-            # A caller that gets no turn for a millisecond finds the reply there.
+            # A caller that the system delays for a millisecond finds the reply there.
             try:
                 call(sleeps, millisecond, 0.0001)
             except TimeoutError:
@@ -353,6 +348,6 @@ def test_a_thousand_timeouts_by_other_callers(serve: Callable[[str, str], Callee
 
 def test_rust_times_out_on_python(serve: Callable[[str, str], Callee], path: str) -> None:
     serve("Python", "bus")
-    command = [str(BINARY), "timeouts", path, "1000"]
+    command = [program("mishaps"), "timeouts", path, "1000"]
     told = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT, check=True)
     assert told.stdout == "1000 timed out, 1000 answered, 0 outstanding\n"

@@ -16,44 +16,16 @@ if TYPE_CHECKING:
 
     from conftest import Peer
 
-SERVER = """
-from tachyon import RpcDispatcher, RpcServer
-dispatcher = RpcDispatcher()
-
-@dispatcher.handler(msg_type=1)
-def echo(payload):
-    return payload.tobytes()
-
-@dispatcher.handler(msg_type=2)
-def callers(payload):
-    return str(server.callers).encode()
-
-@dispatcher.handler(msg_type=3)
-def stop(payload):
-    server.stop()
-    return b""
-
-with RpcServer(path, stop_timeout=0.1) as server:
-    print("ready", flush=True)
-    dispatcher.serve_forever(server)
-"""
-
 echo = tachyon_rpc(1, idempotent=True)(bytes)
 once = tachyon_rpc(1)(bytes)
-callers = tachyon_rpc(2)(bytes)
-stop = tachyon_rpc(3)(bytes)
+callers = tachyon_rpc(5)(bytes)
+stop = tachyon_rpc(4)(bytes)
 
 
 @pytest.fixture
-def serve(peer: Callable[[str], Peer]) -> Callable[[], Peer]:
-    """Return a function that runs `SERVER`."""
-
-    def start() -> Peer:
-        server = peer(SERVER)
-        assert server.line() == "ready"
-        return server
-
-    return start
+def serve(service: Callable[..., Peer]) -> Callable[[], Peer]:
+    """Return a function that starts the server of `basics`."""
+    return lambda: service("basics", "server", stop_timeout=0.1)
 
 
 def test_eight_threads_share_three_callers(serve: Callable[[], Peer], path: str) -> None:
@@ -87,18 +59,18 @@ def test_eight_threads_share_three_callers(serve: Callable[[], Peer], path: str)
     server.join()
 
 
-def test_all_in_use(serve: Callable[[], Peer], path: str) -> None:
+def test_a_pool_whose_callers_are_all_in_use(serve: Callable[[], Peer], path: str) -> None:
     serve()
     with Pool(path, max_size=1, timeout=0.05) as pool, pool.caller() as bus:
         assert echo.call(bus, b"mine") == b"mine"
         for limit in (None, 0.0, 0.02):
             with pytest.raises(tachyon.TimedOutError, match="in use"), pool.caller(timeout=limit):
-                pytest.fail("there is only one")
+                pytest.fail("the pool has one caller")
         with pytest.raises(TimeoutError):
             pool.call(echo, b"", timeout=0.02)
 
 
-def test_the_next_to_wait_gets_it(serve: Callable[[], Peer], path: str) -> None:
+def test_a_waiting_thread_gets_a_returned_caller(serve: Callable[[], Peer], path: str) -> None:
     serve()
     given: list[float] = []
     with Pool(path, max_size=1) as pool:
@@ -127,11 +99,11 @@ def test_a_caller_comes_back_fit_for_the_next(serve: Callable[[], Peer], path: s
             first.set_polling_mode(1)
         with pool.caller() as again:
             assert again is first
-            with pytest.raises(tachyon.InvalidArgumentError, match="outstanding"):
+            with pytest.raises(tachyon.errors.InvalidArgumentError, match="outstanding"):
                 again.wait(forgotten)
             assert echo.call(again, b"clean") == b"clean"
             guard = again.wait(again.call(b"kept open", 1))
-        # One with a guard open is of no use to others; what is open stays readable.
+        # The pool closes a caller with an open guard; the guard stays readable.
         assert bytes(guard) == b"kept open"
         with pool.caller() as other:
             assert other is not first
@@ -151,25 +123,14 @@ def test_a_server_that_restarts(serve: Callable[[], Peer], path: str) -> None:
             assert echo.call(one, b"1") + echo.call(two, b"2") == b"12"
         server.kill()
         serve()
-        # Those that lay idle are found out before they are given.
+        # The pool finds dead idle callers before it gives them out.
         for _ in range(5):
             assert pool.call(once, b"again", timeout=10) == b"again"
         assert len(pool) == 1
 
 
-def test_an_idempotent_request_is_sent_again(peer: Callable[[str], Peer], path: str) -> None:
-    server = peer("""
-        for reply in (False, False, True):
-            with tachyon.RpcBus.listen(path, 4096, 4096) as bus, bus.serve() as request:
-                if reply:
-                    bus.reply(request.correlation_id, b"third time", 1)
-                    try:
-                        bus.serve()
-                    except (tachyon.PeerClosedError, tachyon.BusyError):
-                        time.sleep(0.2)
-        with tachyon.RpcBus.listen(path, 4096, 4096) as bus, bus.serve():
-            pass
-    """)
+def test_an_idempotent_request_is_sent_again(service: Callable[..., Peer], path: str) -> None:
+    server = service("third_callee")
     with Pool(path, 1) as pool:
         assert pool.call(echo, b"", timeout=10) == b"third time"
     with Pool(path, 1) as pool, pytest.raises(tachyon.PeerClosedError):
@@ -184,7 +145,7 @@ def test_close(serve: Callable[[], Peer], path: str) -> None:
 
         def wait() -> None:
             with pytest.raises(tachyon.BusClosedError), pool.caller(timeout=30):
-                pytest.fail("it is closed")
+                pytest.fail("the pool is closed")
 
         waiting = threading.Thread(target=wait)
         with pool.caller():
@@ -198,17 +159,17 @@ def test_close(serve: Callable[[], Peer], path: str) -> None:
     assert pool.closed
     assert len(pool) == 0
     with pytest.raises(tachyon.BusClosedError), pool.caller():
-        pytest.fail("it is closed")
+        pytest.fail("the pool is closed")
     pool.close()
 
 
-def test_arguments_and_nobody_there(path: str) -> None:
-    with pytest.raises(tachyon.InvalidArgumentError):
+def test_wrong_arguments_and_no_listener(path: str) -> None:
+    with pytest.raises(tachyon.errors.InvalidArgumentError):
         Pool(path, 0)
     with Pool(path, timeout=0.05) as pool:
         for _ in range(2):
             with pytest.raises(tachyon.NoListenerError), pool.caller():
-                pytest.fail("nobody listens")
+                pytest.fail("no server listens")
         assert len(pool) == 0
 
 

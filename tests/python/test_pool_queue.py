@@ -6,19 +6,18 @@ import asyncio
 import contextlib
 import gc
 import os
-import signal
 import threading
 import time
-import warnings
 import weakref
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import uvloop
 
 import tachyon
+from forks import in_child
+from proc import descriptors
 from tachyon import Pool, TimedOutError, i64, tachyon_rpc
 
 if TYPE_CHECKING:
@@ -26,55 +25,23 @@ if TYPE_CHECKING:
 
     from conftest import Peer
 
-SERVER = """
-from tachyon import RpcDispatcher, RpcServer, i64
-dispatcher = RpcDispatcher()
-
-@dispatcher.handler(msg_type=1)
-def echo(payload):
-    return payload.tobytes()
-
-@dispatcher.handler(msg_type=2)
-def callers(payload):
-    return str(server.callers).encode()
-
-@dispatcher.handler(msg_type=3)
-def nap(payload):
-    time.sleep(float(bytes(payload)))
-    return b""
-
-@dispatcher.handler(msg_type=4)
-def add(a: i64, b: i64) -> i64:
-    return a + b
-
-with RpcServer(path, stop_timeout=0.1) as server:
-    print("ready", flush=True)
-    dispatcher.serve_forever(server, workers=3)
-"""
-
 LONG = 20.0
-"""Seconds that nothing here takes."""
+"""Seconds that no operation of these tests takes."""
 
 echo = tachyon_rpc(1, idempotent=True)(bytes)
-callers = tachyon_rpc(2)(bytes)
-nap = tachyon_rpc(3)(bytes)
+callers = tachyon_rpc(5)(bytes)
+sleep = tachyon_rpc(3)(bytes)
 
 
-@tachyon_rpc(4)
+@tachyon_rpc(13)
 def add(a: i64, b: i64) -> i64:
     return a - b  # only the peer adds
 
 
 @pytest.fixture
-def serve(peer: Callable[[str], Peer]) -> Callable[[], Peer]:
-    """Return a function that runs `SERVER`."""
-
-    def start() -> Peer:
-        server = peer(SERVER)
-        assert server.line() == "ready"
-        return server
-
-    return start
+def serve(service: Callable[..., Peer]) -> Callable[[], Peer]:
+    """Return a function that starts the server of `basics` with three workers."""
+    return lambda: service("basics", "server", workers=3, stop_timeout=0.1)
 
 
 @pytest.fixture
@@ -82,37 +49,15 @@ def server(serve: Callable[[], Peer]) -> Peer:
     return serve()
 
 
-def in_child(check: Callable[[], bool]) -> None:
-    """Run a check in a forked child, which must end well and soon."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # there are other threads
-        child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            code = 0 if check() else 2
-        except BaseException as error:
-            os.write(2, repr(error).encode())
-        os._exit(code)
-    deadline = time.monotonic() + LONG
-    while (ended := os.waitpid(child, os.WNOHANG)) == (0, 0):
-        if time.monotonic() > deadline:
-            os.kill(child, signal.SIGKILL)
-            os.waitpid(child, 0)
-            pytest.fail("the child hangs")
-        time.sleep(0.001)
-    assert os.waitstatus_to_exitcode(ended[1]) == 0
-
-
 def connect_all(pool: Pool, callers: int) -> None:
-    """Connect before turns are counted: a busy machine may take long for a handshake."""
+    """Connect before calls are counted: a busy machine may take long for a handshake."""
     with contextlib.ExitStack() as stack:
         for _ in range(callers):
             stack.enter_context(pool.caller(timeout=LONG))
 
 
 def balanced(counts: list[int]) -> bool:
-    """Whether each got more than a third of the mean."""
+    """Whether each count is more than a third of the mean."""
     return min(counts) * 3 * len(counts) > sum(counts)
 
 
@@ -124,8 +69,8 @@ def test_threads_take_turns(path: str) -> None:
 
         def call(thread: int) -> None:
             while sum(counts) < 800:
-                # While the callee naps, the interpreter is free: threads wait for the pool and not for its lock.
-                pool.call(nap, b"0.001", timeout=LONG)
+                # While the callee sleeps the interpreter is free: threads wait for the pool and not for the GIL.
+                pool.call(sleep, b"0.001", timeout=LONG)
                 counts[thread] += 1
 
         with ThreadPoolExecutor(4) as threads:
@@ -154,7 +99,7 @@ def test_a_place_goes_past_a_thread_that_gives_up(path: str) -> None:
                     hasty = threads.submit(borrow, patience)
                     time.sleep(patience / 5)
                     patient = threads.submit(borrow, LONG)
-                    # About when the hasty one gives up, sooner or later.
+                    # The caller comes back shortly before or after the hasty thread gives up.
                     time.sleep(patience * 4 / 5 - 0.005 + 0.001 * (round_ % 10))
                 assert patient.result() < LONG / 2
                 hasty.result()
@@ -203,7 +148,7 @@ def test_a_caller_that_comes_back_in_a_forked_child(path: str) -> None:
             if child != 0:
                 assert echo.call(bus, b"parent") == b"parent"
         if child == 0:
-            # The `with` block ended here, too.
+            # The `with` block ended in the child, too.
             os._exit(0 if len(pool) == 0 and pool.call(echo, b"x", timeout=LONG) == b"x" else 1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
         with pool.caller() as again:
@@ -246,7 +191,7 @@ def test_calls_from_coroutines(loop: Callable[[], asyncio.AbstractEventLoop], pa
         )
         assert await pool.within(LONG).acall(add, 1, 2) == 3
         with pytest.raises(tachyon.NoHandlerError):
-            await pool.acall(tachyon_rpc(9)(bytes), b"")
+            await pool.acall(tachyon_rpc(99)(bytes), b"")
         assert await pool.acall(callers, b"") == b"3"
 
     with Pool(path, 3) as pool:
@@ -267,7 +212,7 @@ def test_a_coroutine_sends_the_bytes_at_the_time_of_its_call(path: str) -> None:
         calls.append(pool.within(LONG).acall(echo, changing))
         changing[:] = b"after"
         assert await asyncio.gather(*calls) == [b"before"] * 4
-        # A wrong call is refused at once, without a caller.
+        # A wrong call is refused at once, before it needs a caller.
         with pool.caller(), pytest.raises(TypeError):
             pool.acall(add, 1)
 
@@ -278,13 +223,13 @@ def test_a_coroutine_sends_the_bytes_at_the_time_of_its_call(path: str) -> None:
 @pytest.mark.usefixtures("server")
 def test_a_contract_is_compared_once_for_each_connection(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     comparisons: list[object] = []
-    compare = tachyon._calls.Line._agree
+    compare = tachyon._calls.LoopConnection._agree
 
     def counted(line: object, *args: object) -> object:
         comparisons.append(line)
         return compare(line, *args)
 
-    monkeypatch.setattr("tachyon._calls.Line._agree", counted)
+    monkeypatch.setattr("tachyon._calls.LoopConnection._agree", counted)
 
     async def call() -> None:
         for number in range(5):
@@ -305,12 +250,12 @@ def test_threads_and_loops_take_turns(path: str) -> None:
 
         def call(place: int) -> None:
             while sum(counts) < 900:
-                pool.call(nap, b"0.001", timeout=LONG)
+                pool.call(sleep, b"0.001", timeout=LONG)
                 counts[place] += 1
 
         async def acall(place: int) -> None:
             while sum(counts) < 900:
-                await pool.acall(nap, b"0.001", timeout=LONG)
+                await pool.acall(sleep, b"0.001", timeout=LONG)
                 counts[place] += 1
 
         async def acall_both(places: tuple[int, int]) -> None:
@@ -322,7 +267,7 @@ def test_threads_and_loops_take_turns(path: str) -> None:
         for each in calling:
             each.result()
         assert balanced(counts), counts
-        assert pool.call(callers, b"") == b"2", "no connection is lost on the way between threads and loops"
+        assert pool.call(callers, b"") == b"2", "no connection is lost between threads and loops"
 
 
 @pytest.mark.usefixtures("server")
@@ -337,7 +282,7 @@ def test_coroutines_are_served_in_order(path: str) -> None:
         with pool.caller():
             tasks = [asyncio.create_task(call(number)) for number in range(10)]
             await asyncio.sleep(0.05)
-            # These give up; the others keep their order.
+            # The cancelled calls leave the queue; the others keep their order.
             for number in (0, 3, 4, 9):
                 tasks[number].cancel()
             await asyncio.sleep(0)
@@ -351,12 +296,12 @@ def test_coroutines_are_served_in_order(path: str) -> None:
 
 
 @pytest.mark.usefixtures("server")
-def test_a_coroutine_that_is_cancelled_as_it_is_served_passes_on(path: str) -> None:
+def test_a_coroutine_that_is_cancelled_with_a_place_passes_the_place_on(path: str) -> None:
     async def hand_over() -> None:
         with pool.caller():
             first, second = (asyncio.create_task(pool.acall(echo, b"it", timeout=LONG)) for _ in range(2))
             await asyncio.sleep(0.05)
-        # It has the place and does not know.
+        # The pool has given the place to the first call, which has not run since.
         first.cancel()
         assert await second == b"it"
         assert first.cancelled()
@@ -371,13 +316,13 @@ def test_a_coroutine_that_is_cancelled_as_it_is_served_passes_on(path: str) -> N
 def test_a_call_that_is_cancelled_gives_its_caller_back(path: str) -> None:
     async def cancel() -> None:
         for seconds in (0.0, 0.01, 0.05):
-            task = asyncio.create_task(pool.acall(nap, b"0.2"))
+            task = asyncio.create_task(pool.acall(sleep, b"0.2"))
             await asyncio.sleep(seconds)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
         with pytest.raises(TimedOutError):
-            await pool.acall(nap, b"0.2", timeout=0.05)
+            await pool.acall(sleep, b"0.2", timeout=0.05)
         assert await pool.acall(echo, b"next", timeout=LONG) == b"next"
 
     with Pool(path, 1) as pool:
@@ -433,7 +378,7 @@ def test_coroutines_without_a_listener(serve: Callable[[], Peer], path: str) -> 
     async def give_up() -> bytes:
         tasks = [asyncio.create_task(pool.acall(echo, b"", timeout=LONG)) for _ in range(20)]
         await asyncio.sleep(0.05)
-        assert threading.active_count() == outside, "connecting takes no thread"
+        assert threading.active_count() == outside, "connecting starts no thread"
         for task in tasks:
             task.cancel()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
@@ -450,7 +395,7 @@ def test_coroutines_without_a_listener(serve: Callable[[], Peer], path: str) -> 
         assert asyncio.run(give_up()) == b"at last"
 
 
-def test_coroutines_outlive_a_server(serve: Callable[[], Peer], path: str) -> None:
+def test_coroutines_call_the_next_server_after_a_death(serve: Callable[[], Peer], path: str) -> None:
     async def call() -> None:
         server = serve()
         assert await asyncio.gather(*(pool.acall(echo, b"1", timeout=LONG) for _ in range(4))) == [b"1"] * 4
@@ -463,19 +408,8 @@ def test_coroutines_outlive_a_server(serve: Callable[[], Peer], path: str) -> No
         asyncio.run(call())
 
 
-def test_an_idempotent_call_of_a_coroutine_is_sent_again(peer: Callable[[str], Peer], path: str) -> None:
-    server = peer("""
-        for reply in (False, False, True):
-            with tachyon.RpcBus.listen(path, 4096, 4096) as bus, bus.serve() as request:
-                if reply:
-                    bus.reply(request.correlation_id, b"third time", 1)
-                    try:
-                        bus.serve()
-                    except (tachyon.PeerClosedError, tachyon.BusyError):
-                        time.sleep(0.2)
-        with tachyon.RpcBus.listen(path, 4096, 4096) as bus, bus.serve():
-            pass
-    """)
+def test_an_idempotent_call_of_a_coroutine_is_sent_again(service: Callable[..., Peer], path: str) -> None:
+    server = service("third_callee")
     with Pool(path, 1) as pool:
         assert asyncio.run(pool.acall(echo, b"", timeout=LONG)) == b"third time"
     with Pool(path, 1) as pool, pytest.raises(tachyon.PeerClosedError):
@@ -486,13 +420,12 @@ def test_an_idempotent_call_of_a_coroutine_is_sent_again(peer: Callable[[str], P
 @pytest.mark.parametrize("pooled", [False, True])
 def test_a_loop_that_is_closed_over_its_calls_keeps_nothing(serve: Callable[[], Peer], path: str, pooled: bool) -> None:
     serve()
-    descriptors = Path("/proc/self/fd")
     with Pool(path, 1, timeout=5) as pool:
         for attempt in range(4):
             loop = asyncio.new_event_loop()
             loop.set_exception_handler(lambda *_: None)
             bus = tachyon.RpcBus.connect(path)
-            calling = pool.acall(nap, b"1") if pooled else nap.acall(bus, b"1")
+            calling = pool.acall(sleep, b"1") if pooled else sleep.acall(bus, b"1")
             task = loop.create_task(calling)
             loop.run_until_complete(asyncio.sleep(0.05))
             loop.close()
@@ -501,6 +434,6 @@ def test_a_loop_that_is_closed_over_its_calls_keeps_nothing(serve: Callable[[], 
             gc.collect()
             assert kept() is None
             if attempt == 0:
-                before = len(list(descriptors.iterdir()))
-        assert len(list(descriptors.iterdir())) <= before
+                before = descriptors()
+        assert descriptors() <= before
         assert pool.call(echo, b"goes on") == b"goes on"

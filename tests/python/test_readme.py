@@ -1,26 +1,31 @@
-"""The README is true: its Python programs run, each side in a process of its own, and its list of files holds."""
+"""The README and the tutorial are true: their Python programs run, each side in a process of its own."""
 
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+TUTORIAL = (ROOT / "docs/guide/tutorial.md").read_text(encoding="utf-8")
+UNSAFE = (ROOT / "docs/internals/unsafe.md").read_text(encoding="utf-8")
 LIMIT = 30.0
-"""Seconds after which a program is given up, far beyond what any of them needs."""
+"""Seconds after which a program is given up, far beyond the need of any program."""
 
 
 def programs() -> dict[str, str]:
-    """Return the README's Python programs by the name in their first line."""
-    blocks = re.findall(r"^```python\n# (\S+\.py)\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    """Return the Python programs of both pages by the name in their first line."""
+    blocks = re.findall(r"^```python\n# (\S+\.py)\n(.*?)^```$", README + TUTORIAL, re.MULTILINE | re.DOTALL)
     return dict(blocks)
 
 
 def run(listener: str, connector: str, socket: str, path: str) -> list[tuple[str, str]]:
-    """Run two programs at `path` instead of the README's `socket`; return what each printed and logged."""
+    """Run two programs at `path` instead of the page's `socket`; return the output and the log of each."""
     started = []
     try:
         for name in (listener, connector):
@@ -43,11 +48,43 @@ def test_every_python_program_is_run_here() -> None:
         "callee.py",
         "caller.py",
         "consumer.py",
+        "order_api.py",
+        "order_caller.py",
+        "order_service.py",
         "price_caller.py",
+        "price_service.py",
         "prices.py",
         "producer.py",
     ]
-    assert README.count("```python\n") == len(programs())
+    assert (README + TUTORIAL).count("```python\n") == len(programs())
+
+
+@pytest.mark.parametrize(
+    ("service", "caller", "printed"),
+    [
+        ("order_service.py", "order_caller.py", "1\n9900\nan order of nothing\n"),
+        ("price_service.py", "price_caller.py", "14.0\n"),
+    ],
+)
+def test_a_server_and_its_callers(service: str, caller: str, printed: str, path: str, tmp_path: Path) -> None:
+    for name in ("order_api.py", service, caller):
+        script = re.sub(r"/tmp/\w+\.sock", path, programs()[name])
+        (tmp_path / name).write_text(script, encoding="utf-8")
+    command = [sys.executable, "-W", "error"]
+    with subprocess.Popen([*command, service], cwd=tmp_path, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            for first in (printed, printed.replace("1\n", "2\n", 1)):
+                with subprocess.Popen(
+                    [*command, caller], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+                ) as calling:
+                    out, err = calling.communicate(timeout=LIMIT)
+                assert (calling.returncode, err) == (0, "")
+                assert out.startswith(first)
+            server.send_signal(signal.SIGTERM)
+            assert server.communicate(timeout=LIMIT)[1] == ""
+        finally:
+            server.kill()
+    assert server.returncode == 0
 
 
 def test_calls(path: str) -> None:
@@ -61,7 +98,7 @@ def test_types(path: str) -> None:
     assert callee == ("", "")
     first, mismatch = caller[0].splitlines()
     assert first == "14.0"
-    assert "old_price: the request is i64 here, PriceRequest at the callee; ..." in README
+    assert "old_price: the request is i64 here, PriceRequest at the callee; ..." in TUTORIAL
     assert mismatch.startswith("old_price: the request is i64 here, PriceRequest at the callee; ")
     assert caller[1] == ""
 
@@ -73,7 +110,6 @@ def test_one_way_messages(path: str) -> None:
 
 
 def test_the_list_of_files_that_may_be_unsafe_is_complete() -> None:
-    section = README[README.index("Code may use `unsafe`") : README.index("## Requirements")]
     for crate in ("tachyon/src", "tachyon-py/src", "tachyon-macros/src", "tests", "examples"):
         found = {
             str(file.relative_to(ROOT / crate))
@@ -81,5 +117,5 @@ def test_the_list_of_files_that_may_be_unsafe_is_complete() -> None:
             if re.search(r"allow\(unsafe_code", file.read_text(encoding="utf-8"))
         }
         mark = f"- `{crate}`: "
-        listed = section.split(mark, 1)[1].split("- `", 1)[0] if mark in section else ""
+        listed = UNSAFE.split(mark, 1)[1].split("- `", 1)[0] if mark in UNSAFE else ""
         assert set(re.findall(r"`([\w/.]+\.rs)`", listed)) == found, crate

@@ -29,16 +29,18 @@ with tachyon.RpcBus.listen(path, 1 << 16, 1 << 16) as bus:
 
 @pytest.fixture
 def bus(peer: Callable[[str], Peer], path: str) -> Iterator[tachyon.RpcBus]:
-    """A caller whose callee answers with the request reversed, under the next message type."""
+    """A caller whose callee replies with the reversed request, under the next message type."""
     callee = peer(REVERSER)
     with tachyon.RpcBus.connect(path) as bus:
         yield bus
     assert callee.join() == ""
 
 
-def test_a_call_and_its_reply(bus: tachyon.RpcBus) -> None:
-    cid = bus.call(b"hello", msg_type=1)
-    with bus.wait(cid) as rx:
+@pytest.mark.parametrize(("start", "finish"), [("start", "finish"), ("call", "wait")])
+def test_a_call_and_its_reply(bus: tachyon.RpcBus, start: str, finish: str) -> None:
+    """`call` and `wait` are the older names of `start` and `finish`."""
+    cid = getattr(bus, start)(b"hello", msg_type=1)
+    with getattr(bus, finish)(cid) as rx:
         assert (rx.type_id, rx.correlation_id, rx.actual_size) == (2, cid, 5)
         assert rx.error_kind is None
         with memoryview(rx) as view:
@@ -49,30 +51,30 @@ def test_a_call_and_its_reply(bus: tachyon.RpcBus) -> None:
 @pytest.mark.parametrize("size", [0, 1, 40, 41, 5000, CAPACITY])
 def test_any_size(bus: tachyon.RpcBus, size: int) -> None:
     payload = bytes(i * 7 & 0xFF for i in range(size))
-    with bus.wait(bus.call(payload, 1)) as rx:
+    with bus.finish(bus.start(payload, 1)) as rx:
         assert bytes(rx) == payload[::-1]
 
 
 def test_correlation_ids_count_up_from_one(bus: tachyon.RpcBus) -> None:
     cids = []
     for _ in range(4):
-        cids.append(bus.call(b"x", 0))
-        with bus.wait(cids[-1]):
+        cids.append(bus.start(b"x", 0))
+        with bus.finish(cids[-1]):
             pass
     assert cids == [1, 2, 3, 4]
 
 
 def test_replies_in_any_order(bus: tachyon.RpcBus) -> None:
-    cids = [bus.call(bytes([n]) * n * 30, 5) for n in range(12)]
+    cids = [bus.start(bytes([n]) * n * 30, 5) for n in range(12)]
     for n in (11, 3, 0, 7, 1, 2, 10, 9, 4, 5, 6, 8):
-        with bus.wait(cids[n], timeout=10) as rx:
+        with bus.finish(cids[n], timeout=10) as rx:
             assert bytes(rx) == bytes([n]) * n * 30
 
 
 def test_pipelining_does_not_deadlock(bus: tachyon.RpcBus) -> None:
-    cids = [bus.call(bytes(6000), 1, timeout=20) for _ in range(60)]
+    cids = [bus.start(bytes(6000), 1, timeout=20) for _ in range(60)]
     for cid in cids:
-        with bus.wait(cid, timeout=20) as rx:
+        with bus.finish(cid, timeout=20) as rx:
             assert rx.actual_size == 6000
 
 
@@ -97,7 +99,7 @@ def test_in_place_both_ways(peer: Callable[[str], Peer], path: str) -> None:
             tx.actual_size = 8
             assert tx.out_cid == 0
         assert tx.out_cid == 1
-        with bus.wait(tx.out_cid) as rx:
+        with bus.finish(tx.out_cid) as rx:
             assert (rx.type_id, bytes(rx)) == (8, b"zerocopy")
         callee.join()
 
@@ -106,45 +108,45 @@ def test_an_abandoned_request_is_not_sent(bus: tachyon.RpcBus) -> None:
     with pytest.raises(LookupError), bus.call_zero_copy(8, 1) as tx:
         raise LookupError
     assert tx.out_cid == 0
-    with bus.wait(bus.call(b"ab", 1)) as rx:
+    with bus.finish(bus.start(b"ab", 1)) as rx:
         assert bytes(rx) == b"ba"
 
 
 def test_a_call_while_a_reply_is_held(bus: tachyon.RpcBus) -> None:
-    with bus.wait(bus.call(b"first", 1)) as rx:
-        cid = bus.call(b"second", 1)
+    with bus.finish(bus.start(b"first", 1)) as rx:
+        cid = bus.start(b"second", 1)
         assert bytes(rx) == b"tsrif"
-    with bus.wait(cid) as rx:
+    with bus.finish(cid) as rx:
         assert bytes(rx) == b"dnoces"
 
 
 def test_unknown_correlation_ids(bus: tachyon.RpcBus) -> None:
     for cid in (0, 1, 99, -1, 1 << 64):
-        with pytest.raises(tachyon.InvalidArgumentError, match=r"correlation|call"):
-            bus.wait(cid, timeout=1)
-    cid = bus.call(b"x", 1)
-    with bus.wait(cid):
+        with pytest.raises(tachyon.errors.InvalidArgumentError, match=r"correlation|call"):
+            bus.finish(cid, timeout=1)
+    cid = bus.start(b"x", 1)
+    with bus.finish(cid):
         pass
     with pytest.raises(ValueError, match="outstanding"):
-        bus.wait(cid, timeout=1)
+        bus.finish(cid, timeout=1)
 
 
 @pytest.mark.parametrize("kind", [-1, 0xFFFF, 0x10000])
 def test_message_types_are_checked(bus: tachyon.RpcBus, kind: int) -> None:
-    with pytest.raises(tachyon.InvalidArgumentError, match="msg_type"):
-        bus.call(b"x", kind)
-    with pytest.raises(tachyon.InvalidArgumentError, match="msg_type"):
+    with pytest.raises(tachyon.errors.InvalidArgumentError, match="msg_type"):
+        bus.start(b"x", kind)
+    with pytest.raises(tachyon.errors.InvalidArgumentError, match="msg_type"):
         bus.call_zero_copy(1, kind)
 
 
 def test_requests_that_cannot_be_sent(bus: tachyon.RpcBus) -> None:
-    with pytest.raises(tachyon.TooLargeError):
-        bus.call(bytes(CAPACITY + 1), 1)
-    with pytest.raises(tachyon.InvalidArgumentError, match="max_payload_size"):
+    with pytest.raises(tachyon.errors.TooLargeError):
+        bus.start(bytes(CAPACITY + 1), 1)
+    with pytest.raises(tachyon.errors.InvalidArgumentError, match="max_payload_size"):
         bus.call(b"abc", 1, max_payload_size=2)
     with pytest.raises(TypeError, match="encode"):
-        bus.call("text", 1)  # type: ignore[arg-type]
-    with bus.wait(bus.call(b"ab", 1, max_payload_size=10)) as rx:
+        bus.start("text", 1)  # type: ignore[arg-type]
+    with bus.finish(bus.call(b"ab", 1, max_payload_size=10)) as rx:
         assert bytes(rx) == b"ba"
 
 
@@ -159,14 +161,14 @@ def test_a_wait_that_times_out_forgets_the_call(peer: Callable[[str], Peer], pat
                 bus.reply(cid, b"reply %d" % cid, 1)
     """)
     with tachyon.RpcBus.connect(path) as bus:
-        slow = bus.call(b"", 1)
+        slow = bus.start(b"", 1)
         with pytest.raises(tachyon.TimedOutError):
-            bus.wait(slow, timeout=0.05)
+            bus.finish(slow, timeout=0.05)
         callee.tell("now")
-        with bus.wait(bus.call(b"", 1), timeout=10) as rx:
+        with bus.finish(bus.start(b"", 1), timeout=10) as rx:
             assert bytes(rx) == b"reply 2"
-        with pytest.raises(tachyon.InvalidArgumentError):
-            bus.wait(slow, timeout=1)
+        with pytest.raises(tachyon.errors.InvalidArgumentError):
+            bus.finish(slow, timeout=1)
         callee.join()
 
 
@@ -174,7 +176,7 @@ def test_serving_times_out_and_checks_its_replies(peer: Callable[[str], Peer], p
     caller = peer("""
         with tachyon.RpcBus.connect(path) as bus:
             sys.stdin.readline()
-            with bus.wait(bus.call(b"x", 1)) as rx:
+            with bus.finish(bus.start(b"x", 1)) as rx:
                 print(bytes(rx))
     """)
     with tachyon.RpcBus.listen(path, CAPACITY, 4096) as bus:
@@ -183,21 +185,21 @@ def test_serving_times_out_and_checks_its_replies(peer: Callable[[str], Peer], p
         caller.tell("call")
         with bus.serve(timeout=10) as rx:
             cid = rx.correlation_id
-        with pytest.raises(tachyon.InvalidArgumentError, match="correlation"):
+        with pytest.raises(tachyon.errors.InvalidArgumentError, match="correlation"):
             bus.reply(0, b"x", 1)
-        with pytest.raises(tachyon.InvalidArgumentError, match="correlation"):
+        with pytest.raises(tachyon.errors.InvalidArgumentError, match="correlation"):
             bus.reply_zero_copy(0, 4, 1)
-        with pytest.raises(tachyon.TooLargeError):
+        with pytest.raises(tachyon.errors.TooLargeError):
             bus.reply(cid, bytes(4097), 1)
         bus.reply(cid, b"after all", 1)
         assert caller.join() == "b'after all'\n"
 
 
 def test_a_bus_calls_or_serves(bus: tachyon.RpcBus) -> None:
-    with bus.wait(bus.call(b"", 1)):
+    with bus.finish(bus.start(b"", 1)):
         pass
     for operation in (lambda: bus.serve(), lambda: bus.reply(1, b"", 1)):
-        with pytest.raises(tachyon.WrongDirectionError):
+        with pytest.raises(tachyon.errors.WrongDirectionError):
             operation()
 
 
@@ -209,7 +211,7 @@ def test_the_listener_may_call(peer: Callable[[str], Peer], path: str) -> None:
             bus.reply(cid, request * 2, 1)
     """)
     with tachyon.RpcBus.listen(path, CAPACITY, CAPACITY) as bus:
-        with bus.wait(bus.call(b"ab", 1), timeout=10) as rx:
+        with bus.finish(bus.start(b"ab", 1), timeout=10) as rx:
             assert bytes(rx) == b"abab"
         callee.join()
 
@@ -219,5 +221,5 @@ def test_repr(bus: tachyon.RpcBus) -> None:
     with bus.call_zero_copy(4, 9) as tx:
         assert repr(tx) == "<tachyon.RpcTxGuard msg_type=9 actual_size=4>"
         tx.actual_size = 0
-    with bus.wait(tx.out_cid) as rx:
+    with bus.finish(tx.out_cid) as rx:
         assert repr(rx) == "<tachyon.RpcRxGuard correlation_id=1 type_id=10 actual_size=0>"

@@ -1,7 +1,6 @@
-"""The examples of the API document this package implements, run as written, each side in a process of its own.
+"""The examples of the API document that this package implements, run as written, each side in a process of its own.
 
-Only the socket path is replaced, so that tests do not meet on one name, and fragments get the few lines of context
-they leave out.
+Each test has its own socket path, and fragments get their missing lines of context.
 """
 
 from __future__ import annotations
@@ -124,7 +123,7 @@ with tachyon.Bus.listen(path, 1 << 20) as bus:
 
 @pytest.fixture
 def run(peer: Callable[[str], Peer], path: str) -> Callable[[str], Peer]:
-    """Run an example with the test's own path in place of the document's."""
+    """Return a function that runs an example with the path of the test instead of the document's path."""
 
     def start(example: str) -> Peer:
         return peer(example.replace("/tmp/demo.sock", path).replace("/tmp/rpc.sock", path))

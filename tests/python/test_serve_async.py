@@ -1,8 +1,9 @@
-"""Servers and buses served by an event loop, with handlers that wait for other things."""
+"""Servers and buses served by an event loop, with coroutine functions as handlers."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import os
 import signal
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 import tachyon
+from proc import descriptors
 from tachyon import ErrorKind, RpcBus, tachyon_rpc
 
 if TYPE_CHECKING:
@@ -20,80 +22,7 @@ if TYPE_CHECKING:
 
     from conftest import Peer
 
-SERVER = """
-import asyncio, json, logging, signal, threading
-import uvloop
-from tachyon import RpcDispatcher, RpcServer, current_call
-
-dispatcher = RpcDispatcher()
-most = running = 0
-
-@dispatcher.handler(msg_type=1)
-def echo(payload):
-    return payload.tobytes()
-
-@dispatcher.handler(msg_type=2)
-async def sleep(payload):
-    global running, most
-    running += 1
-    most = max(most, running)
-    try:
-        await asyncio.sleep(float(bytes(payload)))
-    finally:
-        running -= 1
-    return b"slept"
-
-@dispatcher.handler(msg_type=3)
-async def fails(payload):
-    await asyncio.sleep(0)
-    raise ValueError("on purpose")
-
-@dispatcher.handler(msg_type=4)
-async def introduce(payload):
-    await asyncio.sleep(0.01)
-    call = await asyncio.to_thread(current_call)
-    assert call.caller_id == current_call().caller_id
-    return json.dumps([call.name, call.caller_id, call.caller_pid, call.correlation_id, call.remaining]).encode()
-
-@dispatcher.handler(msg_type=5)
-async def buffers(payload):
-    await asyncio.sleep(0)
-    return [b"b", bytearray(b"ba"), payload, payload[1:], "text", bytes(1 << 20)][payload[0]]
-
-@dispatcher.handler(msg_type=6)
-async def gives_up(payload):
-    asyncio.current_task().cancel()
-    await asyncio.sleep(1)
-
-@dispatcher.handler(msg_type=7)
-async def stop(payload):
-    server.stop()
-    return str(most).encode()
-
-@dispatcher.handler(msg_type=8)
-async def echo_later(payload):
-    await asyncio.sleep(0.001)
-    return payload
-
-@dispatcher.handler(msg_type=9)
-def introduce_now(payload):
-    return str(current_call().caller_id).encode()
-
-logging.disable()
-
-async def serve(**options):
-    global server
-    with RpcServer(path) as server:
-        print("ready", flush=True)
-        await dispatcher.serve_async(server, **options)
-    print("served", len(asyncio.all_tasks()), running)
-
-def run(main, loop_factory):
-    with asyncio.Runner(loop_factory=loop_factory) as runner:
-        runner.run(main)
-"""
-
-LOOPS = ("asyncio.new_event_loop", "uvloop.new_event_loop")
+LOOPS = ("asyncio", "uvloop")
 
 echo, sleep, fails, introduce, buffers, gives_up, stop, echo_later, introduce_now, missing = (
     tachyon_rpc(number)(bytes) for number in range(1, 11)
@@ -101,27 +30,21 @@ echo, sleep, fails, introduce, buffers, gives_up, stop, echo_later, introduce_no
 
 
 @pytest.fixture(params=LOOPS)
-def serve(request: pytest.FixtureRequest, peer: Callable[[str], Peer]) -> Callable[[str], Peer]:
-    """Return a function that runs `SERVER`, on the event loop under test."""
-
-    def start(arguments: str = "") -> Peer:
-        server = peer(f"{SERVER}\nrun(serve({arguments}), {request.param})")
-        assert server.line() == "ready"
-        return server
-
-    return start
+def serve(request: pytest.FixtureRequest, service: Callable[..., Peer]) -> Callable[..., Peer]:
+    """Return a function that starts the server of `event_loop` on the event loop under test."""
+    return functools.partial(service, "event_loop", "server", request.param)
 
 
-def test_handlers_wait_side_by_side(serve: Callable[[str], Peer], path: str) -> None:
-    server = serve("concurrency=200")
+def test_handlers_wait_side_by_side(serve: Callable[..., Peer], path: str) -> None:
+    server = serve(concurrency=200)
 
     async def main() -> None:
         with RpcBus.connect(path) as one, RpcBus.connect(path) as two:
             started = time.monotonic()
             slept = [sleep.acall(bus, b"2", timeout=60) for bus in (one, two) for _ in range(50)]
             assert set(await asyncio.gather(*slept)) == {b"slept"}
-            assert time.monotonic() - started < 50  # one after the other it would be 200
-            # Plain handlers are served in between, and callers are told apart.
+            assert time.monotonic() - started < 50  # one after the other would take 200
+            # The loop serves plain handlers in between, and tells callers apart.
             waiting = asyncio.create_task(sleep.acall(one, b"2"))
             assert await echo.acall(two, b"meanwhile") == b"meanwhile"
             assert not waiting.done()
@@ -130,7 +53,7 @@ def test_handlers_wait_side_by_side(serve: Callable[[str], Peer], path: str) -> 
             assert all(50 < fact[4] <= 60 for fact in seen)
             assert await introduce_now.acall(two, b"") == b"2"
             assert await waiting == b"slept"
-            # Most that were at work at one time: more than either caller asked for; all, on a machine with time for us.
+            # The most handlers at a time are more than one caller's 50, and all 100 on an idle machine.
             assert 50 < int(await stop.acall(one, b"")) <= 100
 
     asyncio.run(main())
@@ -138,8 +61,8 @@ def test_handlers_wait_side_by_side(serve: Callable[[str], Peer], path: str) -> 
     assert not Path(path).exists()
 
 
-def test_a_thousand_requests_in_flight(serve: Callable[[str], Peer], path: str) -> None:
-    server = serve("")
+def test_a_thousand_requests_in_flight(serve: Callable[..., Peer], path: str) -> None:
+    server = serve()
 
     async def main() -> None:
         with RpcBus.connect(path, ring_sizes=(4096, 4096)) as bus:
@@ -152,13 +75,13 @@ def test_a_thousand_requests_in_flight(serve: Callable[[str], Peer], path: str) 
     assert server.join() == "served 1 0\n"
 
 
-def test_no_more_than_asked_for(serve: Callable[[str], Peer], path: str) -> None:
-    server = serve("concurrency=3")
+def test_concurrency_is_limited(serve: Callable[..., Peer], path: str) -> None:
+    server = serve(concurrency=3)
 
     async def main() -> None:
         with RpcBus.connect(path) as one, RpcBus.connect(path) as two:
             slept = [asyncio.create_task(sleep.acall(bus, b"0.02")) for bus in (one, two) for _ in range(12)]
-            # One whose time is over when its turn comes is not begun.
+            # A request whose deadline has passed is not begun.
             late = asyncio.create_task(sleep.acall(two, b"0", timeout=0.05))
             assert set(await asyncio.gather(*slept)) == {b"slept"}
             with pytest.raises(tachyon.TimedOutError):
@@ -169,8 +92,8 @@ def test_no_more_than_asked_for(serve: Callable[[str], Peer], path: str) -> None
     assert server.join() == "served 1 0\n"
 
 
-def test_callers_are_answered_whatever_happens(serve: Callable[[str], Peer], path: str) -> None:
-    server = serve("")
+def test_failures_are_answered(serve: Callable[..., Peer], path: str) -> None:
+    server = serve()
     with RpcBus.connect(path) as bus:
         for endpoint, payload, kind in (
             (fails, b"", ErrorKind.HANDLER_FAILED),
@@ -182,11 +105,11 @@ def test_callers_are_answered_whatever_happens(serve: Callable[[str], Peer], pat
         ):
             with pytest.raises(tachyon.RpcError) as caught:
                 endpoint.call(bus, payload, timeout=5)
-            # Callers of bytes are told the kind alone.
+            # Callers of bytes get the kind alone.
             assert (caught.value.kind, caught.value.text) == (kind, "")
         replies = [buffers.call(bus, bytes([number]) + b"rest", timeout=5) for number in range(4)]
         assert replies == [b"b", b"ba", b"\x02rest", b"rest"]
-        # Its timeout is over before its handler is done; the late reply is dropped.
+        # The timeout passes before the handler is done; the late reply is dropped.
         with pytest.raises(tachyon.TimedOutError):
             sleep.call(bus, b"0.1", timeout=0.02)
         assert echo.call(bus, b"fine", timeout=5) == b"fine"
@@ -194,8 +117,8 @@ def test_callers_are_answered_whatever_happens(serve: Callable[[str], Peer], pat
     assert server.join() == "served 1 0\n"
 
 
-def test_a_caller_that_takes_no_replies(serve: Callable[[str], Peer], path: str) -> None:
-    server = serve("")
+def test_a_caller_that_takes_no_replies(serve: Callable[..., Peer], path: str) -> None:
+    server = serve()
     with RpcBus.connect(path, ring_sizes=(1 << 16, 4096)) as slow, RpcBus.connect(path) as other:
         calls = [slow.call(bytes([number]) * 1000, 8) for number in range(40)]
         for _ in range(20):
@@ -207,12 +130,11 @@ def test_a_caller_that_takes_no_replies(serve: Callable[[str], Peer], path: str)
     assert server.join() == "served 1 0\n"
 
 
-def test_callers_that_die(serve: Callable[[str], Peer], peer: Callable[[str], Peer], path: str) -> None:
-    server = serve("")
-    fds = Path(f"/proc/{server.process.pid}/fd")
+def test_callers_that_die(serve: Callable[..., Peer], peer: Callable[[str], Peer], path: str) -> None:
+    server = serve()
     with RpcBus.connect(path) as bus:
         assert echo.call(bus, b"", timeout=5) == b""
-        before = len(list(fds.iterdir()))
+        before = descriptors(server.process.pid)
         for _ in range(3):
             doomed = peer("""
                 bus = tachyon.RpcBus.connect(path)
@@ -225,15 +147,15 @@ def test_callers_that_die(serve: Callable[[str], Peer], peer: Callable[[str], Pe
             doomed.kill()
             assert sleep.call(bus, b"0.05", timeout=5) == b"slept"
         deadline = time.monotonic() + 5
-        while len(list(fds.iterdir())) != before:
+        while descriptors(server.process.pid) != before:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         stop.call(bus, b"", timeout=5)
     assert server.join() == "served 1 0\n"
 
 
-def test_stop_lets_handlers_finish(serve: Callable[[str], Peer], path: str) -> None:
-    server = serve("")
+def test_stop_lets_handlers_finish(serve: Callable[..., Peer], path: str) -> None:
+    server = serve()
     with RpcBus.connect(path) as bus:
         running = bus.call(b"0.3", 2)
         stopping = bus.call(b"", 7)
@@ -251,15 +173,8 @@ def test_stop_lets_handlers_finish(serve: Callable[[str], Peer], path: str) -> N
     assert server.join() == "served 1 0\n"
 
 
-@pytest.mark.parametrize("loop", LOOPS)
-def test_ctrl_c_cancels_handlers_and_answers_their_callers(peer: Callable[[str], Peer], path: str, loop: str) -> None:
-    server = peer(f"""{SERVER}
-try:
-    run(serve(), {loop})
-except KeyboardInterrupt:
-    print(time.monotonic(), running)
-""")
-    assert server.line() == "ready"
+def test_ctrl_c_cancels_handlers_and_answers_their_callers(serve: Callable[..., Peer], path: str) -> None:
+    server = serve()
     with RpcBus.connect(path) as bus:
         running = bus.call(b"10", 2)
         assert echo.call(bus, b"", timeout=5) == b""
@@ -275,19 +190,8 @@ except KeyboardInterrupt:
 
 @pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("killed", [False, True])
-def test_a_bus(peer: Callable[[str], Peer], path: str, loop: str, killed: bool) -> None:
-    callee = peer(f"""{SERVER}
-async def serve():
-    with tachyon.RpcBus.listen(path, 4096, 4096) as bus:
-        try:
-            await dispatcher.serve_async(bus)
-        except tachyon.PeerDeadError:
-            print("dead")
-        assert bus.closed
-    print("done")
-
-run(serve(), {loop})
-""")
+def test_a_bus(peer: Callable[[str], Peer], service: Callable[..., Peer], loop: str, killed: bool) -> None:
+    callee = service("event_loop", "bus", loop)
     caller = peer("""
         import asyncio
         sleep = tachyon.tachyon_rpc(2)(bytes)
@@ -311,16 +215,16 @@ run(serve(), {loop})
     assert callee.join() == ("dead\n" if killed else "") + "done\n"
 
 
-def test_what_only_a_loop_can_serve(path: str) -> None:
+def test_coroutine_functions_are_for_loops_only(path: str) -> None:
     dispatcher = tachyon.RpcDispatcher()
 
     @dispatcher.handler(msg_type=1)
     async def later(payload: memoryview) -> bytes:
         return payload.tobytes()
 
-    # It stays what it was.
+    # The endpoint is still the coroutine function.
     assert asyncio.run(later(b"here")) == b"here"
-    with tachyon.RpcServer(path) as server, pytest.raises(tachyon.InvalidArgumentError, match="serve_async"):
+    with tachyon.RpcServer(path) as server, pytest.raises(tachyon.errors.InvalidArgumentError, match="serve_async"):
         dispatcher.serve_forever(server)
 
     async def wrong() -> None:
@@ -328,7 +232,7 @@ def test_what_only_a_loop_can_serve(path: str) -> None:
             await dispatcher.serve_async(path)  # type: ignore[arg-type]
         with pytest.raises(tachyon.BusClosedError):
             await dispatcher.serve_async(server)
-        with pytest.raises(tachyon.InvalidArgumentError):
+        with pytest.raises(tachyon.errors.InvalidArgumentError):
             await dispatcher.serve_async(server, concurrency=0)
 
     asyncio.run(wrong())

@@ -1,7 +1,8 @@
-"""One server, many callers: serving, sizes, limits, stopping, deadlines and what is reported."""
+"""One server, many callers: serving, sizes, limits, stopping, deadlines and reports."""
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -18,67 +19,13 @@ import tachyon
 from tachyon import ErrorKind, RpcBus, RpcDispatcher, RpcServer, tachyon_rpc
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from conftest import Peer
 
-SERVER = """
-import json, threading, time
-from tachyon import RpcDispatcher, RpcServer, current_call
-
-local = threading.local()
-dispatcher = RpcDispatcher()
-
-@dispatcher.handler(msg_type=1)
-def echo(payload):
-    return payload.tobytes()
-
-@dispatcher.handler(msg_type=2)
-def introduce(payload):
-    call = current_call()
-    local.calls = getattr(local, "calls", 0) + 1
-    return json.dumps({
-        "name": call.name, "msg_type": call.msg_type, "id": call.caller_id, "pid": call.caller_pid,
-        "uid": call.caller_uid, "remaining": call.remaining, "deadline": call.deadline, "now": time.monotonic(),
-        "cid": call.correlation_id, "thread": threading.get_ident(), "calls": local.calls,
-    }).encode()
-
-@dispatcher.handler(msg_type=3)
-def sleep(payload):
-    sys.stdout.write("sleeps\\n")  # in one piece: several threads say so at once
-    time.sleep(float(bytes(payload)))
-    return b"slept"
-
-@dispatcher.handler(msg_type=4)
-def stop(payload):
-    server.stop()
-    return b"stopping"
-
-@dispatcher.handler(msg_type=5)
-def callers(payload):
-    return str(server.callers).encode()
-
-@dispatcher.handler(msg_type=6)
-def close(payload):
-    server.close()
-    return b"closing"
-
-@dispatcher.handler(msg_type=7)
-def exits(payload):
-    raise SystemExit(3)
-
-def serve(workers=1, **options):
-    global server
-    with RpcServer(path, **options) as server:
-        print("ready", flush=True)
-        dispatcher.serve_forever(server, workers=workers)
-        assert server.closed
-    print("served")
-"""
-
 
 def endpoint(msg_type: int) -> tachyon.RpcEndpoint:
-    """Only the caller's side of an endpoint."""
+    """Return the caller's side of an endpoint."""
     return tachyon_rpc(msg_type)(bytes)
 
 
@@ -86,15 +33,9 @@ echo, introduce, sleep, stop, callers = (endpoint(number) for number in range(1,
 
 
 @pytest.fixture
-def serve(peer: Callable[[str], Peer]) -> Iterator[Callable[[str], Peer]]:
-    """Return a function that runs `SERVER`, which must end in good order."""
-
-    def start(arguments: str = "") -> Peer:
-        server = peer(f"{SERVER}\nserve({arguments})")
-        assert server.line() == "ready"
-        return server
-
-    return start
+def serve(service: Callable[..., Peer]) -> Callable[..., Peer]:
+    """Return a function that starts the server of `basics`."""
+    return functools.partial(service, "basics", "server")
 
 
 def facts(bus: RpcBus, timeout: float | None = None) -> dict[str, object]:
@@ -105,9 +46,9 @@ def facts(bus: RpcBus, timeout: float | None = None) -> dict[str, object]:
 
 @pytest.mark.parametrize("workers", [1, 3])
 def test_callers_come_and_go_beside_each_other(
-    serve: Callable[[str], Peer], peer: Callable[[str], Peer], path: str, workers: int
+    serve: Callable[..., Peer], peer: Callable[..., Peer], path: str, workers: int
 ) -> None:
-    server = serve(f"workers={workers}")
+    server = serve(workers=workers)
     others = [
         peer("""
             echo = tachyon.tachyon_rpc(1)(bytes)
@@ -133,18 +74,18 @@ def test_callers_come_and_go_beside_each_other(
     assert not Path(path).exists()
 
 
-def test_workers_are_threads_that_last(serve: Callable[[str], Peer], path: str) -> None:
-    server = serve("workers=2")
+def test_workers_are_threads_that_last(serve: Callable[..., Peer], path: str) -> None:
+    server = serve(workers=2)
     buses = [RpcBus.connect(path) for _ in range(4)]
     threads: dict[object, int] = {}
     for _ in range(5):
         for bus in buses:
             seen = facts(bus)
             threads[seen["thread"]] = threads.get(seen["thread"], 0) + 1
-            # What a handler left in `threading.local` is there in the next call on the same thread.
+            # `threading.local` of a handler lasts until the next call on the same thread.
             assert seen["calls"] == threads[seen["thread"]]
-    assert len(threads) <= 2  # an idle worker takes any caller: one worker can have served all
-    # Two callers of one worker wait for each other, and those of two do not.
+    assert len(threads) <= 2  # an idle worker takes any caller, so one worker may have served all
+    # Calls that share a worker wait for each other, calls of two workers do not.
     started = time.monotonic()
     outcomes: list[bytes] = []
     sleepers = [
@@ -164,8 +105,8 @@ def test_workers_are_threads_that_last(serve: Callable[[str], Peer], path: str) 
         bus.close()
 
 
-def test_the_timeout_travels(serve: Callable[[str], Peer], path: str) -> None:
-    server = serve("")
+def test_the_timeout_travels(serve: Callable[..., Peer], path: str) -> None:
+    server = serve()
     with RpcBus.connect(path) as bus, RpcBus.connect(path) as other:
         seen = facts(bus, timeout=5)
         assert isinstance(seen["remaining"], float)
@@ -174,7 +115,7 @@ def test_the_timeout_travels(serve: Callable[[str], Peer], path: str) -> None:
         # A deadline travels in units of 65,536 ns, rounded up.
         assert 4 < seen["remaining"] <= 5 + 65.536e-6
         assert seen["deadline"] - seen["now"] == pytest.approx(seen["remaining"], abs=0.1)
-        # A request whose time is over before its turn comes is not handled.
+        # A worker does not handle a request whose deadline has passed.
         first = other.call(b"0.3", 3)
         assert server.line() == "sleeps"
         late = bus.call(b"", 3, timeout=0.05)
@@ -183,7 +124,7 @@ def test_the_timeout_travels(serve: Callable[[str], Peer], path: str) -> None:
         with bus.wait(late, timeout=5) as reply:
             assert reply.error_kind == ErrorKind.DEADLINE_PASSED
         assert echo.call(bus, b"fine", timeout=5) == b"fine"
-        # One that gives up while it is handled drops the late reply.
+        # A caller that gives up while the handler works drops the late reply.
         with pytest.raises(tachyon.TimedOutError):
             sleep.call(bus, b"0.2", timeout=0.05)
         assert echo.call(bus, b"fine again", timeout=5) == b"fine again"
@@ -195,28 +136,28 @@ def test_the_timeout_travels(serve: Callable[[str], Peer], path: str) -> None:
     assert server.join() == "served\n"
 
 
-def test_rings_as_asked_for(serve: Callable[[str], Peer], path: str) -> None:
-    server = serve("forward=4096, reverse=4096, max_forward=1 << 20, max_reverse=1 << 20")
+def test_ring_sizes_that_a_caller_asks_for(serve: Callable[..., Peer], path: str) -> None:
+    server = serve(forward=4096, reverse=4096, max_forward=1 << 20, max_reverse=1 << 20)
     with RpcBus.connect(path) as small, RpcBus.connect(path, ring_sizes=(1 << 20, 1 << 20)) as large:
         payload = os.urandom(1 << 19)
         assert echo.call(large, payload, timeout=10) == payload
-        with pytest.raises(tachyon.TooLargeError):
+        with pytest.raises(tachyon.errors.TooLargeError):
             echo.call(small, payload)
         for sizes, error, words in (
-            ((1 << 21, 4096), tachyon.HandshakeError, "1048576"),
-            ((5000, 4096), tachyon.InvalidArgumentError, "power of two"),
+            ((1 << 21, 4096), tachyon.errors.HandshakeError, "1048576"),
+            ((5000, 4096), tachyon.errors.InvalidArgumentError, "power of two"),
         ):
             with pytest.raises(error, match=words):
                 RpcBus.connect(path, ring_sizes=sizes)
         assert stop.call(small, b"") == b"stopping"
-    # A client that asked for too much is a warning.
+    # The server warns of a client that asked for too large rings.
     out, err = server.process.communicate(timeout=10)
     assert (out, server.process.returncode) == ("served\n", 0)
     assert "rejected" in err
 
 
-def test_one_caller_too_many(serve: Callable[[str], Peer], path: str) -> None:
-    server = serve("max_callers=2")
+def test_one_caller_too_many(serve: Callable[..., Peer], path: str) -> None:
+    server = serve(max_callers=2)
     with RpcBus.connect(path) as one, RpcBus.connect(path) as two:
         with pytest.raises(tachyon.ServerBusyError):
             RpcBus.connect(path)
@@ -230,14 +171,14 @@ def test_one_caller_too_many(serve: Callable[[str], Peer], path: str) -> None:
     assert "as many callers as are allowed" in server.process.communicate(timeout=10)[1]
 
 
-def test_a_silent_client_is_dropped(serve: Callable[[str], Peer], path: str) -> None:
-    server = serve("handshake_timeout=0.1")
+def test_a_silent_client_is_dropped(serve: Callable[..., Peer], path: str) -> None:
+    server = serve(handshake_timeout=0.1)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as client, RpcBus.connect(path) as bus:
         client.connect(path)
         client.settimeout(5)
         started = time.monotonic()
         assert echo.call(bus, b"meanwhile", timeout=5) == b"meanwhile"
-        # It is told why, and then the server hangs up.
+        # The server sends the reason, and then hangs up.
         while client.recv(4096):
             pass
         assert time.monotonic() - started < 2
@@ -245,8 +186,8 @@ def test_a_silent_client_is_dropped(serve: Callable[[str], Peer], path: str) -> 
     assert "did not finish the handshake" in server.process.communicate(timeout=10)[1]
 
 
-def test_stop_answers_what_is_under_way_and_refuses_the_rest(serve: Callable[[str], Peer], path: str) -> None:
-    server = serve("")
+def test_stop_answers_calls_under_way_and_refuses_the_rest(serve: Callable[..., Peer], path: str) -> None:
+    server = serve()
     with RpcBus.connect(path) as bus:
         first = bus.call(b"0.3", 3)
         assert server.line() == "sleeps"
@@ -258,7 +199,7 @@ def test_stop_answers_what_is_under_way_and_refuses_the_rest(serve: Callable[[st
             assert bytes(reply) == b"stopping"
         with bus.wait(queued, timeout=5) as reply:
             assert reply.error_kind == ErrorKind.STOPPING
-        # Until it has closed, it refuses.
+        # The server refuses requests until it has closed.
         with pytest.raises(tachyon.PeerClosedError):
             while True:
                 with pytest.raises(tachyon.RpcError, match="stopping"):
@@ -266,8 +207,8 @@ def test_stop_answers_what_is_under_way_and_refuses_the_rest(serve: Callable[[st
     assert server.join() == "served\n"
 
 
-def test_a_handler_that_closes_the_server(serve: Callable[[str], Peer], path: str) -> None:
-    server = serve("workers=2")
+def test_a_handler_that_closes_the_server(serve: Callable[..., Peer], path: str) -> None:
+    server = serve(workers=2)
     with RpcBus.connect(path) as one, RpcBus.connect(path) as two:
         assert echo.call(two, b"here", timeout=5) == b"here"
         assert endpoint(6).call(one, b"", timeout=5) == b"closing"
@@ -276,9 +217,8 @@ def test_a_handler_that_closes_the_server(serve: Callable[[str], Peer], path: st
     assert server.join() == "served\n"
 
 
-def test_a_handler_that_exits_ends_the_server(peer: Callable[[str], Peer], path: str) -> None:
-    server = peer(f"{SERVER}\nserve(workers=2)")
-    assert server.line() == "ready"
+def test_a_handler_that_exits_ends_the_server(serve: Callable[..., Peer], path: str) -> None:
+    server = serve(workers=2)
     with RpcBus.connect(path) as bus:
         with pytest.raises(tachyon.RpcError):
             endpoint(7).call(bus, b"", timeout=5)
@@ -290,14 +230,8 @@ def test_a_handler_that_exits_ends_the_server(peer: Callable[[str], Peer], path:
 
 @pytest.mark.parametrize("idle", [True, False])
 @pytest.mark.parametrize("workers", [1, 2])
-def test_ctrl_c_stops_in_good_order(peer: Callable[[str], Peer], path: str, workers: int, idle: bool) -> None:
-    server = peer(f"""{SERVER}
-try:
-    serve(workers={workers})
-except KeyboardInterrupt:
-    print(time.monotonic())
-""")
-    assert server.line() == "ready"
+def test_ctrl_c_stops_in_good_order(serve: Callable[..., Peer], path: str, workers: int, idle: bool) -> None:
+    server = serve(workers=workers)
     with RpcBus.connect(path) as bus:
         assert echo.call(bus, b"", timeout=5) == b""
         busy = threading.Event()
@@ -342,10 +276,10 @@ def test_a_server_in_a_thread(path: str, caplog: pytest.LogCaptureFixture) -> No
                 echo.call(bus, b"", timeout=5)
             assert server.callers == 1
             for serve in (dispatcher.serve_forever, RpcDispatcher().serve_forever):
-                with pytest.raises(tachyon.BusyError):
+                with pytest.raises(tachyon.errors.BusyError):
                     serve(server)
         started = time.monotonic()
-    # Leaving the block has stopped the server, and waited until its path is free.
+    # The end of the block has stopped the server and waited until its path is free.
     assert server.closed
     assert not Path(path).exists()
     assert time.monotonic() - started < 5
@@ -365,11 +299,11 @@ def test_a_server_in_a_thread(path: str, caplog: pytest.LogCaptureFixture) -> No
 
 def test_a_server_that_never_served(path: str) -> None:
     server = RpcServer(path)
-    with pytest.raises(tachyon.AddressInUseError):
+    with pytest.raises(tachyon.errors.AddressInUseError):
         RpcServer(path)
     server.close()
     assert not Path(path).exists()
-    # Stopped before it serves: there is nothing to do.
+    # A server that is stopped first serves nothing.
     server = RpcServer(path)
     server.stop()
     RpcDispatcher().serve_forever(server)
@@ -381,10 +315,10 @@ def test_a_server_that_never_served(path: str) -> None:
 
 def test_arguments(path: str) -> None:
     for options in ({"forward": 5000}, {"max_callers": 0}, {"handshake_timeout": -1.0}, {"stop_timeout": float("nan")}):
-        with pytest.raises(tachyon.InvalidArgumentError):
+        with pytest.raises(tachyon.errors.InvalidArgumentError):
             RpcServer(path, **options)
     with RpcServer(path) as server:
-        with pytest.raises(tachyon.InvalidArgumentError):
+        with pytest.raises(tachyon.errors.InvalidArgumentError):
             RpcDispatcher().serve_forever(server, workers=0)
         with pytest.raises(TypeError, match="RpcServer"):
             RpcDispatcher().serve_forever(path)  # type: ignore[arg-type]
@@ -392,10 +326,10 @@ def test_arguments(path: str) -> None:
         tachyon.current_call()
 
 
-def test_a_bus_has_one_worker(peer: Callable[[str], Peer], path: str) -> None:
+def test_a_bus_has_one_worker(peer: Callable[..., Peer], path: str) -> None:
     peer("bus = tachyon.RpcBus.connect(path); bus.call(b'', 1); sys.stdin.readline()")
     with RpcBus.listen(path, 4096, 4096) as bus:
-        with pytest.raises(tachyon.InvalidArgumentError):
+        with pytest.raises(tachyon.errors.InvalidArgumentError):
             RpcDispatcher().serve_forever(bus, workers=2)
 
         dispatcher = RpcDispatcher()
@@ -407,7 +341,7 @@ def test_a_bus_has_one_worker(peer: Callable[[str], Peer], path: str) -> None:
             return b""
 
         dispatcher.serve_once(bus, timeout=5)
-    # What it knows outlives the call.
+    # The facts of a call outlive the call.
     assert (calls[0].name, calls[0].caller_id, calls[0].remaining) == ("keep", 1, None)
     assert repr(calls[0]) == "<tachyon.CurrentCall keep msg_type=1 caller_id=1>"
 
@@ -431,5 +365,5 @@ def test_a_view_that_a_handler_of_a_server_keeps(path: str) -> None:
         finally:
             logging.getLogger("tachyon").disabled = False
     thread.join(5)
-    # Unspecified, but mapped.
+    # The bytes are unspecified, but mapped.
     assert len(bytes(kept[0])) == 3

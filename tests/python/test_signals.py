@@ -1,16 +1,16 @@
-"""Ctrl-C ends every blocking call within 100 ms, and leaves the interpreter in order."""
+"""Signals during blocking calls: a handler that raises ends the call, and the interpreter ends in good order."""
 
 from __future__ import annotations
 
 import signal
 import threading
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 import tachyon
+from proc import wait_until_parked
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +24,7 @@ OPERATIONS = {
     "recv_zero_copy": "tachyon.Bus.connect(path).recv_zero_copy()",
     "iterate": "next(tachyon.Bus.connect(path))",
     "drain_batch": "tachyon.Bus.connect(path).drain_batch()",
-    "send": "fill(tachyon.Bus.connect(path))",
+    "send": "for_ever(lambda bus=tachyon.Bus.connect(path): bus.send(bytes(1000)))",
     "serve": "tachyon.RpcBus.connect(path).serve()",
     "wait": "(bus := tachyon.RpcBus.connect(path)).wait(bus.call(b'', 1))",
     "endpoint": "tachyon.tachyon_rpc(1)(len).call(tachyon.RpcBus.connect(path), b'')",
@@ -32,44 +32,10 @@ OPERATIONS = {
     "serve_forever": "tachyon.RpcDispatcher().serve_forever(tachyon.RpcBus.connect(path))",
 }
 
-BLOCKED = """
-import signal, threading
-
-def fill(bus):
-    while True:
-        bus.send(bytes(1000))
-
-interrupted = []
-
-def handler(signum, frame):
-    interrupted.append(time.monotonic())
-    raise KeyboardInterrupt
-
-signal.signal(signal.SIGUSR1, handler)
-print("ready", flush=True)
-try:
-    {operation}
-except KeyboardInterrupt:
-    print(time.monotonic())
-"""
-
-
-def wait_until_parked(pid: int) -> None:
-    """Return when the process has slept for a while."""
-    parked = 0
-    for _ in range(500):
-        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
-        parked = parked + 1 if state == "S" else 0
-        if parked == 10:
-            return
-        time.sleep(0.01)
-    pytest.fail("the child never parked")
-
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-def test_a_signal_ends_it(peer: Callable[[str], Peer], path: str, operation: str) -> None:
-    child = peer(BLOCKED.format(operation=OPERATIONS[operation]))
-    assert child.line() == "ready"
+def test_a_signal_ends_a_blocked_call(service: Callable[..., Peer], path: str, operation: str) -> None:
+    child = service("blocked_call", OPERATIONS[operation])
     bus: object = None
     if operation not in ("listen", "connect"):
         kind = tachyon.Bus if OPERATIONS[operation].find("RpcBus") < 0 else tachyon.RpcBus
@@ -82,7 +48,7 @@ def test_a_signal_ends_it(peer: Callable[[str], Peer], path: str, operation: str
 
 
 def test_other_threads_run_while_one_waits(peer: Callable[[str], Peer], path: str) -> None:
-    """A blocked call holds no lock of the interpreter."""
+    """A blocked call does not hold the GIL."""
     peer("""
         with tachyon.Bus.connect(path) as bus:
             sys.stdin.readline()
@@ -122,11 +88,9 @@ def test_a_handler_that_returns_lets_the_call_go_on(peer: Callable[[str], Peer],
     assert child.join() == "b'after the signal'\n"
 
 
-def test_a_signal_ends_a_pure_spin(peer: Callable[[str], Peer], path: str) -> None:
-    child = peer(
-        BLOCKED.format(operation="(bus := tachyon.Bus.connect(path)).set_polling_mode(1); print('spins'); bus.recv()")
-    )
-    assert child.line() == "ready"
+def test_a_signal_ends_a_pure_spin(service: Callable[..., Peer], path: str) -> None:
+    spinning = "(bus := tachyon.Bus.connect(path)).set_polling_mode(1); print('spins'); bus.recv()"
+    child = service("blocked_call", spinning)
     with tachyon.Bus.listen(path, 4096):
         assert child.line() == "spins"
         time.sleep(0.05)
@@ -142,7 +106,7 @@ def test_a_handler_that_uses_the_bus_it_interrupts(peer: Callable[[str], Peer], 
         def meddle(signum, frame):
             try:
                 bus.recv()
-            except tachyon.BusyError as error:
+            except tachyon.errors.BusyError as error:
                 print("busy", flush=True)
 
         signal.signal(signal.SIGUSR1, meddle)

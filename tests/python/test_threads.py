@@ -1,4 +1,4 @@
-"""Threads: one per direction, a clear error for the second, never a deadlock."""
+"""Threads: one for each direction, a clear error for a second thread, never a deadlock."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def waiting(operation: Callable[[], object]) -> tuple[threading.Thread, list[object]]:
-    """Start a thread in a blocking operation, and return once it is in there."""
+    """Start a thread in a blocking operation, and return once the operation blocks."""
     outcome: list[object] = []
 
     def run() -> None:
@@ -42,7 +42,7 @@ def test_a_second_receiver_is_refused_at_once(peer: Callable[[str], Peer], path:
         thread, outcome = waiting(bus.recv)
         for operation in (bus.recv, bus.recv_zero_copy, bus.drain_batch, lambda: next(bus)):
             started = time.monotonic()
-            with pytest.raises(tachyon.BusyError, match="thread"):
+            with pytest.raises(tachyon.errors.BusyError, match="thread"):
                 operation()
             assert time.monotonic() - started < 5
         sender.tell("now")
@@ -96,7 +96,7 @@ def test_a_second_caller_is_refused(peer: Callable[[str], Peer], path: str) -> N
     with tachyon.RpcBus.connect(path) as bus:
         thread, outcome = waiting(lambda: endpoint.call(bus, b""))
         for operation in (lambda: endpoint.call(bus, b""), lambda: bus.call(b"", 1), lambda: bus.wait(1)):
-            with pytest.raises(tachyon.BusyError):
+            with pytest.raises(tachyon.errors.BusyError):
                 operation()
         callee.tell("now")
         thread.join(10)
@@ -112,11 +112,11 @@ def test_a_dispatcher_serves_in_one_thread(peer: Callable[[str], Peer], path: st
     dispatcher = tachyon.RpcDispatcher()
     bus = tachyon.RpcBus.listen(path, 4096, 4096)
     thread, outcome = waiting(lambda: dispatcher.serve_forever(bus))
-    with pytest.raises(tachyon.BusyError, match="dispatcher"):
+    with pytest.raises(tachyon.errors.BusyError, match="dispatcher"):
         dispatcher.serve_once(bus)
-    with pytest.raises(tachyon.BusyError):
+    with pytest.raises(tachyon.errors.BusyError):
         tachyon.RpcDispatcher().serve_once(bus)
-    with pytest.raises(tachyon.BusyError):
+    with pytest.raises(tachyon.errors.BusyError):
         bus.reply(1, b"", 1)
     bus.close()
     thread.join(10)
@@ -139,7 +139,7 @@ def test_a_guard_collected_by_another_thread(peer: Callable[[str], Peer], path: 
 
 
 def test_both_ends_in_one_process(path: str) -> None:
-    """Two threads that talk to each other through the bus, both needing the interpreter."""
+    """Two threads that talk to each other through the bus, and both need the GIL."""
 
     def serve() -> None:
         dispatcher = tachyon.RpcDispatcher()

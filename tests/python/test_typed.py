@@ -9,114 +9,13 @@ import numpy.typing as npt
 import pytest
 
 import tachyon
+from services.typed import Order, Plain, Side
 from tachyon import Array, ErrorKind, LayoutMismatchError, RpcBus, RpcError, tachyon_rpc
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from conftest import Peer
-
-SERVICE = '''
-import logging
-from typing import Annotated
-import numpy as np, numpy.typing as npt
-from tachyon import Array, tachyon_rpc
-logging.disable()
-
-class Side(tachyon.IntEnum, repr="u8"):
-    BUY = 1
-    SELL = 2
-
-class Order(tachyon.Struct):
-    price: tachyon.f64
-    quantity: tachyon.i64
-    side: Side
-    live: tachyon.bool
-    _pad: Annotated[bytes, 6] = tachyon.pad()
-
-class Plain(tachyon.Struct):
-    number: tachyon.u64
-
-kept = []
-dispatcher = tachyon.RpcDispatcher()
-
-@dispatcher.handler(1)
-def turned(order: Order) -> Order:
-    """Turns an order around."""
-    other = order.copy()
-    other.side = Side.SELL if order.side is Side.BUY else Side.BUY
-    return other
-
-@dispatcher.handler(2)
-def total(numbers: npt.NDArray[np.float64]) -> tachyon.f64:
-    assert not numbers.flags.owndata and not numbers.flags.writeable
-    return float(numbers.sum())
-
-@dispatcher.handler(3)
-def twice(numbers: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return numbers * 2
-
-@dispatcher.handler(4)
-def same(plain: Plain) -> Plain:
-    return plain
-
-@dispatcher.handler(5)
-def keep(plain: Plain) -> None:
-    kept.append(plain)
-
-@dispatcher.handler(6)
-def look() -> tachyon.u64:
-    return kept[-1].number
-
-@dispatcher.handler(7)
-def write(plain: Plain) -> None:
-    plain.number = 1
-
-@dispatcher.handler(8)
-def sides(orders: Array[Order]) -> list[Side]:
-    return [order.side for order in orders]
-
-@dispatcher.handler(9)
-def wrong(number: tachyon.u8) -> tachyon.u8:
-    return number + 250
-
-@dispatcher.handler(10)
-def raw(payload):
-    return bytes(payload)[::-1]
-
-@dispatcher.handler(11)
-def words(payload: bytes) -> Annotated[str, 8]:
-    assert type(payload) is bytes
-    return payload.decode()
-
-@dispatcher.handler(12)
-def holds(numbers: npt.NDArray[np.float64]) -> None:
-    kept.append(numbers)
-
-@dispatcher.handler(13)
-def records(orders: Annotated[npt.NDArray[np.void], Plain]) -> tachyon.u64:
-    return int(orders["number"].sum())
-
-with tachyon.RpcBus.listen(path, 1 << 16, 1 << 16) as bus:
-    dispatcher.serve_forever(bus)
-'''
-
-
-class Side(tachyon.IntEnum, repr="u8"):
-    BUY = 1
-    SELL = 2
-
-
-class Order(tachyon.Struct):
-    price: tachyon.f64
-    quantity: tachyon.i64
-    side: Side
-    live: tachyon.bool
-    _pad: Annotated[bytes, 6] = tachyon.pad()
-
-
-class Plain(tachyon.Struct):
-    number: tachyon.u64
 
 
 @tachyon_rpc(1)
@@ -171,8 +70,8 @@ def records(plains: Annotated[npt.NDArray[np.void], Plain]) -> tachyon.u64: ... 
 ORDER = Order(price=1.5, quantity=-2, side=Side.BUY, live=True)
 
 
-def test_values_go_there_and_back(peer: Callable[[str], Peer], path: str) -> None:
-    child = peer(SERVICE)
+def test_values_go_there_and_back(service: Callable[..., Peer], path: str) -> None:
+    child = service("typed", "bus", quiet=True)
     with RpcBus.connect(path) as bus:
         reply = turned.call(bus, ORDER, timeout=5.0)
         assert reply == Order(price=1.5, quantity=-2, side=Side.SELL, live=True)
@@ -189,8 +88,8 @@ def test_values_go_there_and_back(peer: Callable[[str], Peer], path: str) -> Non
     child.join()
 
 
-def test_a_view_of_a_request_ends_with_its_call(peer: Callable[[str], Peer], path: str) -> None:
-    child = peer(SERVICE)
+def test_a_view_of_a_request_ends_with_its_call(service: Callable[..., Peer], path: str) -> None:
+    child = service("typed", "bus", quiet=True)
     with RpcBus.connect(path) as bus:
         keep.call(bus, Plain(number=5))
         with pytest.raises(RpcError, match="this Plain is a view of a request, which was valid during its call only"):
@@ -216,16 +115,16 @@ def invalid(offset: int, value: int) -> bytes:
         (1, bytes(25), "25 bytes came, and Order has 24"),
         (1, invalid(16, 3), "Order.side is 3, and Side has no such value"),
         (1, invalid(17, 2), "Order.live is 2, and bool has no such value"),
-        (2, bytes(9), "9 bytes came, which is no multiple of the 8 of f64"),
+        (2, bytes(9), "9 bytes came, which is no multiple of the 8 bytes of f64"),
         (6, b"x", "1 bytes came where none are expected"),
         (8, bytes(ORDER) + invalid(16, 9), "Order.side is 9, and Side has no such value"),
         (9, b"", "0 bytes came, and u8 has 1"),
     ],
 )
 def test_a_bad_request_never_reaches_its_handler(
-    peer: Callable[[str], Peer], path: str, msg_type: int, payload: bytes, text: str
+    service: Callable[..., Peer], path: str, msg_type: int, payload: bytes, text: str
 ) -> None:
-    child = peer(SERVICE)
+    child = service("typed", "bus", quiet=True)
 
     @tachyon_rpc(msg_type)
     def endpoint(payload: bytes) -> bytes:
@@ -239,8 +138,8 @@ def test_a_bad_request_never_reaches_its_handler(
     child.join()
 
 
-def test_a_wrong_reply_is_the_handlers_fault(peer: Callable[[str], Peer], path: str) -> None:
-    child = peer(SERVICE)
+def test_a_wrong_reply_is_the_handlers_fault(service: Callable[..., Peer], path: str) -> None:
+    child = service("typed", "bus", quiet=True)
     with RpcBus.connect(path) as bus:
         with pytest.raises(RpcError, match="wrong: the reply is u8, from 0 to 255, and 259 is out") as raised:
             wrong.call(bus, 9)
@@ -248,8 +147,8 @@ def test_a_wrong_reply_is_the_handlers_fault(peer: Callable[[str], Peer], path: 
     child.join()
 
 
-def test_what_cannot_be_sent_is_refused_here(peer: Callable[[str], Peer], path: str) -> None:
-    child = peer(SERVICE)
+def test_arguments_that_cannot_be_sent_are_refused_by_the_caller(service: Callable[..., Peer], path: str) -> None:
+    child = service("typed", "bus", quiet=True)
     with RpcBus.connect(path) as bus:
         with pytest.raises(TypeError, match="turned: order is a Order, not Plain"):
             turned.call(bus, Plain(number=1))  # type: ignore[call-overload]
@@ -262,8 +161,8 @@ def test_what_cannot_be_sent_is_refused_here(peer: Callable[[str], Peer], path: 
     child.join()
 
 
-def test_a_mismatch_is_a_sentence_and_calls_nothing(peer: Callable[[str], Peer], path: str) -> None:
-    child = peer(SERVICE)
+def test_a_mismatch_is_a_sentence_and_calls_nothing(service: Callable[..., Peer], path: str) -> None:
+    child = service("typed", "bus", quiet=True)
 
     class Order(tachyon.Struct):
         price: tachyon.f64
@@ -292,8 +191,8 @@ def test_a_mismatch_is_a_sentence_and_calls_nothing(peer: Callable[[str], Peer],
     child.join()
 
 
-def test_describe_and_ping(peer: Callable[[str], Peer], path: str) -> None:
-    child = peer(SERVICE)
+def test_describe_and_ping(service: Callable[..., Peer], path: str) -> None:
+    child = service("typed", "bus", quiet=True)
     with RpcBus.connect(path) as bus:
         assert 0 < bus.ping(timeout=5.0) < 5
         described = bus.describe(timeout=5.0)

@@ -1,4 +1,4 @@
-"""Typed endpoints wherever there are endpoints: servers, pools, event loops, and callees that come anew."""
+"""Typed endpoints at servers, in pools and event loops, and at the next callee."""
 
 from __future__ import annotations
 
@@ -18,73 +18,10 @@ if TYPE_CHECKING:
 
     from conftest import Peer
 
-SERVICE = """
-import logging
-import numpy as np, numpy.typing as npt
-from tachyon import current_call
-logging.disable()
-
-class Point(tachyon.Struct):
-    x: tachyon.f64
-    y: tachyon.KIND
-
-dispatcher = tachyon.RpcDispatcher()
-
-@dispatcher.handler(1, idempotent=True)
-def mirrored(point: Point) -> Point:
-    return Point(x=point.y, y=point.x)
-
-@dispatcher.handler(2)
-def total(numbers: npt.NDArray[np.float64]) -> tachyon.f64:
-    return float(numbers.sum())
-
-@dispatcher.handler(3)
-def caller() -> tachyon.u64:
-    return current_call().caller_id
-
-@dispatcher.handler(4)
-def wrong(number: tachyon.u8) -> tachyon.u8:
-    return number + 250
-"""
-
-ASYNC = (
-    SERVICE.replace("\ndef ", "\nasync def ")
-    + """
-import asyncio
-
-@dispatcher.handler(5)
-async def slowly(point: Point) -> Point:
-    await asyncio.sleep(0.01)
-    return point
-
-async def main():
-    with tachyon.RpcServer(path) as server:
-        print("ready", flush=True)
-        await dispatcher.serve_async(server)
-
-try:
-    asyncio.run(main())
-except KeyboardInterrupt:
-    pass
-"""
-)
-
-SYNC = (
-    SERVICE
-    + """
-with tachyon.RpcServer(path) as server:
-    print("ready", flush=True)
-    try:
-        dispatcher.serve_forever(server, workers=WORKERS)
-    except KeyboardInterrupt:
-        pass
-"""
-)
-
-SERVERS = {
-    "one worker": SYNC.replace("WORKERS", "1"),
-    "two workers": SYNC.replace("WORKERS", "2"),
-    "event loop": ASYNC,
+SERVERS: dict[str, tuple[str, dict[str, object]]] = {
+    "one worker": ("server", {"workers": 1}),
+    "two workers": ("server", {"workers": 2}),
+    "event loop": ("loop", {"coroutines": True}),
 }
 
 
@@ -121,18 +58,17 @@ POINT = Point(x=1.0, y=2.0)
 
 
 @pytest.fixture
-def serve(peer: Callable[[str], Peer]) -> Callable[..., Peer]:
-    """Return a function that runs a server whose `Point.y` is an f64, or what else is said."""
+def serve(service: Callable[..., Peer]) -> Callable[..., Peer]:
+    """Return a function that starts a server whose `Point.y` is an f64, or an i64."""
 
-    def start(code: str, kind: str = "f64") -> Peer:
-        server = peer(code.replace("KIND", kind))
-        assert server.line() == "ready"
-        return server
+    def start(server: str = "one worker", y: str = "f64") -> Peer:
+        way, options = SERVERS[server]
+        return service("points", way, y=y, quiet=True, **options)
 
     return start
 
 
-@pytest.fixture(params=SERVERS.values(), ids=SERVERS.keys())
+@pytest.fixture(params=SERVERS)
 def server(request: pytest.FixtureRequest, serve: Callable[..., Peer]) -> Peer:
     return serve(request.param)
 
@@ -145,7 +81,7 @@ def test_a_server_gives_its_callers_types(server: Peer, path: str) -> None:
         assert caller.call(one) != caller.call(other)
 
 
-def test_a_server_refuses_what_is_no_request(server: Peer, path: str) -> None:
+def test_a_server_refuses_wrong_requests_and_replies(server: Peer, path: str) -> None:
     with RpcBus.connect(path) as bus:
         with pytest.raises(RpcError, match="3 bytes came, and Point has 16") as raised:
             raw_mirrored.call(bus, b"abc")
@@ -185,7 +121,7 @@ def test_coroutines_call_typed_endpoints(server: Peer, path: str) -> None:
 
 
 def test_tasks_take_and_give_types(serve: Callable[..., Peer], path: str) -> None:
-    serve(ASYNC)
+    serve("event loop")
 
     async def main() -> None:
         with RpcBus.connect(path) as bus:
@@ -203,9 +139,9 @@ def test_the_async_endpoint_is_still_the_function() -> None:
     assert asyncio.run(halved(3.0)) == 1.5
 
 
-@pytest.mark.parametrize("code", SERVERS.values(), ids=SERVERS.keys())
-def test_a_coroutine_learns_of_a_mismatch(serve: Callable[..., Peer], path: str, code: str) -> None:
-    serve(code, "i64")
+@pytest.mark.parametrize("server", SERVERS)
+def test_a_coroutine_learns_of_a_mismatch(serve: Callable[..., Peer], path: str, server: str) -> None:
+    serve(server, "i64")
 
     async def main() -> None:
         with RpcBus.connect(path) as bus:
@@ -218,36 +154,36 @@ def test_a_coroutine_learns_of_a_mismatch(serve: Callable[..., Peer], path: str,
 
 
 def test_the_next_callee_is_asked_again(serve: Callable[..., Peer], path: str) -> None:
-    first = serve(SYNC.replace("WORKERS", "1"))
+    first = serve()
     with RpcBus.connect(path, reconnect=True) as bus:
         assert mirrored.call(bus, POINT, timeout=5.0).x == 2.0
         first.kill()
-        second = serve(SYNC.replace("WORKERS", "1"), "i64")
+        second = serve(y="i64")
         with pytest.raises(LayoutMismatchError, match="f64 at offset 8 here, i64 at offset 8 at the callee"):
             mirrored.call(bus, POINT, timeout=5.0)
         second.kill()
-        serve(SYNC.replace("WORKERS", "1"))
+        serve()
         assert mirrored.call(bus, POINT, timeout=5.0).x == 2.0
 
 
 def test_a_coroutine_asks_the_next_callee_again(serve: Callable[..., Peer], path: str) -> None:
-    first = serve(SYNC.replace("WORKERS", "1"))
+    first = serve()
 
     async def main() -> None:
         with RpcBus.connect(path, reconnect=True) as bus:
             assert (await mirrored.acall(bus, POINT, timeout=5.0)).x == 2.0
             first.kill()
-            second = serve(SYNC.replace("WORKERS", "1"), "i64")
+            second = serve(y="i64")
             with pytest.raises(LayoutMismatchError, match="f64 at offset 8 here, i64 at offset 8 at the callee"):
                 await mirrored.acall(bus, POINT, timeout=5.0)
             second.kill()
-            serve(SYNC.replace("WORKERS", "1"))
+            serve()
             assert (await mirrored.acall(bus, POINT, timeout=5.0)).x == 2.0
 
     asyncio.run(main())
 
 
-def test_a_callee_that_says_nothing_is_taken_at_its_word(peer: Callable[[str], Peer], path: str) -> None:
+def test_a_callee_without_a_description_is_trusted(peer: Callable[[str], Peer], path: str) -> None:
     child = peer("""
         with tachyon.RpcBus.listen(path, 1 << 16, 1 << 16) as bus:
             with bus.serve() as request:

@@ -1,4 +1,4 @@
-"""Views into slots: they never outlive what they show, and never reach unmapped memory."""
+"""Views into slots: a view keeps its slot occupied, and never reaches unmapped memory."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def bus(peer: Callable[[str], Peer], path: str) -> Iterator[tachyon.Bus]:
 
 
 def test_a_view_kept_past_its_guard(bus: tachyon.Bus) -> None:
-    with pytest.raises(tachyon.ViewError, match="memoryview"), bus.recv_zero_copy() as rx:
+    with pytest.raises(tachyon.errors.ViewError, match="memoryview"), bus.recv_zero_copy() as rx:
         view = memoryview(rx)
-    assert view == bytes(3000)  # still what it was: the slot is occupied
+    assert view == bytes(3000)  # the bytes are the same: the slot is occupied
     for operation in (bus.recv, bus.recv_zero_copy, bus.drain_batch, lambda: next(iter(bus))):
-        with pytest.raises(tachyon.ViewError):
+        with pytest.raises(tachyon.errors.ViewError):
             operation()
     assert view == bytes(3000)
     view.release()
@@ -47,7 +47,7 @@ def test_the_last_of_several_views_gives_the_slot_back(bus: tachyon.Bus) -> None
     with pytest.raises(BufferError), bus.recv_zero_copy() as rx:
         first, second = memoryview(rx)[1:], memoryview(rx)[2:]
     first.release()
-    with pytest.raises(tachyon.ViewError):
+    with pytest.raises(tachyon.errors.ViewError):
         bus.recv()
     del second
     gc.collect()
@@ -58,7 +58,7 @@ def test_an_exception_is_not_hidden_by_an_open_view(bus: tachyon.Bus) -> None:
     with pytest.raises(LookupError), bus.recv_zero_copy() as rx:
         view = memoryview(rx)
         raise LookupError
-    with pytest.raises(tachyon.ViewError):
+    with pytest.raises(tachyon.errors.ViewError):
         bus.recv()
     view.release()
     assert bus.recv(timeout=10).type_id == 1
@@ -67,7 +67,7 @@ def test_an_exception_is_not_hidden_by_an_open_view(bus: tachyon.Bus) -> None:
 def test_a_released_guard_lends_nothing(bus: tachyon.Bus) -> None:
     with bus.recv_zero_copy() as rx:
         pass
-    with pytest.raises(tachyon.ReleasedError):
+    with pytest.raises(tachyon.errors.ReleasedError):
         memoryview(rx)
     with pytest.raises(RuntimeError), rx:
         pass
@@ -75,7 +75,7 @@ def test_a_released_guard_lends_nothing(bus: tachyon.Bus) -> None:
     with bus.drain_batch(2) as batch:
         message = batch[0]
     for use in (lambda: memoryview(message), lambda: batch[0], lambda: message.__dlpack__(), lambda: list(batch)):
-        with pytest.raises(tachyon.ReleasedError):
+        with pytest.raises(tachyon.errors.ReleasedError):
             use()
 
 
@@ -89,18 +89,18 @@ def test_a_guard_that_is_only_collected_gives_back(bus: tachyon.Bus) -> None:
 def test_one_guard_at_a_time(bus: tachyon.Bus) -> None:
     with bus.recv_zero_copy():
         for operation in (bus.recv, bus.recv_zero_copy, bus.drain_batch, lambda: next(bus)):
-            with pytest.raises(tachyon.BusyError, match="guard"):
+            with pytest.raises(tachyon.errors.BusyError, match="guard"):
                 operation()
-    with bus.drain_batch(3), pytest.raises(tachyon.BusyError):
+    with bus.drain_batch(3), pytest.raises(tachyon.errors.BusyError):
         bus.recv()
     assert bus.recv(timeout=10).type_id >= 2
 
 
 def test_a_batch_with_an_open_view(bus: tachyon.Bus) -> None:
-    with pytest.raises(tachyon.ViewError), bus.drain_batch(2) as batch:
+    with pytest.raises(tachyon.errors.ViewError), bus.drain_batch(2) as batch:
         view = memoryview(batch[0])
     assert view == bytes(3000)
-    with pytest.raises(tachyon.ViewError):
+    with pytest.raises(tachyon.errors.ViewError):
         bus.recv()
     view.release()
     assert bus.recv(timeout=10).type_id >= 1
@@ -111,7 +111,7 @@ def test_views_survive_the_bus(bus: tachyon.Bus) -> None:
     view = memoryview(rx)
     bus.close()
     assert view == bytes(3000)
-    with pytest.raises(tachyon.ViewError):
+    with pytest.raises(tachyon.errors.ViewError):
         rx.__exit__(None, None, None)
     del rx, bus
     gc.collect()
@@ -148,10 +148,10 @@ def sending(peer: Callable[[str], Peer], path: str) -> Iterator[tachyon.Bus]:
 
 
 def test_a_writable_view_kept_past_its_guard_publishes_nothing(sending: tachyon.Bus) -> None:
-    with pytest.raises(tachyon.ViewError), sending.send_zero_copy(5) as tx:
+    with pytest.raises(tachyon.errors.ViewError), sending.send_zero_copy(5) as tx:
         view = memoryview(tx)
         view[:] = b"wrong"
-    with pytest.raises(tachyon.ViewError):
+    with pytest.raises(tachyon.errors.ViewError):
         sending.send(b"too early")
     view[:] = b"still"
     view.release()
@@ -161,7 +161,7 @@ def test_a_writable_view_kept_past_its_guard_publishes_nothing(sending: tachyon.
 def test_a_reservation_is_exclusive(sending: tachyon.Bus) -> None:
     tx = sending.send_zero_copy(5)
     for operation in (lambda: sending.send(b"x"), lambda: sending.send_zero_copy(1)):
-        with pytest.raises(tachyon.BusyError):
+        with pytest.raises(tachyon.errors.BusyError):
             operation()
     with tx:
         memoryview(tx)[:] = b"sound"
@@ -189,17 +189,17 @@ def test_rpc_guards(peer: Callable[[str], Peer], path: str) -> None:
     """)
     with tachyon.RpcBus.connect(path) as bus:
         first, second = bus.call(b"", 1), bus.call(b"", 1)
-        with pytest.raises(tachyon.ViewError), bus.wait(first) as rx:
+        with pytest.raises(tachyon.errors.ViewError), bus.wait(first) as rx:
             view = memoryview(rx)
         assert view == b"reply"
-        with pytest.raises(tachyon.ViewError):
+        with pytest.raises(tachyon.errors.ViewError):
             bus.wait(second)
         view.release()
-        with bus.wait(second) as rx, pytest.raises(tachyon.BusyError):
+        with bus.wait(second) as rx, pytest.raises(tachyon.errors.BusyError):
             bus.wait(second)
-        with pytest.raises(tachyon.ViewError), bus.call_zero_copy(4, 1) as tx:
+        with pytest.raises(tachyon.errors.ViewError), bus.call_zero_copy(4, 1) as tx:
             view = memoryview(tx)
-        with pytest.raises(tachyon.ViewError):
+        with pytest.raises(tachyon.errors.ViewError):
             bus.call(b"", 1)
         view.release()
         callee.tell("done")

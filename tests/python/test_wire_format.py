@@ -1,4 +1,4 @@
-"""A peer that knows nothing but docs/wire-format.md talks to the package, and finds every byte as dumped there."""
+"""A peer that knows docs/internals/wire-format.md alone talks to the package, and finds every byte as dumped there."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from conftest import Peer
 
-DOCUMENT = (Path(__file__).parents[2] / "docs/wire-format.md").read_text(encoding="utf-8")
+DOCUMENT = (Path(__file__).parents[2] / "docs/internals/wire-format.md").read_text(encoding="utf-8")
 BUS, RPC = 1, 2
 EITHER, SOURCE, SINK = 0, 1, 2
 CANCEL = 2 << 16
@@ -34,7 +34,7 @@ LISTENER_CLOSED, CONNECTOR_CLOSED, BROKEN = 1, 2, 4
 READY = struct.pack("<4sHBB", b"TCHY", 2, 4, 0)
 
 SOON = 20.0
-"""Seconds that anything here may take on a machine that is busy."""
+"""Seconds that a step may take on a busy machine."""
 
 
 RECEIVER = """
@@ -47,7 +47,7 @@ with tachyon.Bus.listen(path, 64) as bus:
 
 
 def dump(name: str) -> list[tuple[int, list[str]]]:
-    """Return the lines of one of the document's dumps: offset and bytes. A byte `..` may have any value."""
+    """Return the lines of a dump of the document: offset and bytes. A byte `..` may have any value."""
     block = re.search(rf"^```text\n{name}\n(.*?)^```$", DOCUMENT, re.MULTILINE | re.DOTALL)
     assert block is not None, name
     lines = [line.split() for line in block[1].splitlines()]
@@ -88,7 +88,7 @@ def welcome(kind: int, role: int, *capacities: tuple[int, int]) -> bytes:
 
 
 class Ring:
-    """A segment as the page describes it, for messages that lie in their slots. Closes the descriptor it is given."""
+    """A segment as the page describes it, for messages that lie in their slots. Closes the given descriptor."""
 
     def __init__(self, descriptor: int, length: int, stride: int) -> None:
         self.memory = mmap.mmap(descriptor, length)
@@ -104,7 +104,7 @@ class Ring:
         self.memory.close()
 
     def slot(self, position: int) -> tuple[int, int]:
-        """Return where the slot of a position begins, and the sequence it has once its message is published."""
+        """Return the offset of the slot of a position, and the sequence of its published message."""
         return 4096 + position % self.slots * self.stride, position // self.slots + 1
 
     def publish(self, position: int, correlation_id: int, type_id: int, payload: bytes, deadline: int = 0) -> None:
@@ -126,7 +126,7 @@ class Ring:
         return correlation_id, type_id, deadline, self.memory[at + 24 : at + 24 + length]
 
     def release(self, position: int) -> None:
-        """Give back everything before a position."""
+        """Release the slots before a position."""
         self.words[RELEASED // 8] = position
 
     def is_parked(self, word: int) -> bool:
@@ -137,14 +137,14 @@ class Ring:
 
 
 def ring(connection: socket.socket, through: Ring, word: int) -> None:
-    """Ring the package if it asked for that: the half of a waker that follows a publication, or a release."""
+    """Ring the package if it has parked: the half of a waker that follows a publication, or a release."""
     if through.is_parked(word):
         through.halves[word // 4] = 0
         connection.send(struct.pack("<Q", time.monotonic_ns()))
 
 
 def heard(connection: socket.socket) -> int:
-    """Wait for the package to ring; return when it says that it did."""
+    """Wait for a ring of the package; return its time of sending."""
     message = connection.recv(64)
     assert len(message) == 8
     return int.from_bytes(message, "little")
@@ -152,7 +152,7 @@ def heard(connection: socket.socket) -> int:
 
 @contextlib.contextmanager
 def connected(path: str, kind: int, role: int) -> Iterator[tuple[socket.socket, bytes, list[Ring]]]:
-    """Go through the handshake as a connector; give the socket, the welcome and the rings."""
+    """Make the handshake as a connector; yield the socket, the welcome and the rings."""
     with reached(path) as connection:
         connection.send(hello(kind, role, namespace()))
         granted, descriptors, _, _ = socket.recv_fds(connection, 137, 3)
@@ -194,7 +194,7 @@ def test_a_bus_is_as_dumped(peer: Callable[[str], Peer], path: str) -> None:
             sys.stdin.readline()
         print("closed")
         """)
-    # The page shows the time namespace that a machine begins with.
+    # The page shows the initial time namespace of a machine.
     assert_is(hello(BUS, SINK, 0xEFFFFFFA), "hello")
     assert_is(READY, "ready")
     with connected(path, BUS, SINK) as (connection, granted, (messages,)):
@@ -203,14 +203,14 @@ def test_a_bus_is_as_dumped(peer: Callable[[str], Peer], path: str) -> None:
         assert sender.line() == "sent"
         assert_shows(messages.memory, "segment")
 
-        # The sender rings once for each time it is asked to, and says when.
+        # The sender rings once for each parked word, and sends the time.
         messages.ask_for_rings(CONSUMER_PARKED)
         asked = time.monotonic_ns()
         sender.tell("go on")
         assert asked < heard(connection) <= time.monotonic_ns()
         assert not messages.is_parked(CONSUMER_PARKED)
 
-        # It fills the ring and waits for room, which wakes it.
+        # The sender fills the ring and waits for room; the release wakes it.
         until(lambda: messages.is_published(63) and messages.is_parked(PRODUCER_PARKED))
         assert not messages.is_published(64)
         messages.release(60)
@@ -237,7 +237,7 @@ def test_a_callee_is_as_dumped(peer: Callable[[str], Peer], path: str) -> None:
     with connected(path, RPC, SOURCE) as (connection, granted, (forward, reverse)):
         assert granted == welcome(RPC, SINK, (64, 4096 + 64 * 256 + 64), (64, 4096 + 64 * 256 + 64))
 
-        # A callee that is parked is rung, and rings when it is asked to.
+        # The caller rings a parked callee, and the callee rings a parked caller.
         until(lambda: forward.is_parked(CONSUMER_PARKED))
         reverse.ask_for_rings(CONSUMER_PARKED)
         began = time.monotonic_ns()
@@ -249,7 +249,7 @@ def test_a_callee_is_as_dumped(peer: Callable[[str], Peer], path: str) -> None:
         until(lambda: forward.words[RELEASED // 8] == 1)
         assert_shows(forward.memory, "released")
 
-        # A cancellation gets no reply, a request that comes too late an error, and one in time its reply.
+        # A cancellation gets no reply, a late request an error, and a request in time its reply.
         unit = time.monotonic_ns() >> 16
         forward.publish(1, 1, CANCEL | 404, b"")
         forward.publish(2, 2, 1, b"late", deadline=unit - 1 & 0xFFFFFFFF or 1)
@@ -268,7 +268,7 @@ def test_a_callee_is_as_dumped(peer: Callable[[str], Peer], path: str) -> None:
 
 
 def segment(capacity: int, stride: int) -> tuple[int, Ring]:
-    """Make a ring as a listener does: zeroed memory with an identity, sealed. Return the peer's descriptor with it."""
+    """Make a ring as a listener does: zeroed memory with an identity, sealed. Return the peer's descriptor, too."""
     length = 4096 + max(capacity // stride, 64) * stride + max(capacity, 64)
     descriptor = os.memfd_create("peer", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(descriptor, length)
@@ -311,7 +311,7 @@ def test_a_caller_is_as_dumped(peer: Callable[[str], Peer], path: str) -> None:
         assert 60e9 - SOON * 1e9 < ahead < 60e9 + SOON * 1e9
         assert_shows(forward.memory, "deadline")
 
-        # The caller parks sooner or later, and is rung.
+        # The caller parks sooner or later, and the callee rings.
         until(lambda: reverse.is_parked(CONSUMER_PARKED))
         reverse.publish(0, correlation_id, type_id, payload.lower())
         ring(connection, reverse, CONSUMER_PARKED)
@@ -341,43 +341,8 @@ def dumped(name: str) -> bytes:
     return bytes.fromhex("".join(byte for _, row in dump(name) for byte in row))
 
 
-def test_values_are_as_dumped(peer: Callable[[str], Peer], path: str) -> None:
-    callee = peer("""
-        class Point(tachyon.Struct):
-            x: tachyon.f32
-            y: tachyon.f32
-
-        class Scan(tachyon.Struct):
-            taken_at: tachyon.u64
-            frame: str
-            points: tachyon.Array[Point]
-            note: str | None = None
-
-        class NoSensor(tachyon.EndpointError, text="no sensor {sensor}"):
-            sensor: tachyon.u32
-
-        dispatcher = tachyon.RpcDispatcher()
-
-        @dispatcher.handler(1)
-        def latest() -> Scan:
-            return Scan(taken_at=7, frame="map", points=[Point(x=3, y=4)], note="dusk")
-
-        @dispatcher.handler(2, raises=(NoSensor,))
-        def record(sensor: tachyon.u32, scan: Scan) -> None:
-            assert scan == Scan(taken_at=7, frame="ab", points=[])
-            raise NoSensor(sensor=sensor)
-
-        @dispatcher.handler(3)
-        def same(scan: Scan) -> Scan:
-            return scan
-
-        @dispatcher.handler(4)
-        def texts() -> list[str]:
-            return ["a", "bc"]
-
-        with tachyon.RpcBus.listen(path, 4096, 4096) as bus:
-            dispatcher.serve_forever(bus)
-        """)
+def test_values_are_as_dumped(service: Callable[..., Peer], path: str) -> None:
+    callee = service("wire_values", "bus", rings=(4096, 4096))
     with connected(path, RPC, SOURCE) as (connection, _, (forward, reverse)):
         sent = 0
 
@@ -391,7 +356,7 @@ def test_values_are_as_dumped(peer: Callable[[str], Peer], path: str) -> None:
             return type_id, reply
 
         assert reply_to(1, b"") == (1, dumped("scan"))
-        # What it wrote it reads, and writes again.
+        # The callee reads its own bytes, and writes the same bytes again.
         for name in ("scan", "empty"):
             assert reply_to(3, dumped(name)) == (3, dumped(name))
         assert reply_to(2, dumped("arguments")) == (HANDLER_FAILED, dumped("declared"))

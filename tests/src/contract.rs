@@ -1,10 +1,10 @@
-//! A contract of every form: each kind of argument alone, beside others and optional, each kind of reply and of error.
+//! A contract with every form: each kind of argument alone, with others, and optional; each kind of reply and of error.
 
 #![allow(clippy::missing_errors_doc, clippy::missing_panics_doc, reason = "endpoints of tests")]
 #![allow(clippy::too_many_arguments, clippy::needless_pass_by_value, reason = "every form is the point")]
 #![allow(clippy::pub_underscore_fields, reason = "gaps")]
 
-pub mod scene;
+pub mod calls;
 
 use core::fmt;
 use std::borrow::Cow;
@@ -14,106 +14,106 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use tachyon::dispatch::{Entry, ReplySlot, SlotError};
 use tachyon::{Context, List, endpoints, tachyon_rpc};
 
-/// How well a sensor sees.
+/// The quality of a measurement.
 #[tachyon::payload]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Grade {
-    /// Well.
+    /// Good.
     Good = 1,
-    /// Not well.
+    /// Poor.
     Poor = 700,
 }
 
-/// Fixed, and any bytes are one.
+/// A fixed payload without invalid bit patterns.
 #[tachyon::payload]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Point {
-    /// To the right.
+    /// Coordinate to the right.
     pub x: f32,
-    /// Upwards.
+    /// Coordinate upwards.
     pub y: f32,
 }
 
-/// Fixed, and not any bytes are one.
+/// A fixed payload with invalid bit patterns.
 #[tachyon::payload]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Mark {
-    /// Where.
+    /// Position.
     pub at: Point,
-    /// How sure.
+    /// Quality.
     pub grade: Grade,
-    /// Whether it still is there.
+    /// Whether the mark is still there.
     pub valid: bool,
-    /// A gap.
+    /// Padding.
     pub _pad: [u8; 5],
 }
 
-/// Variable, with every kind of field.
+/// A payload with a head and every kind of field.
 #[tachyon::payload]
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scan {
     /// Nanoseconds since the epoch.
     pub taken_at: u64,
-    /// What the points are relative to.
+    /// Name of the coordinate frame.
     pub frame: String,
-    /// What was seen.
+    /// The points.
     pub points: Vec<Point>,
-    /// In words.
+    /// A remark.
     pub note: Option<String>,
-    /// What stands out.
+    /// The marks.
     pub marks: Vec<Mark>,
-    /// Names of it.
+    /// The tags.
     pub tags: Vec<String>,
-    /// What it comes from.
+    /// The sensor.
     pub origin: Origin,
-    /// What else it comes from.
+    /// Further sensors.
     pub sources: Vec<Origin>,
     /// Numbers in rows.
     pub rows: Vec<Vec<i32>>,
-    /// Whether it is whole.
+    /// Whether the scan is complete.
     pub complete: bool,
-    /// How well.
+    /// Quality.
     pub grade: Option<Grade>,
-    /// A better origin.
+    /// A corrected origin.
     pub corrected: Option<Origin>,
 }
 
-/// Variable, inside of another.
+/// A payload with a head, inside of another payload.
 #[tachyon::payload]
 #[derive(Debug, Clone, PartialEq)]
 pub struct Origin {
-    /// Which sensor.
+    /// Name of the sensor.
     pub sensor: String,
-    /// Where it stands.
+    /// Position of the sensor.
     pub at: Point,
-    /// Where else.
+    /// Further positions.
     pub more: Option<Vec<Point>>,
 }
 
-/// One field of every kind that bytes can be wrong for.
+/// One field of every kind that can be malformed.
 #[tachyon::payload]
 #[derive(Debug, Clone, PartialEq)]
 pub struct Small {
-    /// A value that not all bytes are.
+    /// A type with invalid bit patterns.
     pub flag: bool,
-    /// Another.
+    /// An enum.
     pub grade: Grade,
     /// Text.
     pub text: String,
-    /// Any bytes, of a multiple of 4.
+    /// A length that is a multiple of 4.
     pub numbers: Vec<u32>,
     /// A list.
     pub names: Vec<String>,
-    /// Values that not all bytes are.
+    /// Elements with invalid bit patterns.
     pub marks: Vec<Mark>,
-    /// One that may not be there.
+    /// An option.
     pub maybe: Option<Grade>,
-    /// A head of its own.
+    /// A payload with a head.
     pub inner: Option<Origin>,
 }
 
-/// The arguments of `everything`, and what its context says.
+/// The arguments of `everything`, and values of its context.
 #[tachyon::payload]
 #[derive(Debug, Clone, PartialEq)]
 pub struct Everything {
@@ -125,29 +125,29 @@ pub struct Everything {
     pub flag: bool,
     /// An enum.
     pub grade: Grade,
-    /// Text that is lent.
+    /// Text by reference.
     pub text: String,
-    /// Text that is owned.
+    /// Owned text.
     pub owned: String,
-    /// Payloads that are lent.
+    /// Payloads by reference.
     pub marks: Vec<Mark>,
-    /// Numbers that are owned.
+    /// Owned numbers.
     pub numbers: Vec<f64>,
-    /// Texts that are lent.
+    /// Texts by reference.
     pub texts: Vec<String>,
-    /// Rows that are owned.
+    /// Owned rows.
     pub rows: Vec<Vec<u8>>,
-    /// A scan that is lent.
+    /// A view of a scan.
     pub scan: Scan,
-    /// A scan that is owned.
+    /// An owned scan.
     pub second: Scan,
-    /// A scan that is owned, then lent.
+    /// A scan by reference.
     pub third: Scan,
-    /// Scans that are owned.
+    /// Owned scans.
     pub scans: Vec<Scan>,
-    /// Text that may not be there.
+    /// Optional text.
     pub maybe: Option<String>,
-    /// A scan that may not be there.
+    /// An optional scan.
     pub other: Option<Scan>,
     /// A payload.
     pub point: Point,
@@ -161,7 +161,7 @@ pub struct Everything {
     pub msg_type: u16,
 }
 
-/// What the endpoints keep.
+/// The state of the endpoints.
 #[derive(Debug, Default)]
 pub struct Ledger {
     /// Requests that reached a handler with state.
@@ -174,17 +174,17 @@ impl Ledger {
     }
 }
 
-/// Why a scan fails.
+/// A declared error.
 #[tachyon::error]
 #[derive(Clone, PartialEq)]
 pub enum ScanError {
-    /// There is none of this number.
+    /// No sensor has this number.
     #[error("no sensor {sensor}")]
     NoSensor {
-        /// The number asked for.
+        /// The requested number.
         sensor: u32,
     },
-    /// Another scan is under way.
+    /// Another scan is running.
     #[error("busy")]
     Busy,
     /// Fields of every kind.
@@ -194,7 +194,7 @@ pub enum ScanError {
         why: String,
         /// A payload.
         origin: Option<Origin>,
-        /// Others.
+        /// Payloads.
         marks: Vec<Mark>,
     },
 }
@@ -209,21 +209,21 @@ impl fmt::Display for Plain {
     }
 }
 
-/// A `Result` by its value alone.
+/// A `Result` behind an alias.
 pub type Scanned<T> = Result<T, ScanError>;
 
-/// A list of endpoints that send back their one argument.
+/// Defines endpoints that send their one argument back.
 macro_rules! echoes {
     ($($number:literal $name:ident: $taken:ty => $returned:ty = |$value:ident| $made:expr;)*) => {
         $(
-            /// Sends back its argument.
+            /// Sends its argument back.
             #[tachyon_rpc(msg_type = $number)]
             pub fn $name($value: $taken) -> $returned {
                 $made
             }
         )*
 
-        /// All that send back their one argument.
+        /// All endpoints that send their one argument back.
         pub const ECHOES: &[Entry<()>] = endpoints![$($name),*];
     };
 }
@@ -297,13 +297,13 @@ pub mod one {
     }
 }
 
-/// Takes nothing, and gives nothing.
+/// Takes and returns nothing.
 #[tachyon_rpc(msg_type = 100)]
 pub fn nothing(#[state] ledger: &Ledger) {
     ledger.note();
 }
 
-/// One of everything beside the others, with state and context between them.
+/// An argument of every kind, with state and context between them.
 #[tachyon_rpc(msg_type = 101)]
 pub fn everything(
     byte: u8,
@@ -354,7 +354,7 @@ pub fn everything(
     }
 }
 
-/// Moves all points, into a slot.
+/// Moves all points. The reply is written into a slot.
 #[tachyon_rpc(msg_type = 102)]
 pub fn moved(
     #[state] ledger: &Ledger,
@@ -370,14 +370,14 @@ pub fn moved(
     reply.write(ScanRef { points: &points, tags: tags.as_slice().into(), ..scan.shorten() })
 }
 
-/// Writes texts into a slot, or an error that it declares.
+/// Splits a text. The reply is written into a slot, or is a declared error.
 #[tachyon_rpc(msg_type = 103)]
 pub fn split(text: &str, at: char_code::Code, reply: ReplySlot<'_, Vec<String>>) -> Result<(), ScanError> {
     if text.is_empty() {
         return Err(ScanError::Busy);
     }
     let parts: Vec<&str> = text.split(char::from(at.number)).collect();
-    // A reply that cannot be sent is noted in the slot.
+    // The slot keeps the error of a reply that cannot be sent.
     drop(reply.write(parts.as_slice()));
     Ok(())
 }
@@ -393,33 +393,33 @@ pub mod char_code {
     }
 }
 
-/// Adds up, after so many milliseconds.
+/// The sum, after `milliseconds`.
 #[tachyon_rpc(msg_type = 104)]
 pub fn add_slowly(a: u64, b: u64, milliseconds: u64) -> u64 {
     std::thread::sleep(std::time::Duration::from_millis(milliseconds));
     a + b
 }
 
-/// How many requests have reached a handler with state.
+/// The number of requests that have reached a handler with state.
 #[tachyon_rpc(msg_type = 105)]
 pub fn reached(#[state] ledger: &Ledger) -> u64 {
     ledger.reached.load(Ordering::Relaxed)
 }
 
-/// So many bytes.
+/// `count` zeros.
 #[tachyon_rpc(msg_type = 106)]
 pub fn zeros(count: u32) -> Vec<u8> {
     vec![0; count as usize]
 }
 
-/// A text of so many bytes, with a count.
+/// A text of `count` bytes and `end`.
 #[tachyon_rpc(msg_type = 107)]
 pub fn long_text(count: u32, #[state] ledger: &Ledger, end: &str) -> String {
     ledger.note();
     "x".repeat(count as usize) + end
 }
 
-/// Takes one value with a head.
+/// Takes one payload with a head.
 #[tachyon_rpc(msg_type = 108)]
 pub fn takes_one(#[state] ledger: &Ledger, value: SmallRef<'_>) -> u64 {
     ledger.note() + value.numbers.len() as u64
@@ -465,13 +465,13 @@ pub fn takes_text(#[state] ledger: &Ledger, text: &str) -> u64 {
     text.len() as u64 + ledger.note()
 }
 
-/// Takes what may not be there.
+/// Takes an option alone.
 #[tachyon_rpc(msg_type = 134)]
 pub fn takes_maybe(#[state] ledger: &Ledger, number: Option<u32>) -> u64 {
     u64::from(number.unwrap_or(0)) + ledger.note()
 }
 
-/// Gives a value with a head.
+/// Returns a payload with a head.
 #[tachyon_rpc(msg_type = 135)]
 pub fn gives_small() -> Small {
     a_small()
@@ -486,7 +486,7 @@ pub fn fails(#[state] ledger: &Ledger, how: u32, text: &str) -> Scanned<Scan> {
         1 => ScanError::NoSensor { sensor: 3 },
         2 => ScanError::Odd { why: text.to_owned(), origin: None, marks: vec![] },
         3 => ScanError::Odd { why: text.to_owned(), origin: Some(an_origin()), marks: vec![a_mark()] },
-        // More fields than travel.
+        // More bytes of fields than an error reply holds.
         4 => ScanError::Odd { why: text.to_owned(), origin: None, marks: vec![a_mark(); 300] },
         _ => panic!("{text}"),
     })
@@ -498,55 +498,55 @@ pub fn fails_in_words(text: &str, times: u32) -> Result<u32, Plain> {
     if times == 0 { Ok(0) } else { Err(Plain(text.repeat(times as usize))) }
 }
 
-/// Fails with a text, and is raw.
+/// Fails with a text, in a raw endpoint.
 #[tachyon_rpc(msg_type = 112)]
 pub fn fails_raw(payload: &[u8]) -> Result<Vec<u8>, Plain> {
     Err(Plain(String::from_utf8_lossy(payload).into_owned()))
 }
 
-/// Fails with a declared error, where text comes from the library.
+/// Fails with an error of the standard library.
 #[tachyon_rpc(msg_type = 113)]
 pub fn parses(text: &str, radix: u32) -> Result<u64, std::num::ParseIntError> {
     u64::from_str_radix(text, radix)
 }
 
-/// Gives what is owned elsewhere.
+/// Returns shared text.
 #[tachyon_rpc(msg_type = 120)]
 pub fn shared_text(upper: bool) -> Arc<str> {
     if upper { "TEXT".into() } else { "text".into() }
 }
 
-/// Gives text that may be borrowed.
+/// Returns text that may be borrowed.
 #[tachyon_rpc(msg_type = 121)]
 pub fn cow_text(text: &str) -> Cow<'_, str> {
     if text.is_ascii() { Cow::Borrowed(text) } else { Cow::Owned(text.replace(|c: char| !c.is_ascii(), "?")) }
 }
 
-/// Gives payloads that may be borrowed.
+/// Returns payloads that may be borrowed.
 #[tachyon_rpc(msg_type = 122)]
 pub fn cow_marks(marks: &[Mark]) -> Cow<'_, [Mark]> {
     Cow::Borrowed(&marks[..marks.len().min(2)])
 }
 
-/// Gives a box.
+/// Returns a box.
 #[tachyon_rpc(msg_type = 123)]
 pub fn boxed(points: &[Point]) -> Box<[Point]> {
     points.into()
 }
 
-/// Gives what is shared.
+/// Returns a shared slice.
 #[tachyon_rpc(msg_type = 124)]
 pub fn shared_texts(texts: List<'_, String>) -> Arc<[String]> {
     texts.iter().map(str::to_owned).collect()
 }
 
-/// Gives what lies for good.
+/// Returns a static array.
 #[tachyon_rpc(msg_type = 125)]
 pub fn constant() -> &'static [u16; 3] {
     &[1, 2, 3]
 }
 
-/// May fail, and may give nothing.
+/// Returns an error, nothing, or a scan.
 #[tachyon_rpc(msg_type = 126)]
 pub fn fallible(scan: ScanRef<'_>, take: bool) -> Result<Option<ScanRef<'_>>, ScanError> {
     if scan.frame.is_empty() { Err(ScanError::Busy) } else { Ok(take.then_some(scan)) }
@@ -559,17 +559,17 @@ pub trait Sensors {
     #[rpc(msg_type = 201)]
     fn filter(&self, scan: ScanRef<'_>, radius: f32, tags: &[u32], limit: Option<u64>) -> Result<Scan, ScanError>;
 
-    /// Changes the state, and knows its caller.
+    /// Changes the state, with a context.
     #[rpc(msg_type = 202)]
     fn rename(&mut self, #[context] cx: &Context<'_>, from: &str, to: &str) -> Option<String>;
 
-    /// One variable payload, and a slot.
+    /// One payload with a head, and a slot.
     #[rpc(msg_type = 203)]
     fn doubled(&self, scan: ScanRef<'_>, reply: ReplySlot<'_, Vec<Scan>>) -> Result<(), SlotError> {
         reply.write(&[scan.into_owned(), scan.into_owned()])
     }
 
-    /// Nothing.
+    /// No argument.
     #[rpc(msg_type = 204)]
     fn reset(&mut self);
 
@@ -613,7 +613,7 @@ impl Sensors for Sensor {
     }
 }
 
-/// All endpoints with the ledger as their state, or with none.
+/// All endpoints whose state is the ledger, or that have none.
 pub const TABLE: &[Entry<Ledger>] = endpoints![
     nothing,
     everything,
@@ -654,7 +654,7 @@ pub fn an_origin() -> Origin {
     Origin { sensor: "north".to_owned(), at: Point { x: 1.0, y: 2.0 }, more: Some(vec![Point { x: 3.0, y: 4.0 }]) }
 }
 
-/// A value with something in every field.
+/// A value with every field set.
 pub fn a_small() -> Small {
     Small {
         flag: true,
@@ -668,7 +668,7 @@ pub fn a_small() -> Small {
     }
 }
 
-/// A scan of `points` points, with something in every field.
+/// A scan of `points` points, with every field set.
 pub fn a_scan(points: u16) -> Scan {
     Scan {
         taken_at: 7,
@@ -686,7 +686,7 @@ pub fn a_scan(points: u16) -> Scan {
     }
 }
 
-/// A scan with nothing in it.
+/// A scan whose fields are empty.
 pub fn an_empty_scan() -> Scan {
     Scan {
         taken_at: 0,

@@ -1,5 +1,4 @@
-//! Two builds of one contract, as it was and as it became: each change that one side may make alone, and each that it may
-//! not.
+//! An old and a new build of one contract, with each change that one side may make alone and each that it may not.
 
 #![allow(missing_docs, clippy::missing_errors_doc, reason = "each endpoint is a row of the test's table")]
 #![allow(clippy::pub_underscore_fields, reason = "gaps")]
@@ -12,7 +11,7 @@ use tachyon::{CallError, Caller};
 /// Requests that reached a handler.
 pub type Reached = AtomicU64;
 
-/// Calls an endpoint of one build with fixed values and gives the reply, or the error with its variant, as text.
+/// Calls an endpoint of one build with fixed values. Returns the reply, or the error with its variant, as text.
 pub type Attempt = fn(&mut Caller) -> Result<String, String>;
 
 fn outcome<T: core::fmt::Debug, E: DeclaredError>(outcome: Result<T, CallError<E>>) -> Result<String, String> {
@@ -43,7 +42,7 @@ macro_rules! build {
 
         pub const TABLE: &[Entry<Reached>] = endpoints![reached, $($name),*];
 
-        /// By number.
+        /// One attempt for each endpoint, with its number.
         pub const ATTEMPTS: &[(u16, Attempt)] =
             &[$(($number, |caller| super::outcome($name::call(caller, $($value),*)))),*];
     };

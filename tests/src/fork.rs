@@ -1,37 +1,37 @@
-//! Forking, which no safe interface offers: what a child that inherits a connection may do is to be tested.
+//! Forks, for tests of a child that inherits a connection.
 #![allow(unsafe_code, reason = "there is no safe fork")]
 
 use rustix::process::Pid;
 
-/// Forks; `None` in the child. A child of a program with several threads may only end.
+/// Forks. Returns `None` in the child. The child of a program with several threads may only exit.
 ///
 /// # Panics
-/// When the system has no place for another process.
+/// When the system refuses another process.
 pub fn fork() -> Option<Pid> {
-    // SAFETY: the callers' children either end at once or belong to a program with one thread, whose memory is whole.
+    // SAFETY: a child either exits at once, or belongs to a program with one thread, so no lock of its memory is held.
     let child = unsafe { libc::fork() };
-    assert!(child >= 0, "no place for another process");
+    assert!(child >= 0, "the system refuses another process");
     Pid::from_raw(child)
 }
 
-/// Forks as [`fork`], past the C library and its hooks.
+/// Forks by the system call alone, without the C library and its hooks. Returns `None` in the child.
 ///
 /// # Panics
-/// When the system has no place for another process.
+/// When the system refuses another process.
 pub fn fork_past_the_hooks() -> Option<Pid> {
-    // SAFETY: as above; `clone` with nothing but the signal of the child's end is a fork. Both end up in this call.
+    // SAFETY: as for `fork`, which is this call: `clone` with the signal of the child's end and no flags.
     let child = unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) };
-    assert!(child >= 0, "no place for another process");
+    assert!(child >= 0, "the system refuses another process");
     Pid::from_raw(i32::try_from(child).expect("a process id"))
 }
 
-/// Ends a forked child without running what its parent has registered for its own end.
+/// Ends a forked child without the exit handlers of its parent.
 pub fn exit(status: i32) -> ! {
     // SAFETY: ends the process, which is sound at any time.
     unsafe { libc::_exit(status) }
 }
 
-/// Collects a child that has ended or is about to, and gives its exit status.
+/// Waits for the end of a child, and returns its exit status. `None` if a signal ended it.
 ///
 /// # Panics
 /// When there is no such child.

@@ -1,29 +1,30 @@
-//! Everything that can go wrong with a call: numbers and words shared by the program `mishaps`, its tests and its twin
-//! in Python, `tests/python/mishaps.py`.
+//! Endpoints that fail in every way: the numbers that the program `mishaps`, its tests, and `tests/python/mishaps.py`
+//! share.
 
-/// Sends back what came.
+/// Sends the request back.
 pub const ECHO: u16 = 1;
 /// Returns an error, or raises one.
 pub const FAILS: u16 = 2;
-/// Panics. In Python it raises what is no `Exception`, and no wish to exit either.
+/// Panics. In Python it raises a `BaseException` that is neither an `Exception` nor an exit.
 pub const PANICS: u16 = 3;
-/// Replies with more than the reverse ring holds.
+/// Replies with more bytes than the reverse ring holds.
 pub const HUGE: u16 = 4;
-/// Ends the process in the midst of the call.
+/// Ends the process during the call.
 pub const EXITS: u16 = 5;
-/// Sleeps for as many milliseconds as its request, a little-endian `u64`, says, then sends the request back.
+/// Sleeps for the milliseconds in the request, a little-endian `u64`, then sends the request back.
 pub const SLEEPS: u16 = 6;
-/// Takes a number of eight bytes.
+/// Takes a `u64`.
 pub const TYPED: u16 = 7;
-/// Forks; the request says what the child does: `exits` at once, or `runs` on. The parent replies `parent`.
+/// Forks. The child exits if the request is `exits`, and returns from the handler if it is `runs`. The parent replies
+/// `parent`.
 pub const FORKS: u16 = 8;
-/// Nobody serves it.
-pub const NOBODY: u16 = 404;
+/// No endpoint has this number.
+pub const UNKNOWN: u16 = 404;
 
 /// Bytes of each ring.
 pub const RING: usize = 4096;
 
-/// The name of an error's variant, without what it carries.
+/// The name of a variant from its `Debug` output, without the fields.
 pub fn name(debugged: &str) -> String {
     debugged.split(|letter: char| !letter.is_alphanumeric()).next().unwrap_or_default().to_owned()
 }

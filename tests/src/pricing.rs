@@ -1,4 +1,4 @@
-//! What the typed tests exchange: payloads, a service, and endpoints with state, as both processes know them.
+//! Payloads, endpoints with state, and a service, which both processes of the typed tests share.
 
 #![allow(clippy::missing_errors_doc, reason = "endpoints of tests")]
 
@@ -8,16 +8,16 @@ use std::collections::HashMap;
 use tachyon::dispatch::{ReplySlot, SlotError};
 use tachyon::tachyon_rpc;
 
-use crate::system::is_shared;
+use crate::proc::is_shared;
 
-/// Which way an order goes.
+/// The side of an order.
 #[tachyon::payload]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Side {
-    /// To buy.
+    /// A buyer's order.
     Buy = 1,
-    /// To sell.
+    /// A seller's order.
     Sell = 2,
 }
 
@@ -25,46 +25,46 @@ pub enum Side {
 #[tachyon::payload]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PriceRequest {
-    /// Which instrument.
+    /// The number of the instrument.
     pub instrument: u64,
-    /// How many; more cost more.
+    /// The quantity. A larger quantity has a wider spread.
     pub quantity: i64,
 }
 
-/// The price asked for.
+/// The price of a request.
 #[tachyon::payload]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PriceReply {
-    /// For one who sells.
+    /// For a seller.
     pub bid: f64,
-    /// For one who buys.
+    /// For a buyer.
     pub ask: f64,
 }
 
-/// An order, with a nested array of fixed length and values that not all bytes have.
+/// An order, with a nested payload, an array, and types with invalid bit patterns.
 #[tachyon::payload]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Order {
-    /// The price request it goes by.
+    /// The price request.
     pub price: PriceRequest,
-    /// Who orders, as text filled up with zeros.
+    /// The account's name, padded with zeros.
     pub account: [u8; 6],
-    /// Which way.
+    /// Buy or sell.
     pub side: Side,
-    /// Whether it may be filled in part.
+    /// Whether the order may be filled in part.
     pub partial: bool,
 }
 
-/// What the endpoints keep.
+/// The state of the endpoints.
 #[derive(Debug, Default)]
 pub struct Book {
     /// Middle prices by instrument.
     pub prices: HashMap<u64, f64>,
-    /// Orders that came.
+    /// The number of orders so far.
     pub orders: u64,
 }
 
-/// Why there is no price.
+/// The error of a request for an unknown instrument.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unknown(pub u64);
 
@@ -80,7 +80,7 @@ fn price_of(book: &Book, request: &PriceRequest) -> Result<PriceReply, Unknown> 
     Ok(PriceReply { bid: middle - spread, ask: middle + spread })
 }
 
-/// Sends back what came.
+/// Sends the request back.
 #[tachyon_rpc(msg_type = 1)]
 pub fn echo(payload: &[u8]) -> &[u8] {
     payload
@@ -92,14 +92,14 @@ pub fn price(#[state] book: &Book, request: &PriceRequest) -> Result<PriceReply,
     price_of(book, request)
 }
 
-/// Takes an order and gives its number.
+/// Takes an order and returns its number.
 #[tachyon_rpc(msg_type = 3)]
 pub fn order(#[state] book: &mut Book, _order: &Order) -> u64 {
     book.orders += 1;
     book.orders
 }
 
-/// Adds up.
+/// The sum of numbers.
 #[tachyon_rpc(msg_type = 4)]
 pub fn sum(numbers: &[f64]) -> f64 {
     numbers.iter().sum()
@@ -120,7 +120,7 @@ pub fn prices(#[state] book: &Book) -> Vec<PriceReply> {
 #[tachyon_rpc(msg_type = 6)]
 pub fn nothing() {}
 
-/// The first squares, written where they are read.
+/// The first squares, written in place.
 #[tachyon_rpc(msg_type = 7)]
 pub fn squares(count: &u32, reply: ReplySlot<'_, [u64]>) -> Result<(), SlotError> {
     let mut squares = reply.reserve(*count as usize)?;
@@ -143,14 +143,14 @@ pub fn sides(orders: &[Order]) -> Vec<Side> {
     orders.iter().map(|order| order.side).collect()
 }
 
-/// Turns an order around, in place.
+/// The opposite order, written in place.
 #[tachyon_rpc(msg_type = 10)]
 pub fn turned(order: &Order, reply: ReplySlot<'_, Order>) -> Result<(), SlotError> {
     let side = if order.side == Side::Buy { Side::Sell } else { Side::Buy };
     reply.write(&Order { side, ..*order })
 }
 
-/// Writes a payload where it is read.
+/// Writes a payload in place.
 #[tachyon_rpc(msg_type = 21)]
 pub fn in_place(bid: &f64, reply: ReplySlot<'_, PriceReply>) -> Result<(), SlotError> {
     let mut price = reply.reserve()?;
@@ -160,14 +160,14 @@ pub fn in_place(bid: &f64, reply: ReplySlot<'_, PriceReply>) -> Result<(), SlotE
     Ok(())
 }
 
-/// Begins with zeros, which are no order.
+/// Commits zeros, which are no valid order.
 #[tachyon_rpc(msg_type = 22)]
 pub fn no_zero(reply: ReplySlot<'_, Order>) -> Result<(), SlotError> {
     reply.reserve()?.commit();
     Ok(())
 }
 
-/// Begins with zeros, which are flags, and sends fewer than it took.
+/// Reserves zeros, which are valid flags, and commits fewer than it reserved.
 #[tachyon_rpc(msg_type = 23)]
 pub fn flags(count: &u32, reply: ReplySlot<'_, [bool]>) -> Result<(), SlotError> {
     let mut flags = reply.reserve(64)?;
@@ -176,7 +176,7 @@ pub fn flags(count: &u32, reply: ReplySlot<'_, [bool]>) -> Result<(), SlotError>
     Ok(())
 }
 
-/// Whether the caller can reach the reply before it is sent; not all bytes are flags.
+/// Whether the reserved reply lies in shared memory: flags have invalid bit patterns.
 #[tachyon_rpc(msg_type = 25)]
 pub fn flags_reached(reply: ReplySlot<'_, [bool]>) -> Result<(), SlotError> {
     let mut flags = reply.reserve(1)?;
@@ -185,7 +185,7 @@ pub fn flags_reached(reply: ReplySlot<'_, [bool]>) -> Result<(), SlotError> {
     Ok(())
 }
 
-/// Whether the caller can reach the reply before it is sent; all bytes are numbers.
+/// Whether the reserved reply lies in shared memory: every bit pattern is a number.
 #[tachyon_rpc(msg_type = 26)]
 pub fn numbers_reached(reply: ReplySlot<'_, [u8]>) -> Result<(), SlotError> {
     let mut numbers = reply.reserve(1)?;
@@ -194,7 +194,7 @@ pub fn numbers_reached(reply: ReplySlot<'_, [u8]>) -> Result<(), SlotError> {
     Ok(())
 }
 
-/// Takes room and thinks better of it.
+/// Reserves a reply and withdraws it.
 #[tachyon_rpc(msg_type = 24)]
 pub fn withdrawn(reply: ReplySlot<'_>) -> Result<(), String> {
     let room = reply.reserve(100).map_err(|error| error.to_string())?;
@@ -209,15 +209,15 @@ pub trait Pricing {
     #[rpc(msg_type = 101)]
     fn price(&self, request: &PriceRequest) -> Result<PriceReply, Unknown>;
 
-    /// Takes an order and gives its number.
+    /// Takes an order and returns its number.
     #[rpc(msg_type = 102)]
     fn order(&mut self, order: &Order) -> Result<u64, Unknown>;
 
-    /// Number of orders so far.
+    /// The number of orders so far.
     #[rpc(msg_type = 103)]
     fn orders(&self) -> u64;
 
-    /// Adds up, in place.
+    /// Running sums, written in place.
     #[rpc(msg_type = 104)]
     fn running(&self, numbers: &[f64], reply: ReplySlot<'_, [f64]>) -> Result<(), SlotError> {
         let mut sums = reply.reserve(numbers.len())?;
@@ -230,7 +230,7 @@ pub trait Pricing {
         Ok(())
     }
 
-    /// Forgets everything.
+    /// Clears the book.
     #[rpc(msg_type = 105)]
     fn reset(&mut self);
 }
@@ -255,7 +255,7 @@ impl Pricing for Book {
     }
 }
 
-/// A book with something in it.
+/// A book with two instruments.
 pub fn book() -> Book {
     Book { prices: HashMap::from([(7, 100.0), (8, 20.0)]), orders: 0 }
 }
@@ -263,19 +263,19 @@ pub fn book() -> Book {
 /// Bytes of a frame: more than the stack of most threads.
 pub const PIXELS: usize = 3 << 20;
 
-/// Lent where it lies.
+/// A frame that a handler reads in the ring.
 #[tachyon::payload]
 pub struct Frame {
-    /// Some pixels.
+    /// The pixels.
     pub pixels: [u8; PIXELS],
 }
 
-/// Copied before it is lent, because not all bytes are a `bool`.
+/// A frame that is copied before a handler reads it, because a `bool` has invalid bit patterns.
 #[tachyon::payload]
 pub struct MarkedFrame {
-    /// Some pixels.
+    /// The pixels.
     pub pixels: [u8; PIXELS],
-    /// Whether it is marked.
+    /// Whether the frame is marked.
     pub marked: bool,
 }
 

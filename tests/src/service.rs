@@ -1,39 +1,39 @@
-//! The program `service`, as the tests of the calling side start, kill and ask it.
+//! The program `service`: its endpoints, and a place for its socket and its log.
 
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
-use crate::Peer;
+use crate::process::{Peer, Program};
 
-/// Message types of its endpoints.
+/// Sends the request back.
 pub const ECHO: u16 = 1;
 /// Appends the request to the log, then sends it back.
 pub const RECORD: u16 = 2;
-/// As [`RECORD`], but whoever executes the first one dies before it answers.
+/// Does the same as [`RECORD`], but the server that executes the first such request dies before it answers.
 pub const RECORD_AND_DIE_ONCE: u16 = 3;
-/// Sleeps for as many milliseconds as its request, a little-endian `u64`, says.
+/// Sleeps for the milliseconds in the request, a little-endian `u64`, then sends the request back.
 pub const SLEEP: u16 = 4;
-/// Stops the server in good order.
+/// Stops the server.
 pub const STOP: u16 = 5;
 
-/// A socket and a log in a folder of their own, and how to start a server there.
+/// A folder with the socket and the log of servers that follow each other.
 #[derive(Debug)]
 pub struct Place {
     folder: TempDir,
-    program: &'static str,
+    program: Program,
 }
 
 impl Place {
-    /// A new place for `program` (`env!("CARGO_BIN_EXE_service")`).
+    /// A new place for `program`, the program `service`.
     ///
     /// # Panics
-    /// When there can be no folder for temporary files.
-    pub fn new(program: &'static str) -> Self {
+    /// When the system refuses a folder for temporary files.
+    pub fn new(program: Program) -> Self {
         Self { folder: tempfile::tempdir().expect("a folder for temporary files"), program }
     }
 
-    /// Where servers listen.
+    /// The path where servers listen.
     pub fn socket(&self) -> PathBuf {
         self.folder.path().join("service.sock")
     }
@@ -48,10 +48,10 @@ impl Place {
     /// When the program cannot be started.
     pub fn serve(&self, ring: usize) -> Peer {
         let text = |path: &Path| path.to_str().expect("temporary paths are text").to_owned();
-        Peer::start(self.program, "serve", &self.socket(), &[&text(&self.log()), &ring.to_string()])
+        self.program.start("serve", &self.socket(), &[&text(&self.log()), &ring.to_string()])
     }
 
-    /// What all servers so far executed, as `u64`s in the order of execution.
+    /// The requests that all servers so far have executed, in that order.
     ///
     /// # Panics
     /// When the log cannot be read.

@@ -1,7 +1,6 @@
 //! The one-way bus in two processes.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
@@ -9,18 +8,11 @@ use tachyon::error::CommitError;
 use tachyon::{
     Bus, Callee, ConnectError, ListenError, Options, PollingMode, Receiver, RecvError, SendError, Sender, State,
 };
-use tachyon_tests::{Peer, length, message};
+use tachyon_tests::message::{length, message};
+use tachyon_tests::process::Program;
+use tachyon_tests::temporary::socket;
 
-/// A socket path in a folder that goes away with the test.
-fn socket() -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("bus.sock");
-    (folder, path)
-}
-
-fn peer(role: &str, path: &std::path::Path, arguments: &[&str]) -> Peer {
-    Peer::start(env!("CARGO_BIN_EXE_peer"), role, path, arguments)
-}
+const PEER: Program = Program(env!("CARGO_BIN_EXE_peer"));
 
 fn stream(sender: &mut Sender, count: u64, most: usize) {
     for number in 0..count {
@@ -29,13 +21,13 @@ fn stream(sender: &mut Sender, count: u64, most: usize) {
 }
 
 #[test]
-fn every_size_arrives_in_order_whoever_listens() {
+fn every_size_arrives_in_order_if_either_side_listens() {
     for (peer_side, mode) in [("listen", "adaptive"), ("connect", "adaptive"), ("listen", "park"), ("connect", "spins")]
     {
         for (capacity, count) in [(1, 300), (64, 2000), (4096, 3000), (1 << 16, 500)] {
             let (_folder, path) = socket();
             let text = capacity.to_string();
-            let receiver = peer("receiver", &path, &[peer_side, &text, &text, mode]);
+            let receiver = PEER.start("receiver", &path, &[peer_side, &text, &text, mode]);
             let mut sender = match peer_side {
                 "listen" => Sender::connect(&path).unwrap(),
                 _ => Sender::listen(&path, capacity).unwrap(),
@@ -48,9 +40,9 @@ fn every_size_arrives_in_order_whoever_listens() {
 }
 
 #[test]
-fn a_ring_of_one_message_flows() {
+fn messages_as_large_as_the_ring_arrive() {
     let (_folder, path) = socket();
-    let receiver = peer("receiver", &path, &["listen", "4096", "4096", "adaptive"]);
+    let receiver = PEER.start("receiver", &path, &["listen", "4096", "4096", "adaptive"]);
     let mut sender = Sender::connect(&path).unwrap();
     sender.set_polling_mode(PollingMode::Park);
     stream(&mut sender, 500, 4096);
@@ -62,7 +54,7 @@ fn a_ring_of_one_message_flows() {
 fn receives_from_another_process_until_it_closes() {
     for mode in ["park", "adaptive", "pure"] {
         let (_folder, path) = socket();
-        let sender = peer("sender", &path, &["connect", "0", "200", "1000", mode]);
+        let sender = PEER.start("sender", &path, &["connect", "0", "200", "1000", mode]);
         let mut receiver = Receiver::listen(&path, 1 << 12).unwrap();
         let mut number = 0;
         for received in receiver.messages() {
@@ -79,7 +71,7 @@ fn receives_from_another_process_until_it_closes() {
 #[test]
 fn batches_carry_several_messages() {
     let (_folder, path) = socket();
-    let receiver = peer("batches", &path, &["5000"]);
+    let receiver = PEER.start("batches", &path, &["5000"]);
     let mut sender = Sender::listen(&path, 1 << 14).unwrap();
     for number in 0..5000 {
         sender.send(&message(number, length(number, 100)), 0).unwrap();
@@ -89,9 +81,9 @@ fn batches_carry_several_messages() {
 }
 
 #[test]
-fn guards_publish_what_is_committed_and_nothing_else() {
+fn only_committed_guards_are_published() {
     let (_folder, path) = socket();
-    let receiver = peer("undecided_receiver", &path, &[]);
+    let receiver = PEER.start("unassigned_receiver", &path, &[]);
     let mut sender = Bus::listen(&path, 4096).unwrap().into_sender().unwrap();
     let mut dropped = sender.reserve(100, 1).unwrap();
     dropped.fill(b'x');
@@ -108,10 +100,10 @@ fn guards_publish_what_is_committed_and_nothing_else() {
 #[test]
 fn a_dead_sender_loses_nothing_it_had_sent() {
     let (_folder, path) = socket();
-    let sender = peer("sender_then_hang", &path, &["1000"]);
+    let sender = PEER.start("sender_then_hang", &path, &["1000"]);
     let mut receiver = Receiver::listen(&path, 1 << 16).unwrap();
     assert_eq!(*receiver.recv().unwrap(), 0u64.to_le_bytes());
-    // Everything is in the ring once the thousandth message is; then the sender dies with them unread.
+    // Time for the sender to fill the ring with all messages. Then the sender dies while they are unread.
     std::thread::sleep(Duration::from_millis(200));
     sender.kill();
     for number in 1..1000u64 {
@@ -127,7 +119,7 @@ fn a_dead_sender_loses_nothing_it_had_sent() {
 fn a_waiter_learns_of_a_death_in_every_mode() {
     for mode in [PollingMode::Park, PollingMode::Adaptive, PollingMode::PureSpin, PollingMode::Spins(10)] {
         let (_folder, path) = socket();
-        let sender = peer("sender_then_hang", &path, &["1"]);
+        let sender = PEER.start("sender_then_hang", &path, &["1"]);
         let mut receiver = Receiver::listen(&path, 4096).unwrap();
         receiver.set_polling_mode(mode);
         drop(receiver.recv().unwrap());
@@ -145,9 +137,9 @@ fn a_waiter_learns_of_a_death_in_every_mode() {
 }
 
 #[test]
-fn a_sender_without_receiver_is_told() {
+fn a_sender_reports_a_full_ring_and_a_dead_receiver() {
     let (_folder, path) = socket();
-    let receiver = peer("idle_receiver", &path, &[]);
+    let receiver = PEER.start("idle_receiver", &path, &[]);
     let mut sender = Sender::connect(&path).unwrap();
     assert!(matches!(sender.try_send(&[0; 4097], 0), Err(SendError::TooLarge { size: 4097, max: 4096 })));
     while sender.try_send(&[1; 1000], 0).is_ok() {}
@@ -170,7 +162,7 @@ fn a_sender_without_receiver_is_told() {
 #[test]
 fn a_sender_that_never_waits_notices_a_death() {
     let (_folder, path) = socket();
-    let receiver = peer("receiver", &path, &["listen", "1048576", "8", "adaptive"]);
+    let receiver = PEER.start("receiver", &path, &["listen", "1048576", "8", "adaptive"]);
     let mut sender = Sender::connect(&path).unwrap();
     receiver.kill();
     let outcome = (0..10_000).try_for_each(|_| sender.try_send(&[], 0));
@@ -180,7 +172,7 @@ fn a_sender_that_never_waits_notices_a_death() {
 #[test]
 fn a_sender_that_never_waits_notices_a_death_on_a_full_ring() {
     let (_folder, path) = socket();
-    let receiver = peer("idle_receiver", &path, &[]);
+    let receiver = PEER.start("idle_receiver", &path, &[]);
     let mut sender = Sender::connect(&path).unwrap();
     while sender.try_send(&[1; 1000], 0).is_ok() {}
     receiver.kill();
@@ -192,7 +184,7 @@ fn a_sender_that_never_waits_notices_a_death_on_a_full_ring() {
 #[test]
 fn a_long_spin_still_notices_a_death_and_an_interrupt() {
     let (_folder, path) = socket();
-    let sender = peer("sender_then_hang", &path, &["0"]);
+    let sender = PEER.start("sender_then_hang", &path, &["0"]);
     let mut receiver = Receiver::listen(&path, 4096).unwrap();
     receiver.set_polling_mode(PollingMode::Spins(u32::MAX));
     receiver.set_interrupt(Some(|| true));
@@ -207,7 +199,7 @@ fn a_long_spin_still_notices_a_death_and_an_interrupt() {
 #[test]
 fn a_poller_notices_a_death() {
     let (_folder, path) = socket();
-    let sender = peer("sender_then_hang", &path, &["3"]);
+    let sender = PEER.start("sender_then_hang", &path, &["3"]);
     let mut receiver = Receiver::listen(&path, 4096).unwrap();
     drop(receiver.recv().unwrap());
     std::thread::sleep(Duration::from_millis(100));
@@ -227,7 +219,7 @@ fn a_poller_notices_a_death() {
 #[test]
 fn waiting_has_a_limit_and_can_be_interrupted() {
     let (_folder, path) = socket();
-    let sender = peer("sender_then_hang", &path, &["0"]);
+    let sender = PEER.start("sender_then_hang", &path, &["0"]);
     let mut receiver = Receiver::listen(&path, 4096).unwrap();
     for mode in [PollingMode::Park, PollingMode::Adaptive, PollingMode::PureSpin] {
         receiver.set_polling_mode(mode);
@@ -242,9 +234,9 @@ fn waiting_has_a_limit_and_can_be_interrupted() {
 }
 
 #[test]
-fn two_of_a_kind_are_refused_and_the_listener_waits_on() {
+fn a_peer_of_the_same_role_is_refused_and_the_listener_keeps_waiting() {
     let (_folder, path) = socket();
-    let receiver = peer("receiver", &path, &["listen", "4096", "100", "adaptive"]);
+    let receiver = PEER.start("receiver", &path, &["listen", "4096", "100", "adaptive"]);
     let error = Receiver::connect(&path).unwrap_err();
     assert!(matches!(error, ConnectError::RoleClash { .. }), "{error:?}");
     let error = Callee::connect(&path).unwrap_err();
@@ -256,7 +248,7 @@ fn two_of_a_kind_are_refused_and_the_listener_waits_on() {
 }
 
 #[test]
-fn an_undecided_bus_lets_each_end_be_taken_once() {
+fn an_unassigned_bus_gives_each_end_once() {
     let (_folder, path) = socket();
     let listen_at = path.clone();
     let other = std::thread::spawn(move || {
@@ -272,7 +264,7 @@ fn an_undecided_bus_lets_each_end_be_taken_once() {
 }
 
 #[test]
-fn what_cannot_be_listened_at_says_why() {
+fn listen_errors_give_the_path_and_the_reason() {
     let (folder, path) = socket();
     for bad in [0, 3, 1000, tachyon::bus::MAX_CAPACITY * 2] {
         let error = Sender::listen(&path, bad).unwrap_err();

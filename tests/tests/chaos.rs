@@ -1,24 +1,27 @@
-//! Short runs of `chaos` between Rust actors, and what no random death shows: a peer that is stopped, not dead. The long
-//! runs, with actors of both languages, are `make kill` and `make soak`.
+//! Short runs of `chaos` with Rust actors, and peers that are stopped, which is no death. `make kill` and `make soak`
+//! are the long runs, with actors of both languages.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use tachyon::{
     CallError, Callee, Caller, Dispatcher, PollingMode, Receiver, RecvError, SendError, Sender, ServeError, State,
 };
-use tachyon_tests::{Peer, message};
+use tachyon_tests::message::{length, message};
+use tachyon_tests::process::Program;
+use tachyon_tests::temporary::socket;
+
+const PEER: Program = Program(env!("CARGO_BIN_EXE_peer"));
 
 fn chaos(arguments: &[&str]) {
-    let ran = Command::new(env!("CARGO_BIN_EXE_chaos")).args(arguments).output().unwrap();
+    let ran = Program(env!("CARGO_BIN_EXE_chaos")).command().args(arguments).output().unwrap();
     assert!(ran.status.success(), "{}\n{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
 }
 
 #[test]
-fn survivors_get_what_was_committed_and_then_the_death() {
+fn survivors_get_committed_messages_and_then_the_death() {
     assert!(Path::new(env!("CARGO_BIN_EXE_actor")).exists());
     chaos(&["kill", "--rounds", "25"]);
 }
@@ -28,38 +31,28 @@ fn everything_that_is_sent_is_received() {
     chaos(&["soak", "--seconds", "4"]);
 }
 
-fn socket() -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("stopped.sock");
-    (folder, path)
-}
-
-fn peer(role: &str, path: &Path, arguments: &[&str]) -> Peer {
-    Peer::start(env!("CARGO_BIN_EXE_peer"), role, path, arguments)
-}
-
 const MODES: [PollingMode; 3] = [PollingMode::Park, PollingMode::Adaptive, PollingMode::PureSpin];
 
-/// Long enough for a death to be noticed, had it been one.
+/// Longer than a death takes to be noticed.
 const LIMIT: Duration = Duration::from_millis(150);
 
 #[test]
 fn a_stopped_sender_is_waited_for() {
     for mode in MODES {
         let (_folder, path) = socket();
-        let sender = peer("sender", &path, &["connect", "0", "100", "100000", "adaptive"]);
+        let sender = PEER.start("sender", &path, &["connect", "0", "100", "100000", "adaptive"]);
         let mut receiver = Receiver::listen(&path, 4096).unwrap();
         receiver.set_polling_mode(mode);
         let mut received = 0;
         let mut take = |receiver: &mut Receiver| -> Result<(), RecvError> {
             let guard = receiver.recv_timeout(LIMIT)?;
-            assert_eq!(*guard, *message(received, tachyon_tests::length(received, 100)));
+            assert_eq!(*guard, *message(received, length(received, 100)));
             received += 1;
             Ok(())
         };
         take(&mut receiver).unwrap();
         sender.signal(Signal::STOP);
-        // What it had sent comes, and then nothing.
+        // The messages that the sender had sent arrive, and then none.
         let end = loop {
             if let Err(error) = take(&mut receiver) {
                 break error;
@@ -87,13 +80,13 @@ fn a_stopped_sender_is_waited_for() {
 fn a_stopped_receiver_is_waited_for() {
     for mode in MODES {
         let (_folder, path) = socket();
-        let receiver = peer("receiver", &path, &["listen", "4096", "100", "adaptive"]);
+        let receiver = PEER.start("receiver", &path, &["listen", "4096", "100", "adaptive"]);
         let mut sender = Sender::connect(&path).unwrap();
         sender.set_polling_mode(mode);
         receiver.signal(Signal::STOP);
         let mut sent = 0;
         let end = loop {
-            let outcome = sender.send_timeout(&message(sent, tachyon_tests::length(sent, 100)), number(sent), LIMIT);
+            let outcome = sender.send_timeout(&message(sent, length(sent, 100)), number(sent), LIMIT);
             match outcome {
                 Ok(()) => sent += 1,
                 Err(error) => break error,
@@ -103,7 +96,7 @@ fn a_stopped_receiver_is_waited_for() {
         assert_eq!(sender.state(), State::Open);
         receiver.signal(Signal::CONT);
         while sent < 5000 {
-            sender.send(&message(sent, tachyon_tests::length(sent, 100)), number(sent)).unwrap();
+            sender.send(&message(sent, length(sent, 100)), number(sent)).unwrap();
             sent += 1;
         }
         drop(sender);
@@ -119,7 +112,7 @@ fn number(sent: u64) -> u32 {
 fn a_stopped_callee_is_waited_for() {
     for mode in MODES {
         let (_folder, path) = socket();
-        let callee = peer("callee", &path, &["4096", "4096", "adaptive", "no text"]);
+        let callee = PEER.start("callee", &path, &["4096", "4096", "adaptive", "no text"]);
         let mut caller = Caller::connect(&path).unwrap();
         caller.set_polling_mode(mode);
         assert_eq!(&*caller.call(1, b"before").unwrap(), b"before");
@@ -128,7 +121,7 @@ fn a_stopped_callee_is_waited_for() {
             let late = caller.call_timeout(1, b"late", LIMIT).map(drop);
             assert!(matches!(late, Err(CallError::TimedOut { .. })), "{mode:?}: {late:?}");
         }
-        // A call without a deadline stays, through a wait that times out for another one.
+        // A call without a deadline stays in flight.
         let call = caller.start(1, b"patient").unwrap();
         assert!(caller.try_finish(call).unwrap().is_none());
         assert_eq!(caller.state(), State::Open);
@@ -145,7 +138,7 @@ fn a_stopped_callee_is_waited_for() {
 fn a_stopped_caller_is_waited_for() {
     for mode in MODES {
         let (_folder, path) = socket();
-        let caller = peer("caller", &path, &["20000", "100"]);
+        let caller = PEER.start("caller", &path, &["20000", "100"]);
         let mut callee = Callee::listen(&path, 4096, 4096).unwrap();
         callee.set_polling_mode(mode);
         let mut dispatcher = Dispatcher::default();

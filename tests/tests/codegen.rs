@@ -1,7 +1,7 @@
-//! Code generated from a callee's description: it is what is checked in, rustfmt leaves it alone, and it calls the callee
-//! it came from.
+//! Code generated from a callee's description equals the checked-in files, is formatted as rustfmt formats it, and
+//! calls the callee.
 //!
-//! After a change of the generator, `UPDATE=1 cargo test -p tachyon-tests --test codegen` writes the file anew.
+//! After a change of the generator, `UPDATE=1 cargo test -p tachyon-tests --test codegen` writes the files again.
 #![allow(clippy::unwrap_used, clippy::similar_names, clippy::float_cmp, reason = "tests of exact values")]
 
 use std::io::Write;
@@ -10,20 +10,21 @@ use std::process::{Command, Stdio};
 
 use tachyon::describe::Description;
 use tachyon::{Caller, Dispatcher, codegen};
-use tachyon_tests::Peer;
+use tachyon_tests::process::{Peer, Program};
+use tachyon_tests::temporary::socket;
 
 #[allow(unreachable_pub, clippy::trivially_copy_pass_by_ref, reason = "as it is generated, for any crate")]
 #[rustfmt::skip]
 #[path = "generated/endpoints.rs"]
 mod generated;
 
-/// The output for names and layouts that Rust does not have: it compiles, and that is all.
+/// The output for names and layouts that Rust does not have. Only compiled.
 #[allow(dead_code, unreachable_pub, clippy::all, clippy::pedantic, reason = "as it is generated")]
 #[rustfmt::skip]
 #[path = "generated/odd.rs"]
 mod odd;
 
-/// Every form of the contract: it compiles, and that is all.
+/// The output for every form of the contract. Only compiled.
 #[allow(dead_code, unreachable_pub, clippy::all, clippy::pedantic, reason = "as it is generated")]
 #[rustfmt::skip]
 #[path = "generated/contract.rs"]
@@ -32,14 +33,13 @@ mod contract;
 use generated::{Endpoints, EndpointsClient, EndpointsService, Order, PriceReply, PriceRequest, Side};
 
 fn peer() -> (tempfile::TempDir, Peer, Caller) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("codegen.sock");
-    let peer = Peer::start(env!("CARGO_BIN_EXE_typed_peer"), "functions", &path, &["65536", "65536"]);
+    let (folder, path) = socket();
+    let peer = Program(env!("CARGO_BIN_EXE_typed_peer")).start("functions", &path, &["65536", "65536"]);
     let caller = Caller::connect(&path).unwrap();
     (folder, peer, caller)
 }
 
-/// The text as rustfmt leaves it, without this repository's settings.
+/// The text as rustfmt formats it, without this repository's settings.
 fn rustfmt(source: &str) -> String {
     let settings = tempfile::tempdir().unwrap();
     std::fs::write(settings.path().join("rustfmt.toml"), "").unwrap();
@@ -56,7 +56,7 @@ fn rustfmt(source: &str) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-/// Compares generated code with the file that is compiled above.
+/// Compares generated code with the checked-in file.
 fn assert_checked_in(file: &str, source: &str) {
     let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/generated").join(file);
     if std::env::var_os("UPDATE").is_some() {
@@ -67,7 +67,7 @@ fn assert_checked_in(file: &str, source: &str) {
 }
 
 #[test]
-fn a_live_callee_gives_what_is_checked_in() {
+fn code_from_a_live_callee_equals_the_checked_in_file() {
     let (_folder, peer, mut caller) = peer();
     let source = codegen::rust(&caller.describe().unwrap());
     assert_checked_in("endpoints.rs", &source);
@@ -94,10 +94,10 @@ fn generated_code_calls_the_callee_it_came_from() {
     peer.finish();
 }
 
-/// Takes the callee's place.
-struct Stand;
+/// Implements the generated service.
+struct StandIn;
 
-impl Endpoints for Stand {
+impl Endpoints for StandIn {
     fn echo(&self, request: &[u8]) -> Result<Vec<u8>, String> {
         Ok(request.to_vec())
     }
@@ -140,13 +140,12 @@ impl Endpoints for Stand {
 }
 
 #[test]
-fn the_original_and_its_stand_in_describe_the_same() {
+fn a_generated_service_describes_itself_as_the_original() {
     let (_folder, peer, mut caller) = peer();
     let original = caller.describe().unwrap();
-    let mut stand_in = Dispatcher::with_state(Stand, EndpointsService::endpoints()).describe();
-    // Fields are documented by where they are; everything else survives.
-    let plain = |description: &mut Description| codegen::rust(description);
-    assert_eq!(plain(&mut stand_in), codegen::rust(&original));
+    let stand_in = Dispatcher::with_state(StandIn, EndpointsService::endpoints()).describe();
+    // Compared as code: a field's documentation gives its offset in the generated code.
+    assert_eq!(codegen::rust(&stand_in), codegen::rust(&original));
     drop(caller);
     peer.finish();
 }
@@ -163,7 +162,7 @@ fn every_form_becomes_code() {
 
 #[test]
 fn the_example_of_the_documentation_is_a_description() {
-    let page = include_str!("../../docs/describe.md");
+    let page = include_str!("../../docs/guide/describe.md");
     let (_, rest) = page.split_once("```json\n").unwrap();
     let (json, rest) = rest.split_once("```\n").unwrap();
     let description = Description::from_json(json).unwrap();
@@ -176,20 +175,25 @@ fn the_example_of_the_documentation_is_a_description() {
 fn odd_descriptions_still_become_code() {
     let json = r#"{"schema": 1, "endpoints": [
         {"msg_type": 1, "name": "type", "request": {"form": "empty"}, "reply": {"form": "empty"}},
-        {"msg_type": 2, "name": "self", "doc": " indented\n\nand \u0007 long  ", "request": {"form": "bytes"}, "reply": {"form": "bytes"}},
-        {"msg_type": 3, "name": "new", "request": {"form": "slice", "layout": {"kind": "str", "len": 3}}, "reply": {"form": "empty"}},
+        {"msg_type": 2, "name": "self", "doc": " indented\n\nand \u0007 long  ", 
+         "request": {"form": "bytes"}, "reply": {"form": "bytes"}},
+        {"msg_type": 3, "name": "new",
+         "request": {"form": "slice", "layout": {"kind": "str", "len": 3}}, "reply": {"form": "empty"}},
         {"msg_type": 4, "name": "twice", "request": {"form": "payload", "layout":
             {"kind": "struct", "name": "Odd-Name", "size": 24, "align": 8, "fields": [
                 {"name": "gr\u00f6\u00dfe", "type": "u8", "offset": 0, "size": 1},
                 {"name": "crate", "type": "f64", "offset": 8, "size": 8},
                 {"name": "match", "type": {"kind": "bytes", "len": 3}, "offset": 16, "size": 3}]}},
-         "reply": {"form": "payload", "layout": {"kind": "enum", "name": "Result", "repr": "i8", "variants": [
+         "reply": {"form": "payload", "layout":
+            {"kind": "enum", "name": "Result", "repr": "i8", "variants": [
                 {"name": "Self", "value": -1}, {"name": "fine", "value": 1}]}}},
         {"msg_type": 5, "name": "twice", "request": {"form": "payload", "layout":
             {"kind": "struct", "name": "Odd-Name", "size": 5, "align": 1, "fields": [
                 {"name": "unaligned", "type": "u32", "offset": 1, "size": 4}]}},
-         "reply": {"form": "slice", "layout": {"kind": "array", "of": {"kind": "array", "of": "u16", "len": 2}, "len": 2}}},
-        {"msg_type": 6, "name": "a_name_that_is_so_long_that_no_formatter_would_leave_it_on_one_line_with_everything_else",
+         "reply": {"form": "slice", "layout":
+            {"kind": "array", "of": {"kind": "array", "of": "u16", "len": 2}, "len": 2}}},
+        {"msg_type": 6,
+         "name": "a_name_that_is_so_long_that_no_formatter_would_leave_it_on_one_line_with_everything_else",
          "request": {"form": "bytes"}, "reply": {"form": "bytes"}}]}"#;
     let source = codegen::rust(&Description::from_json(json).unwrap());
     assert_checked_in("odd.rs", &source);

@@ -1,47 +1,16 @@
-//! A description of a hostile callee takes memory in proportion to its length, however it is made.
-#![allow(unsafe_code, clippy::unwrap_used, reason = "the allocator counts, and a test fails by panicking")]
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering};
+//! A description of a hostile callee takes memory in proportion to its length, for every kind of content.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use tachyon::describe::Description;
+use tachyon_tests::allocation::{Counting, peak_of};
 
-/// Most bytes of memory for each byte of JSON, to read it and to write it again.
+/// Most bytes of memory for each byte of JSON, to read the description and to write it.
 const MOST: usize = 24;
-
-/// The system's allocator, and how much it gave out, now and at most.
-struct Counting;
-
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call goes to the system's allocator as it is.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = NOW.fetch_add(layout.size(), Ordering::Relaxed) + layout.size();
-        PEAK.fetch_max(now, Ordering::Relaxed);
-        // SAFETY: the caller's promise is the one that the system's allocator asks for.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as above.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
 
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-fn peak_of(run: impl FnOnce()) -> usize {
-    let before = NOW.load(Ordering::Relaxed);
-    PEAK.store(before, Ordering::Relaxed);
-    run();
-    PEAK.load(Ordering::Relaxed) - before
-}
-
-/// One test, since the count is of the whole process.
+// One test, since the count is the process's.
 #[test]
 fn reading_and_writing_take_memory_in_proportion() {
     const COUNT: usize = 20_000;

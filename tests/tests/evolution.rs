@@ -1,21 +1,19 @@
-//! Two builds of one contract in two processes: what may change on one side alone, and what may not.
+//! Two builds of one contract in two processes: the changes that one side may make alone, and those that it may not.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::Path;
-
 use tachyon::Caller;
-use tachyon_tests::Peer;
 use tachyon_tests::evolution::{Attempt, new, old};
+use tachyon_tests::process::Program;
+use tachyon_tests::temporary::socket;
 
-/// Calls all of one build's endpoints with a callee of another, and gives how many calls reached a handler.
+/// Calls every endpoint of one build at a callee of a build, and returns the number of calls that reached a handler.
 fn against(callee: &str, attempts: &[(u16, Attempt)], mut each: impl FnMut(u16, Result<String, String>)) -> u64 {
-    let folder = tempfile::tempdir().unwrap();
-    let path: &Path = &folder.path().join("evolution.sock");
-    let callee = Peer::start(env!("CARGO_BIN_EXE_contract"), callee, path, &["65536"]);
-    let mut caller = Caller::connect(path).unwrap();
+    let (_folder, path) = socket();
+    let callee = Program(env!("CARGO_BIN_EXE_contract")).start(callee, &path, &["65536"]);
+    let mut caller = Caller::connect(&path).unwrap();
     for (number, attempt) in attempts {
         let first = attempt(&mut caller);
-        // What was compared once is so ever after.
+        // The outcome of a comparison is kept.
         assert_eq!(attempt(&mut caller), first, "{number}");
         each(*number, first);
     }
@@ -28,8 +26,8 @@ fn against(callee: &str, attempts: &[(u16, Attempt)], mut each: impl FnMut(u16, 
 /// A reply, or an error, as text.
 type Shown = Result<&'static str, &'static str>;
 
-/// What a change that is allowed gives: its number, a new caller's outcome with an old callee, and an old caller's with a
-/// new one.
+/// Allowed changes: the number of each, a new caller's outcome with an old callee, and an old caller's outcome with a
+/// new callee.
 const ALLOWED: &[(u16, Shown, Shown)] = &[
     (1, Ok(r#""1 new""#), Ok(r#""1 old None""#)),
     (2, Ok(r#"Note { text: "new", at: None, by: None }"#), Ok(r#"Note { text: "old" }"#)),
@@ -57,8 +55,7 @@ const ALLOWED: &[(u16, Shown, Shown)] = &[
     (15, Ok("1"), Err("Busy: busy for None")),
 ];
 
-/// How the two sides differ where a change is not allowed: its number the place, what the new build has there, and
-/// what the old one has.
+/// Refused changes: the number of each, the place, the new build's form there, and the old build's form.
 const REFUSED: &[(u16, &str, &str, &str)] = &[
     (20, "argument 2 of argument_renamed is", "`c`", "`b`"),
     (21, "argument `b` of argument_retyped is", "i32 at offset 8", "u32 at offset 8"),
@@ -90,14 +87,14 @@ const REFUSED: &[(u16, &str, &str, &str)] = &[
     (50, "error_alone: field `number` of Odd is", "u64 at offset 8", "u32 at offset 4"),
 ];
 
-/// The same of what was added without an option: its number, the place and the type.
+/// Additions that are refused because they are not optional: the number of each, the place and the type.
 const NEEDED: &[(u16, &str, &str)] = &[
     (23, "argument `c` of argument_needed", "u32"),
     (29, "field_needed: field `gain` of Grown", "f64"),
     (41, "error_field_needed: field `more` of Odd", "u32"),
 ];
 
-/// Compares each outcome; `is_new` is whether the caller is of the new build.
+/// Compares each outcome. `is_new`: the caller is of the new build.
 fn check(callee: &str, attempts: &[(u16, Attempt)], is_new: bool) {
     let mut seen = 0;
     let reached = against(callee, attempts, |number, outcome| {
@@ -113,10 +110,14 @@ fn check(callee: &str, attempts: &[(u16, Attempt)], is_new: bool) {
                 format!("Mismatch: {place} {here} here, {there} at the callee")
             }
             (None, Some((_, place, of))) if is_new => {
-                format!("Mismatch: {place} is missing at the callee, and is not optional here: make it `Option<{of}>`")
+                format!(
+                    "Mismatch: {place} is missing at the callee, and is not optional here: make it optional \
+                     (`Option<{of}>`, in Python `... | None`)"
+                )
             }
             (None, Some((_, place, of))) => format!(
-                "Mismatch: {place} is missing here, and is not optional at the callee: make it `Option<{of}>` there"
+                "Mismatch: {place} is missing here, and is not optional at the callee: make it optional \
+                 (`Option<{of}>`, in Python `... | None`) there"
             ),
             _ => panic!("{number} stands in one table"),
         };
@@ -127,18 +128,17 @@ fn check(callee: &str, attempts: &[(u16, Attempt)], is_new: bool) {
 }
 
 #[test]
-fn a_new_caller_and_an_old_callee() {
+fn a_new_caller_calls_an_old_callee() {
     check("old", new::ATTEMPTS, true);
 }
 
 #[test]
-fn an_old_caller_and_a_new_callee() {
+fn an_old_caller_calls_a_new_callee() {
     check("new", old::ATTEMPTS, false);
 }
 
-/// Of one build nothing differs.
 #[test]
-fn one_build() {
+fn equal_builds_never_differ() {
     for (callee, attempts) in [("old", old::ATTEMPTS), ("new", new::ATTEMPTS)] {
         let reached = against(callee, attempts, |number, outcome| {
             assert!(!matches!(outcome, Err(error) if error.starts_with("Mismatch")), "{number}");

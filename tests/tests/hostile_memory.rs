@@ -1,24 +1,20 @@
-//! A peer that tries to take the shared memory away from under us. None of it ends this process with `SIGBUS`.
-#![allow(unsafe_code, clippy::unwrap_used, reason = "a test fails by panicking, and looks at bytes of values")]
+//! A peer that resizes, seals, punches and rewrites the shared memory. No such attack ends this process with `SIGBUS`,
+//! and no handler sees an invalid value.
+#![allow(unsafe_code, clippy::unwrap_used, reason = "a test fails by panicking, and reads the bytes of values")]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tachyon::{Callee, Dispatcher, Receiver, RecvError, SendError, Sender, endpoints, tachyon_rpc};
-use tachyon_tests::Peer;
 use tachyon_tests::contract::{Grade, SmallRef};
+use tachyon_tests::process::{Peer, Program};
+use tachyon_tests::temporary::socket;
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
-fn socket() -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("bus.sock");
-    (folder, path)
-}
-
 fn vandal(role: &str, path: &Path) -> Peer {
-    Peer::start(env!("CARGO_BIN_EXE_vandal"), role, path, &[])
+    Program(env!("CARGO_BIN_EXE_vandal")).start(role, path, &[])
 }
 
 #[test]
@@ -26,16 +22,16 @@ fn a_receiver_survives_a_peer_that_shrinks_grows_seals_and_punches_holes() {
     let (_folder, path) = socket();
     let mut peer = vandal("sender", &path);
     let mut receiver = Receiver::listen(&path, 4096).unwrap();
-    assert_eq!(peer.line(), "nothing", "what the peer could change of the segment's size");
-    // It still is a bus, also where the peer has punched a hole and written again.
+    assert_eq!(peer.line(), "nothing", "the operations that changed the size or the seals of the segment");
+    // The bus still works, also where the peer has punched a hole and written again.
     assert_eq!(&*receiver.recv_timeout(PATIENCE).unwrap(), b"intact");
     assert_eq!(&*receiver.recv_timeout(PATIENCE).unwrap(), [7; 100]);
-    // Where everything is a hole every word is zero: in the first lap that is a ring without further messages.
+    // The words of a hole are zero. In the first lap, zero words mean that there are no further messages.
     for _ in 2..64 {
         assert_eq!(&*receiver.recv_timeout(PATIENCE).unwrap(), b"again");
     }
     assert_eq!(peer.line(), "holed");
-    // Once the first lap is over, a correct peer leaves no sequence at zero.
+    // After the first lap, a correct peer leaves no publication word at zero.
     let error = receiver.recv_timeout(PATIENCE).unwrap_err();
     assert!(matches!(error, RecvError::FatalError(_)), "{error}");
     peer.kill();
@@ -46,29 +42,29 @@ fn a_sender_survives_a_peer_that_shrinks_grows_seals_and_punches_holes() {
     let (_folder, path) = socket();
     let mut peer = vandal("receiver", &path);
     let mut sender = Sender::listen(&path, 4096).unwrap();
-    assert_eq!(peer.line(), "nothing", "what the peer could change of the segment's size");
+    assert_eq!(peer.line(), "nothing", "the operations that changed the size or the seals of the segment");
     for number in 0..64u8 {
         sender.try_send(&[number; 40], 0).unwrap();
     }
     assert_eq!(peer.line(), "holed");
-    // The released count is a zero as before, so there is no room; the words are there to be read and written.
+    // The released count is zero as before, so there is no room. The words can still be read and written.
     let error = sender.try_send(b"more", 0).unwrap_err();
     assert!(matches!(error, SendError::Full), "{error}");
     peer.kill();
 }
 
 /// How long requests are rewritten while they are read.
-const AT_WORK: Duration = Duration::from_secs(3);
+const REWRITING: Duration = Duration::from_secs(3);
 
-/// What came of the requests.
+/// The requests that reached the handler.
 #[derive(Default)]
 struct Seen {
     valid: AtomicU64,
-    /// Requests that were written to while their handler ran.
+    /// Requests that changed while the handler ran.
     changed: AtomicU64,
 }
 
-/// Reads the memory itself: the compiler knows of a `bool` that it is 0 or 1, and need not look.
+/// The byte in memory. The compiler may assume that a `bool` is 0 or 1 without reading it.
 fn bytes_of_flag(flag: &bool) -> u8 {
     // SAFETY: a `bool` is one byte, which was written.
     unsafe { std::ptr::from_ref(flag).cast::<u8>().read_volatile() }
@@ -79,7 +75,7 @@ fn bytes_of_grade(grade: &Grade) -> u16 {
     unsafe { std::ptr::from_ref(grade).cast::<u16>().read_volatile() }
 }
 
-/// Everything that has values which are none, over and over while the sender writes to it.
+/// Reads every part that has invalid bit patterns, again and again while the sender writes to it.
 #[tachyon_rpc(msg_type = 1)]
 fn examine(#[state] seen: &Seen, value: SmallRef<'_>) {
     let examined = || {
@@ -90,12 +86,12 @@ fn examine(#[state] seen: &Seen, value: SmallRef<'_>) {
         let texts: Vec<Vec<u8>> = texts.map(|text| std::hint::black_box(text.as_bytes()).to_vec()).collect();
         (flags.collect::<Vec<_>>(), grades.collect::<Vec<_>>(), texts, value.maybe.map(|grade| bytes_of_grade(&grade)))
     };
-    // Numbers lie in the ring, where they may change: any bytes are some.
+    // Numbers are read in the ring, where they may change: every bit pattern is valid.
     let numbers = || std::hint::black_box(value.numbers).to_vec();
     let before = numbers();
     let first = examined();
     for _ in 0..20 {
-        assert_eq!(examined(), first, "what was checked does not change");
+        assert_eq!(examined(), first, "checked values do not change");
     }
     let (flags, grades, texts, maybe) = first;
     assert!(flags.iter().all(|flag| *flag <= 1), "{flags:?}");
@@ -107,25 +103,28 @@ fn examine(#[state] seen: &Seen, value: SmallRef<'_>) {
 }
 
 #[test]
-fn a_caller_that_rewrites_its_requests_while_they_are_read_hands_in_valid_values_only() {
+fn handlers_see_only_valid_values_of_requests_that_are_rewritten() {
     let (_folder, path) = socket();
     let mut peer = vandal("caller", &path);
     let mut callee = Callee::listen(&path, 1 << 16, 1 << 16).unwrap();
     let mut dispatcher = Dispatcher::with_state(Seen::default(), endpoints![examine]);
     let (started, mut served) = (Instant::now(), 0);
-    // Longer where the machine is busy, until enough requests were caught in the act.
+    // On a busy machine longer: until enough requests have changed while the handler ran.
     loop {
-        // An error is a panic of the handler; a request that is refused is none.
+        // An error would be a panic of the handler. A refused request is no error.
         dispatcher.serve_once_timeout(&mut callee, PATIENCE).unwrap();
         served += 1;
         let Seen { valid, changed } = dispatcher.state();
         let (valid, changed) = (valid.load(Ordering::Relaxed), changed.load(Ordering::Relaxed));
-        if started.elapsed() > AT_WORK && valid > 100 && served > valid && changed > 0 {
+        if started.elapsed() > REWRITING && valid > 100 && served > valid && changed > 0 {
             break;
         }
-        assert!(started.elapsed() < PATIENCE, "{valid} valid of {served}, {changed} of them written to in time");
+        assert!(
+            started.elapsed() < PATIENCE,
+            "{valid} valid of {served}, {changed} of them changed while the handler ran"
+        );
     }
     drop(callee);
-    assert_eq!(peer.line(), "", "it ends with the connection");
+    assert_eq!(peer.line(), "", "the peer ends with the connection");
     peer.finish();
 }

@@ -1,27 +1,22 @@
 //! Layers around calls, and control requests, between two processes.
 #![allow(clippy::unwrap_used, reason = "a failing test may panic anywhere")]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tachyon::dispatch::Outcome;
 use tachyon::{CallError, Caller, Context, Dispatcher, ErrorKind, Layer, RpcServer, ServerOptions, Stopper};
-use tachyon_tests::Peer;
+use tachyon_tests::process::Program;
+use tachyon_tests::server::{self, Serving};
+use tachyon_tests::temporary::socket;
+use tachyon_tests::wait;
 
-fn socket() -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("rpc.sock");
-    (folder, path)
-}
+const STATS_PEER: Program = Program(env!("CARGO_BIN_EXE_stats_peer"));
 
-fn peer(role: &str, path: &Path, arguments: &[&str]) -> Peer {
-    Peer::start(env!("CARGO_BIN_EXE_sight"), role, path, arguments)
-}
-
-/// What a layer was told, in words.
+/// Logs the calls that a layer sees.
 #[derive(Default)]
-struct Diary {
+struct CallLog {
     name: &'static str,
     entries: Arc<Mutex<Vec<String>>>,
     details: Mutex<Vec<(CallEntry, Outcome, Duration)>>,
@@ -36,7 +31,7 @@ struct CallEntry {
     remaining: Option<Duration>,
 }
 
-impl Layer for Diary {
+impl Layer for CallLog {
     fn before(&self, call: &Context<'_>) {
         self.entries.lock().unwrap().push(format!("{} before {}", self.name, call.correlation_id));
     }
@@ -62,23 +57,21 @@ fn dispatcher() -> Dispatcher {
     dispatcher
 }
 
-/// A server in a thread of this process; calls come from wherever.
-fn serve(path: &Path, mut dispatcher: Dispatcher) -> (Stopper, std::thread::JoinHandle<()>) {
-    let mut server = RpcServer::listen_with(path, ServerOptions::new().stats(false)).unwrap();
-    let stopper = server.stopper();
-    (stopper, std::thread::spawn(move || dispatcher.serve_forever(&mut server).unwrap()))
+/// A server at `path` in a thread of this process.
+fn serve(path: &Path, dispatcher: Dispatcher) -> (Stopper, Serving) {
+    server::serve(RpcServer::listen_with(path, ServerOptions::new().stats(false)).unwrap(), dispatcher, 1)
 }
 
 #[test]
 fn layers_see_every_call_in_order() {
     let (_folder, path) = socket();
     let entries = Arc::default();
-    let outer = Arc::new(Diary { name: "outer", entries: Arc::clone(&entries), ..Diary::default() });
-    let inner = Arc::new(Diary { name: "inner", entries: Arc::clone(&entries), ..Diary::default() });
+    let outer = Arc::new(CallLog { name: "outer", entries: Arc::clone(&entries), ..CallLog::default() });
+    let inner = Arc::new(CallLog { name: "inner", entries: Arc::clone(&entries), ..CallLog::default() });
     let mut dispatcher = dispatcher();
     dispatcher.layer(Arc::clone(&outer)).layer(Arc::clone(&inner));
     let (stopper, serving) = serve(&path, dispatcher);
-    let mut other = peer("caller", &path, &["1", "1"]);
+    let mut other = STATS_PEER.start("caller", &path, &["1", "1"]);
     assert_eq!(other.line(), "called");
     let mut caller = Caller::connect(&path).unwrap();
     caller.call(1, b"hello").unwrap();
@@ -87,11 +80,11 @@ fn layers_see_every_call_in_order() {
     caller.call_timeout(3, b"", Duration::from_mins(1)).unwrap();
     caller.ping(Duration::from_secs(10)).unwrap();
     stopper.stop();
-    serving.join().unwrap();
+    serving.join().unwrap().unwrap();
 
-    let told = entries.lock().unwrap();
-    assert_eq!(told[..4], ["outer before 1", "inner before 1", "inner after 1", "outer after 1"]);
-    assert_eq!(told.len(), 5 * 4, "five calls, and no control request: {told:?}");
+    let seen = entries.lock().unwrap();
+    assert_eq!(seen[..4], ["outer before 1", "inner before 1", "inner after 1", "outer after 1"]);
+    assert_eq!(seen.len(), 5 * 4, "five calls, and no control request: {seen:?}");
     let details = inner.details.lock().unwrap();
     let outcomes: Vec<_> = details.iter().map(|(call, outcome, _)| (call.name.as_str(), *outcome)).collect();
     assert_eq!(
@@ -117,30 +110,26 @@ fn layers_see_every_call_in_order() {
 #[test]
 fn a_callee_has_layers_too() {
     let (_folder, path) = socket();
-    let diary = Arc::new(Diary::default());
+    let log = Arc::new(CallLog::default());
     let mut dispatcher = dispatcher();
-    dispatcher.layer(Arc::clone(&diary));
+    dispatcher.layer(Arc::clone(&log));
     let listen_at = path.clone();
     let serving = std::thread::spawn(move || {
         let mut callee = tachyon::Callee::listen(&listen_at, 4096, 4096).unwrap();
         dispatcher.serve_forever(&mut callee).unwrap();
     });
-    let mut other = peer("caller", &path, &["1", "3"]);
+    let mut other = STATS_PEER.start("caller", &path, &["1", "3"]);
     assert_eq!(other.line(), "called");
-    // The caller may have its last reply before the layer has seen it.
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while diary.details.lock().unwrap().len() < 3 {
-        assert!(Instant::now() < deadline);
-        std::thread::sleep(Duration::from_millis(1));
-    }
-    let caller = diary.details.lock().unwrap()[0].0.caller;
+    // The caller may receive its last reply before the layer sees the end of the call.
+    wait::until("three calls", Duration::from_secs(10), || log.details.lock().unwrap().len() >= 3);
+    let caller = log.details.lock().unwrap()[0].0.caller;
     assert_eq!((caller.id, caller.pid), (1, Some(other.id())));
-    // To be killed is no good order, which is how the callee's loop ends.
+    // A death of the caller is an error of the callee's loop.
     drop(other);
     assert!(serving.join().is_err());
 }
 
-/// Panics wherever it can.
+/// Panics before and after each call, and in the destructor of the second panic's payload.
 struct Panicking;
 
 impl Layer for Panicking {
@@ -162,32 +151,32 @@ impl Drop for PanicsWhenDropped {
 }
 
 #[test]
-fn a_panicking_layer_takes_nothing_from_the_caller() {
+fn a_panicking_layer_changes_no_reply() {
     let (_folder, path) = socket();
-    let diary = Arc::new(Diary::default());
+    let log = Arc::new(CallLog::default());
     let mut dispatcher = dispatcher();
-    dispatcher.layer(Panicking).layer(Arc::clone(&diary)).layer(Panicking);
+    dispatcher.layer(Panicking).layer(Arc::clone(&log)).layer(Panicking);
     let (stopper, serving) = serve(&path, dispatcher);
     let mut caller = Caller::connect(&path).unwrap();
     for _ in 0..10 {
         assert_eq!(&*caller.call_timeout(1, b"hello", Duration::from_secs(20)).unwrap(), b"hello");
     }
     stopper.stop();
-    serving.join().unwrap();
-    assert_eq!(diary.entries.lock().unwrap().len(), 20);
+    serving.join().unwrap().unwrap();
+    assert_eq!(log.entries.lock().unwrap().len(), 20);
 }
 
 #[test]
 fn a_ping_needs_no_handler() {
     let (_folder, path) = socket();
-    let server = peer("server", &path, &["2", "not counted"]);
+    let server = STATS_PEER.start("server", &path, &["2", "not counted"]);
     let mut caller = Caller::connect(&path).unwrap();
     let call = caller.start(1, b"under way").unwrap();
     for _ in 0..100 {
         assert!(caller.ping(Duration::from_secs(20)).unwrap() < Duration::from_secs(20));
     }
     assert_eq!(&*caller.finish(call).unwrap(), b"under way");
-    // A callee that is busy answers late, and the late answer disturbs nobody.
+    // A busy callee answers a ping late, and the caller drops the late answer.
     let nap = caller.start(3, &3_000_000u64.to_le_bytes()).unwrap();
     let began = Instant::now();
     assert!(matches!(caller.ping(Duration::from_millis(5)), Err(CallError::TimedOut { .. })));
@@ -202,19 +191,19 @@ fn a_ping_needs_no_handler() {
 fn a_hand_written_loop_never_sees_control_requests() {
     for how in ["waiting", "timed", "trying"] {
         let (_folder, path) = socket();
-        let loop_of_its_own = peer("hand_written_callee", &path, &[how]);
+        let callee = STATS_PEER.start("hand_written_callee", &path, &[how]);
         let mut caller = Caller::connect(&path).unwrap();
         for number in 0..50u64 {
             caller.ping(Duration::from_secs(20)).unwrap();
             assert_eq!(*caller.call(1, b"").unwrap(), number.to_le_bytes());
         }
         drop(caller);
-        assert_eq!(loop_of_its_own.finish(), "50", "{how}");
+        assert_eq!(callee.finish(), "50", "{how}");
     }
 }
 
 #[test]
-fn a_ping_is_not_the_one_request_that_is_served() {
+fn serve_once_does_not_count_a_ping() {
     let (_folder, path) = socket();
     let listen_at = path.clone();
     let serving = std::thread::spawn(move || {
@@ -233,7 +222,7 @@ fn a_ping_is_not_the_one_request_that_is_served() {
         caller.ping(Duration::from_secs(20)).unwrap();
     }
     assert_eq!(&*caller.call(1, b"first").unwrap(), b"first");
-    // However many pings come, the callee looks at its clock.
+    // Pings in a row do not keep the callee from its timeout.
     let began = Instant::now();
     while began.elapsed() < Duration::from_millis(500) {
         caller.ping(Duration::from_secs(20)).unwrap();

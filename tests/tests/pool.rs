@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tachyon::{CallError, ConnectError, Options, PollingMode, Pool, PoolError, PoolOptions};
 use tachyon_tests::fork;
+use tachyon_tests::process::Program;
 use tachyon_tests::service::{ECHO, Place, RECORD, SLEEP, STOP};
+use tachyon_tests::wait;
 
 const MOMENT: Duration = Duration::from_millis(20);
 
 fn place() -> Place {
-    Place::new(env!("CARGO_BIN_EXE_service"))
+    Place::new(Program(env!("CARGO_BIN_EXE_service")))
 }
 
 fn pool(place: &Place, max: usize) -> Pool {
@@ -21,10 +23,10 @@ fn pool(place: &Place, max: usize) -> Pool {
 }
 
 #[test]
-fn callers_are_made_when_needed_and_kept() {
+fn callers_connect_on_demand_and_are_kept() {
     let place = place();
     let pool = pool(&place, 3);
-    assert!(pool.is_empty(), "nothing is connected, for there is no server yet");
+    assert!(pool.is_empty(), "a new pool has no callers");
     let _server = place.serve(4096);
     for _ in 0..10 {
         assert_eq!(pool.call(ECHO, b"hello").unwrap(), b"hello");
@@ -43,7 +45,7 @@ fn callers_are_made_when_needed_and_kept() {
 }
 
 #[test]
-fn a_caller_comes_back_clean() {
+fn a_returned_caller_is_reset() {
     let place = place();
     let _server = place.serve(4096);
     let pool = pool(&place, 1);
@@ -55,12 +57,12 @@ fn a_caller_comes_back_clean() {
     let mut caller = pool.get().unwrap();
     assert_eq!(caller.outstanding(), 0);
     assert!(matches!(caller.finish(left), Err(CallError::UnknownCorrelation(_))));
-    // Waits behind the forgotten call, and no hook interrupts.
+    // The request waits behind the forgotten call, and no hook interrupts it.
     assert_eq!(&*caller.call(ECHO, b"next user").unwrap(), b"next user");
 }
 
 #[test]
-fn who_waits_gets_the_next_caller() {
+fn waiting_threads_get_callers_in_order() {
     let place = place();
     let _server = place.serve(4096);
     let pool = pool(&place, 1);
@@ -86,7 +88,7 @@ fn threads_take_turns() {
     let place = place();
     let _server = place.serve(4096);
     let pool = pool(&place, 2);
-    // A busy machine may take long for a handshake.
+    // Connected before the count: a handshake may take long on a busy machine.
     drop([pool.get().unwrap(), pool.get().unwrap()]);
     let made = AtomicU64::new(0);
     let counts: Vec<u64> = std::thread::scope(|scope| {
@@ -105,7 +107,7 @@ fn threads_take_turns() {
 }
 
 #[test]
-fn a_place_goes_past_threads_that_have_given_up() {
+fn a_returned_caller_skips_threads_that_gave_up() {
     let place = place();
     let _server = place.serve(4096);
     let pool = pool(&place, 1);
@@ -115,7 +117,7 @@ fn a_place_goes_past_threads_that_have_given_up() {
             let hasty = scope.spawn(|| pool.get_timeout(MOMENT).map(drop));
             std::thread::sleep(MOMENT / 4);
             let patient = scope.spawn(|| pool.get_timeout(Duration::from_secs(20)).map(drop));
-            // About when the hasty one gives up, sooner or later.
+            // About when `hasty` gives up: before or after.
             std::thread::sleep(MOMENT / 2 + Duration::from_millis(round % 10));
             let returned = Instant::now();
             drop(held);
@@ -128,17 +130,17 @@ fn a_place_goes_past_threads_that_have_given_up() {
     assert_eq!(pool.len(), 1);
 }
 
-/// Runs `check` in a forked child, and gives its exit status: 0 if the check passed, `None` if it took too long.
+/// Runs `check` in a forked child, and returns its exit status: 0 if the check passed, `None` if it took too long.
 fn in_child(check: impl FnOnce() -> bool) -> Option<i32> {
     let Some(child) = fork::fork() else {
         let passed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(check));
         fork::exit(i32::from(!matches!(passed, Ok(true))));
     };
-    ending(child)
+    exit_status(child)
 }
 
-/// The exit status of a child; `None` when it had to be killed.
-fn ending(child: Pid) -> Option<i32> {
+/// The exit status of a child. `None` if the child had to be killed.
+fn exit_status(child: Pid) -> Option<i32> {
     let began = Instant::now();
     while began.elapsed() < Duration::from_secs(30) {
         if let Some((_, status)) = waitpid(Some(child), WaitOptions::NOHANG).unwrap() {
@@ -158,28 +160,28 @@ fn a_forked_child_has_a_pool_of_its_own() {
     let calls = |payload: &[u8]| pool.call_timeout(ECHO, payload, Duration::from_secs(10)).unwrap() == payload;
     let [idle, mut used] = [pool.get().unwrap(), pool.get().unwrap()];
     drop(idle);
-    let ending = in_child(|| {
+    let status = in_child(|| {
         let began_empty = pool.is_empty();
-        // The grandchild begins anew, too.
+        // The grandchild's pool is empty, too.
         let grandchild = in_child(|| pool.is_empty() && calls(b"grandchild") && pool.len() == 1);
         grandchild == Some(0) && began_empty && calls(b"child") && calls(b"again") && pool.len() == 1
     });
-    assert_eq!(ending, Some(0));
+    assert_eq!(status, Some(0));
     let idle = pool.get().unwrap();
-    let ending = in_child(|| {
-        // Both places are taken in the parent.
+    let status = in_child(|| {
+        // Both places of the pool are taken in the parent.
         let both = [pool.get().unwrap(), pool.get().unwrap()];
         pool.len() == 2 && both.into_iter().all(|mut caller| *caller.call(ECHO, b"mine").unwrap() == *b"mine")
     });
-    assert_eq!(ending, Some(0));
-    let ending = in_child(|| {
+    assert_eq!(status, Some(0));
+    let status = in_child(|| {
         let refused = matches!(used.call(ECHO, b"").map(drop), Err(CallError::Forked));
-        // Coming back in the child changes neither pool.
+        // Dropping inherited callers in the child changes neither pool.
         drop((idle, used));
         refused && pool.is_empty() && calls(b"child")
     });
-    assert_eq!(ending, Some(0));
-    // The parent's copy of the closure dropped its callers, too: these came back.
+    assert_eq!(status, Some(0));
+    // The parent's copy of the closure returned its callers.
     assert_eq!(pool.len(), 2);
     assert!(calls(b"the parent goes on"));
 }
@@ -192,7 +194,7 @@ fn a_child_is_forked_while_other_threads_use_the_pool() {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         for _ in 0..3 {
-            // Nothing but takes and gives back, so that the lock is often held.
+            // Takes and returns callers only, so that the lock is often held.
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
                     drop(pool.get().unwrap());
@@ -200,24 +202,24 @@ fn a_child_is_forked_while_other_threads_use_the_pool() {
             });
         }
         let call = || *pool.call_timeout(ECHO, b"child", Duration::from_secs(10)).unwrap() == *b"child";
-        let endings: Vec<_> = (0..50).map(|_| in_child(call)).collect();
+        let statuses: Vec<_> = (0..50).map(|_| in_child(call)).collect();
         over.store(true, Ordering::Relaxed);
-        assert!(endings.iter().all(|&ending| ending == Some(0)), "{endings:?}");
+        assert!(statuses.iter().all(|&status| status == Some(0)), "{statuses:?}");
     });
     assert_eq!(pool.call(ECHO, b"parent").unwrap(), b"parent");
 }
 
 #[test]
-fn a_hook_that_forks_leaves_the_child_its_turn() {
+fn an_interrupt_hook_may_fork_while_it_waits_for_a_caller() {
     static CHILD: AtomicI32 = AtomicI32::new(NOT_YET);
     const NOT_YET: i32 = -2;
     const DUE: i32 = -1;
-    const HERE: i32 = 0;
+    const IN_CHILD: i32 = 0;
     let place = place();
     let _server = place.serve(4096);
     let hook = || {
         if CHILD.load(Ordering::Relaxed) == DUE {
-            CHILD.store(fork::fork().map_or(HERE, |child| child.as_raw_nonzero().get()), Ordering::Relaxed);
+            CHILD.store(fork::fork().map_or(IN_CHILD, |child| child.as_raw_nonzero().get()), Ordering::Relaxed);
         }
         false
     };
@@ -226,15 +228,15 @@ fn a_hook_that_forks_leaves_the_child_its_turn() {
     CHILD.store(DUE, Ordering::Relaxed);
     let waited = pool.get_timeout(Duration::from_millis(500)).map(|mut caller| caller.call(ECHO, b"").is_ok());
     let child = CHILD.load(Ordering::Relaxed);
-    if child == HERE {
+    if child == IN_CHILD {
         fork::exit(i32::from(!matches!(waited, Ok(true))));
     }
     assert!(matches!(waited, Err(PoolError::Exhausted { .. })), "{waited:?}");
-    assert_eq!(ending(Pid::from_raw(child).unwrap()), Some(0));
+    assert_eq!(exit_status(Pid::from_raw(child).unwrap()), Some(0));
 }
 
 #[test]
-fn a_failed_connect_gives_its_place_back() {
+fn a_failed_connect_frees_its_place() {
     let place = place();
     let options = Options::new().timeout(MOMENT);
     let pool = Pool::new(place.socket(), &options, &PoolOptions::new().max(1));
@@ -246,7 +248,7 @@ fn a_failed_connect_gives_its_place_back() {
     let started = Instant::now();
     let soon = Pool::new(place.socket(), &Options::new(), &PoolOptions::new());
     assert!(soon.get_timeout(MOMENT).is_err());
-    assert!(started.elapsed() < Duration::from_secs(2), "connecting is part of the waiting");
+    assert!(started.elapsed() < Duration::from_secs(2), "the timeout limits the connect, too");
 }
 
 #[test]
@@ -262,7 +264,7 @@ fn an_interrupt_ends_the_wait() {
 }
 
 #[test]
-fn broken_callers_are_thrown_away() {
+fn broken_callers_are_dropped() {
     let place = place();
     let pool = pool(&place, 2);
     let server = place.serve(4096);
@@ -279,7 +281,7 @@ fn broken_callers_are_thrown_away() {
     assert_eq!(pool.call(STOP, b"").unwrap(), b"");
     server.finish();
     let _server = place.serve(4096);
-    // Both lay idle while their server went.
+    // Both callers were idle when their server ended.
     assert_eq!(pool.call(ECHO, b"new").unwrap(), b"new");
 }
 
@@ -312,9 +314,9 @@ fn eight_threads_share_three_callers_while_a_server_is_killed() {
                 })
             })
             .collect();
-        while done.load(Ordering::Relaxed) < 8 * PER_THREAD / 3 {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        wait::until("a third of the calls", Duration::from_mins(1), || {
+            done.load(Ordering::Relaxed) >= 8 * PER_THREAD / 3
+        });
         server.kill();
         let _server = place.serve(4096);
         let mut all = (Vec::new(), 0);

@@ -1,26 +1,22 @@
 //! Calls between two processes.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use tachyon::type_id::MSG_TYPE_ERROR;
 use tachyon::{CallError, Callee, Caller, Dispatcher, ErrorKind, PollingMode, RpcBus, ServeError, State};
-use tachyon_tests::{Peer, length, message};
+use tachyon_tests::message::{length, message};
+use tachyon_tests::process::{Peer, Program};
+use tachyon_tests::temporary::socket;
 
-fn socket() -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("rpc.sock");
-    (folder, path)
-}
-
-fn peer(role: &str, path: &Path, arguments: &[&str]) -> Peer {
-    Peer::start(env!("CARGO_BIN_EXE_peer"), role, path, arguments)
-}
+const PEER: Program = Program(env!("CARGO_BIN_EXE_peer"));
 
 /// A callee in another process, with 4 KiB each way.
 fn callee(path: &Path) -> Peer {
-    peer("callee", path, &["4096", "4096", "adaptive", "no text"])
+    PEER.start("callee", path, &["4096", "4096", "adaptive", "no text"])
 }
 
 fn assert_echoes(caller: &mut Caller) {
@@ -31,7 +27,7 @@ fn assert_echoes(caller: &mut Caller) {
 fn every_size_comes_back() {
     for mode in ["adaptive", "park", "spins"] {
         let (_folder, path) = socket();
-        let callee = peer("callee", &path, &["4096", "4096", mode, "no text"]);
+        let callee = PEER.start("callee", &path, &["4096", "4096", mode, "no text"]);
         let mut caller = Caller::connect(&path).unwrap();
         for number in 0..2000 {
             let sent = message(number, length(number, 4096));
@@ -46,7 +42,7 @@ fn every_size_comes_back() {
 #[test]
 fn either_side_may_listen() {
     let (_folder, path) = socket();
-    let other = peer("calling_listener", &path, &[]);
+    let other = PEER.start("calling_listener", &path, &[]);
     let mut callee = Callee::connect(&path).unwrap();
     let mut dispatcher = Dispatcher::default();
     dispatcher.register(1, "echo", <[u8]>::to_vec).unwrap();
@@ -54,7 +50,7 @@ fn either_side_may_listen() {
     assert_eq!(other.finish(), "turned around");
 
     let (_folder, path) = socket();
-    let other = peer("undecided_callee", &path, &[]);
+    let other = PEER.start("unassigned_callee", &path, &[]);
     let mut caller = RpcBus::connect(&path).unwrap().into_caller().unwrap();
     assert_echoes(&mut caller);
     drop(caller);
@@ -64,7 +60,7 @@ fn either_side_may_listen() {
 #[test]
 fn replies_in_any_order_reach_their_call() {
     let (_folder, path) = socket();
-    let callee = peer("reversing_callee", &path, &["100"]);
+    let callee = PEER.start("reversing_callee", &path, &["100"]);
     let mut caller = Caller::connect(&path).unwrap();
     let calls: Vec<_> = (0..100u16).map(|number| caller.start(number, &number.to_le_bytes()).unwrap()).collect();
     assert_eq!(calls, (1..=100).collect::<Vec<u64>>());
@@ -93,12 +89,14 @@ fn ten_thousand_calls_pipeline_through_four_kilobytes() {
 }
 
 #[test]
-fn every_failure_is_answered_and_the_bus_stays_usable() {
+fn every_failure_is_answered_and_the_connection_stays_usable() {
     for with_text in [false, true] {
         let (_folder, path) = socket();
-        let callee = peer("callee", &path, &["4096", "4096", "adaptive", if with_text { "text" } else { "no text" }]);
+        let callee =
+            PEER.start("callee", &path, &["4096", "4096", "adaptive", if with_text { "text" } else { "no text" }]);
         let mut caller = Caller::connect(&path).unwrap();
-        // Raw endpoints, and numbers without one, answer with the two bytes that any caller understands.
+        // Raw endpoints, and numbers without an endpoint, answer with an error reply of two bytes, which any caller
+        // reads.
         for (msg_type, kind) in [
             (404, ErrorKind::NoHandler),
             (2, ErrorKind::HandlerFailed),
@@ -170,7 +168,7 @@ fn a_late_reply_is_dropped() {
 #[test]
 fn a_callee_that_closes_or_dies_ends_the_wait() {
     let (_folder, path) = socket();
-    let closing = peer("closing_callee", &path, &[]);
+    let closing = PEER.start("closing_callee", &path, &[]);
     let mut caller = Caller::connect(&path).unwrap();
     assert!(matches!(caller.call(1, b""), Err(CallError::Closed { .. })));
     assert!(matches!(caller.call(1, b""), Err(CallError::Closed { .. })));
@@ -201,14 +199,14 @@ fn a_callee_that_closes_or_dies_ends_the_wait() {
 }
 
 #[test]
-fn a_callee_learns_how_its_caller_went() {
+fn a_callee_reports_a_closed_and_a_dead_caller() {
     let (_folder, path) = socket();
-    let other = peer("callee", &path, &["4096", "4096", "park", "no text"]);
+    let other = PEER.start("callee", &path, &["4096", "4096", "park", "no text"]);
     drop(Caller::connect(&path).unwrap());
     assert_eq!(other.finish(), "closed");
 
     let (_folder, path) = socket();
-    let caller = peer("calling_listener", &path, &[]);
+    let caller = PEER.start("calling_listener", &path, &[]);
     let mut callee = Callee::connect(&path).unwrap();
     let request = callee.serve().unwrap();
     let call = request.correlation_id();
@@ -221,11 +219,11 @@ fn a_callee_learns_how_its_caller_went() {
 }
 
 #[test]
-fn a_full_reverse_ring_makes_the_callee_wait_not_fail() {
+fn a_callee_waits_for_room_in_a_full_reverse_ring() {
     let (_folder, path) = socket();
-    let callee = peer("callee", &path, &["65536", "64", "adaptive", "no text"]);
+    let callee = PEER.start("callee", &path, &["65536", "64", "adaptive", "no text"]);
     let mut caller = Caller::connect(&path).unwrap();
-    // 64 slots each way hold 64 replies; the rest wait in the callee until this side takes some.
+    // The ring of 64 slots holds 64 replies. The callee waits for room for the others until this side takes replies.
     let calls: Vec<_> = (0..1000u64).map(|number| caller.start(1, &message(number, 64)).unwrap()).collect();
     std::thread::sleep(Duration::from_millis(20));
     for (number, call) in (0..).zip(calls) {
@@ -235,8 +233,8 @@ fn a_full_reverse_ring_makes_the_callee_wait_not_fail() {
     callee.finish();
 }
 
-/// Ends a caller that has sent its requests: kills it, or lets it close in good order.
-fn end(caller: Peer, then: &str) {
+/// Ends a caller that has sent its requests: kills it, or waits until it has closed.
+fn end_caller(caller: Peer, then: &str) {
     if then == "hang" {
         caller.kill();
     } else {
@@ -245,51 +243,51 @@ fn end(caller: Peer, then: &str) {
 }
 
 #[test]
-fn requests_are_served_although_their_caller_is_gone() {
-    // Room for one such reply in the small ring, so that the second one finds nobody to make room.
+fn requests_of_a_departed_caller_are_served() {
+    // The small ring has room for one such reply, and no caller makes room for the second.
     for (then, reverse) in [("hang", 4096), ("hang", 128), ("close", 4096), ("close", 128)] {
         let (_folder, path) = socket();
-        let mut caller = peer("calls_then", &path, &["20", then]);
+        let mut caller = PEER.start("calls_then", &path, &["20", then]);
         let mut callee = Callee::listen(&path, 1 << 16, reverse).unwrap();
         assert_eq!(caller.line(), "sent");
-        end(caller, then);
-        let served = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
-        let counted = std::sync::Arc::clone(&served);
+        end_caller(caller, then);
+        let served = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&served);
         let mut dispatcher = Dispatcher::default();
         dispatcher
             .register(1, "echo", move |request: &[u8]| {
-                let number = counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let number = counted.fetch_add(1, Ordering::Relaxed);
                 assert_eq!(*request, *message(number, 100));
                 request.to_vec()
             })
             .unwrap();
         let outcome = dispatcher.serve_forever(&mut callee);
-        let told = match outcome {
+        let end = match outcome {
             Ok(()) => "close",
             Err(ServeError::PeerDead) => "hang",
             Err(other) => panic!("{other}"),
         };
-        assert_eq!((told, served.load(std::sync::atomic::Ordering::Relaxed)), (then, 20), "{reverse}");
+        assert_eq!((end, served.load(Ordering::Relaxed)), (then, 20), "{reverse}");
     }
 }
 
 #[test]
-fn a_server_serves_requests_although_their_caller_is_gone() {
+fn a_server_serves_requests_of_a_departed_caller() {
     for (then, reverse) in [("hang", 4096), ("hang", 128), ("close", 4096), ("close", 128)] {
         let (_folder, path) = socket();
         let options = tachyon::ServerOptions::new().ring_sizes(1 << 16, reverse);
         let mut server = tachyon::RpcServer::listen_with(&path, options).unwrap();
         let stopper = server.stopper();
-        let served = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
-        let counted = std::sync::Arc::clone(&served);
+        let served = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&served);
         let (gone, wait) = std::sync::mpsc::channel::<()>();
         let wait = std::sync::Mutex::new(wait);
         let mut dispatcher = Dispatcher::default();
         dispatcher
             .register(1, "echo", move |request: &[u8]| {
-                // The first one takes until its caller is gone.
+                // The first request takes until its caller is gone.
                 let _ = wait.lock().unwrap().recv();
-                let number = counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let number = counted.fetch_add(1, Ordering::Relaxed);
                 assert_eq!(*request, *message(number, 100));
                 if number == 19 {
                     stopper.stop();
@@ -298,20 +296,20 @@ fn a_server_serves_requests_although_their_caller_is_gone() {
             })
             .unwrap();
         let serving = std::thread::spawn(move || dispatcher.serve_forever(&mut server));
-        let mut caller = peer("calls_then", &path, &["20", then]);
+        let mut caller = PEER.start("calls_then", &path, &["20", then]);
         assert_eq!(caller.line(), "sent");
-        end(caller, then);
+        end_caller(caller, then);
         drop(gone);
         serving.join().unwrap().unwrap();
-        assert_eq!(served.load(std::sync::atomic::Ordering::Relaxed), 20, "{then} {reverse}");
+        assert_eq!(served.load(Ordering::Relaxed), 20, "{then} {reverse}");
     }
 }
 
 #[test]
-fn a_question_of_the_dead_keeps_nobody_from_their_requests() {
+fn requests_behind_a_ping_of_a_dead_caller_are_served() {
     for waits in [true, false] {
         let (_folder, path) = socket();
-        let mut caller = peer("ping_then_calls", &path, &["5"]);
+        let mut caller = PEER.start("ping_then_calls", &path, &["5"]);
         let mut callee = Callee::listen(&path, 4096, 4096).unwrap();
         assert_eq!(caller.line(), "sent");
         caller.kill();
@@ -324,7 +322,7 @@ fn a_question_of_the_dead_keeps_nobody_from_their_requests() {
     }
 }
 
-static INTERRUPTED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
 #[test]
 fn a_reply_whose_wait_was_interrupted_is_not_lost() {
@@ -332,7 +330,7 @@ fn a_reply_whose_wait_was_interrupted_is_not_lost() {
     let listen_at = path.clone();
     let callee = std::thread::spawn(move || {
         let mut callee = Callee::listen(&listen_at, 1 << 16, 64).unwrap();
-        callee.set_interrupt(Some(|| INTERRUPTED.load(std::sync::atomic::Ordering::Relaxed)));
+        callee.set_interrupt(Some(|| INTERRUPTED.load(Ordering::Relaxed)));
         let mut dispatcher = Dispatcher::default();
         dispatcher.register(1, "echo", <[u8]>::to_vec).unwrap();
         dispatcher.register(2, "fail", |_: &[u8]| Err::<(), _>("always")).unwrap();
@@ -345,12 +343,12 @@ fn a_reply_whose_wait_was_interrupted_is_not_lost() {
         }
     });
     let mut caller = Caller::connect(&path).unwrap();
-    // A ring that holds one reply of this length: the second one waits, and its wait is interrupted many times.
+    // The ring holds one reply of this length. The second reply waits for room, and its wait is interrupted many times.
     let calls: Vec<_> = (0..20u64).map(|number| caller.start(1, &message(number, 60)).unwrap()).collect();
     let failed = caller.start(2, b"").unwrap();
-    INTERRUPTED.store(true, std::sync::atomic::Ordering::Relaxed);
+    INTERRUPTED.store(true, Ordering::Relaxed);
     std::thread::sleep(Duration::from_millis(150));
-    INTERRUPTED.store(false, std::sync::atomic::Ordering::Relaxed);
+    INTERRUPTED.store(false, Ordering::Relaxed);
     for (number, call) in (0..).zip(calls) {
         assert_eq!(*caller.finish_timeout(call, Duration::from_secs(10)).unwrap(), *message(number, 60));
     }
@@ -362,9 +360,9 @@ fn a_reply_whose_wait_was_interrupted_is_not_lost() {
 }
 
 #[test]
-fn a_flood_of_other_replies_does_not_outlast_a_deadline() {
+fn a_flood_of_other_replies_does_not_extend_a_deadline() {
     let (_folder, path) = socket();
-    let callee = peer("flooding_callee", &path, &[]);
+    let callee = PEER.start("flooding_callee", &path, &[]);
     let mut caller = Caller::connect(&path).unwrap();
     let call = caller.start(1, b"").unwrap();
     drop(caller.finish(call).unwrap());
@@ -376,7 +374,7 @@ fn a_flood_of_other_replies_does_not_outlast_a_deadline() {
 }
 
 #[test]
-fn a_table_refuses_what_it_cannot_hold() {
+fn a_dispatcher_refuses_duplicate_and_reserved_message_types() {
     let mut dispatcher = Dispatcher::default();
     dispatcher.register(1, "first", |_: &[u8]| ()).unwrap();
     let error = dispatcher.register(1, "second", |_: &[u8]| ()).unwrap_err();

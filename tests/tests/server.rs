@@ -1,62 +1,45 @@
-//! One server, many callers, each in a process of its own.
+//! One server with many callers, in several processes.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::net::{RecvFlags, SendFlags};
 use tachyon::{CallError, Caller, ConnectError, ErrorKind, Options, RpcServer, ServerOptions};
-use tachyon_tests::Peer;
+use tachyon_tests::proc::{Footprint, processor_ticks};
+use tachyon_tests::process::{Peer, Program};
+use tachyon_tests::server::{count, stop};
+use tachyon_tests::temporary::socket;
+use tachyon_tests::wait;
+use tachyon_tests::wire::connect_raw;
 
-fn socket() -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("server.sock");
-    (folder, path)
-}
+/// Longest that an operation may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(10);
 
-fn peer(role: &str, path: &Path, arguments: &[&str]) -> Peer {
-    Peer::start(env!("CARGO_BIN_EXE_peer"), role, path, arguments)
-}
-
-/// Stops a server and gives its events.
-fn stop(server: Peer, path: &Path) -> Vec<String> {
-    let mut caller = Caller::connect(path).unwrap();
-    caller.call(9, b"").unwrap();
-    server.finish().lines().map(str::to_owned).collect()
-}
-
-fn count(events: &[String], what: &str) -> usize {
-    events.iter().filter(|event| *event == what).count()
-}
+const PEER: Program = Program(env!("CARGO_BIN_EXE_peer"));
 
 /// Open descriptors and mapped segments of a process.
 fn footprint(server: &Peer) -> (usize, usize) {
-    let process = PathBuf::from(format!("/proc/{}", server.id()));
-    let maps = std::fs::read_to_string(process.join("maps")).unwrap();
-    (std::fs::read_dir(process.join("fd")).unwrap().count(), maps.matches("memfd:tachyon").count())
+    let footprint = Footprint::of(server.id()).unwrap();
+    (footprint.descriptors, footprint.segments)
 }
 
-/// Waits until a process has given back what it took for others.
-fn assert_settles(server: &Peer, before: (usize, usize)) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while footprint(server) != before {
-        assert!(Instant::now() < deadline, "{:?} descriptors and mappings, {before:?} before", footprint(server));
-        std::thread::sleep(Duration::from_millis(5));
-    }
+/// Waits until a process has released the resources of other callers.
+fn wait_for_footprint(server: &Peer, before: (usize, usize)) {
+    let what = format!("the footprint {before:?} of before");
+    wait::until(&what, PATIENCE, || footprint(server) == before);
 }
 
 #[test]
-fn callers_come_and_go_beside_each_other() {
+fn many_callers_join_and_leave() {
     for workers in ["1", "3"] {
         let (_folder, path) = socket();
-        let server = peer("server", &path, &[workers, "64"]);
+        let server = PEER.start("server", &path, &[workers, "64"]);
         drop(Caller::connect(&path).unwrap());
-        let callers: Vec<_> = (0..12).map(|_| peer("caller", &path, &["400", "3000"])).collect();
+        let callers: Vec<_> = (0..12).map(|_| PEER.start("caller", &path, &["400", "3000"])).collect();
         for caller in callers {
             assert_eq!(caller.finish(), "400");
         }
-        let events = stop(server, &path);
+        let events = stop(server, &path, PATIENCE);
         assert_eq!(count(&events, "joined"), 14, "{events:?}");
         assert_eq!(count(&events, "Closed"), 14, "{events:?}");
     }
@@ -65,13 +48,13 @@ fn callers_come_and_go_beside_each_other() {
 #[test]
 fn callers_that_die_leave_nothing_behind() {
     let (_folder, path) = socket();
-    let server = peer("server", &path, &["1", "64"]);
+    let server = PEER.start("server", &path, &["1", "64"]);
     let mut steady = Caller::connect(&path).unwrap();
     steady.call(1, b"first").unwrap();
     let before = footprint(&server);
     for round in 0..5 {
-        let idle: Vec<_> = (0..4).map(|_| peer("idle_caller", &path, &[])).collect();
-        let busy: Vec<_> = (0..2).map(|_| peer("pipelining_caller", &path, &[])).collect();
+        let idle: Vec<_> = (0..4).map(|_| PEER.start("idle_caller", &path, &[])).collect();
+        let busy: Vec<_> = (0..2).map(|_| PEER.start("pipelining_caller", &path, &[])).collect();
         std::thread::sleep(Duration::from_millis(30 + round * 10));
         steady.call(1, b"meanwhile").unwrap();
         for caller in idle.into_iter().chain(busy) {
@@ -79,19 +62,19 @@ fn callers_that_die_leave_nothing_behind() {
         }
         steady.call(1, b"after").unwrap();
     }
-    assert_settles(&server, before);
+    wait_for_footprint(&server, before);
     drop(steady);
-    let events = stop(server, &path);
+    let events = stop(server, &path, PATIENCE);
     assert_eq!(count(&events, "Misbehaved"), 0, "{events:?}");
     assert!(count(&events, "Died") >= 20, "{events:?}");
 }
 
 #[test]
-fn a_caller_that_takes_no_replies_keeps_nobody_waiting() {
+fn a_caller_that_takes_no_replies_delays_no_other_caller() {
     let (_folder, path) = socket();
-    let server = peer("server", &path, &["1", "64"]);
+    let server = PEER.start("server", &path, &["1", "64"]);
     let mut deaf = Caller::connect(&path).unwrap();
-    // More replies than the reverse ring holds, and nobody takes them.
+    // More replies than the reverse ring holds, and their caller takes none.
     let calls: Vec<_> = (0..100).map(|_| deaf.start_timeout(1, &[7; 1000], Duration::from_millis(200))).collect();
     assert!(calls.iter().filter(|call| call.is_ok()).count() > 64);
     let mut polite = Caller::connect(&path).unwrap();
@@ -102,28 +85,20 @@ fn a_caller_that_takes_no_replies_keeps_nobody_waiting() {
         assert_eq!(*deaf.finish_timeout(call, Duration::from_secs(5)).unwrap(), [7; 1000]);
     }
     drop((deaf, polite));
-    stop(server, &path);
-}
-
-/// A raw connection to a listener.
-fn client(path: &Path) -> OwnedFd {
-    let socket =
-        rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap();
-    rustix::net::connect(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
-    socket
+    stop(server, &path, PATIENCE);
 }
 
 #[test]
-fn clients_that_are_no_callers_are_dropped_and_nobody_notices() {
+fn silent_and_malformed_clients_are_dropped_without_delay() {
     let (_folder, path) = socket();
-    let server = peer("server", &path, &["1", "64"]);
+    let server = PEER.start("server", &path, &["1", "64"]);
     let mut steady = Caller::connect(&path).unwrap();
     steady.call(1, b"first").unwrap();
     let before = footprint(&server);
-    let silent: Vec<_> = (0..100).map(|_| client(&path)).collect();
-    let garbled = client(&path);
+    let silent: Vec<_> = (0..100).map(|_| connect_raw(&path).unwrap()).collect();
+    let garbled = connect_raw(&path).unwrap();
     rustix::net::send(&garbled, b"GET / HTTP/1.1\r\n\r\n", SendFlags::empty()).unwrap();
-    let half = client(&path);
+    let half = connect_raw(&path).unwrap();
     rustix::net::send(&half, b"TCHY\x01", SendFlags::empty()).unwrap();
     let started = Instant::now();
     for _ in 0..50 {
@@ -138,22 +113,23 @@ fn clients_that_are_no_callers_are_dropped_and_nobody_notices() {
         while rustix::net::recv(client, &mut buffer, RecvFlags::empty()).unwrap().0 > 0 {}
     }
     drop((silent, garbled, half, another));
-    assert_settles(&server, before);
+    wait_for_footprint(&server, before);
     drop(steady);
-    let events = stop(server, &path);
+    let events = stop(server, &path, PATIENCE);
     let rejected = |why: &str| {
         events.iter().filter(|event| event.starts_with("a client was rejected") && event.contains(why)).count()
     };
-    // The two that spoke. Of the silent ones a quarter of the places are seen to, and others report once in a while.
+    // The two malformed clients. The handshakes of silent clients have a quarter of the places, and the server reports
+    // only some of the clients that it drops for others.
     assert_eq!(rejected("it sent"), 2, "{events:?}");
     assert!(rejected("in time") <= 16, "{events:?}");
     assert!(rejected("others needed its place") > 0, "{events:?}");
 }
 
 #[test]
-fn limits_are_told_to_those_they_keep_out() {
+fn rejected_callers_learn_the_limit() {
     let (_folder, path) = socket();
-    let server = peer("server", &path, &["1", "2"]);
+    let server = PEER.start("server", &path, &["1", "2"]);
     let greedy = Options::new().ring_sizes(1 << 30, 4096);
     let error = Caller::connect_with(&path, &greedy).unwrap_err();
     assert!(error.to_string().contains("ring of 1073741824 bytes"), "{error}");
@@ -168,32 +144,28 @@ fn limits_are_told_to_those_they_keep_out() {
     let error = Caller::connect(&path).unwrap_err();
     assert!(matches!(error, ConnectError::Busy { .. }), "{error:?}");
     drop(second);
-    let deadline = Instant::now() + Duration::from_secs(5);
-    let third = loop {
-        match Caller::connect(&path) {
-            Ok(caller) => break caller,
-            Err(ConnectError::Busy { .. }) => assert!(Instant::now() < deadline),
-            Err(other) => panic!("{other}"),
-        }
-    };
-    drop(third);
+    wait::until("a free place", PATIENCE, || match Caller::connect(&path) {
+        Ok(_third) => true,
+        Err(ConnectError::Busy { .. }) => false,
+        Err(other) => panic!("{other}"),
+    });
     drop(first);
     std::thread::sleep(Duration::from_millis(50));
-    stop(server, &path);
+    stop(server, &path, PATIENCE);
 }
 
 #[test]
-fn a_stop_answers_everyone() {
+fn a_stop_answers_every_request() {
     let (_folder, path) = socket();
-    let server = peer("server", &path, &["1", "8"]);
+    let server = PEER.start("server", &path, &["1", "8"]);
     let mut caller = Caller::connect(&path).unwrap();
     let mut stopping = Caller::connect(&path).unwrap();
     let busy = caller.start(6, &300u64.to_le_bytes()).unwrap();
     let stopped = stopping.start(9, b"").unwrap();
-    // As many as the ring holds: one that waits for room when the server stops is not sent.
+    // Fewer than the ring holds: a request that waits for room when the server stops is not sent.
     let queued: Vec<_> = (0..200).map(|_| caller.start(1, b"queued").unwrap()).collect();
     stopping.finish_timeout(stopped, Duration::from_secs(5)).unwrap();
-    assert_eq!(*caller.finish(busy).unwrap(), 300u64.to_le_bytes(), "what was being handled is finished");
+    assert_eq!(*caller.finish(busy).unwrap(), 300u64.to_le_bytes(), "a handler that runs is finished");
     let mut refused = 0;
     for call in queued {
         let reply = caller.finish_timeout(call, Duration::from_secs(5)).unwrap();
@@ -214,7 +186,7 @@ fn a_stop_answers_everyone() {
 #[test]
 fn idle_callers_cost_no_processor_time() {
     let (_folder, path) = socket();
-    let server = peer("server", &path, &["1", "64"]);
+    let server = PEER.start("server", &path, &["1", "64"]);
     let callers: Vec<_> = (0..50)
         .map(|_| {
             let mut caller = Caller::connect(&path).unwrap();
@@ -223,31 +195,27 @@ fn idle_callers_cost_no_processor_time() {
         })
         .collect();
     std::thread::sleep(Duration::from_millis(300));
-    let ticks = || {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.id())).unwrap();
-        let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-    };
+    let ticks = || processor_ticks(server.id());
     let before = ticks();
     std::thread::sleep(Duration::from_secs(2));
     assert!(ticks() - before <= 10, "{} ticks of 10 ms in 2 s", ticks() - before);
     drop(callers);
-    stop(server, &path);
+    stop(server, &path, PATIENCE);
 }
 
 #[test]
-fn workers_handle_callers_side_by_side() {
+fn workers_handle_callers_in_parallel() {
     let (_folder, path) = socket();
-    let server = peer("server", &path, &["4", "16"]);
+    let server = PEER.start("server", &path, &["4", "16"]);
     let mut callers: Vec<_> = (0..4).map(|_| Caller::connect(&path).unwrap()).collect();
     let started = Instant::now();
     let calls: Vec<_> = callers.iter_mut().map(|caller| caller.start(6, &1500u64.to_le_bytes()).unwrap()).collect();
     for (caller, call) in callers.iter_mut().zip(calls) {
         drop(caller.finish(call).unwrap());
     }
-    assert!(started.elapsed() < Duration::from_millis(4500), "{:?}; 6 s in a row", started.elapsed());
+    assert!(started.elapsed() < Duration::from_millis(4500), "{:?}; one after the other takes 6 s", started.elapsed());
     drop(callers);
-    stop(server, &path);
+    stop(server, &path, PATIENCE);
 }
 
 #[test]

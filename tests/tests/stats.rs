@@ -1,19 +1,19 @@
-//! Statistics between three processes: one that serves, those that call, one that looks.
+//! Statistics between processes: a server, callers, and an observer.
 #![allow(clippy::unwrap_used, reason = "a failing test may panic anywhere")]
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use tachyon::{CallError, Caller};
-use tachyon_tests::system::NOT_PERMITTED;
-use tachyon_tests::{Peer, skip};
+use tachyon_tests::process::{Peer, Program};
+use tachyon_tests::sandbox::Namespace;
+use tachyon_tests::wait;
 
-/// Longest that anything here may take.
+/// Longest that an operation may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A place for sockets and for the registry, which every process started here is told.
+/// A folder with the socket and the registry of the processes that are started here.
 struct Place {
     folder: tempfile::TempDir,
 }
@@ -34,31 +34,32 @@ impl Place {
     }
 
     fn start(&self, role: &str, path: &Path, arguments: &[&str]) -> Peer {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_sight"));
+        let mut command = Program(env!("CARGO_BIN_EXE_stats_peer")).command();
         Peer::spawn(command.arg(role).arg(path).args(arguments).env("TACHYON_RUNTIME_DIR", self.folder.path()))
     }
 
     fn serve(&self, workers: &str) -> Peer {
         let server = self.start("server", &self.socket(), &[workers, "counted"]);
-        // Listed from the moment it serves, which is a little after it listens.
-        let began = Instant::now();
-        while self.list().is_empty() {
-            assert!(began.elapsed() < PATIENCE, "the server is never listed");
-        }
+        self.wait_for_listing();
         server
     }
 
-    /// What another process prints.
-    fn ask(&self, role: &str, arguments: &[&str]) -> Vec<String> {
+    /// Waits until a server serves: it is listed when it serves, which is later than it listens.
+    fn wait_for_listing(&self) {
+        wait::until("a listed server", PATIENCE, || !self.list().is_empty());
+    }
+
+    /// The output of a process in a role.
+    fn run(&self, role: &str, arguments: &[&str]) -> Vec<String> {
         self.start(role, &self.socket(), arguments).finish().lines().map(str::to_owned).collect()
     }
 
     fn list(&self) -> Vec<String> {
-        self.ask("list", &[])
+        self.run("list", &[])
     }
 
     fn observe(&self) -> Vec<String> {
-        self.ask("observe", &["0"])
+        self.run("observe", &["0"])
     }
 
     fn files(&self) -> usize {
@@ -73,29 +74,24 @@ fn numbers(lines: &[String], key: &str) -> Vec<u64> {
     line.split([' ', '/']).filter_map(|word| word.parse().ok()).collect()
 }
 
-/// It knows itself by another number than its observers do.
+/// The server's own process id differs from the id that its observers see.
 #[test]
-fn a_server_in_a_pid_namespace_of_its_own_is_seen() {
-    let sandboxed = || Command::new(env!("CARGO_BIN_EXE_sandboxed"));
-    let tried = sandboxed().args(["own_pids", "/bin/true"]).output().unwrap();
-    if tried.status.code() == Some(NOT_PERMITTED) {
-        skip(&format!("no pid namespace: {}", String::from_utf8_lossy(&tried.stdout)));
+fn a_server_in_another_pid_namespace_is_listed() {
+    let namespace = Namespace::own_pids(Program(env!("CARGO_BIN_EXE_sandboxed")));
+    if !namespace.is_permitted() {
         return;
     }
     let place = Place::new();
-    let mut command = sandboxed();
-    command.args(["own_pids", env!("CARGO_BIN_EXE_sight"), "server"]).arg(place.socket()).args(["1", "counted"]);
+    let mut command = namespace.command(env!("CARGO_BIN_EXE_stats_peer"));
+    command.arg("server").arg(place.socket()).args(["1", "counted"]);
     let _server = Peer::spawn(command.env("TACHYON_RUNTIME_DIR", place.folder.path()));
-    let began = Instant::now();
-    while place.list().is_empty() {
-        assert!(began.elapsed() < PATIENCE, "the server is never listed");
-    }
-    assert!(!place.list()[0].starts_with("1 "), "its number there: {:?}", place.list());
+    place.wait_for_listing();
+    assert!(!place.list()[0].starts_with("1 "), "the id in the namespace: {:?}", place.list());
     assert!(place.observe()[0].starts_with("server 1 true"), "{:?}", place.observe());
 }
 
 #[test]
-fn an_observer_sees_what_was_called() {
+fn a_snapshot_counts_calls_and_callers() {
     for workers in ["1", "2"] {
         let place = Place::new();
         let server = place.serve(workers);
@@ -112,7 +108,7 @@ fn an_observer_sees_what_was_called() {
         for _ in 0..5 {
             assert!(matches!(caller.call(77, b""), Err(CallError::Remote(_))));
         }
-        // Counted after its reply, so a second one is answered when the first has been.
+        // A request is counted after its reply: when the second ping is answered, all requests before it are counted.
         caller.ping(PATIENCE).unwrap();
         caller.ping(PATIENCE).unwrap();
 
@@ -130,15 +126,12 @@ fn an_observer_sees_what_was_called() {
             let line = callers.iter().find(|line| line.split(' ').nth(2) == Some(&other.id().to_string()));
             assert_eq!(line.unwrap().split(' ').nth(3), Some("50"), "{seen:?}");
         }
-        // Pings are requests too, if none that is counted for an endpoint.
+        // Pings count as requests of the caller, and not for an endpoint.
         let own = callers.iter().find(|line| line.split(' ').nth(2) == Some(&std::process::id().to_string()));
         assert!(matches!(own.unwrap().split(' ').nth(3), Some("16" | "17")), "{seen:?}");
 
         drop(others);
-        let began = Instant::now();
-        while numbers(&place.observe(), "server")[2] != 1 {
-            assert!(began.elapsed() < PATIENCE, "callers that died are counted for ever");
-        }
+        wait::until("dead callers to leave the count", PATIENCE, || numbers(&place.observe(), "server")[2] == 1);
         assert_eq!(place.observe().iter().filter(|line| line.starts_with("caller ")).count(), 1);
     }
 }
@@ -156,13 +149,13 @@ fn durations_are_those_of_the_handler() {
     let seen = place.observe();
     let [calls, errors, _, p50, p99] = numbers(&seen, "endpoint sleep")[..] else { panic!("{seen:?}") };
     assert_eq!((calls, errors), (100, 0));
-    // A bucket's middle may lie 1/16 below; how far a sleep overshoots is the machine's business.
+    // The middle of a bucket may lie 1/16 below a duration. A sleep may take longer than asked on a busy machine.
     assert!((1_875..15_000).contains(&p50), "{seen:?}");
     assert!((28_000..150_000).contains(&p99), "{seen:?}");
 }
 
 #[test]
-fn two_looks_make_a_rate() {
+fn two_snapshots_give_a_rate() {
     let place = Place::new();
     let _server = place.serve("1");
     let socket = place.socket();
@@ -178,7 +171,7 @@ fn two_looks_make_a_rate() {
             f64::from(calls) / began.elapsed().as_secs_f64()
         });
         std::thread::sleep(Duration::from_millis(200));
-        let seen = place.ask("observe", &["400"]);
+        let seen = place.run("observe", &["400"]);
         let rate = f64::from(u32::try_from(numbers(&seen, "rate")[0]).unwrap());
         let true_rate = calling.join().unwrap();
         assert!((0.5..2.0).contains(&(rate / true_rate)), "{rate} seen, {true_rate} made");
@@ -186,11 +179,11 @@ fn two_looks_make_a_rate() {
 }
 
 #[test]
-fn full_rings_are_seen() {
+fn a_snapshot_shows_full_rings() {
     let place = Place::new();
     let _server = place.serve("1");
     let mut caller = Caller::connect(place.socket()).unwrap();
-    // 64 KiB make 256 slots, which replies that are not taken fill.
+    // A ring of 64 KiB has 256 slots. The replies, which the caller does not take, fill 200 of them.
     for _ in 0..200 {
         caller.start(1, b"x").unwrap();
     }
@@ -198,7 +191,7 @@ fn full_rings_are_seen() {
     loop {
         let seen = place.observe();
         if !seen.iter().any(|line| line.starts_with("caller ")) {
-            // It is connected before the server gives it a place to be counted.
+            // The caller is connected before the server gives it a row.
             assert!(began.elapsed() < PATIENCE, "{seen:?}");
             continue;
         }
@@ -241,7 +234,7 @@ fn a_server_without_statistics_is_not_listed() {
 }
 
 #[test]
-fn a_registry_that_is_not_ours_alone_is_refused_and_the_server_serves() {
+fn an_unsafe_registry_is_refused_and_the_server_serves() {
     let open = |place: &Place| {
         std::fs::create_dir(place.registry()).unwrap();
         std::fs::set_permissions(place.registry(), PermissionsExt::from_mode(0o777)).unwrap();
@@ -259,14 +252,14 @@ fn a_registry_that_is_not_ours_alone_is_refused_and_the_server_serves() {
         std::os::unix::fs::chown(place.registry(), Some(65_534), None).unwrap();
         "belongs to another user"
     };
-    let mut spoilers: Vec<&dyn Fn(&Place) -> &'static str> = vec![&open, &linked];
-    // Only root can give a folder away; for everyone else the unit tests refuse root's own.
+    let mut unsafe_registries: Vec<&dyn Fn(&Place) -> &'static str> = vec![&open, &linked];
+    // Only root can change the owner of a folder. For other users the unit tests cover a foreign folder.
     if rustix::process::geteuid().is_root() {
-        spoilers.push(&foreign);
+        unsafe_registries.push(&foreign);
     }
-    for spoil in spoilers {
+    for create in unsafe_registries {
         let place = Place::new();
-        let why = spoil(&place);
+        let why = create(&place);
         let mut server = place.start("server", &place.socket(), &["1", "counted"]);
         Caller::connect(place.socket()).unwrap().call(1, b"served all the same").unwrap();
         let trouble = server.line();
@@ -277,14 +270,14 @@ fn a_registry_that_is_not_ours_alone_is_refused_and_the_server_serves() {
 }
 
 #[test]
-fn what_a_record_names_is_not_trusted() {
+fn a_forged_record_is_refused() {
     let place = Place::new();
     let server = place.serve("1");
     let listed = std::fs::read_dir(place.registry()).unwrap().next().unwrap().unwrap().path();
     let text = std::fs::read_to_string(&listed).unwrap();
     let field = |key: &str| text.lines().find(|line| line.starts_with(key)).unwrap().to_owned();
     let forgeries = [
-        // Another descriptor of the same process, which is no memory; another length; another server's token.
+        // Another descriptor of the process, which is no segment; another length; another server's token.
         (field("descriptor"), "descriptor 0".to_owned()),
         (field("length"), "length 4096".to_owned()),
         (field("token"), "token 1".to_owned()),

@@ -1,4 +1,4 @@
-//! A stop begins nothing new, tells all callers, and gives what has begun its time and no more.
+//! A stop begins no request, tells every caller, and leaves running handlers the stop timeout and no longer.
 #![allow(clippy::unwrap_used, reason = "a failing test may panic anywhere")]
 
 use std::path::PathBuf;
@@ -12,6 +12,8 @@ use tachyon::{
     CallError, Caller, Context, Dispatcher, ErrorKind, RpcServer, ServeError, ServerOptions, Stopper, endpoints,
     tachyon_rpc,
 };
+use tachyon_tests::temporary::socket;
+use tachyon_tests::wait;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -23,7 +25,7 @@ fn add(left: u32, right: u32) -> u32 {
 /// Calls of `endure` that have begun.
 static ENDURED: AtomicUsize = AtomicUsize::new(0);
 
-/// Runs for as long as its answer is wanted.
+/// Runs until its call is cancelled.
 #[tachyon_rpc(msg_type = 6)]
 fn endure(#[context] cx: &Context<'_>) {
     ENDURED.fetch_add(1, Ordering::Relaxed);
@@ -35,19 +37,19 @@ fn endure(#[context] cx: &Context<'_>) {
 struct Server {
     path: PathBuf,
     stopper: Stopper,
-    /// A message for each handler that begins.
+    /// A message from each handler of endpoints 1 and 3 that begins.
     begins: Receiver<()>,
+    /// Calls of endpoint 1 that have begun.
     begun: Arc<AtomicUsize>,
     serving: JoinHandle<Result<(), ServeError>>,
     _folder: tempfile::TempDir,
 }
 
 impl Server {
-    /// A server with `workers` threads, or on tokio when there are none. Endpoint 1 sleeps for 500 ms, endpoint 3, which is
-    /// async on tokio, for as long as it is told.
+    /// A server with `workers` threads, or on tokio if `workers` is 0. The handler of endpoint 1 sleeps for 500 ms. On
+    /// tokio, endpoint 3 sleeps for the requested milliseconds, and endpoint 4 blocks its thread for 2 s.
     fn start(workers: usize, stop_timeout: Duration) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("server.sock");
+        let (folder, path) = socket();
         let mut server = RpcServer::listen_with(&path, ServerOptions::new().stop_timeout(stop_timeout)).unwrap();
         let stopper = server.stopper();
         let (begin, begins) = channel();
@@ -71,7 +73,8 @@ impl Server {
                 .unwrap();
             dispatcher
                 .register_async(4, "compute", async |_: Vec<u8>| {
-                    // Keeps the runtime's other thread at its timers: a thread that blocks may be the one that saw to them.
+                    // Keeps the runtime's other thread awake, which then drives the timers: the blocked thread may be
+                    // the one that drove them.
                     tokio::spawn(async {
                         loop {
                             tokio::task::yield_now().await;
@@ -107,7 +110,7 @@ fn kind(caller: &mut Caller, call: u64) -> (ErrorKind, u16) {
 }
 
 #[test]
-fn a_stop_begins_nothing_and_counts_what_took_too_long() {
+fn a_stop_begins_no_request_and_counts_late_handlers() {
     for workers in [0, 1, 2] {
         let server = Server::start(workers, Duration::from_millis(100));
         let mut callers: Vec<_> = (0..6).map(|_| server.caller()).collect();
@@ -131,7 +134,7 @@ fn a_stop_begins_nothing_and_counts_what_took_too_long() {
         let outcome = server.serving.join().unwrap();
         assert!(stopped.elapsed() < Duration::from_millis(1500), "{:?} for a handler of 500 ms", stopped.elapsed());
         assert_eq!(server.begun.load(Ordering::Relaxed), workers.max(1));
-        assert_eq!(answered, workers.max(1), "what has begun is answered");
+        assert_eq!(answered, workers.max(1), "begun requests are answered");
         assert!(
             matches!(outcome, Err(ServeError::HandlersLeft { count }) if count == workers.max(1)),
             "{workers}: {outcome:?}"
@@ -154,41 +157,40 @@ fn handlers_that_end_in_time_are_no_error() {
 }
 
 #[test]
-fn a_handler_sees_that_the_time_of_a_stop_is_over() {
+fn a_handler_is_cancelled_after_the_stop_timeout() {
     for (round, workers) in [0, 1, 2].into_iter().enumerate() {
         let server = Server::start(workers, Duration::from_millis(100));
         let mut caller = server.caller();
         let call = endure::start(&mut caller).unwrap();
-        while ENDURED.load(Ordering::Relaxed) == round {
-            std::thread::sleep(Duration::from_millis(1));
-        }
+        wait::until("the handler", PATIENCE, || ENDURED.load(Ordering::Relaxed) > round);
         let stopped = Instant::now();
         server.stopper.stop();
         call.finish(&mut caller).unwrap();
-        assert!(stopped.elapsed() >= Duration::from_millis(100), "before its time was over");
-        // On a busy machine it may be told late.
+        assert!(stopped.elapsed() >= Duration::from_millis(100), "cancelled before the stop timeout");
+        // On a busy machine the handler may notice the cancellation late.
         let outcome = server.serving.join().unwrap();
         assert!(matches!(outcome, Ok(()) | Err(ServeError::HandlersLeft { count: 1 })), "{outcome:?}");
     }
 }
 
 #[test]
-fn callers_that_have_connected_are_told() {
+fn connected_callers_learn_of_a_stop() {
     for workers in [0, 1, 3] {
         for round in 0..20 {
             let server = Server::start(workers, Duration::from_secs(1));
             let path = server.path.clone();
-            // Connects and calls while the server stops; a caller that is let in hears of the stop, and of nothing else.
+            // Connects and calls while the server stops. A connected caller gets replies or the stop, and no other
+            // error.
             let calling = std::thread::spawn(move || {
-                let mut heard = Vec::new();
+                let mut errors = Vec::new();
                 while let Ok(mut caller) = Caller::connect_with(&path, &tachyon::Options::new().timeout(Duration::ZERO))
                 {
                     match add::call(&mut caller, 1, 2) {
                         Ok(sum) => assert_eq!(sum, 3),
-                        Err(error) => heard.push(error),
+                        Err(error) => errors.push(error),
                     }
                 }
-                heard
+                errors
             });
             std::thread::sleep(Duration::from_millis(round % 5));
             server.stopper.stop();
@@ -205,7 +207,7 @@ fn callers_that_have_connected_are_told() {
 }
 
 #[test]
-fn async_handlers_are_cancelled_when_their_time_is_over() {
+fn async_handlers_are_cancelled_after_the_stop_timeout() {
     let server = Server::start(0, Duration::from_millis(200));
     let mut caller = server.caller();
     let quick = caller.start(3, &100u64.to_le_bytes()).unwrap();
@@ -222,7 +224,7 @@ fn async_handlers_are_cancelled_when_their_time_is_over() {
 }
 
 #[test]
-fn async_handlers_that_do_not_await_are_left() {
+fn async_handlers_that_never_await_are_abandoned() {
     let server = Server::start(0, Duration::from_millis(50));
     let mut caller = server.caller();
     let call = caller.start(4, b"").unwrap();
@@ -240,15 +242,13 @@ fn async_handlers_that_do_not_await_are_left() {
 fn an_async_handler_does_not_begin_after_a_stop() {
     let server = Server::start(0, PATIENCE);
     let mut caller = server.caller();
-    // The task of the first waits for its turn behind the second, which keeps the thread that serves.
+    // The task of the first request waits while the second request blocks the serving thread.
     let waiting = caller.start(3, &0u64.to_le_bytes()).unwrap();
     let sleeping = caller.start(1, b"").unwrap();
-    while server.begun.load(Ordering::Relaxed) == 0 {
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    wait::until("the second handler", PATIENCE, || server.begun.load(Ordering::Relaxed) > 0);
     server.stopper.stop();
     let reply = caller.finish_timeout(waiting, PATIENCE).unwrap();
-    // Unless another thread of the runtime came to it before.
+    // No error if another thread of the runtime ran the task before the stop.
     assert!(reply.error().is_none_or(|error| (error.kind, error.msg_type) == (ErrorKind::Stopping, 3)));
     drop(reply);
     assert_eq!(caller.finish_timeout(sleeping, PATIENCE).unwrap().error(), None);

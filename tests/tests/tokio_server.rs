@@ -1,4 +1,4 @@
-//! A server on a tokio runtime, in a process of its own, on one thread and on two.
+//! A server on a tokio runtime of one thread and of two, in another process.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
 use std::path::{Path, PathBuf};
@@ -8,7 +8,13 @@ use std::time::{Duration, Instant};
 use tachyon::dispatch::Outcome;
 use tachyon::stats::Observer;
 use tachyon::{CallError, Callee, Caller, Context, Dispatcher, ErrorKind, Layer, RpcServer, ServeError};
-use tachyon_tests::{Peer, length, message};
+use tachyon_tests::message::{length, message};
+use tachyon_tests::proc::processor_ticks;
+use tachyon_tests::process::{Peer, Program};
+use tachyon_tests::server::{self, STOP, count};
+use tachyon_tests::temporary::socket;
+use tachyon_tests::wait;
+use tachyon_tests::wire::connect_raw;
 
 const ECHO: u16 = 1;
 const SLEEP: u16 = 2;
@@ -17,7 +23,8 @@ const FAIL: u16 = 4;
 const COUNTS: u16 = 5;
 const HUGE: u16 = 7;
 const LONG: u16 = 8;
-const STOP: u16 = 9;
+
+const TOKIO_SERVICE: Program = Program(env!("CARGO_BIN_EXE_tokio_service"));
 
 const PATIENCE: Duration = Duration::from_mins(1);
 
@@ -27,7 +34,7 @@ struct Server {
     _folder: tempfile::TempDir,
 }
 
-/// Handlers started, finished and dropped, and turns of another task.
+/// Handlers that have started, finished and been dropped, and runs of an unrelated task.
 #[derive(Debug, PartialEq, Eq)]
 struct Counts {
     started: u64,
@@ -38,10 +45,9 @@ struct Counts {
 
 impl Server {
     fn start(runtime: &str, in_flight: usize, each: usize, stop_ms: u64) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("tokio.sock");
+        let (folder, path) = socket();
         let arguments = [runtime, &in_flight.to_string(), &each.to_string(), &stop_ms.to_string()];
-        let process = Peer::start(env!("CARGO_BIN_EXE_tokio_service"), "serve", &path, &arguments);
+        let process = TOKIO_SERVICE.start("serve", &path, &arguments);
         Self { process, path, _folder: folder }
     }
 
@@ -49,10 +55,9 @@ impl Server {
         Caller::connect(&self.path).unwrap()
     }
 
-    /// Stops the server and gives its events.
+    /// Stops the server, and returns its events.
     fn stop(self) -> Vec<String> {
-        self.caller().call(STOP, b"").unwrap();
-        self.process.finish().lines().map(str::to_owned).collect()
+        server::stop(self.process, &self.path, PATIENCE)
     }
 }
 
@@ -69,31 +74,17 @@ fn counts(caller: &mut Caller) -> Counts {
     Counts { started, finished, dropped, ticks }
 }
 
-/// Asks until the counts are as wanted.
-fn wait_for(caller: &mut Caller, what: &str, wanted: impl Fn(&Counts) -> bool) {
-    let deadline = Instant::now() + PATIENCE;
-    loop {
-        let counts = counts(caller);
-        if wanted(&counts) {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{what}: {counts:?}");
-        std::thread::sleep(Duration::from_millis(2));
-    }
+/// Waits until the server's counts meet a condition.
+fn wait_for(caller: &mut Caller, what: &str, condition: impl Fn(&Counts) -> bool) {
+    wait::until(what, PATIENCE, || condition(&counts(caller)));
 }
 
 fn sleep(caller: &mut Caller, millis: u64) -> u64 {
     caller.start(SLEEP, &millis.to_le_bytes()).unwrap()
 }
 
-fn ticks_of(process: &Peer) -> u64 {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.id())).unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-}
-
 #[test]
-fn handlers_of_one_caller_run_side_by_side() {
+fn handlers_of_one_caller_run_in_parallel() {
     in_both(|runtime| {
         let server = Server::start(runtime, 1024, 256, 1000);
         let mut caller = server.caller();
@@ -103,15 +94,15 @@ fn handlers_of_one_caller_run_side_by_side() {
             let reply = caller.finish_timeout(call, PATIENCE).unwrap();
             assert_eq!(*reply, (100 + number % 3).to_le_bytes());
         }
-        assert!(started.elapsed() < Duration::from_secs(4), "{:?}; 6.4 s in a row", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(4), "{:?}; one after the other takes 6.4 s", started.elapsed());
         drop(caller);
         let events = server.stop();
-        assert_eq!(events.iter().filter(|event| *event == "Closed").count(), 2, "{events:?}");
+        assert_eq!(count(&events, "Closed"), 2, "{events:?}");
     });
 }
 
 #[test]
-fn replies_come_as_they_are_done_and_sync_endpoints_beside_them() {
+fn replies_come_as_handlers_finish() {
     in_both(|runtime| {
         let server = Server::start(runtime, 1024, 256, 1000);
         let mut caller = server.caller();
@@ -123,7 +114,7 @@ fn replies_come_as_they_are_done_and_sync_endpoints_beside_them() {
             assert_eq!(*caller.call_timeout(ECHO, &sent, PATIENCE).unwrap(), *sent, "{number}");
             if number == 20 {
                 assert_eq!(*caller.finish_timeout(quick, PATIENCE).unwrap(), 1u64.to_le_bytes());
-                assert!(began.elapsed() < Duration::from_millis(2900), "the quick one waited for the slow one");
+                assert!(began.elapsed() < Duration::from_millis(2900), "the quick call waited for the slow call");
             }
         }
         assert_eq!(*caller.finish_timeout(slow, PATIENCE).unwrap(), 3000u64.to_le_bytes());
@@ -151,7 +142,7 @@ fn every_failure_is_answered() {
             match caller.call_timeout(msg_type, b"abc", PATIENCE).map(|reply| reply.to_vec()) {
                 Err(CallError::Remote(error)) => {
                     assert_eq!((error.kind, error.msg_type), (kind, msg_type));
-                    assert_eq!(error.text, "", "raw endpoints keep their words to themselves");
+                    assert_eq!(error.text, "", "raw endpoints hide their error texts");
                 }
                 other => panic!("{msg_type}: {other:?}"),
             }
@@ -171,7 +162,7 @@ fn a_handler_whose_deadline_passes_is_dropped() {
         let late = caller.call_timeout(SLEEP, &60_000u64.to_le_bytes(), Duration::from_millis(50));
         assert!(matches!(late.map(drop), Err(CallError::TimedOut { .. })));
         wait_for(&mut caller, "dropped", |counts| counts.dropped == 1 && counts.started == 1);
-        // The caller that waits longer than its own deadline is told.
+        // A caller that waits longer than its deadline gets an error reply.
         let call = caller.start_timeout(SLEEP, &60_000u64.to_le_bytes(), Duration::from_millis(50)).unwrap();
         let reply = caller.finish_timeout(call, PATIENCE).unwrap();
         assert_eq!(reply.error().unwrap().kind, ErrorKind::DeadlinePassed);
@@ -184,16 +175,16 @@ fn a_handler_whose_deadline_passes_is_dropped() {
 }
 
 #[test]
-fn handlers_end_with_their_caller() {
+fn handlers_of_a_departed_caller_are_dropped() {
     in_both(|runtime| {
         let server = Server::start(runtime, 64, 16, 1000);
         let mut steady = server.caller();
         let slow = sleep(&mut steady, 1500);
         for round in 1..=5u64 {
-            // One of them has more requests than it may have handlers, and so is not read when it dies.
+            // The second victim has more requests than handlers it may have, so the server does not read it when it
+            // dies.
             for (count, handlers) in [("10", 10), ("100", 26)] {
-                let program = env!("CARGO_BIN_EXE_tokio_service");
-                let mut victim = Peer::start(program, "call", &server.path, &[count]);
+                let mut victim = TOKIO_SERVICE.start("call", &server.path, &[count]);
                 assert_eq!(victim.line(), "called");
                 let at_work = 1 + 26 * (round - 1) + handlers;
                 wait_for(&mut steady, "started", |counts| counts.started == at_work);
@@ -203,7 +194,7 @@ fn handlers_end_with_their_caller() {
             assert_eq!(&*steady.call_timeout(ECHO, b"meanwhile", PATIENCE).unwrap(), b"meanwhile");
         }
         assert_eq!(*steady.finish_timeout(slow, PATIENCE).unwrap(), 1500u64.to_le_bytes());
-        // A caller that closes with calls under way is gone just the same.
+        // A caller that closes with calls in flight.
         let mut leaving = server.caller();
         sleep(&mut leaving, 60_000);
         wait_for(&mut steady, "started", |counts| counts.started == 26 * 5 + 2);
@@ -211,13 +202,13 @@ fn handlers_end_with_their_caller() {
         wait_for(&mut steady, "dropped", |counts| counts.dropped == 26 * 5 + 1);
         drop(steady);
         let events = server.stop();
-        assert_eq!(events.iter().filter(|event| *event == "Died").count(), 10, "{events:?}");
-        assert_eq!(events.iter().filter(|event| *event == "Closed").count(), 3, "{events:?}");
+        assert_eq!(count(&events, "Died"), 10, "{events:?}");
+        assert_eq!(count(&events, "Closed"), 3, "{events:?}");
     });
 }
 
 #[test]
-fn places_go_round() {
+fn handler_places_are_shared_fairly() {
     in_both(|runtime| {
         let server = Server::start(runtime, 4, 3, 1000);
         let mut flooding = server.caller();
@@ -230,7 +221,7 @@ fn places_go_round() {
                 caller.finish_timeout(call, PATIENCE).unwrap();
             }
         }
-        // Four at a time: the flood by itself takes 15 rounds of 200 ms.
+        // Four handlers at a time: the 60 calls alone take 15 rounds of 200 ms.
         assert!(began.elapsed() < Duration::from_millis(2500), "{:?}", began.elapsed());
         let counted = counts(&mut others[0]);
         assert!(counted.started <= counted.finished + 4, "{counted:?}");
@@ -243,10 +234,10 @@ fn places_go_round() {
 }
 
 #[test]
-fn replies_without_room_wait_and_keep_nobody() {
+fn replies_without_room_delay_no_other_caller() {
     in_both(|runtime| {
         let server = Server::start(runtime, 64, 48, 1000);
-        // Some 60 KiB each, over a ring of 64 KiB, and nobody takes them.
+        // Replies of some 60 KiB each, over a ring of 64 KiB, which the caller does not take.
         let mut deaf = server.caller();
         let sent = message(7, 600);
         let calls: Vec<_> =
@@ -259,7 +250,7 @@ fn replies_without_room_wait_and_keep_nobody() {
         }
         let mut replies = 0;
         for call in calls {
-            // Those that were not taken in time say so.
+            // A request that the server could not begin in time has an error reply.
             match deaf.finish_timeout(call, PATIENCE).unwrap() {
                 reply if reply.error().is_some() => {}
                 reply => {
@@ -275,7 +266,7 @@ fn replies_without_room_wait_and_keep_nobody() {
 }
 
 #[test]
-fn a_stop_finishes_what_was_taken() {
+fn a_stop_finishes_running_handlers() {
     in_both(|runtime| {
         let server = Server::start(runtime, 8, 8, 20_000);
         let mut caller = server.caller();
@@ -289,7 +280,7 @@ fn a_stop_finishes_what_was_taken() {
             let reply = caller.finish_timeout(call, PATIENCE).unwrap();
             assert_eq!(reply.error().unwrap().kind, ErrorKind::Stopping);
         }
-        assert!(began.elapsed() < Duration::from_millis(1900), "those not taken are told at once");
+        assert!(began.elapsed() < Duration::from_millis(1900), "requests that were not begun are answered at once");
         for call in at_work {
             assert_eq!(*caller.finish_timeout(call, PATIENCE).unwrap(), 2000u64.to_le_bytes());
         }
@@ -327,14 +318,14 @@ fn an_idle_server_costs_no_processor_time() {
         for caller in &mut callers {
             caller.call(ECHO, b"here").unwrap();
         }
-        // Handlers at work, and a caller who may have no more of them, are no reason to be busy.
+        // Handlers that sleep, and a caller with as many handlers as it may have, must use no processor time.
         let long: Vec<_> = (0..40).map(|_| sleep(&mut callers[0], 600_000)).collect();
-        // The process has a task of its own that ticks for some 5 s.
+        // The process has a task that runs every 5 ms for some 5 s.
         wait_for(&mut callers[1], "quiet", |counts| counts.ticks > 1000);
         std::thread::sleep(Duration::from_millis(100));
-        let before = ticks_of(&server.process);
+        let before = processor_ticks(server.process.id());
         std::thread::sleep(Duration::from_secs(2));
-        let spent = ticks_of(&server.process) - before;
+        let spent = processor_ticks(server.process.id()) - before;
         assert!(spent <= 10, "{spent} ticks of 10 ms in 2 s");
         drop((long, callers));
         server.stop();
@@ -350,14 +341,14 @@ fn other_tasks_run_while_callers_are_busy() {
     let before = counts(&mut caller).ticks;
     std::thread::sleep(Duration::from_secs(1));
     let ticks = counts(&mut caller).ticks - before;
-    // At best 200; less on a machine that is busy with other tests.
+    // 200 on an idle machine.
     assert!(ticks > 10, "{ticks} ticks of 5 ms in 1 s");
     assert!(flood.join().unwrap() > 0);
     drop(caller);
     server.stop();
 }
 
-/// Calls as fast as replies come, for a little more than a second.
+/// Makes calls as fast as possible for 1.2 s.
 fn flood(path: &Path) -> usize {
     let mut caller = Caller::connect(path).unwrap();
     let began = Instant::now();
@@ -373,14 +364,12 @@ fn flood(path: &Path) -> usize {
 }
 
 #[test]
-fn strangers_are_turned_away_in_time() {
+fn silent_clients_are_rejected_in_time() {
     in_both(|runtime| {
         let server = Server::start(runtime, 64, 16, 1000);
         drop(server.caller());
-        // Says nothing; the server ends that after 300 ms although nothing else happens.
-        let silent = rustix::net::socket(rustix::net::AddressFamily::UNIX, rustix::net::SocketType::SEQPACKET, None);
-        let silent = silent.unwrap();
-        rustix::net::connect(&silent, &rustix::net::SocketAddrUnix::new(&server.path).unwrap()).unwrap();
+        // Sends no hello. The server ends the handshake after 300 ms, although no other event occurs.
+        let silent = connect_raw(&server.path).unwrap();
         let mut buffer = [0; 256];
         while rustix::net::recv(&silent, &mut buffer, rustix::net::RecvFlags::empty()).unwrap().0 > 0 {}
         let events = server.stop();
@@ -389,9 +378,8 @@ fn strangers_are_turned_away_in_time() {
 }
 
 #[test]
-fn who_serves_without_a_runtime_is_told() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("server.sock");
+fn async_endpoints_need_a_runtime() {
+    let (_folder, path) = socket();
     let mut dispatcher = Dispatcher::default();
     dispatcher.register_async(2, "later", async |_: Vec<u8>| ()).unwrap();
     dispatcher.register(1, "now", |_: &[u8]| ()).unwrap();
@@ -400,7 +388,7 @@ fn who_serves_without_a_runtime_is_told() {
     let refused = dispatcher.serve_forever(&mut server).unwrap_err();
     assert!(matches!(&refused, ServeError::NeedsRuntime { name, msg_type: 2 } if name == "later"), "{refused}");
     assert!(matches!(dispatcher.serve_workers(&mut server, 2), Err(ServeError::NeedsRuntime { .. })));
-    assert_eq!(server.path(), Some(path.as_path()), "still there to be served");
+    assert_eq!(server.path(), Some(path.as_path()), "the server can still be served");
     drop(server);
     let at = path.clone();
     let callee = std::thread::spawn(move || {
@@ -417,10 +405,9 @@ fn who_serves_without_a_runtime_is_told() {
 }
 
 #[test]
-fn dropping_the_future_ends_it_and_keeps_the_path() {
+fn dropping_the_future_ends_the_serving_and_keeps_the_path() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("server.sock");
+    let (_folder, path) = socket();
     let mut server = RpcServer::listen(&path).unwrap();
     let stopper = server.stopper();
     let mut dispatcher = Dispatcher::default();
@@ -448,7 +435,7 @@ fn dropping_the_future_ends_it_and_keeps_the_path() {
     });
 }
 
-/// What a layer was told, in order.
+/// Logs the calls that a layer sees.
 #[derive(Default)]
 struct Log(Mutex<Vec<String>>);
 
@@ -465,8 +452,7 @@ impl Layer for Log {
 
 #[test]
 fn layers_and_statistics_see_async_calls() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("server.sock");
+    let (_folder, path) = socket();
     let log = Arc::new(Log::default());
     let mut server = RpcServer::listen(&path).unwrap();
     let stopper = server.stopper();
@@ -480,8 +466,8 @@ fn layers_and_statistics_see_async_calls() {
         })
         .unwrap();
     let failures = Arc::new(Mutex::new(Vec::new()));
-    let told = Arc::clone(&failures);
-    dispatcher.on_failure(move |failure| told.lock().unwrap().push(failure.to_string()));
+    let log_failure = Arc::clone(&failures);
+    dispatcher.on_failure(move |failure| log_failure.lock().unwrap().push(failure.to_string()));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let service = runtime.spawn(async move { dispatcher.serve_async(&mut server).await });
 
@@ -491,21 +477,15 @@ fn layers_and_statistics_see_async_calls() {
     assert_eq!(&*caller.finish_timeout(slow, PATIENCE).unwrap(), b"slept");
     assert_eq!(&*caller.finish_timeout(quick, PATIENCE).unwrap(), b"slept");
     assert!(matches!(caller.call(1, b"no number").map(drop), Err(CallError::Remote(_))));
-    // Left with a call under way.
+    // The caller leaves with a call in flight.
     caller.start(1, &60_000u64.to_le_bytes()).unwrap();
     caller.ping(PATIENCE).unwrap();
     drop(caller);
 
     let observer = Observer::open(&path).unwrap();
-    let deadline = Instant::now() + PATIENCE;
-    let counted = loop {
-        let counted = observer.snapshot().unwrap().endpoints.swap_remove(0);
-        if counted.calls == 4 {
-            break counted;
-        }
-        assert!(Instant::now() < deadline, "{counted:?}");
-        std::thread::sleep(Duration::from_millis(2));
-    };
+    let endpoint = || observer.snapshot().unwrap().endpoints.swap_remove(0);
+    wait::until("four calls", PATIENCE, || endpoint().calls == 4);
+    let counted = endpoint();
     assert_eq!((counted.name.as_str(), counted.errors, counted.callers_gone), ("sleep", 1, 1));
     assert_eq!((counted.request_bytes, counted.reply_bytes), (33, 10));
     assert!(counted.p99().unwrap() >= Duration::from_millis(90), "{counted:?}");

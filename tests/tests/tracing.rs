@@ -1,4 +1,4 @@
-//! What a subscriber of `tracing` hears of a server, with its callers in another process.
+//! The spans and events of `tracing` from a server whose callers are in another process.
 #![allow(clippy::unwrap_used, reason = "a failing test may panic anywhere")]
 
 use std::collections::BTreeMap;
@@ -7,14 +7,15 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use tachyon::{Dispatcher, RpcServer, ServerOptions, TracingLayer};
-use tachyon_tests::Peer;
+use tachyon_tests::process::{Peer, Program};
+use tachyon_tests::temporary::socket;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
-/// Writes down spans as they end, and events with the span they lie in.
+/// Logs each span when it ends, and each event with the span around it.
 #[derive(Clone, Default)]
-struct Scribe(Arc<Mutex<Notes>>);
+struct Log(Arc<Mutex<Notes>>);
 
 #[derive(Default)]
 struct Notes {
@@ -27,7 +28,7 @@ struct Words<'a>(&'a mut String);
 
 impl Visit for Words<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        // Times differ from run to run.
+        // These values differ between runs.
         match field.name() {
             "took_us" => self.0.push_str(" timed"),
             "pid" | "uid" => {}
@@ -37,7 +38,7 @@ impl Visit for Words<'_> {
     }
 }
 
-impl Subscriber for Scribe {
+impl Subscriber for Log {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
         metadata.target().starts_with("tachyon")
     }
@@ -74,26 +75,25 @@ impl Subscriber for Scribe {
 
     fn exit(&self, span: &Id) {
         let mut notes = self.0.lock().unwrap();
-        assert_eq!(notes.entered.pop(), Some(span.into_u64()), "spans end in the order they began");
+        assert_eq!(notes.entered.pop(), Some(span.into_u64()), "the innermost span ends first");
         let text = notes.spans[&span.into_u64()].clone();
         notes.lines.push(text);
     }
 }
 
 fn caller(path: &Path, msg_type: &str) -> Peer {
-    let mut peer = Peer::start(env!("CARGO_BIN_EXE_sight"), "caller", path, &[msg_type, "1"]);
+    let mut peer = Program(env!("CARGO_BIN_EXE_stats_peer")).start("caller", path, &[msg_type, "1"]);
     assert_eq!(peer.line(), "called");
     peer
 }
 
 #[test]
 fn calls_are_spans_and_callers_are_events() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("rpc.sock");
-    let scribe = Scribe::default();
+    let (_folder, path) = socket();
+    let log = Log::default();
     let mut server = RpcServer::listen_with(&path, ServerOptions::new().stats(false).max_callers(1)).unwrap();
     let stopper = server.stopper();
-    let told = scribe.clone();
+    let own = log.clone();
     let serving = std::thread::spawn(move || {
         let mut dispatcher = Dispatcher::default();
         dispatcher
@@ -109,12 +109,12 @@ fn calls_are_spans_and_callers_are_events() {
             })
             .unwrap();
         dispatcher.layer(TracingLayer::new());
-        tracing::subscriber::with_default(told, || dispatcher.serve_forever(&mut server).unwrap());
+        tracing::subscriber::with_default(own, || dispatcher.serve_forever(&mut server).unwrap());
     });
     let first = caller(&path, "1");
     assert!(tachyon::Caller::connect(&path).is_err(), "there is one caller already");
     first.kill();
-    // The place of the one that was killed is free once the server has seen it go.
+    // The place of the dead caller is free when the server has noticed the death.
     let mut second = loop {
         match tachyon::Caller::connect(&path) {
             Ok(caller) => break caller,
@@ -124,7 +124,7 @@ fn calls_are_spans_and_callers_are_events() {
     assert!(second.call(9, b"").is_err());
     serving.join().unwrap();
 
-    let notes = scribe.0.lock().unwrap();
+    let notes = log.0.lock().unwrap();
     let mut lines: Vec<&str> = notes.lines.iter().map(String::as_str).collect();
     lines.dedup_by(|one, other| one == other && one.contains("rejected"));
     let call = "call name=\"echo\" msg_type=1 caller=1 correlation_id=1 request_size=8 timed reply_size=8";
@@ -134,7 +134,7 @@ fn calls_are_spans_and_callers_are_events() {
     assert_eq!(joined, "INFO: caller joined caller=1");
     assert_eq!((handled, ended), ("INFO: from the handler (in a call)", call));
     assert_eq!(rejected, 3, "{lines:?}");
-    // Those that the second caller met may be told of at any time.
+    // Attempts of the second caller may be rejected at any time.
     lines.retain(|line| !line.contains("rejected"));
     let lost = lines.iter().position(|line| *line == "WARN: caller lost caller=1 reason=Died").unwrap();
     assert_eq!(lines[lost + 1], "INFO: caller joined caller=2", "{lines:?}");

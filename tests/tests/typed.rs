@@ -1,26 +1,18 @@
-//! Typed calls between two processes: every form of request and reply, and everything that can be wrong with them.
+//! Typed calls between two processes: every form of request and reply, and every way in which they can be malformed.
 #![allow(clippy::unwrap_used, clippy::similar_names, clippy::float_cmp, reason = "tests of exact values")]
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tachyon::payload::Fixed;
 use tachyon::{CallError, Caller, ErrorKind};
-use tachyon_tests::Peer;
 use tachyon_tests::pricing::{
     self, Order, PriceReply, PriceRequest, PricingClient, Side, echo, flags, flags_reached, in_place, no_zero, nothing,
     numbers_reached, order, price, prices, sides, silent, squares, sum, turned, withdrawn,
 };
+use tachyon_tests::process::Program;
+use tachyon_tests::temporary::socket;
 
-fn socket() -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("typed.sock");
-    (folder, path)
-}
-
-fn peer(role: &str, path: &Path, arguments: &[&str]) -> Peer {
-    Peer::start(env!("CARGO_BIN_EXE_typed_peer"), role, path, arguments)
-}
+const TYPED_PEER: Program = Program(env!("CARGO_BIN_EXE_typed_peer"));
 
 fn an_order(side: Side) -> Order {
     Order { price: PriceRequest { instrument: 7, quantity: 10 }, account: *b"alice\0", side, partial: true }
@@ -30,7 +22,7 @@ fn an_order(side: Side) -> Order {
 fn every_form_goes_there_and_back() {
     for (forward, reverse) in [("65536", "65536"), ("512", "256")] {
         let (_folder, path) = socket();
-        let callee = peer("functions", &path, &[forward, reverse]);
+        let callee = TYPED_PEER.start("functions", &path, &[forward, reverse]);
         let mut caller = Caller::connect(&path).unwrap();
         assert_eq!(echo::call(&mut caller, b"bytes").unwrap(), *b"bytes");
         let reply = price::call(&mut caller, &PriceRequest { instrument: 7, quantity: 100 }).unwrap();
@@ -65,17 +57,17 @@ fn remote(outcome: Result<(), CallError>) -> (ErrorKind, String) {
 }
 
 #[test]
-fn what_is_no_request_never_reaches_the_handler() {
+fn malformed_requests_reach_no_handler() {
     let (_folder, path) = socket();
-    let callee = peer("functions", &path, &["4096", "256"]);
+    let callee = TYPED_PEER.start("functions", &path, &["4096", "256"]);
     let mut caller = Caller::connect(&path).unwrap();
     let mut raw = |msg_type, payload: &[u8]| remote(caller.call(msg_type, payload).map(drop));
     for (msg_type, payload, text) in [
         (2, &[0; 7][..], "7 bytes came, and PriceRequest has 16"),
         (2, &[0; 17][..], "17 bytes came, and PriceRequest has 16"),
-        (4, &[0; 9][..], "the request: 9 bytes came, which is no multiple of the 8 of f64"),
+        (4, &[0; 9][..], "the request: 9 bytes came, which is no multiple of the 8 bytes of f64"),
         (5, &[0; 1][..], "1 bytes came where none are expected"),
-        // It takes and gives nothing, so its caller gets no words.
+        // The endpoint takes and returns nothing, so it is raw, and its error has no text.
         (6, &[0; 1][..], ""),
         (3, &[0; 24][..], "Order.side is 0, and Side has no such value"),
     ] {
@@ -84,9 +76,9 @@ fn what_is_no_request_never_reaches_the_handler() {
     let mut bytes = [1; 48];
     bytes[24 + 23] = 2;
     assert_eq!(raw(9, &bytes).1, "the request: Order.partial is 2, and bool has no such value");
-    // Faults of the handler, for comparison, and the connection is as good as before.
+    // An error of the handler, for comparison. The connection is still usable.
     assert_eq!(raw(2, &[0; 16]), (ErrorKind::HandlerFailed, "instrument 0 is not known".to_owned()));
-    // An endpoint that takes nothing and gives bytes is raw: its caller gets no words.
+    // The endpoint takes nothing and returns bytes, so it is raw, and its error has no text.
     assert_eq!(raw(8, &[]), (ErrorKind::BadReply, String::new()));
     let (kind, text) = raw(7, &1000u32.to_le_bytes());
     assert_eq!(kind, ErrorKind::ReplyTooLarge);
@@ -98,9 +90,9 @@ fn what_is_no_request_never_reaches_the_handler() {
 }
 
 #[test]
-fn replies_that_came_early_are_as_good_as_any() {
+fn early_replies_are_kept_for_their_calls() {
     let (_folder, path) = socket();
-    let callee = peer("functions", &path, &["4096", "4096"]);
+    let callee = TYPED_PEER.start("functions", &path, &["4096", "4096"]);
     let mut caller = Caller::connect(&path).unwrap();
     let request = PriceRequest { instrument: 7, quantity: 0 };
     price::call(&mut caller, &request).unwrap();
@@ -116,9 +108,9 @@ fn replies_that_came_early_are_as_good_as_any() {
 }
 
 #[test]
-fn a_service_is_called_by_its_contract() {
+fn a_service_is_called_through_its_client() {
     let (_folder, path) = socket();
-    let callee = peer("service", &path, &[]);
+    let callee = TYPED_PEER.start("service", &path, &[]);
     let mut caller = Caller::connect(&path).unwrap();
     let mut client = PricingClient::new(&mut caller).within(Duration::from_secs(9));
     assert_eq!(client.price(&PriceRequest { instrument: 8, quantity: 0 }).unwrap().bid, 20.0);
@@ -137,18 +129,18 @@ fn a_service_is_called_by_its_contract() {
 #[test]
 fn a_mismatch_names_the_field_before_anything_is_called() {
     let (_folder, path) = socket();
-    let callee = peer("differs", &path, &[]);
+    let callee = TYPED_PEER.start("differs", &path, &[]);
     let mut caller = Caller::connect(&path).unwrap();
     for _ in 0..2 {
         let error = price::call(&mut caller, &PriceRequest { instrument: 7, quantity: 1 }).unwrap_err();
         assert!(matches!(error, CallError::Mismatch(_)));
         assert_eq!(
             error.to_string(),
-            "price: field `quantity` of PriceRequest is i64 at offset 8 here, i32 at offset 8 at the callee; build both \
-             sides from one definition"
+            "price: field `quantity` of PriceRequest is i64 at offset 8 here, i32 at offset 8 at the callee; build \
+             both sides from one definition"
         );
     }
-    // Bytes are bytes, and an endpoint that is not there is told by the callee itself.
+    // Raw endpoints are not compared, and the callee itself reports a missing endpoint.
     assert_eq!(echo::call(&mut caller, b"raw").unwrap(), *b"raw");
     assert_eq!(remote(sum::call(&mut caller, &[1.0]).map(drop)).0, ErrorKind::NoHandler);
     assert_eq!(caller.outstanding(), 0);
@@ -157,9 +149,9 @@ fn a_mismatch_names_the_field_before_anything_is_called() {
 }
 
 #[test]
-fn a_callee_that_cannot_describe_itself_is_taken_at_its_word() {
+fn a_callee_without_a_description_is_called_unchecked() {
     let (_folder, path) = socket();
-    let callee = peer("by_hand", &path, &[]);
+    let callee = TYPED_PEER.start("by_hand", &path, &[]);
     let mut caller = Caller::connect(&path).unwrap();
     assert!(caller.ping(Duration::from_secs(9)).unwrap() < Duration::from_secs(9));
     match caller.describe() {
@@ -177,9 +169,9 @@ fn a_callee_that_cannot_describe_itself_is_taken_at_its_word() {
 }
 
 #[test]
-fn a_description_says_everything_and_fits_any_ring() {
+fn a_description_is_complete_and_fits_any_ring() {
     let (_folder, path) = socket();
-    let callee = peer("functions", &path, &["64", "64"]);
+    let callee = TYPED_PEER.start("functions", &path, &["64", "64"]);
     let mut caller = Caller::connect(&path).unwrap();
     let description = caller.describe().unwrap();
     let heads: Vec<_> = description.endpoints.iter().map(ToString::to_string).collect();
@@ -208,7 +200,7 @@ fn a_description_says_everything_and_fits_any_ring() {
     callee.finish();
 
     let (_folder, path) = socket();
-    let callee = peer("many", &path, &["1000"]);
+    let callee = TYPED_PEER.start("many", &path, &["1000"]);
     let mut caller = Caller::connect(&path).unwrap();
     let description = caller.describe().unwrap();
     assert_eq!(description.endpoints.len(), 1000);
@@ -218,9 +210,9 @@ fn a_description_says_everything_and_fits_any_ring() {
 }
 
 #[test]
-fn replies_are_written_where_they_are_read() {
+fn replies_are_written_in_place() {
     let (_folder, path) = socket();
-    let callee = peer("slots", &path, &[]);
+    let callee = TYPED_PEER.start("slots", &path, &[]);
     let mut caller = Caller::connect(&path).unwrap();
     for _ in 0..3 {
         assert_eq!(in_place::call(&mut caller, &1.5).unwrap(), PriceReply { bid: 1.5, ask: 2.5 });
@@ -236,11 +228,11 @@ fn replies_are_written_where_they_are_read() {
     callee.finish();
 }
 
-/// A hostile caller writes to the ring at any moment; a `bool` of 7 must not come of it.
+/// A hostile caller writes to the ring at any moment, and must not turn a `bool` of the handler into a 7.
 #[test]
-fn replies_that_not_all_bytes_are_lie_apart_until_they_are_sent() {
+fn checked_replies_are_private_until_they_are_sent() {
     let (_folder, path) = socket();
-    let callee = peer("slots", &path, &[]);
+    let callee = TYPED_PEER.start("slots", &path, &[]);
     let mut caller = Caller::connect(&path).unwrap();
     assert_eq!(numbers_reached::call(&mut caller).unwrap(), [1]);
     assert_eq!(flags_reached::call(&mut caller).unwrap(), [false]);
@@ -249,9 +241,9 @@ fn replies_that_not_all_bytes_are_lie_apart_until_they_are_sent() {
 }
 
 #[test]
-fn a_description_that_is_none_is_an_error_and_no_more() {
+fn a_malformed_description_is_an_error_and_the_connection_stays_usable() {
     let (_folder, path) = socket();
-    let callee = peer("liar", &path, &[]);
+    let callee = TYPED_PEER.start("liar", &path, &[]);
     let mut caller = Caller::connect(&path).unwrap();
     for expected in ["no head", "longer", "longer", "stops", "missing field", "utf-8", "schema 99"] {
         let error = price::call(&mut caller, &PriceRequest { instrument: 7, quantity: 1 }).unwrap_err();
@@ -276,11 +268,11 @@ fn layouts_are_those_of_the_compiler() {
 fn a_call_is_finished_by_the_caller_that_made_it() {
     let (_folder, path) = socket();
     let (_other_folder, other_path) = socket();
-    let callees = [&path, &other_path].map(|path| peer("functions", path, &["65536", "65536"]));
+    let callees = [&path, &other_path].map(|path| TYPED_PEER.start("functions", path, &["65536", "65536"]));
     let mut callers = [&path, &other_path].map(|path| Caller::connect(path).unwrap());
     let [caller, other] = &mut callers;
     let sums = sum::start(caller, &[1.5, 2.5]).unwrap();
-    // Its number, and a reply that another type could be read from.
+    // The same correlation id, and a reply that could be read as the other type.
     let squared = squares::start(other, &3).unwrap();
     assert_eq!(sums.correlation_id(), squared.correlation_id());
     assert!(matches!(sums.finish(other), Err(CallError::UnknownCorrelation(_))));

@@ -1,25 +1,17 @@
-//! Typed endpoints on a server, and on callers that connect again.
+//! Typed endpoints of a server, and of callers that connect again.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tachyon::payload::Value;
 use tachyon::{CallError, Caller, Dispatcher, ErrorKind, Options, RpcServer, ServeError, endpoints};
-use tachyon_tests::Peer;
 use tachyon_tests::pricing::{
     self, Frame, MarkedFrame, Order, PriceRequest, Side, echo, last_pixel, marked_pixel, order, price, squares, sum,
 };
+use tachyon_tests::process::Program;
+use tachyon_tests::temporary::socket;
 
-fn socket() -> (tempfile::TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("typed.sock");
-    (folder, path)
-}
-
-fn peer(role: &str, path: &Path, arguments: &[&str]) -> Peer {
-    Peer::start(env!("CARGO_BIN_EXE_typed_peer"), role, path, arguments)
-}
+const TYPED_PEER: Program = Program(env!("CARGO_BIN_EXE_typed_peer"));
 
 const REQUEST: PriceRequest = PriceRequest { instrument: 7, quantity: 100 };
 const ORDER: Order = Order { price: REQUEST, account: *b"alice\0", side: Side::Buy, partial: false };
@@ -28,7 +20,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 #[test]
 fn callers_of_a_server_share_its_state_and_may_change_it() {
     let (_folder, path) = socket();
-    let _server = peer("server", &path, &[]);
+    let _server = TYPED_PEER.start("server", &path, &[]);
     let (mut first, mut second) = (Caller::connect(&path).unwrap(), Caller::connect(&path).unwrap());
     let reply = price::call(&mut first, &REQUEST).unwrap();
     assert_eq!((reply.bid.to_bits(), reply.ask.to_bits()), (99f64.to_bits(), 101f64.to_bits()));
@@ -41,7 +33,7 @@ fn callers_of_a_server_share_its_state_and_may_change_it() {
 #[test]
 fn a_server_describes_itself_to_every_caller() {
     let (_folder, path) = socket();
-    let _server = peer("server", &path, &[]);
+    let _server = TYPED_PEER.start("server", &path, &[]);
     let table = endpoints![echo, price, order, sum, squares];
     let expected = Dispatcher::with_state(pricing::book(), table).describe();
     for _ in 0..2 {
@@ -57,10 +49,10 @@ fn a_server_describes_itself_to_every_caller() {
 #[test]
 fn a_reply_written_in_place_waits_for_room_without_stopping_others() {
     let (_folder, path) = socket();
-    let _server = peer("server", &path, &[]);
+    let _server = TYPED_PEER.start("server", &path, &[]);
     let mut greedy = Caller::connect(&path).unwrap();
     let mut other = Caller::connect(&path).unwrap();
-    // Each reply takes 1600 of the 4096 bytes of the reverse ring, and none is taken yet.
+    // Each reply takes 1600 of the 4096 bytes of the reverse ring, and the caller takes none yet.
     let count = 200_u32;
     let calls: Vec<u64> = (0..8).map(|_| greedy.start(7, &count.to_le_bytes()).unwrap()).collect();
     for _ in 0..50 {
@@ -92,16 +84,16 @@ fn workers_refuse_an_endpoint_that_changes_the_state() {
 }
 
 #[test]
-fn the_next_callee_is_asked_again_what_it_means() {
+fn the_contract_is_compared_again_after_a_reconnect() {
     let (_folder, path) = socket();
-    let callee = peer("functions", &path, &["4096", "4096"]);
+    let callee = TYPED_PEER.start("functions", &path, &["4096", "4096"]);
     let mut caller = Caller::connect_with(&path, &Options::new().reconnect(true)).unwrap();
     price::call(&mut caller, &REQUEST).unwrap();
     drop(callee); // by SIGKILL
-    let _callee = peer("differs", &path, &[]);
+    let _callee = TYPED_PEER.start("differs", &path, &[]);
     let error = loop {
         match price::call(&mut caller.within(PATIENCE), &REQUEST) {
-            // Sent before the end was noticed.
+            // The caller had sent the request before it noticed the death.
             Err(CallError::Closed { .. } | CallError::PeerDead { .. }) => {}
             outcome => break outcome.unwrap_err(),
         }
@@ -110,7 +102,7 @@ fn the_next_callee_is_asked_again_what_it_means() {
     assert_eq!(echo::call(&mut caller, b"usable").unwrap(), *b"usable");
 }
 
-/// A value of these bytes, on the heap from the beginning.
+/// A value of equal bytes, made on the heap: it is larger than a stack.
 fn boxed<T: tachyon::payload::Fixed>(byte: u8) -> Box<[T]> {
     Vec::<T>::from_bytes(&vec![byte; size_of::<T>()]).unwrap().into()
 }
@@ -118,14 +110,14 @@ fn boxed<T: tachyon::payload::Fixed>(byte: u8) -> Box<[T]> {
 #[test]
 fn values_larger_than_a_stack_are_served() {
     let (_folder, path) = socket();
-    let _server = peer("frames", &path, &[]);
+    let _server = TYPED_PEER.start("frames", &path, &[]);
     let serve = |mut caller: Caller| {
         let (frame, marked) = (boxed::<Frame>(1), boxed::<MarkedFrame>(1));
         assert_eq!(last_pixel::call(&mut caller, &frame[0]).unwrap(), 1);
         assert_eq!(marked_pixel::call(&mut caller, &marked[0]).unwrap(), Some(1));
         let started = marked_pixel::start(&mut caller, &marked[0]).unwrap();
         assert_eq!(started.finish(&mut caller).unwrap(), Some(1));
-        // Where a `bool` is 2, the same value is refused, and the connection serves on.
+        // A value whose `bool` is 2 is refused, and the connection stays usable.
         let wrong = vec![2; size_of::<MarkedFrame>()];
         let refused = caller.call(41, &wrong).map(drop);
         assert!(
@@ -135,6 +127,6 @@ fn values_larger_than_a_stack_are_served() {
         assert_eq!(last_pixel::call(&mut caller, &frame[0]).unwrap(), 1);
     };
     let caller = Caller::connect(&path).unwrap();
-    // As small as the stacks of the workers.
+    // A stack as small as the stacks of the workers.
     std::thread::Builder::new().stack_size(1 << 20).spawn(move || serve(caller)).unwrap().join().unwrap();
 }

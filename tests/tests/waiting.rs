@@ -1,4 +1,4 @@
-//! Waiting as its cost shows: switches of a peer's thread, registrations with the system. Nothing here is timed.
+//! The cost of waiting, in context switches and in registrations for `membarrier`. No duration is measured.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
@@ -9,33 +9,29 @@ use std::time::{Duration, Instant};
 use rustix::process::Pid;
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tachyon::{Callee, Caller, Options, PollingMode};
-use tachyon_tests::system::{membarrier_registrations, status};
-use tachyon_tests::{Peer, skip};
+use tachyon_tests::proc::{membarrier_registrations, status};
+use tachyon_tests::process::{Peer, Program};
+use tachyon_tests::temporary::socket;
+use tachyon_tests::test_run::skip;
 use tempfile::TempDir;
 
-/// Two of these tests want two processors each for themselves.
-static TURN: Mutex<()> = Mutex::new(());
+/// Held by each test that needs two processors for itself.
+static PROCESSORS: Mutex<()> = Mutex::new(());
 
-/// Tries of what a busy machine may disturb; the best counts.
+/// Attempts of a measurement that a busy machine may disturb. The best counts.
 const TRIES: usize = 10;
 
-/// Endpoints of the waiter beside the one that sends back what comes.
+/// Endpoints of the program `waiter` besides the echo.
 const SLEEP: u16 = 6;
 const SPIN: u16 = 7;
 const REGISTRATIONS: u16 = 8;
 
-fn place() -> (TempDir, PathBuf) {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("waiting.sock");
-    (folder, path)
-}
-
-/// A callee that waits as one does by default.
+/// A callee that waits in the default mode.
 fn waiter(path: &Path) -> Peer {
-    Peer::start(env!("CARGO_BIN_EXE_waiter"), "callee", path, &[])
+    Program(env!("CARGO_BIN_EXE_waiter")).start("callee", path, &[])
 }
 
-/// Voluntary context switches so far of a process with one thread.
+/// Voluntary context switches of a process with one thread, so far.
 fn switches_of(peer: &Peer) -> u64 {
     status(&peer.id().to_string(), "voluntary_ctxt_switches")
 }
@@ -44,7 +40,7 @@ fn switches_here() -> u64 {
     status("thread-self", "voluntary_ctxt_switches")
 }
 
-/// Lets time pass without letting go of the processor.
+/// Lets time pass without releasing the processor.
 fn spin(time: Duration) {
     let began = Instant::now();
     while began.elapsed() < time {
@@ -52,7 +48,7 @@ fn spin(time: Duration) {
     }
 }
 
-/// Two cores of this process, if it has them. A thread that has parted with a peer has one alone.
+/// Two cores of this process, if it has two. Found once, since a thread that is pinned sees its own core only.
 fn two_cores() -> Option<(usize, usize)> {
     static CORES: OnceLock<Option<(usize, usize)>> = OnceLock::new();
     *CORES.get_or_init(|| {
@@ -66,8 +62,9 @@ fn two_cores() -> Option<(usize, usize)> {
     })
 }
 
-/// Gives the peer and this thread a core each, so that neither keeps the other from running. False where there is one.
-fn part(peer: &Peer) -> bool {
+/// Pins the peer and this thread to a core each, so that neither keeps the other from running. False if there is one
+/// core.
+fn pin(peer: &Peer) -> bool {
     let Some((here, there)) = two_cores() else { return false };
     let only = |core| {
         let mut set = CpuSet::new();
@@ -79,7 +76,7 @@ fn part(peer: &Peer) -> bool {
     true
 }
 
-/// The least that a try gives.
+/// The least result of up to [`TRIES`] attempts, until one is at most `enough`.
 fn best(attempt: impl Fn() -> u64, enough: u64) -> u64 {
     let mut least = u64::MAX;
     for _ in 0..TRIES {
@@ -91,7 +88,7 @@ fn best(attempt: impl Fn() -> u64, enough: u64) -> u64 {
     least
 }
 
-/// A pair whose ends have a core each.
+/// A caller and a callee that have a core each.
 struct Pair {
     _folder: TempDir,
     peer: Peer,
@@ -99,15 +96,15 @@ struct Pair {
 }
 
 impl Pair {
-    /// `None` where there is one core.
+    /// `None` if there is one core.
     fn new() -> Option<Self> {
-        let (folder, path) = place();
+        let (folder, path) = socket();
         let peer = waiter(&path);
         let caller = Caller::connect(&path).unwrap();
-        part(&peer).then_some(Self { _folder: folder, peer, caller })
+        pin(&peer).then_some(Self { _folder: folder, peer, caller })
     }
 
-    /// Makes calls that follow each other after `gap`; gives the parks of the callee.
+    /// Makes calls with `gap` between them, and returns the parks of the callee.
     fn call(&mut self, calls: u32, gap: Duration) -> u64 {
         let before = switches_of(&self.peer);
         for _ in 0..calls {
@@ -117,7 +114,7 @@ impl Pair {
         switches_of(&self.peer) - before
     }
 
-    /// Makes calls whose replies take some time, during which the callee spins; gives the parks of the caller.
+    /// Makes calls for whose replies the callee spins for `time`, and returns the parks of the caller.
     fn wait(&mut self, calls: u32, time: Duration) -> u64 {
         let nanos = u64::try_from(time.as_nanos()).unwrap().to_le_bytes();
         let before = switches_here();
@@ -128,13 +125,13 @@ impl Pair {
     }
 }
 
-/// One side's waits: makes calls for which it waits so long, and gives its parks.
+/// Makes calls for which one side waits for a time, and returns that side's parks.
 type Waits = fn(&mut Pair, u32, Duration) -> u64;
 
-/// The longest time for which one side spins after short waits.
+/// The longest wait for which one side spins after short waits.
 fn spun_for(waits: Waits) -> Option<Duration> {
     let mut pair = Pair::new()?;
-    // It learns what a park costs here.
+    // The side learns the cost of a park.
     waits(&mut pair, 40, SLOW);
     let times = [20, 40, 80, 160, 320].map(Duration::from_micros);
     let met = times.into_iter().take_while(|time| {
@@ -144,10 +141,10 @@ fn spun_for(waits: Waits) -> Option<Duration> {
     met.last()
 }
 
-/// The least parks of one side in [`CALLS`] waits, for which it would spin after short ones: after forty long ones and
-/// five.
+/// The least number of parks of one side in [`CALLS`] waits, after forty long waits and five short ones. The side spins
+/// for such waits if only short waits came before.
 fn parks_after_a_slow_spell(waits: Waits) -> u64 {
-    // Half the longest time, since the cost of a park is not always the same.
+    // Half the longest wait, since the cost of a park varies.
     let time = (0..3).filter_map(|_| spun_for(waits)).max().unwrap_or(Duration::from_micros(10)) / 2;
     let attempt = || {
         let Some(mut pair) = Pair::new() else { return 0 };
@@ -158,34 +155,34 @@ fn parks_after_a_slow_spell(waits: Waits) -> u64 {
     best(attempt, FEW)
 }
 
-/// Calls of one measurement, and how many parks in them are few.
+/// Calls of one measurement, and the number of parks in them that passes.
 const CALLS: u32 = 200;
 const FEW: u64 = 20;
 
 /// Longer than any side spins.
 const SLOW: Duration = Duration::from_millis(2);
 
-/// A callee that learnt from long waits to spin less would park in each of these calls, for ever.
+/// A callee that spun less after long waits would park in each of these calls.
 #[test]
 fn a_callee_is_fast_again_five_calls_after_forty_slow_ones() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _processors = PROCESSORS.lock().unwrap_or_else(PoisonError::into_inner);
     let parked = parks_after_a_slow_spell(Pair::call);
     assert!(parked <= FEW, "{parked} parks in {CALLS} calls");
 }
 
 #[test]
 fn a_caller_is_fast_again_five_calls_after_forty_slow_ones() {
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _processors = PROCESSORS.lock().unwrap_or_else(PoisonError::into_inner);
     let parked = parks_after_a_slow_spell(Pair::wait);
     assert!(parked <= FEW, "{parked} parks in {CALLS} calls");
 }
 
-/// The callee parks between two calls, and its wake-up takes about as long as a park of the caller would cost: a caller
-/// that parked, too, would pay for two. That holds also after slow replies.
+/// The callee parks between two calls, and its wake-up takes about as long as a park of the caller costs. A caller that
+/// parked, too, would pay for two wake-ups. The caller spins also after slow replies.
 #[test]
 fn a_caller_spins_while_its_callee_wakes_up() {
     const GAP: Duration = Duration::from_micros(500);
-    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let _processors = PROCESSORS.lock().unwrap_or_else(PoisonError::into_inner);
     let attempt = || {
         let Some(mut pair) = Pair::new() else { return 0 };
         pair.wait(40, SLOW);
@@ -199,10 +196,10 @@ fn a_caller_spins_while_its_callee_wakes_up() {
 }
 
 #[test]
-fn an_idle_waiter_is_woken_once_and_then_left_alone() {
+fn an_idle_callee_is_woken_once() {
     let woken = best(
         || {
-            let (_folder, path) = place();
+            let (_folder, path) = socket();
             let peer = waiter(&path);
             let mut caller = Caller::connect(&path).unwrap();
             drop(caller.call(1, b"x").unwrap());
@@ -216,17 +213,17 @@ fn an_idle_waiter_is_woken_once_and_then_left_alone() {
 }
 
 #[test]
-fn a_process_that_parks_is_registered_for_no_barriers() {
+fn a_parking_process_has_no_membarrier_registration() {
     if membarrier_registrations().is_none() {
-        skip("the system does not say what a process is registered for");
+        skip("the system does not report the registrations of a process");
         return;
     }
-    let (_folder, path) = place();
+    let (_folder, path) = socket();
     let peer = waiter(&path);
     let mut caller = Caller::connect_with(&path, &Options::new().polling(PollingMode::Park)).unwrap();
     let (before, theirs) = (switches_here(), switches_of(&peer));
     for _ in 0..20 {
-        // Its caller parks meanwhile, and the callee after it.
+        // The caller parks during the call, and the callee after it.
         drop(caller.call(SLEEP, &5_u64.to_le_bytes()).unwrap());
         thread::sleep(Duration::from_millis(5));
     }
@@ -235,10 +232,10 @@ fn a_process_that_parks_is_registered_for_no_barriers() {
     assert_eq!(&*caller.call(REGISTRATIONS, b"").unwrap(), b"Some(0)");
 }
 
-/// Longest that a call of these tests may wait for what comes at once.
+/// Longest that a call may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Answers each request with `reply(number)`, until its caller leaves.
+/// Answers each request with `reply(number)` until the caller leaves.
 fn answering(
     path: PathBuf,
     capacity: usize,
@@ -257,19 +254,19 @@ fn answering(
     })
 }
 
-/// The callee needs the whole ring for one reply, so the caller has to take thousands of others before it may sleep.
+/// The callee needs the whole ring for one reply, so the caller must take thousands of other replies before it sleeps.
 #[test]
-fn a_caller_that_waits_for_room_takes_every_reply_that_lies_there() {
+fn a_caller_that_waits_for_room_takes_every_reply() {
     const RING: usize = 1 << 20;
     const SMALL: usize = RING / 320;
-    let (_folder, path) = place();
+    let (_folder, path) = socket();
     let reply = |number| if number == SMALL { vec![9; RING] } else { vec![7; 300] };
     let callee = answering(path.clone(), RING, reply);
     let mut caller = Caller::connect(&path).unwrap();
     let mut calls = Vec::new();
     for number in 0..12_000 {
         if number < 4000 && number % 500 == 499 {
-            // The callee fills the ring of replies meanwhile.
+            // Time for the callee to fill the ring of replies.
             thread::sleep(Duration::from_millis(30));
         }
         calls.push(caller.start_timeout(1, b"x", PATIENCE).unwrap());

@@ -1,8 +1,8 @@
-//! What callgrind counts: so many operations of one kind. `benches/python/instructions.py` runs it with two numbers of
-//! them and divides the difference, so that what comes before and after the operations does not count.
+//! A program for callgrind: makes a number of operations of one kind. `benches/python/instructions.py` runs it with two
+//! numbers and divides the difference, so that the start and the end of the program do not count.
 //!
-//! Both sides are one thread and take turns: each finds at its first look what it waits for, and nothing is counted
-//! that depends on when the other side runs. What that leaves out is the waiting itself.
+//! Both sides run in one thread and alternate: each finds its message at the first poll, so that the count does not
+//! depend on the other side's timing. The count does not include waiting.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -17,7 +17,7 @@ type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
 const CAPACITY: usize = 1 << 16;
 
-/// Under valgrind, and beside others, a handshake takes longer than it should.
+/// Under valgrind, and on a busy machine, a handshake is slow.
 fn patient() -> Options {
     Options::new().timeout(Duration::from_mins(1)).handshake_timeout(Duration::from_mins(1))
 }
@@ -73,7 +73,7 @@ fn echo(payload: &[u8]) -> &[u8] {
     payload
 }
 
-/// The same three numbers as one payload and as arguments, and one argument more of each kind.
+/// Three numbers as one payload and as arguments, and with one more argument of each kind.
 #[tachyon::payload]
 struct Three {
     a: f64,
@@ -123,7 +123,7 @@ fn typed<C>(
     let (mut caller, mut callee) = call_ends()?;
     let table = endpoints![fixed_3, fields_3, fields_option, fields_list, fields_text, fields_texts];
     let mut dispatcher = Dispatcher::new(table);
-    // The first call compares descriptions, which takes a callee that serves meanwhile.
+    // The first call compares descriptions, and needs a callee that serves meanwhile.
     let served = thread::scope(|scope| {
         let serving = scope.spawn(|| dispatcher.serve_once(&mut callee));
         let first = start(&mut caller).and_then(|started| finish(started, &mut caller));
@@ -199,10 +199,10 @@ fn batches(size: usize, count: u32) -> Outcome {
     Ok(())
 }
 
-/// Round trips over all endpoints of a table in turn. A step that is prime to their number spreads them over its pages.
+/// Round trips over all endpoints of a table. A step that is coprime to their number spreads the calls over its pages.
 fn dispatch(endpoints: u16, count: u32) -> Outcome {
-    // Made beforehand: arithmetic between calls would take instructions that depend on the number of endpoints. And made
-    // first: after a table of a thousand small pieces, memory for a longer tour takes longer to find.
+    // Made before the calls, because the instructions of the arithmetic depend on the number of endpoints. Made before
+    // the table, because allocation after a thousand small pieces takes more instructions for a longer tour.
     let tour: Vec<u16> =
         (0..count).map(|turn| u16::try_from(turn * 389 % u32::from(endpoints))).collect::<Result<_, _>>()?;
     let (mut caller, mut callee) = call_ends()?;
@@ -215,7 +215,7 @@ fn dispatch(endpoints: u16, count: u32) -> Outcome {
         dispatcher.serve_once(&mut callee)?;
         black_box(caller.finish(call)?.len());
     }
-    // What it takes to free a thousand small pieces depends on what else was freed.
+    // The instructions to free a thousand small pieces depend on earlier frees.
     std::mem::forget((dispatcher, table, tour));
     Ok(())
 }

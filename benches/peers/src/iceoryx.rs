@@ -1,4 +1,4 @@
-//! iceoryx2's request-response between two processes, polled as fast as it goes: it has no waiting of its own here.
+//! iceoryx2's request-response between two processes, polled in a busy loop: its requests have no blocking wait.
 
 use std::hint::spin_loop;
 use std::path::Path;
@@ -15,7 +15,7 @@ use tachyon_benches::{Answerer, Asker, Outcome, drive_answers, drive_asks};
 
 type Requests = PortFactory<ipc::Service, [u8], (), [u8], ()>;
 
-/// The service called after the path, with its files in the folder of the path: two of them never meet.
+/// The service with the name of the path, and its files in the folder of the path, so that two runs never meet.
 fn service(path: &Path) -> Outcome<(Node<ipc::Service>, Requests)> {
     set_log_level(LogLevel::Fatal);
     let name = path.file_stem().and_then(|name| name.to_str()).ok_or("a path without a name")?;
@@ -73,7 +73,7 @@ pub(crate) fn client(path: &Path, capacity: usize) -> Outcome {
     let begin = Instant::now();
     while service.dynamic_config().number_of_servers() == 0 {
         if begin.elapsed() > Duration::from_secs(10) {
-            return Err("no server came".into());
+            return Err("the server did not appear in time".into());
         }
         std::thread::sleep(Duration::from_millis(1));
     }

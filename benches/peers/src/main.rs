@@ -1,4 +1,4 @@
-//! One side of one peer of `make bench-peers`, started and told what to measure as `contender` is.
+//! One side of one peer of `make bench-peers`. The program is started and gets its rounds as `contender` does.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! The crate tachyon-ipc 0.5.1, used as its examples do: a callee commits the request before it replies.
+//! The crate tachyon-ipc 0.5.1, used as in its examples: a callee commits the request before it replies.
 
 use std::hint::{black_box, spin_loop};
 use std::thread::sleep;
@@ -7,13 +7,13 @@ use std::time::Duration;
 use tachyon_benches::{Answerer, Asker, Outcome, Sink, Source, drive_answers, drive_asks, drive_sink, drive_source};
 use tachyon_ipc::{Bus, RpcBus, TachyonError};
 
-/// Messages lent at once by a batch, and unflushed sends between two flushes.
+/// The maximum number of messages of a batch, and of sends between two flushes.
 const BATCH: usize = 64;
 
-/// Looks before its adaptive mode sleeps: the default of its bindings.
+/// Polls before its adaptive mode sleeps: the default of its bindings.
 const ADAPTIVE: u32 = 10_000;
 
-/// Tries for ten seconds: it has no way to wait for a listener.
+/// Tries to connect for ten seconds: the crate cannot wait for a listener.
 fn connect<T>(connect: impl Fn() -> Result<T, TachyonError>) -> Outcome<T> {
     for _ in 0..1000 {
         if let Ok(connected) = connect() {
@@ -21,14 +21,14 @@ fn connect<T>(connect: impl Fn() -> Result<T, TachyonError>) -> Outcome<T> {
         }
         sleep(Duration::from_millis(10));
     }
-    connect().map_err(|error| format!("nobody listens: {error:?}").into())
+    connect().map_err(|error| format!("no connection within ten seconds: {error:?}").into())
 }
 
 fn failed<T>(result: Result<T, TachyonError>) -> Outcome<T> {
     result.map_err(|error| format!("{error:?}").into())
 }
 
-/// Whether it spins for ever, and how often it looks before it sleeps otherwise.
+/// Whether a side spins for ever, and the number of polls before it sleeps otherwise.
 fn spins(how: &str) -> Outcome<(bool, u32)> {
     match how {
         "spin" | "batch" | "unflushed" => Ok((true, u32::MAX)),
@@ -115,7 +115,7 @@ impl Source for Sending {
         loop {
             match self.once(payload) {
                 Ok(()) => return Ok(()),
-                // It does not wait for room.
+                // The crate does not wait for room.
                 Err(TachyonError::BufferFull) => {
                     if self.unflushed {
                         self.bus.flush();

@@ -1,1 +1,4 @@
-"""Measures Tachyon beside its peers: `python -m bench`, started by `make bench`. docs/benchmarks.md has the method."""
+"""Measures Tachyon beside its peers: `python -m bench`, started by `make bench`.
+
+docs/internals/benchmarks.md has the method.
+"""

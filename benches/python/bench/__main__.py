@@ -1,4 +1,4 @@
-"""Run the groups and write what came of it.
+"""Run the groups and write the results.
 
 python -m bench --binaries target/release --results target/bench [--peers DIRECTORY] [--rounds 15] [--only rpc,stream]
 """
@@ -31,32 +31,32 @@ CALLERS_SECONDS = 180.0
 def arguments() -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="bench", description="Measure Tachyon beside its peers.")
-    parser.add_argument("--binaries", type=Path, required=True, help="where cargo put contender and callers")
-    parser.add_argument("--results", type=Path, required=True, help="where to write")
-    parser.add_argument("--peers", type=Path, help="where make bench-peers put the peers")
+    parser.add_argument("--binaries", type=Path, required=True, help="the folder of contender and callers")
+    parser.add_argument("--results", type=Path, required=True, help="the folder for the results")
+    parser.add_argument("--peers", type=Path, help="the folder in which make bench-peers built the peers")
     parser.add_argument("--rounds", type=int, default=15, help="rounds of each contender (default 15)")
     parser.add_argument("--only", default="", help="groups, separated by commas: " + ", ".join(group_names()))
-    parser.add_argument("--cores", default="", help="the two cores to use, as 0,1")
+    parser.add_argument("--cores", default="", help="the two cores to use, such as 0,1")
     return parser.parse_args()
 
 
 def group_names() -> list[str]:
-    """Return what can be asked for."""
+    """Return the names for `--only`."""
     return [*(group.key for group in GROUPS), "callers"]
 
 
 def two_cores(wanted: str) -> tuple[int, int]:
-    """Return the cores asked for, or the first two allowed."""
+    """Return the requested cores, or the first two that are allowed."""
     allowed = sorted(os.sched_getaffinity(0))
     cores = [int(core) for core in wanted.split(",")] if wanted else allowed[:2]
     match cores:
         case [first, second] if first != second and {first, second} <= set(allowed):
             return first, second
-    sys.exit(f"two cores of {allowed} are needed")
+    sys.exit(f"the benchmarks need two cores of {allowed}")
 
 
 def tools(options: argparse.Namespace) -> Tools:
-    """Find the programs, and which of the peers were built."""
+    """Find the programs and the built peers."""
     peers: Path | None = options.peers
     if peers is None or not peers.is_dir():
         return Tools(options.binaries, Path(sys.executable), HERE / "contenders")
@@ -79,7 +79,7 @@ def packages(venv: Path) -> list[str]:
 
 
 def say(line: str) -> None:
-    """Tell whoever runs it."""
+    """Print a line at once."""
     print(line, flush=True)
 
 
@@ -97,7 +97,7 @@ def run_callers(binaries: Path) -> dict[str, Any] | None:
 
 
 def counted() -> dict[str, float]:
-    """Return the instructions kept beside the guard."""
+    """Return the counts of instructions.toml."""
     if not INSTRUCTIONS.exists():
         return {}
     return {key: float(value) for key, value in tomllib.loads(INSTRUCTIONS.read_text())["instructions"].items()}
@@ -113,19 +113,19 @@ def verdicts(measured: dict[str, Measured], counts: dict[str, float]) -> list[Ve
 
 
 def show(group: Measured) -> None:
-    """Print what a group found out, as in the page."""
+    """Print the results of a group, as in the page."""
     for line in tables.group_lines(plain_group(group)):
         say(line)
 
 
 def main() -> int:
-    """Measure, write, judge; 1 when something of Tachyon's own failed."""
+    """Measure, write, judge. Return 1 if a contender of Tachyon failed."""
     options = arguments()
-    # Ended as by Ctrl-C: with everything it has started.
+    # SIGTERM ends this process like Ctrl-C, together with its children.
     signal.signal(signal.SIGTERM, lambda number, _frame: sys.exit(128 + number))
     wanted = set(filter(None, options.only.split(","))) or set(group_names())
     if unknown := wanted - set(group_names()):
-        sys.exit(f"no such group: {', '.join(sorted(unknown))}; there are {', '.join(group_names())}")
+        sys.exit(f"no such group: {', '.join(sorted(unknown))}; the groups are {', '.join(group_names())}")
     runner = Runner(tools(options), two_cores(options.cores), options.rounds, str(os.getpid()), say)
     measured: dict[str, Measured] = {}
     for group in GROUPS:
@@ -153,7 +153,7 @@ def main() -> int:
         say(f"{verdict.word:>12}  {verdict.title}: {found}, wanted {verdict.wanted}  ({verdict.where or 'no figure'})")
     missing = sorted({needs for group in measured.values() for needs in group.missing.values()})
     if missing:
-        say(f"peers that are not there: {', '.join(missing)}; make bench-peers installs them")
+        say(f"missing peers: {', '.join(missing)}; make bench-peers installs them")
     ours_failed = [
         key
         for group in measured.values()

@@ -1,4 +1,4 @@
-"""Who is measured: the commands of both sides of each contender, and what it takes to run it."""
+"""The contenders: the commands of both sides, and the programs that they need."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ MIB = 1 << 20
 
 @dataclass(frozen=True)
 class Tools:
-    """Where the programs are; those of the peers only where they were built."""
+    """The paths of the programs. Those of the peers are there only if they were built."""
 
     binaries: Path
     python: Path
@@ -19,7 +19,7 @@ class Tools:
     peer_packages: frozenset[str] = frozenset()
 
     def missing(self, needs: str) -> bool:
-        """Tell whether a peer's crate (`crate:x`) or package (`package:x`) is not there."""
+        """Return whether a peer's crate (`crate:x`) or package (`package:x`) is missing."""
         kind, _, name = needs.partition(":")
         return bool(needs) and name not in (self.peer_features if kind == "crate" else self.peer_packages)
 
@@ -38,20 +38,20 @@ class Tools:
 
 @dataclass(frozen=True)
 class Contender:
-    """One way to move bytes, and how it is run."""
+    """One way to move bytes, and its commands."""
 
     key: str
     title: str
     asks: str
     """The side that takes the times, as `program side how`."""
     answers: str | None
-    """The other one, if it is a process of its own."""
+    """The other side, if it is another process."""
     needs: str = ""
     """The peer's crate or package, as `crate:name` or `package:name`."""
     endless: bool = False
-    """Whether the answering side serves for ever and is told of no rounds."""
+    """Whether the answering side serves for ever and gets no rounds."""
     capacity: int = 0
-    """Bytes of the ring, where the group's do not do."""
+    """Bytes of the ring, if not those of the group."""
     language: str = "rust"
 
 
@@ -87,7 +87,7 @@ ICEORYX = Contender(
 
 RPC = (FLOOR, SPIN, ADAPTIVE, PARK, old_rpc("spin", "pure spin"), old_rpc("adaptive", "adaptive"), ICEORYX, SOCKET)
 
-# It gives room back once in 32 messages, and hangs where fewer fit: hence its larger rings for large payloads.
+# tachyon-ipc gives room back once in 32 messages, and hangs if fewer fit: large payloads need larger rings.
 RPC_LARGE = (FLOOR, SPIN, ADAPTIVE, old_rpc("spin", "pure spin", 64 * MIB), ICEORYX, SOCKET)
 
 

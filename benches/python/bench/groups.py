@@ -1,4 +1,4 @@
-"""What is measured: groups of contenders whose rounds interleave."""
+"""The groups of contenders whose rounds interleave."""
 
 from dataclasses import dataclass
 
@@ -17,20 +17,20 @@ from bench.contenders import (
 
 @dataclass(frozen=True)
 class Group:
-    """Contenders that are measured beside each other."""
+    """Contenders that are measured side by side."""
 
     key: str
     title: str
     contenders: tuple[Contender, ...]
     sizes: tuple[int, ...]
     stream: bool = False
-    """Whether messages go one way, and are timed as a stream."""
+    """Whether messages go one way and are timed as a stream."""
     capacity: int = 1 << 16
     """Payload bytes of each ring."""
     latency: int | None = None
-    """The size whose calls are timed one by one as well."""
+    """The size whose calls are also timed one by one."""
     rates: tuple[int, ...] = ()
-    """Calls per second of the same size that are timed from when they were due."""
+    """Fixed rates, in calls per second, for calls of that size, timed from the moment when they were due."""
 
 
 GROUPS = (

@@ -1,4 +1,4 @@
-"""Where and of what a run was: machine, date, commit. Neither names of hosts nor paths."""
+"""The machine, date and commit of a run, without host names and paths."""
 
 import os
 import platform
@@ -24,7 +24,7 @@ def describe(root: Path) -> dict[str, str | int | bool]:
 
 
 def cpu() -> str:
-    """Return the processor's name, and whether it is lent by a hypervisor."""
+    """Return the processor's name, and whether it belongs to a virtual machine."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     name = fields.get("model name", platform.machine())
@@ -32,7 +32,7 @@ def cpu() -> str:
 
 
 def first_line(command: list[str], root: Path) -> str:
-    """Return the first line that a command prints, or nothing when it cannot."""
+    """Return the first line of a command's output; empty if the command fails."""
     try:
         out = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout  # noqa: S603
     except (OSError, subprocess.CalledProcessError):

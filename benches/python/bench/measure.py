@@ -1,4 +1,4 @@
-"""Runs the groups: every contender's processes stay alive, and their short rounds interleave."""
+"""Run the groups: the processes of all contenders stay alive, and their short rounds interleave."""
 
 import tempfile
 import time
@@ -15,20 +15,20 @@ from bench.ratios import Times
 from bench.sides import Pair, SideError
 
 ROUND_NS = 25e6
-"""Length of a round: long enough to count, short enough that a pair of rounds sees the same machine."""
+"""The length of a round, short enough that the machine is the same for a pair of rounds."""
 PACED_NS = 100e6
 MOST_CALLS = 60_000
 MOST_MESSAGES = 400_000
 FEWEST = 32
 SHORT_NS = 20_000
-"""Calls up to this long are timed in blocks, longer ones by themselves: there the clock costs nothing that shows."""
+"""Shorter calls are timed in blocks, longer calls one by one, where the cost of the clock does not matter."""
 BLOCK = 16
 CALIBRATIONS = 3
 
 
 @dataclass
 class Sized:
-    """What the rounds of one contender with one size of payload found out, in nanoseconds."""
+    """The results of one contender with one size of payload, in nanoseconds."""
 
     p50: list[float] = field(default_factory=list)
     mean: list[float] = field(default_factory=list)
@@ -41,13 +41,13 @@ class Sized:
 
     @property
     def values(self) -> list[float]:
-        """The value of each round that ratios are made of: the median call, or a stream's mean message."""
+        """The value of each round for ratios: the median call, or the mean message of a stream."""
         return self.p50 or self.mean
 
 
 @dataclass
 class Measured:
-    """What a group found out."""
+    """The results of a group."""
 
     group: Group
     sized: dict[int, dict[str, Sized]] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Runner:
     """Runs groups on two cores."""
 
     def __init__(self, tools: Tools, cores: tuple[int, int], rounds: int, tag: str, say: Callable[[str], None]) -> None:
-        """Take what all groups have in common; `tag` is in the names of what contenders leave in shared memory."""
+        """Take the settings. `tag` is in the names of the files that contenders leave in shared memory."""
         self.tools = tools
         self.cores = cores
         self.rounds = rounds
@@ -91,7 +91,7 @@ class Runner:
 
     @contextmanager
     def started(self, group: Group, measured: Measured, folder: Path) -> Iterator[dict[str, Pair]]:
-        """Start everyone who is there; end everyone who is left."""
+        """Start all contenders that are there, and end those that still run."""
         pairs: dict[str, Pair] = {}
         try:
             for contender in group.contenders:
@@ -106,7 +106,7 @@ class Runner:
         finally:
             for pair in pairs.values():
                 pair.end()
-            for left in Path("/dev/shm").glob(f"*_{self.tag}_*"):  # noqa: S108 - where iceoryx2 leaves what it was killed with
+            for left in Path("/dev/shm").glob(f"*_{self.tag}_*"):  # noqa: S108 - files of a killed iceoryx2
                 left.unlink(missing_ok=True)
 
     def start(self, contender: Contender, group: Group, folder: Path) -> Pair:
@@ -118,7 +118,7 @@ class Runner:
         return Pair(contender.title, folder).start(asks, answers, self.cores, endless=contender.endless, tag=self.tag)
 
     def drop(self, measured: Measured, pairs: dict[str, Pair], contender: Contender, error: SideError) -> None:
-        """Go on without a contender that failed, and say so."""
+        """Continue without a failed contender, and print its error."""
         measured.failed[contender.key] = str(error)
         self.say(f"    failed: {error}")
         if pair := pairs.pop(contender.key, None):
@@ -130,7 +130,7 @@ class Runner:
         sitting = Sitting(group, size, measured.sized.setdefault(size, {}))
 
         def everyone(run: Callable[[Contender, Pair], None], number: int) -> None:
-            # Whoever is first once is last the next time: neighbours in one order are neighbours in the other.
+            # The order alternates. Neighbours in one order are neighbours in the other.
             for contender in group.contenders if number % 2 == 0 else reversed(group.contenders):
                 if pair := pairs.get(contender.key):
                     try:
@@ -152,18 +152,18 @@ class Sitting:
     """The rounds of a group with one size of payload."""
 
     def __init__(self, group: Group, size: int, found: dict[str, Sized]) -> None:
-        """Begin with nothing found out."""
+        """Begin without results."""
         self.group = group
         self.size = size
         self.found = found
         self.orders: dict[str, dict[str, Any]] = {}
 
     def calibrate(self, contender: Contender, pair: Pair) -> None:
-        """Find out how much of a contender fits into a round."""
+        """Find the number of calls or messages of a contender in a round."""
         stream = self.group.stream and contender.key != "floor"
         kind = "stream" if stream else "blocks"
         order = {"kind": kind, "size": self.size, "count": FEWEST * 4, "warm": FEWEST, "block": 1}
-        # The shortest: one that was interrupted would make all the rounds too short.
+        # The shortest time: an interrupted calibration would make all rounds too short.
         each = min(pair.round(order)["mean"] for _ in range(CALIBRATIONS))
         most = MOST_MESSAGES if stream else MOST_CALLS
         block = BLOCK if each < SHORT_NS else 1
@@ -172,7 +172,7 @@ class Sitting:
         self.found[contender.key] = Sized()
 
     def back_to_back(self, contender: Contender, pair: Pair) -> None:
-        """Run a round, and where latencies are wanted one more for them."""
+        """Run a round, and another one for latencies if the group wants them."""
         order = self.orders[contender.key]
         here = self.found[contender.key]
         report = pair.round(order)
@@ -186,7 +186,7 @@ class Sitting:
         """Run a round of calls that are due at a fixed rate."""
         here = self.found[contender.key]
         interval = 1_000_000_000 // rate
-        # What cannot keep up would otherwise take as long as its backlog.
+        # A limit for contenders that cannot keep up, whose rounds would take as long as their backlog.
         calls = min(PACED_NS / interval, 10 * PACED_NS / here.values[0])
         order = {"kind": "paced", "interval": interval, "count": max(FEWEST, int(calls))}
         began, busy = time.monotonic(), pair.answering_seconds()

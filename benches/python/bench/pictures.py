@@ -1,4 +1,4 @@
-"""The pictures of a run, made of its plain data by matplotlib."""
+"""The pictures of a run, drawn from its plain data by matplotlib."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import matplotlib as mpl
 
 mpl.use("svg")
-# The same data make the same file, and its text stays text.
+# The same data make the same file, and text stays text in the SVG.
 mpl.rcParams.update({"svg.hashsalt": "tachyon", "svg.fonttype": "none", "font.size": 9})
 
 from matplotlib import pyplot as plt  # noqa: E402 - after the backend is chosen
@@ -21,7 +21,7 @@ WIDTH, HEIGHT = 9.0, 4.6
 
 
 def draw(results: Plain, folder: Path) -> list[tuple[str, str]]:
-    """Draw what there is; return the files and their titles."""
+    """Draw the pictures for which there are data; return the files and their titles."""
     groups = {group["key"]: group for group in results["groups"]}
     wanted: list[tuple[str, str, Callable[[Axes], bool]]] = [
         ("latency-rust.svg", "Latency of 32 byte calls from Rust", lambda axes: latency(axes, groups.get("rpc"))),
@@ -60,12 +60,12 @@ def draw(results: Plain, folder: Path) -> list[tuple[str, str]]:
 
 
 def legend(axes: Axes) -> None:
-    """Name the lines beside the picture, where they hide nothing."""
+    """Put the legend beside the picture, where it hides no line."""
     axes.legend(fontsize=7, loc="center left", bbox_to_anchor=(1.01, 0.5))
 
 
 def latency(axes: Axes, group: Plain | None, rate: str | None = None) -> bool:
-    """Draw distributions: how large a part of the calls took longer, both on log axes."""
+    """Draw the part of the calls that took longer, over the time, on log axes."""
     for size in group["sizes"] if group else ():
         for row in size["rows"]:
             times = row.get("single") if rate is None else row.get("paced", {}).get(rate)
@@ -118,11 +118,11 @@ def endpoints(axes: Axes, group: Plain | None) -> bool:
 
 
 def callers(axes: Axes, found: Plain | None) -> bool:
-    """Draw what a call costs the server over the number of its callers."""
+    """Draw the time per call over the number of callers."""
     if not found:
         return False
     rows = found["callers"]
     axes.plot([row["callers"] for row in rows], [1e9 / row["calls_per_second"] for row in rows], marker="o")
-    axes.set(xscale="log", xlabel="callers, each with one call under way", ylabel="time per call, ns")
+    axes.set(xscale="log", xlabel="callers, each with one call in flight", ylabel="time per call, ns")
     axes.set_ylim(bottom=0)
     return True

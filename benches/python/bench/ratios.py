@@ -1,4 +1,4 @@
-"""The arithmetic: medians with their spread, ratios of paired rounds, percentiles of counted times."""
+"""Medians with their quartiles, ratios of paired rounds, percentiles of counted times."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from statistics import median, quantiles
 
 NEAR = 220.0
 FAR = 300.0
-"""Nanoseconds of the floor's round trip up to which two cores count as near, and from which as far."""
+"""Bounds for the floor's round trip in nanoseconds: two cores count as near up to NEAR, and as far from FAR on."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Spread:
     high: float
 
     def text(self, digits: int = 2) -> str:
-        """Write it as `median [low, high]`.
+        """Return the text `median [low, high]`.
 
         >>> Spread(1.0, 1.25, 2.0).text()
         '1.25 [1.00, 2.00]'
@@ -27,7 +27,7 @@ class Spread:
 
 
 def spread(values: Sequence[float]) -> Spread:
-    """Summarise values; a single one has no spread.
+    """Summarise values. A single value has no spread.
 
     >>> spread([4.0, 1.0, 2.0, 3.0])
     Spread(low=1.75, median=2.5, high=3.25)
@@ -39,7 +39,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def ratio(over: Sequence[float], under: Sequence[float]) -> Spread:
-    """Divide round by round, then summarise: what both rounds of a pair suffered cancels out.
+    """Divide round by round, then summarise: a disturbance of both rounds of a pair cancels out.
 
     >>> ratio([10.0, 40.0, 20.0], [5.0, 20.0, 10.0])
     Spread(low=2.0, median=2.0, high=2.0)
@@ -48,7 +48,7 @@ def ratio(over: Sequence[float], under: Sequence[float]) -> Spread:
 
 
 def placement(floors: Sequence[float]) -> str:
-    """Say where the two cores seem to sit, from the floor's round trips in nanoseconds.
+    """Describe the distance of the two cores, from the floor's round trips in nanoseconds.
 
     >>> placement([110.0, 112.0, 120.0])
     'near, 112 ns'
@@ -66,25 +66,25 @@ def placement(floors: Sequence[float]) -> str:
 
 
 class Times:
-    """How often which time was seen."""
+    """Times with their number of calls."""
 
     def __init__(self, counted: Iterable[tuple[int, int]] = ()) -> None:
-        """Begin with what was counted elsewhere."""
+        """Begin with counted times."""
         self.counts: dict[int, int] = {}
         self.add(counted)
 
     def add(self, counted: Iterable[tuple[int, int]]) -> None:
-        """Add what was counted elsewhere."""
+        """Add counted times."""
         for time, count in counted:
             self.counts[time] = self.counts.get(time, 0) + count
 
     @property
     def total(self) -> int:
-        """How many times were counted."""
+        """The number of counted calls."""
         return sum(self.counts.values())
 
     def at(self, quantile: float) -> int:
-        """Return the time that so large a part of them does not exceed.
+        """Return the time that the part `quantile` of the calls does not exceed.
 
         >>> Times([(10, 98), (500, 1), (9000, 1)]).at(0.99)
         500
@@ -99,7 +99,7 @@ class Times:
         raise ValueError(message)
 
     def curve(self, most: int = 120) -> list[tuple[int, float]]:
-        """Return the cumulative distribution in at most some `most` steps, denser where few times are."""
+        """Return the cumulative distribution in about `most` steps, denser in the tail."""
         points: list[tuple[int, float]] = []
         seen = 0
         last = 0.0
@@ -107,7 +107,7 @@ class Times:
         for time in sorted(self.counts):
             seen += self.counts[time]
             part = seen / total
-            # A step towards the tail counts as much as one of the same relative size in the middle.
+            # The size of a step is relative to the rest of the distribution, so that the tail keeps its points.
             if not points or seen == total or part - last >= (1 - last) / most * 4:
                 points.append((time, part))
                 last = part

@@ -1,4 +1,4 @@
-"""What a run found out, as plain data: the JSON file, from which the tables and the pictures are made."""
+"""The results of a run as plain data: the JSON file, from which the tables and the pictures are made."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
@@ -15,7 +15,7 @@ QUANTILES = (0.5, 0.9, 0.99, 0.999, 0.9999, 1.0)
 
 
 def plain_group(measured: Measured) -> Plain:
-    """Make a group plain."""
+    """Return the results of a group as plain data."""
     group = measured.group
     titles = {contender.key: contender.title for contender in group.contenders}
     return {
@@ -30,7 +30,7 @@ def plain_group(measured: Measured) -> Plain:
 
 
 def plain_size(group: Group, size: int, found: Mapping[str, Sized]) -> Plain:
-    """Make what was found out with one size plain."""
+    """Return the results of one size as plain data."""
     floors = found["floor"].values if "floor" in found else []
     return {
         "size": size,
@@ -44,7 +44,7 @@ def plain_size(group: Group, size: int, found: Mapping[str, Sized]) -> Plain:
 
 
 def plain_row(group: Group, contender: Contender, sized: Sized, floors: Sequence[float]) -> Plain:
-    """Make what was found out of one contender plain."""
+    """Return the results of one contender as plain data."""
     row: Plain = {
         "key": contender.key,
         "title": contender.title,
@@ -61,13 +61,13 @@ def plain_row(group: Group, contender: Contender, sized: Sized, floors: Sequence
     return row
 
 
-def plain_spread(found: Any) -> list[float]:  # noqa: ANN401 - a Spread, whose fields are its order
-    """Make a spread plain: lower quartile, median, upper quartile."""
+def plain_spread(found: Any) -> list[float]:  # noqa: ANN401 - a Spread
+    """Return a spread as plain data: lower quartile, median, upper quartile."""
     return [round(found.low, 4), round(found.median, 4), round(found.high, 4)]
 
 
 def plain_times(times: Times) -> Plain:
-    """Make counted times plain: percentiles and the curve of their distribution."""
+    """Return counted times as plain data: percentiles and the curve of their distribution."""
     return {
         "count": times.total,
         "quantiles": {f"{quantile:g}": times.at(quantile) for quantile in QUANTILES},
@@ -76,7 +76,7 @@ def plain_times(times: Times) -> Plain:
 
 
 def plain_verdict(verdict: Verdict) -> Plain:
-    """Make a verdict plain."""
+    """Return a verdict as plain data."""
     return {
         "title": verdict.title,
         "wanted": verdict.wanted,

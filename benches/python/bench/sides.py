@@ -1,4 +1,4 @@
-"""The processes of a contender: started, pinned, told of rounds, listened to with patience, and ended."""
+"""The processes of a contender: start, pinning, rounds, reports and end."""
 
 import contextlib
 import json
@@ -15,18 +15,18 @@ Report: TypeAlias = dict[str, Any]
 START = 30.0
 ROUND = 60.0
 END = 3.0
-"""Seconds that a process may take to connect, for a round, and to end by itself."""
+"""Timeouts in seconds: to connect, for a round, and to exit."""
 
 
 class SideError(Exception):
-    """A process ended, hung or talked nonsense."""
+    """A process ended, hung or wrote an invalid line."""
 
 
 class Side:
-    """One process, which talks in lines of JSON."""
+    """One process, which reads and writes lines of JSON."""
 
     def __init__(self, title: str, command: list[str], cores: set[int], environment: dict[str, str]) -> None:
-        """Start it on its cores."""
+        """Start the process on its cores."""
         self.title = title
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - `end` closes it
         self.process = subprocess.Popen(  # noqa: S603
@@ -36,13 +36,13 @@ class Side:
             stderr=self.errors,
             env=os.environ | environment,
         )
-        # Before it can have connected: its threads, which come later, inherit this.
+        # The process has no other threads yet: later threads inherit the affinity.
         os.sched_setaffinity(self.process.pid, cores)
         self.unread = b""
 
     def tell(self, what: Report) -> None:
-        """Write it a line."""
-        assert self.process.stdin is not None  # noqa: S101 - a pipe was asked for
+        """Write a line to the process."""
+        assert self.process.stdin is not None  # noqa: S101 - always a pipe
         try:
             self.process.stdin.write(json.dumps(what).encode() + b"\n")
             self.process.stdin.flush()
@@ -50,13 +50,13 @@ class Side:
             raise SideError(self.account()) from error
 
     def hear(self, patience: float) -> Report:
-        """Wait for a line of it."""
-        assert self.process.stdout is not None  # noqa: S101 - a pipe was asked for
+        """Wait for a line of the process, for at most `patience` seconds."""
+        assert self.process.stdout is not None  # noqa: S101 - always a pipe
         deadline = time.monotonic() + patience
         while b"\n" not in self.unread:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([self.process.stdout], [], [], left)[0]:
-                raise SideError(f"{self.title}: no word in {patience:.0f} s\n{self.account()}")
+                raise SideError(f"{self.title}: no report in {patience:.0f} s\n{self.account()}")
             more = os.read(self.process.stdout.fileno(), 1 << 16)
             if not more:
                 raise SideError(self.account())
@@ -66,16 +66,16 @@ class Side:
         return report
 
     def account(self) -> str:
-        """Say how it ended and the last it complained of."""
+        """Return the exit status and the last errors of the process."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             self.process.wait(1)
         self.errors.seek(0)
         state = "still running" if self.process.poll() is None else f"exit status {self.process.returncode}"
         said = self.errors.read().strip().splitlines()[-5:]
-        return f"{self.title}: {state}: " + (" | ".join(said) or "it said nothing")
+        return f"{self.title}: {state}: " + (" | ".join(said) or "no error output")
 
     def end(self) -> None:
-        """Let it end, or end it."""
+        """Wait for the exit of the process, then kill it."""
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError):
@@ -89,10 +89,10 @@ class Side:
 
 
 class Pair:
-    """Both processes of a contender, or the one it has."""
+    """Both processes of a contender, or its only one."""
 
     def __init__(self, title: str, folder: Path) -> None:
-        """Begin without any."""
+        """Begin without processes."""
         self.title = title
         self.folder = folder
         self.asking: Side | None = None
@@ -102,7 +102,7 @@ class Pair:
     def start(
         self, asks: list[str], answers: list[str] | None, cores: tuple[int, int], *, endless: bool, tag: str
     ) -> Self:
-        """Start both and wait until they are connected. An endless answerer needs to be told of no rounds."""
+        """Start the processes and wait until they are connected. An endless answering side gets no rounds."""
         environment = {"TACHYON_BENCH": tag}
         self.endless = endless
         try:
@@ -119,9 +119,9 @@ class Pair:
         return self
 
     def round(self, ordered: Report) -> Report:
-        """Run one round and return what the asking side found out."""
+        """Run one round and return the report of the asking side."""
         if self.asking is None:
-            raise SideError(f"{self.title}: it was never started")
+            raise SideError(f"{self.title}: not started")
         told = None if self.endless else self.answering
         if told is not None:
             told.tell(ordered)
@@ -132,7 +132,7 @@ class Pair:
         return report
 
     def answering_seconds(self) -> float | None:
-        """Return the processor time that the answering side has taken, if there is one and the system says."""
+        """Return the processor time of the answering side; None without an answering side or without schedstat."""
         if self.answering is None:
             return None
         try:
@@ -142,7 +142,7 @@ class Pair:
             return None
 
     def end(self) -> None:
-        """End both."""
+        """End the processes."""
         for side in (self.asking, self.answering):
             if side is not None:
                 side.end()

@@ -1,4 +1,4 @@
-"""The Markdown page of a run, made of its plain data."""
+"""The Markdown page of a run, from its plain data."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeAlias
@@ -9,12 +9,13 @@ THOUSAND = 1e3
 MILLION = 1e6
 SHORT = 100.0
 UNITS = (("ns", 1.0), ("us", 1e3), ("ms", 1e6), ("s", 1e9))
-"""Units of time, and the nanoseconds in them; below `SHORT` nanoseconds a decimal is worth printing."""
+"""Units of time and their nanoseconds. Times below `SHORT` nanoseconds get a decimal."""
 
 INTRODUCTION = """\
-Written by `make bench-results`; the method and its limits are in [docs/benchmarks.md](../../docs/benchmarks.md).
-Figures are medians over rounds with their quartiles in brackets, ratios are medians of ratios of paired rounds. Only
-ratios carry over to another run, let alone to another machine.
+`make bench-results` writes this page. The method and its limits are in
+[docs/internals/benchmarks.md](../../docs/internals/benchmarks.md).
+Figures are medians over rounds with their quartiles in brackets. Ratios are medians of the ratios of paired rounds.
+Only ratios can be compared with another run or another machine.
 """
 
 
@@ -54,7 +55,7 @@ def lines(results: Plain, pictures: Sequence[tuple[str, str]]) -> Iterator[str]:
 
 
 def about(machine: Plain, rounds: int) -> Iterator[str]:
-    """Say what was run where."""
+    """Write the machine and the versions."""
     changed = ", with uncommitted changes" if machine["changed"] else ""
     yield f"- {machine['date']}, commit `{machine['commit']}`{changed}, {rounds} rounds"
     yield f"- {machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}"
@@ -73,7 +74,7 @@ def group_lines(group: Plain) -> Iterator[str]:
     for size in group["sizes"]:
         yield from latency_tables(size)
     for title, needs in group["missing"].items():
-        yield f"- not there: {title} ({needs.replace(':', ' ')})"
+        yield f"- missing: {title} ({needs.replace(':', ' ')})"
     for title, why in group["failed"].items():
         yield f"- failed: {title}: `{why.splitlines()[0]}`"
     if group["missing"] or group["failed"]:
@@ -113,7 +114,7 @@ def latency_tables(size: Plain) -> Iterator[str]:
         yield ""
         yield from percentiles(rows)
     for rate in sorted({rate for row in size["rows"] for rate in row.get("paced", {})}, key=int):
-        yield f"The same at {int(rate):,} calls per second, from when each was due:"
+        yield f"At {int(rate):,} calls per second, each call timed from the moment when it was due:"
         yield ""
         yield from percentiles(
             [(row["title"], row["paced"][rate]) for row in size["rows"] if rate in row.get("paced", {})],
@@ -122,7 +123,7 @@ def latency_tables(size: Plain) -> Iterator[str]:
 
 
 def percentiles(rows: Sequence[tuple[str, Plain]], interval: float | None = None) -> Iterator[str]:
-    """Write percentiles. What is later than ten intervals half of the time cannot keep up."""
+    """Write percentiles. A contender whose median is later than ten intervals cannot keep up."""
     header = ("", "calls", "p50", "p90", "p99", "p99.9", "p99.99", "max")
     body = []
     for title, times in rows:
@@ -134,10 +135,10 @@ def percentiles(rows: Sequence[tuple[str, Plain]], interval: float | None = None
 
 
 def callers_lines(callers: Plain) -> Iterator[str]:
-    """Write what many callers cost one server."""
+    """Write the cost of many callers of one server."""
     yield "## Many callers of one server"
     yield ""
-    yield "One server with one thread, one process that has a call of every caller under way."
+    yield "One server with one thread, and one process with a call of every caller in flight."
     yield ""
     yield from table(
         ("callers", "calls per second", "p50", "p99", "KiB per caller"),
@@ -153,13 +154,13 @@ def callers_lines(callers: Plain) -> Iterator[str]:
         ],
     )
     low, middle, high = callers["flooded_p99_over_alone"]
-    yield "p99 of a polite caller beside one that floods, over its p99 beside a stranger as busy:"
+    yield "p99 of a caller beside a flooding caller, over its p99 beside an equally busy process:"
     yield f"{middle:.2f} (lowest {low:.2f}, highest {high:.2f})."
     yield ""
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Write a table, numbers to the right."""
+    """Write a table with right-aligned numbers."""
     yield "| " + " | ".join(header) + " |"
     yield "|---" + "|---:" * (len(header) - 1) + "|"
     for row in rows:
@@ -177,7 +178,7 @@ def bracketed(found: Sequence[float] | None) -> str:
 
 
 def time_text(found: Sequence[float]) -> str:
-    """Write a time in a unit that suits it, with its quartiles unless they are the same.
+    """Write a time in a suitable unit, with its quartiles unless they are equal.
 
     >>> time_text([100.0, 112.4, 130.0]), time_text([1500.0, 1500.0, 1500.0])
     ('112 ns [100, 130]', '1.50 us')

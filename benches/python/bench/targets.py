@@ -1,4 +1,4 @@
-"""What DESIGN promises, as a check that a machine can make."""
+"""The targets of DESIGN as checks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from bench.ratios import Spread, placement, ratio, spread
 
 @dataclass(frozen=True)
 class Target:
-    """One row: the ratio of two contenders' times, and its bound."""
+    """A bound for the ratio of two contenders' times."""
 
     title: str
     group: str
@@ -20,12 +20,12 @@ class Target:
     bound: float
     at_most: bool = False
     rate: int | None = None
-    """Calls per second whose median is compared; None for calls back to back."""
+    """The rate in calls per second; None for calls back to back."""
 
 
 @dataclass(frozen=True)
 class Busy:
-    """One row: the part of a core that a callee takes at a rate of calls, and its bound."""
+    """A bound for the part of a core that a callee takes at a rate of calls."""
 
     title: str
     group: str
@@ -90,13 +90,13 @@ DISPATCH = "dispatch over 1,000 endpoints, instructions over those of 1"
 
 @dataclass(frozen=True)
 class Verdict:
-    """A target and what was measured."""
+    """A target and its measured value."""
 
     title: str
     wanted: str
     measured: Spread | None
     met: bool | None
-    """None if it was not measured."""
+    """None without a measurement."""
     where: str
 
     @property
@@ -106,7 +106,7 @@ class Verdict:
 
 
 def judge(target: Target, groups: Mapping[str, Measured]) -> Verdict:
-    """Compare what was measured with a target; the median decides."""
+    """Compare the median of the measurements with the target."""
     wanted = f"{'<=' if target.at_most else '>='} {target.bound:g}"
     measured = groups.get(target.group)
     over, under = (rounds(target, measured, key) for key in (target.over, target.under))
@@ -128,7 +128,7 @@ def rounds(target: Target, measured: Measured | None, key: str) -> list[float] |
 
 
 def judge_busy(row: Busy, groups: Mapping[str, Measured]) -> Verdict:
-    """Compare the processor time of a callee with its bound; the median decides."""
+    """Compare the median processor time of a callee with its bound."""
     wanted = f"<= {row.bound:g}"
     measured = groups.get(row.group)
     parts = measured.busy(row.size, row.key, row.rate) if measured else None
@@ -139,7 +139,7 @@ def judge_busy(row: Busy, groups: Mapping[str, Measured]) -> Verdict:
 
 
 def judge_dispatch(counts: tuple[float, float] | None) -> Verdict:
-    """Compare the instructions of a dispatch over one endpoint and over a thousand; less than one apart is equal."""
+    """Compare the instructions of a dispatch over 1 and over 1,000 endpoints. A difference below 1 counts as equal."""
     if counts is None:
         return Verdict(DISPATCH, "equal", None, None, "")
     one, thousand = counts

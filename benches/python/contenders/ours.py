@@ -1,4 +1,4 @@
-"""Tachyon's Python package, used as its README says: one side of one contender.
+"""One side of one contender: Tachyon's Python package, used as in its README.
 
 ours.py SIDE PATH CAPACITY HOW
 """
@@ -17,7 +17,7 @@ BATCH = 64
 
 @tachyon_rpc(msg_type=1)
 def echo(payload: memoryview) -> bytes:
-    """Give the bytes back."""
+    """Return the payload."""
     return payload.tobytes()
 
 
@@ -29,7 +29,7 @@ def caller(path: str, _capacity: int, how: str) -> None:
 
 
 def callee(path: str, capacity: int, how: str) -> None:
-    """Serve for ever; in pure spin only as often as the rounds say, to leave the core alone between them."""
+    """Serve for ever; in pure spin serve the calls of each round, to leave the core free between rounds."""
     with RpcBus.listen(path, capacity, capacity) as bus:
         dispatcher = RpcDispatcher().register(echo)
         if how == "spin":
@@ -60,7 +60,7 @@ def sender(path: str, _capacity: int, how: str) -> None:
 
 
 def receiver(path: str, capacity: int, how: str) -> None:
-    """Receive copies by iterating, views by batches, or one view at a time."""
+    """Receive copies by iteration, views by batches, or one view at a time."""
     with tachyon.Bus.listen(path, capacity) as bus:
 
         def copies(count: int) -> None:

@@ -1,4 +1,4 @@
-"""grpcio over a Unix socket, bytes to bytes without a schema: one side of one contender.
+"""One side of one contender: grpcio over a Unix socket, with bytes and without a schema.
 
 peer_grpc.py SIDE PATH CAPACITY HOW
 """

@@ -1,8 +1,8 @@
-"""iceoryx2's request-response, polled as fast as it goes: one side of one contender.
+"""One side of one contender: iceoryx2's request-response, polled in a busy loop.
 
     peer_iceoryx2.py SIDE PATH CAPACITY HOW
 
-Payloads are 32 bytes in a ctypes structure, its fastest form: slices of any length cost it several times more.
+Payloads are 32 bytes in a ctypes structure, the fastest form of iceoryx2: slices cost several times more.
 """
 
 import ctypes
@@ -20,13 +20,13 @@ SIZE = 32
 
 
 class Payload(ctypes.Structure):
-    """Bytes."""
+    """The payload."""
 
     _fields_ = (("data", ctypes.c_uint8 * SIZE),)
 
 
 def service(path: str) -> tuple[Any, Any]:
-    """Open the service called after the path, with its files in the folder of the path: two of them never meet."""
+    """Open the service with the name of the path, and its files in the folder of the path, so that runs never meet."""
     iox2.set_log_level(iox2.LogLevel.Fatal)
     config = iox2.config.default()
     name = Path(path).stem
@@ -38,13 +38,13 @@ def service(path: str) -> tuple[Any, Any]:
 
 
 def client(path: str) -> None:
-    """Ask and poll for the response."""
+    """Send requests and poll for the responses."""
     _node, requests = service(path)
     asking = requests.client_builder().create()
     begin = time.monotonic()
     while requests.dynamic_config.number_of_servers == 0:
         if time.monotonic() - begin > PATIENCE:
-            sys.exit("no server came")
+            sys.exit("the server did not appear in time")
         time.sleep(0.001)
 
     def prepare(asked: bytes) -> Callable[[], bytes]:

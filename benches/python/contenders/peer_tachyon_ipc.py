@@ -1,4 +1,6 @@
-"""The package tachyon-ipc 0.5.1, used as its page says. Its import name is ours: it lives in an environment of its own.
+"""One side of one contender: the package tachyon-ipc 0.5.1, used as in its documentation.
+
+Its import name is that of Tachyon's package, so it has a separate environment.
 
 peer_tachyon_ipc.py SIDE PATH CAPACITY HOW
 """
@@ -20,12 +22,12 @@ BATCH = 64
 
 @tachyon_rpc(msg_type=1)
 def echo(payload: memoryview) -> bytes:
-    """Give the bytes back."""
+    """Return the payload."""
     return payload.tobytes()
 
 
 def connected(connect: Callable[[str], Any], path: str) -> Any:  # noqa: ANN401
-    """Connect: it has no way to wait for a listener."""
+    """Connect. Try again, because the package cannot wait for a listener."""
     begin = time.monotonic()
     while True:
         try:
@@ -59,7 +61,7 @@ def sender(path: str, _capacity: int, how: str) -> None:
                 while True:
                     try:
                         send(payload, 1)
-                    except TachyonError:  # no room: it does not wait for any
+                    except TachyonError:  # no room: the package does not wait
                         continue
                     break
 
@@ -80,7 +82,7 @@ def sender(path: str, _capacity: int, how: str) -> None:
 
 
 def receiver(path: str, capacity: int, how: str) -> None:
-    """Receive copies by iterating, views by batches, or one view at a time."""
+    """Receive copies by iteration, views by batches, or one view at a time."""
     with tachyon.Bus.listen(path, capacity) as bus:
         messages = iter(bus)
 

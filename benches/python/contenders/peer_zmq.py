@@ -1,4 +1,4 @@
-"""pyzmq over ipc://: one side of one contender.
+"""One side of one contender: pyzmq over ipc://.
 
 peer_zmq.py SIDE PATH CAPACITY HOW
 """

@@ -1,6 +1,6 @@
-"""How a round is ordered, timed and reported: the Python twin of the crate `tachyon-benches`, for every interpreter.
+"""The order, the timing and the report of a round: the Python twin of the crate `tachyon-benches`.
 
-Only the standard library: peers run it in an environment of their own.
+The module uses only the standard library, because peers run it in a separate environment.
 """
 
 import json
@@ -17,7 +17,7 @@ Report: TypeAlias = dict[str, Any]
 Call: TypeAlias = Callable[[], object]
 
 PATIENCE = 10.0
-"""Seconds that a side waits for the other one to appear."""
+"""Seconds that a side waits for the other side to appear."""
 
 
 def tell(report: Report) -> None:
@@ -26,14 +26,14 @@ def tell(report: Report) -> None:
 
 
 def rounds() -> Iterator[dict[str, Any]]:
-    """Say that the connection stands, then block for one round after the other."""
+    """Report that the connection stands, then yield one round after the other."""
     tell({"ready": True})
     for line in iter(sys.stdin.readline, ""):
         yield json.loads(line)
 
 
 def ready_for_good() -> None:
-    """Say that the connection stands, for a side that serves for ever: it ends with whoever started it."""
+    """Report that the connection stands, for a side that serves for ever: it ends with the process that started it."""
 
     def end() -> None:
         sys.stdin.read()
@@ -44,24 +44,24 @@ def ready_for_good() -> None:
 
 
 def payload(size: int) -> bytes:
-    """Return bytes that differ from each other, so that none of them can be made up."""
+    """Return a payload of different bytes, so that a wrong copy is visible."""
     return bytes(byte % 256 for byte in range(size))
 
 
 def drive_asks(prepare: Callable[[bytes], Callable[[], bytes]]) -> None:
-    """Ask as the rounds say; `prepare` makes of a payload the call to be timed, which returns the reply."""
+    """Ask in each round. `prepare` turns a payload into the timed call, which returns the reply."""
     for ordered in rounds():
         asked = payload(ordered["size"])
         call = prepare(asked)
         if call() != asked:
-            sys.exit("the answer is not what was asked")
+            sys.exit("the answer differs from the payload")
         for _ in range(ordered["warm"] - 1):
             call()
         tell(time_calls(call, ordered))
 
 
 def time_calls(call: Call, ordered: dict[str, Any]) -> Report:
-    """Time the calls that count."""
+    """Time the counted calls."""
     match ordered["kind"]:
         case "blocks":
             return blocks(call, ordered["count"], ordered["block"])
@@ -70,7 +70,7 @@ def time_calls(call: Call, ordered: dict[str, Any]) -> Report:
         case "paced":
             return paced(call, ordered["count"], ordered["interval"])
         case kind:
-            sys.exit(f"{kind} has no calls")
+            sys.exit(f"a round of kind {kind} has no calls")
 
 
 def blocks(call: Call, count: int, block: int) -> Report:
@@ -91,7 +91,7 @@ def blocks(call: Call, count: int, block: int) -> Report:
 
 
 def single(call: Call, count: int) -> Report:
-    """Time calls back to back, each one: the end of one is the start of the next."""
+    """Time each of the calls back to back: the end of a call is the start of the next."""
     times = [0] * count
     begin = last = perf_counter_ns()
     for index in range(count):
@@ -103,7 +103,7 @@ def single(call: Call, count: int) -> Report:
 
 
 def paced(call: Call, count: int, interval: int) -> Report:
-    """Time calls that are due at a fixed rate, each from when it was due."""
+    """Time calls at a fixed rate, each from the moment when it was due."""
     times = [0] * count
     due = perf_counter_ns()
     for index in range(count):
@@ -116,12 +116,12 @@ def paced(call: Call, count: int, interval: int) -> Report:
 
 
 def histogram(times: list[int]) -> list[tuple[int, int]]:
-    """Count times, each to three digits."""
+    """Count times, rounded to three digits."""
     return sorted(Counter(three_digits(time) for time in times).items())
 
 
 def three_digits(time: int) -> int:
-    """Round a whole number up to three significant digits.
+    """Round an integer up to three significant digits.
 
     >>> three_digits(999), three_digits(12345), three_digits(1000001)
     (999, 12400, 1010000)
@@ -131,7 +131,7 @@ def three_digits(time: int) -> int:
 
 
 def drive_answers(answer: Call) -> None:
-    """Answer as often as the rounds say."""
+    """Answer in each round."""
     for ordered in rounds():
         for _ in range(ordered["warm"] + ordered["count"]):
             answer()
@@ -139,14 +139,14 @@ def drive_answers(answer: Call) -> None:
 
 
 def drive_source(send: Callable[[bytes, int], object]) -> None:
-    """Send as the rounds say; `send` sends a payload so many times."""
+    """Send in each round; `send` sends a payload a number of times."""
     for ordered in rounds():
         send(payload(ordered["size"]), ordered["warm"] + ordered["count"])
         tell({})
 
 
 def drive_sink(receive: Callable[[int], object]) -> None:
-    """Receive as the rounds say; `receive` takes so many messages, and the counted ones are timed as a whole."""
+    """Receive in each round; `receive` takes a number of messages, and the counted messages are timed together."""
     for ordered in rounds():
         receive(ordered["warm"])
         begin = perf_counter_ns()

@@ -2,5 +2,5 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent.parent
-# Programs to run, no installed package.
+# The package `bench` is not installed.
 sys.path[:0] = [str(HERE), str(HERE / "contenders")]

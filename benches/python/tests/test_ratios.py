@@ -15,7 +15,7 @@ def test_examples_in_the_documentation(module):
 
 
 def test_a_ratio_is_of_pairs_and_not_of_medians():
-    # Half of the rounds ran on near cores: each pair says 2, the medians say 4.
+    # Half of the rounds ran on near cores: the ratio of each pair is 2, and the ratio of the medians is 4.
     over = [200.0, 200.0, 800.0, 800.0]
     under = [100.0, 100.0, 400.0, 400.0]
     found = ratio(over, under)
@@ -49,7 +49,7 @@ def test_a_curve_ends_with_the_slowest_and_only_rises():
     assert curve[-1] == (5000, 1.0)
     assert curve == sorted(curve)
     assert len(curve) < 1000
-    # The tail is not thinned out as the middle is: of the last ten calls at least three are points.
+    # The tail keeps its points: at least three of the last ten calls are points.
     assert sum(time > 4990 for time, _ in curve) >= 3
 
 

@@ -82,7 +82,7 @@ def test_the_page_says_what_is_missing_and_what_failed():
     page = tables.page(json.loads(json.dumps(results)), [("x.svg", "A picture")])
     assert "| a row | >= 3 | 2.00 [2.00, 2.00] | MISSED | near, 105 ns |" in page
     assert "| ONE | 210 ns [205, 215] | 2.00 [2.00, 2.00] |" in page
-    assert "- not there: FLOOR (crate floor)" in page
+    assert "- missing: FLOOR (crate floor)" in page
     assert "- failed: ONE: `it hung`" in page
     assert "ONE (falls behind)" in page
     assert "![A picture](x.svg)" in page

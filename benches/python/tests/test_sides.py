@@ -51,7 +51,7 @@ def test_a_side_that_hangs_is_not_waited_for(monkeypatch):
     monkeypatch.setattr(sides, "END", 0.1)
     side = start("import time; time.sleep(600)")
     begin = time.monotonic()
-    with pytest.raises(SideError, match="no word in 0 s"):
+    with pytest.raises(SideError, match="no report in 0 s"):
         side.hear(0.2)
     side.end()
     assert time.monotonic() - begin < 20

@@ -1,11 +1,11 @@
-//! What many callers cost one server: time to let them in, throughput, tail latency, memory, and whether one that floods
-//! keeps a polite one waiting.
+//! The cost of many callers of one server: time to connect, throughput, tail latency, memory, and the effect of a
+//! flooding caller on another one.
 //!
 //! Run: `cargo run --release -p tachyon-benches --bin callers` (about half a minute; `-- --json` for a script).
 //!
-//! Three processes: the server with one thread, a driver that holds all callers and has one call of each under way, and
-//! for the last measure a caller that floods. On a machine with fewer than three cores the flood also competes for the
-//! processor, so the polite caller alone is measured beside a process that burns as much without calling.
+//! Three processes: the server with one thread, a driver that holds all callers and keeps one call of each in flight,
+//! and for the last measure a flooding caller. On a machine with fewer than three cores the flood also competes for the
+//! processor, so the reference is a caller beside a process that takes as much processor time without calling.
 
 use std::error::Error;
 use std::path::Path;
@@ -39,7 +39,7 @@ fn main() -> Outcome {
     }
 }
 
-/// Lets this process open as many descriptors as the system allows it.
+/// Raises the limit of open descriptors to the system's maximum.
 fn raise_limit() -> Outcome {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
@@ -55,7 +55,7 @@ fn server(path: &Path) -> Outcome {
     Ok(dispatcher.serve_forever(&mut server)?)
 }
 
-/// Keeps the server's ring full until killed.
+/// Keeps the ring to the server full until this process is killed.
 fn flood(path: &Path) -> Outcome {
     let mut caller = Caller::connect(path)?;
     let mut calls = std::collections::VecDeque::new();
@@ -69,14 +69,14 @@ fn flood(path: &Path) -> Outcome {
     }
 }
 
-/// Takes as much processor time as a flood, and calls nobody.
+/// Takes as much processor time as a flood, without calls.
 fn burn() -> Outcome {
     loop {
         core::hint::black_box(0);
     }
 }
 
-/// A process of this program, ended when dropped.
+/// A process of this program, killed when dropped.
 struct Helper(Child);
 
 impl Helper {
@@ -87,7 +87,7 @@ impl Helper {
 
 impl Drop for Helper {
     fn drop(&mut self) {
-        // Both fail only for a process that has ended.
+        // Both calls fail only for a process that has ended.
         drop((self.0.kill(), self.0.wait()));
     }
 }
@@ -101,7 +101,7 @@ struct Row {
     bytes_per_caller: u64,
 }
 
-#[allow(clippy::print_stdout, reason = "printing is what this program is for")]
+#[allow(clippy::print_stdout, reason = "this program prints its results")]
 fn measure(json: bool) -> Outcome {
     raise_limit()?;
     let folder = tempfile::tempdir()?;
@@ -124,7 +124,7 @@ fn measure(json: bool) -> Outcome {
         println!("{}", serde_json::json!({ "callers": rows, "flooded_p99_over_alone": ratio }));
         return Ok(());
     }
-    println!("callers  all let in   calls/s   p50 us   p99 us   KiB each");
+    println!("callers   connected   calls/s   p50 us   p99 us   KiB each");
     for row in rows {
         println!(
             "{:>7}  {:>7.1} ms  {:>8.0}  {:>7.2}  {:>7.2}   {:>8}",
@@ -137,7 +137,7 @@ fn measure(json: bool) -> Outcome {
         );
     }
     let [low, median, high] = ratio;
-    println!("p99 of a polite caller beside one that floods, over its p99 beside as busy a stranger:");
+    println!("p99 of a caller beside a flooding caller, over its p99 beside an equally busy process:");
     println!("{median:.2} (median of {ROUNDS} interleaved rounds; from {low:.2} to {high:.2})");
     Ok(())
 }
@@ -159,7 +159,8 @@ fn stop(path: &Path, mut server: Helper) -> Outcome {
 
 fn row(folder: &Path, count: usize) -> Outcome<Row> {
     let path = folder.join(format!("{count}.sock"));
-    let server = Helper::start(&["server", path.to_str().ok_or("the temporary folder's name is no text")?])?;
+    let server =
+        Helper::start(&["server", path.to_str().ok_or("the name of the temporary folder is not valid UTF-8")?])?;
     drop(connect(&path)?);
     let before = resident(&server)?;
     let started = Instant::now();
@@ -169,7 +170,7 @@ fn row(folder: &Path, count: usize) -> Outcome<Row> {
     let mut calls = 0u64;
     let mut span = Duration::ZERO;
     let mut sent = vec![(0, Instant::now()); count];
-    // The first tenth is not counted: it fills caches and wakes everyone.
+    // The first tenth is not counted: it fills caches and wakes the threads.
     let begin = Instant::now();
     while begin.elapsed() < SPAN {
         let counted = begin.elapsed() > SPAN / 10;
@@ -197,14 +198,14 @@ fn row(folder: &Path, count: usize) -> Outcome<Row> {
     Ok(Row { callers: count, accept, calls_per_second, p50, p99, bytes_per_caller })
 }
 
-/// Resident memory of a process, shared segments included.
+/// The resident memory of a process in bytes, shared segments included.
 fn resident(process: &Helper) -> Outcome<u64> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.0.id()))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).ok_or("no VmRSS in /proc")?;
     Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
 }
 
-/// p99 of a caller that makes one call after the other.
+/// The p99 of a caller that makes one call after the other.
 fn polite_p99(path: &Path) -> Outcome<u64> {
     let mut caller = connect(path)?;
     let mut histogram = Histogram::<u64>::new(3)?;
@@ -222,7 +223,7 @@ fn polite_p99(path: &Path) -> Outcome<u64> {
 /// Lowest, median and highest ratio over interleaved rounds.
 fn fairness(folder: &Path) -> Outcome<[f64; 3]> {
     let path = folder.join("fair.sock");
-    let text = path.to_str().ok_or("the temporary folder's name is no text")?;
+    let text = path.to_str().ok_or("the name of the temporary folder is not valid UTF-8")?;
     let server = Helper::start(&["server", text])?;
     drop(connect(&path)?);
     let mut ratios = Vec::new();

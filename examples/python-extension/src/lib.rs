@@ -1,4 +1,4 @@
-//! Endpoints in Rust that a dispatcher in Python serves beside its own.
+//! Endpoints in Rust, which a dispatcher in Python serves beside endpoints in Python.
 //!
 //! ```text
 //! maturin develop --release --manifest-path examples/python-extension/Cargo.toml
@@ -12,23 +12,23 @@ use pyo3::prelude::*;
 use tachyon::dispatch::{ReplySlot, SlotError};
 use tachyon::{endpoints, tachyon_rpc};
 
-/// What an instrument costs.
+/// The price of an instrument.
 #[tachyon::payload]
 #[derive(Debug, Clone, Copy)]
 pub struct Quote {
-    /// Its number.
+    /// The number of the instrument.
     pub instrument: u64,
-    /// The highest that somebody buys at.
+    /// The highest price of a buyer.
     pub bid: f64,
-    /// The lowest that somebody sells at.
+    /// The lowest price of a seller.
     pub ask: f64,
 }
 
-/// What the endpoints share.
+/// The state of the endpoints.
 #[derive(Default)]
 struct Quotes(HashMap<u64, Quote>);
 
-/// There is no such instrument.
+/// The error for an unknown instrument.
 struct Unknown(u64);
 
 impl fmt::Display for Unknown {
@@ -37,29 +37,29 @@ impl fmt::Display for Unknown {
     }
 }
 
-/// Keeps quotes, and says how many there are.
+/// Keeps quotes, and returns their number.
 #[tachyon_rpc(msg_type = 1)]
 fn keep(#[state] quotes: &mut Quotes, new: &[Quote]) -> u64 {
     quotes.0.extend(new.iter().map(|quote| (quote.instrument, *quote)));
     quotes.0.len() as u64
 }
 
-/// The latest quote of an instrument.
+/// Returns the latest quote of an instrument.
 #[tachyon_rpc(msg_type = 2)]
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "requests are borrowed where they lie")]
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "requests are borrowed in place")]
 fn latest(#[state] quotes: &Quotes, instrument: &u64) -> Result<Quote, Unknown> {
     quotes.0.get(instrument).copied().ok_or(Unknown(*instrument))
 }
 
-/// The mean of many numbers.
+/// Returns the mean of numbers.
 #[tachyon_rpc(msg_type = 3)]
-#[allow(clippy::cast_precision_loss, reason = "as many as fit a ring are counted exactly")]
+#[allow(clippy::cast_precision_loss, reason = "a ring holds fewer than 2^53 numbers")]
 fn mean(numbers: &[f64]) -> f64 {
-    assert!(!numbers.is_empty(), "nothing has no mean");
+    assert!(!numbers.is_empty(), "the mean needs at least one number");
     numbers.iter().sum::<f64>() / numbers.len() as f64
 }
 
-/// The sums of all beginnings, written where they are read.
+/// Returns the running sums, written in place.
 #[tachyon_rpc(msg_type = 4)]
 fn running_sum(numbers: &[f64], reply: ReplySlot<'_, [f64]>) -> Result<(), SlotError> {
     let mut sums = reply.reserve(numbers.len())?;

@@ -6,24 +6,25 @@ use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{ItemEnum, LitStr, Path, Variant};
 
-use super::text::{self, Braced};
+use super::text::{self, Placeholder};
 use crate::attrs;
-use crate::expand::private;
-use crate::payload::derive::{Found, HELPER, Part, Size, documentation};
-use crate::place::{Place, generated};
+use crate::helper::{HELPER, HelperArgs};
+use crate::library::private;
+use crate::payload::field::{FieldCode, SizeRule};
+use crate::span::{SpanRange, generated};
 
-/// Writes the code.
+/// Writes the code, or a stub if the helper attribute says so.
 pub(crate) fn derive(item: &TokenStream) -> TokenStream {
-    let read = || -> syn::Result<(ItemEnum, Found, Path)> {
+    let read = || -> syn::Result<(ItemEnum, HelperArgs, Path)> {
         let item: ItemEnum = syn::parse2(item.clone())?;
-        let found = Found::of(&item.attrs)?;
-        let library = found.library("#[tachyon::error]")?;
-        Ok((item, found, private(&library)))
+        let helper = HelperArgs::of(&item.attrs)?;
+        let library = helper.library("#[tachyon::error]")?;
+        Ok((item, helper, private(&library)))
     };
     match read() {
         Err(error) => error.to_compile_error(),
-        Ok((item, found, private)) if found.has("stub") => stub(&item, &found, &private),
-        Ok((item, found, private)) => declared(&item, &found, &private),
+        Ok((item, helper, private)) if helper.has("stub") => stub(&item, &helper, &private),
+        Ok((item, helper, private)) => declared(&item, &helper, &private),
     }
 }
 
@@ -36,23 +37,24 @@ pub(crate) fn derive(item: &TokenStream) -> TokenStream {
 ///     impl DeclaredError for ScanError {
 ///         const VARIANTS: &'static [HeadLayout] = &[HeadLayout { name: "NoSensor", .. }];
 ///         fn encode(&self) -> (&'static str, Vec<u8>) { match self { Self::NoSensor { sensor } => { .. } } }
-///         fn decode(name: &str, fields: &[u8]) -> Option<Result<Self, Malformed>> { match name { "NoSensor" => { .. } } }
+///         fn decode(name: &str, fields: &[u8]) -> Option<Result<Self, Malformed>> { match name { .. } }
 ///     }
 /// };
 /// ```
-fn declared(item: &ItemEnum, found: &Found, private: &Path) -> TokenStream {
+fn declared(item: &ItemEnum, helper: &HelperArgs, private: &Path) -> TokenStream {
     let name = &generated(&item.ident);
     let shared = attrs::shared(&item.attrs);
-    let variants = item.variants.iter().enumerate().map(|(place, variant)| Declared::of(place, variant, private));
-    let variants: Vec<Declared<'_>> = variants.collect();
-    let travels = variants.iter().flat_map(|variant| variant.parts.iter()).filter(|part| !part.spelled.is_known());
-    let travels = travels.map(|part| part.travels(Size::Any, &shared, private));
-    let debug = (!found.has("Debug")).then(|| debug(name, &variants, private));
-    let shown = variants.iter().map(Declared::shown);
+    let variants = item.variants.iter().enumerate().map(|(index, variant)| VariantCode::of(index, variant, private));
+    let variants: Vec<VariantCode<'_>> = variants.collect();
+    let travels =
+        variants.iter().flat_map(|variant| variant.fields.iter()).filter(|field| !field.field_type.is_known());
+    let travels = travels.map(|field| field.assert_travels(SizeRule::Any, &shared, private));
+    let debug = (!helper.has("Debug")).then(|| debug_impl(name, &variants, private));
+    let shown = variants.iter().map(VariantCode::display_arm);
     let offsets = variants.iter().map(|variant| &variant.offsets);
-    let layouts = variants.iter().map(Declared::layout);
-    let encoded = variants.iter().map(Declared::encoded);
-    let decoded = variants.iter().map(Declared::decoded);
+    let layouts = variants.iter().map(VariantCode::layout);
+    let encoded = variants.iter().map(VariantCode::encode_arm);
+    let decoded = variants.iter().map(VariantCode::decode_arm);
     quote_spanned! {Span::mixed_site()=>
         const _: () = {
             use #private::{NotDefined as _, NotFixed as _, NotValue as _};
@@ -96,69 +98,69 @@ fn declared(item: &ItemEnum, found: &Found, private: &Path) -> TokenStream {
     }
 }
 
-/// A variant as generated code names it.
-struct Declared<'a> {
+/// A variant, with its tokens for generated code.
+struct VariantCode<'a> {
     private: &'a Path,
     variant: &'a Variant,
     name: TokenStream,
-    /// Its name on the wire.
+    /// The name on the wire.
     text: String,
-    parts: Vec<Part<'a>>,
-    /// The name of the constant of its fields' offsets.
+    fields: Vec<FieldCode<'a>>,
+    /// The name of the constant for the offsets of the fields.
     at: Ident,
-    /// That constant: one for all uses, so that a head that is too long is one error.
+    /// The definition of that constant: one for all uses, so that a too long head is one error.
     offsets: TokenStream,
 }
 
-impl<'a> Declared<'a> {
-    fn of(place: usize, variant: &'a Variant, private: &'a Path) -> Self {
-        let parts: Vec<Part<'_>> = variant.fields.iter().filter_map(Part::of).collect();
-        let count = parts.len();
-        let heads = parts.iter().map(|part| {
-            let wire = part.wire(private);
+impl<'a> VariantCode<'a> {
+    fn of(index: usize, variant: &'a Variant, private: &'a Path) -> Self {
+        let fields: Vec<FieldCode<'_>> = variant.fields.iter().filter_map(FieldCode::of).collect();
+        let count = fields.len();
+        let heads = fields.iter().map(|field| {
+            let wire = field.wire(private);
             quote_spanned!(Span::mixed_site()=> <#wire as #private::Value>::HEAD)
         });
         let offsets = quote_spanned!(Span::mixed_site()=> #private::offsets([#(#heads),*]));
-        let offsets = Place::of(&variant.ident).take(offsets);
-        let at = Ident::new(&format!("__AT{place}"), Span::mixed_site());
-        Declared {
+        let offsets = SpanRange::of(&variant.ident).located(offsets);
+        let at = Ident::new(&format!("__AT{index}"), Span::mixed_site());
+        VariantCode {
             private,
             variant,
             name: generated(&variant.ident),
             text: variant.ident.unraw().to_string(),
-            parts,
+            fields,
             offsets: quote_spanned!(Span::mixed_site()=> const #at: [#private::usize; #count + 1] = #offsets;),
             at,
         }
     }
 
     fn names(&self) -> Vec<&TokenStream> {
-        self.parts.iter().map(|part| &part.name).collect()
+        self.fields.iter().map(|field| &field.name).collect()
     }
 
-    /// What patterns bind the fields to: no name that the code has another use for.
-    fn bound(&self) -> Vec<Ident> {
-        self.parts.iter().enumerate().map(|(at, part)| bound(at, part)).collect()
+    /// The names that patterns bind the fields to. Generated code has no other names of this form.
+    fn bindings(&self) -> Vec<Ident> {
+        self.fields.iter().enumerate().map(|(at, field)| binding(at, field)).collect()
     }
 
     fn wires(&self) -> Vec<TokenStream> {
-        self.parts.iter().map(|part| part.wire(self.private)).collect()
+        self.fields.iter().map(|field| field.wire(self.private)).collect()
     }
 
     /// `Self::NoSensor { sensor } => f.write_fmt(format_args!("no sensor {sensor}", sensor = sensor)),`
-    fn shown(&self) -> TokenStream {
-        let Declared { private, variant, name, parts, .. } = self;
-        let literal = |attr: &syn::Attribute| attr.path().is_ident(HELPER).then(|| text::of(attr)).flatten();
+    fn display_arm(&self) -> TokenStream {
+        let VariantCode { private, variant, name, fields, .. } = self;
+        let literal = |attr: &syn::Attribute| attr.path().is_ident(HELPER).then(|| text::literal(attr)).flatten();
         let Some(literal) = variant.attrs.iter().find_map(literal) else { return TokenStream::new() };
-        let used = used(&literal);
-        let used: Vec<(usize, &Part<'_>)> =
-            parts.iter().enumerate().filter(|(_, part)| used.contains(&part.text)).collect();
-        let names = used.iter().map(|(_, part)| &part.name);
-        let bindings = used.iter().map(|(at, part)| bound(*at, part));
-        let arguments = used.iter().map(|(at, part)| {
-            let bound = bound(*at, part);
-            // Without its `r#`: that is how the text names it.
-            let argument = Ident::new(&part.text, Span::mixed_site());
+        let used = shown_fields(&literal);
+        let used: Vec<(usize, &FieldCode<'_>)> =
+            fields.iter().enumerate().filter(|(_, field)| used.contains(&field.text)).collect();
+        let names = used.iter().map(|(_, field)| &field.name);
+        let bindings = used.iter().map(|(at, field)| binding(*at, field));
+        let arguments = used.iter().map(|(at, field)| {
+            let bound = binding(*at, field);
+            // The text names a raw identifier without its `r#`.
+            let argument = Ident::new(&field.text, Span::mixed_site());
             quote_spanned!(Span::mixed_site()=> #argument = #bound)
         });
         let literal = generated(&literal);
@@ -170,12 +172,12 @@ impl<'a> Declared<'a> {
     }
 
     fn layout(&self) -> TokenStream {
-        let Declared { private, variant, text, parts, at, .. } = self;
-        let count = parts.len();
-        let doc = documentation(&variant.attrs, private);
+        let VariantCode { private, variant, text, fields, at, .. } = self;
+        let count = fields.len();
+        let doc = attrs::documentation(&variant.attrs, private);
         let wires = self.wires();
         let places: Vec<usize> = (0..count).collect();
-        let texts = parts.iter().map(|part| &part.text);
+        let texts = fields.iter().map(|field| &field.text);
         quote_spanned! {Span::mixed_site()=>
             {
                 #private::HeadLayout {
@@ -192,16 +194,16 @@ impl<'a> Declared<'a> {
         }
     }
 
-    fn encoded(&self) -> TokenStream {
-        let Declared { private, name, text, parts, at, .. } = self;
-        if parts.is_empty() {
+    fn encode_arm(&self) -> TokenStream {
+        let VariantCode { private, name, text, fields, at, .. } = self;
+        if fields.is_empty() {
             return quote_spanned!(Span::mixed_site()=> Self::#name { .. } => (#text, #private::Vec::new()),);
         }
-        let count = parts.len();
-        let (names, bound) = (self.names(), self.bound());
+        let count = fields.len();
+        let (names, bound) = (self.names(), self.bindings());
         let wires = self.wires();
         let places: Vec<usize> = (0..count).collect();
-        let views = parts.iter().zip(&bound).map(|(part, bound)| part.view(&quote!(#bound), private));
+        let views = fields.iter().zip(&bound).map(|(field, bound)| field.view(&quote!(#bound), private));
         quote_spanned! {Span::mixed_site()=>
             Self::#name { #(#names: #bound),* } => {
                 #(let #bound = #views;)*
@@ -215,55 +217,55 @@ impl<'a> Declared<'a> {
         }
     }
 
-    fn decoded(&self) -> TokenStream {
-        let Declared { private, name, text, parts, at, .. } = self;
-        if parts.is_empty() {
+    fn decode_arm(&self) -> TokenStream {
+        let VariantCode { private, name, text, fields, at, .. } = self;
+        if fields.is_empty() {
             return quote_spanned! {Span::mixed_site()=>
                 #text => #private::Option::Some(#private::Result::Ok(Self::#name {})),
             };
         }
-        let count = parts.len();
-        let fields = parts.iter().enumerate().map(|(index, part)| {
-            let (name, wire) = (&part.name, part.wire(private));
-            let place = format!("{text}.{}", part.text);
+        let count = fields.len();
+        let members = fields.iter().enumerate().map(|(index, field)| {
+            let (name, wire) = (&field.name, field.wire(private));
+            let place = format!("{text}.{}", field.text);
             let view = quote_spanned! {Span::mixed_site()=>
                 <#wire as #private::Value>::get(&mut head, #at[#index], scratch, #place)?
             };
-            let own = part.own(&view, private);
+            let own = field.own(&view, private);
             quote_spanned!(Span::mixed_site()=> #name: #own)
         });
         quote_spanned! {Span::mixed_site()=>
             #text => {
                 #private::Option::Some(#private::declared(fields, |fields, scratch| {
                     let mut head = #private::Head::<[#private::u8; #at[#count]]>::open(fields, #text)?;
-                    #private::Result::Ok(Self::#name { #(#fields),* })
+                    #private::Result::Ok(Self::#name { #(#members),* })
                 }))
             }
         }
     }
 }
 
-/// The name of the field at this place, where its type stands: of that is what rustc finds wrong with it.
-fn bound(at: usize, part: &Part<'_>) -> Ident {
-    Ident::new(&format!("field{at}"), Span::mixed_site().located_at(part.field.ty.span()))
+/// The binding of a field, with the location of its type: rustc reports there that the type has no `Display`.
+fn binding(at: usize, field: &FieldCode<'_>) -> Ident {
+    Ident::new(&format!("field{at}"), Span::mixed_site().located_at(field.written.ty.span()))
 }
 
-/// The fields that a text shows.
-fn used(text: &LitStr) -> Vec<String> {
-    let names = text::braced(&text.value()).into_iter().filter_map(|braced| match braced {
-        Braced::Name(name) => Some(name),
-        Braced::Place(_) => None,
+/// The names of the fields in a text.
+fn shown_fields(text: &LitStr) -> Vec<String> {
+    let names = text::placeholders(&text.value()).into_iter().filter_map(|placeholder| match placeholder {
+        Placeholder::Name(name) => Some(name),
+        Placeholder::Position(_) => None,
     });
     names.collect()
 }
 
-/// `impl Debug`, which every error has.
-fn debug(name: &TokenStream, variants: &[Declared<'_>], private: &Path) -> TokenStream {
+/// `impl Debug`.
+fn debug_impl(name: &TokenStream, variants: &[VariantCode<'_>], private: &Path) -> TokenStream {
     let shown = variants.iter().map(|variant| {
-        let Declared { name, text, parts, .. } = variant;
-        let (names, bound) = (variant.names(), variant.bound());
-        let texts = parts.iter().map(|part| &part.text);
-        if parts.is_empty() {
+        let VariantCode { name, text, fields, .. } = variant;
+        let (names, bound) = (variant.names(), variant.bindings());
+        let texts = fields.iter().map(|field| &field.text);
+        if fields.is_empty() {
             return quote_spanned! {Span::mixed_site()=>
                 Self::#name { .. } => #private::fmt::Formatter::write_str(f, #text),
             };
@@ -286,8 +288,8 @@ fn debug(name: &TokenStream, variants: &[Declared<'_>], private: &Path) -> Token
     }
 }
 
-/// Declared errors without a variant, so that the uses of an enum with a mistake are no further mistakes.
-fn stub(item: &ItemEnum, found: &Found, private: &Path) -> TokenStream {
+/// The stub of an enum with a mistake: no variant, so that the uses of the enum are no further errors.
+fn stub(item: &ItemEnum, helper: &HelperArgs, private: &Path) -> TokenStream {
     let name = &generated(&item.ident);
     let implement = |what: TokenStream| {
         quote_spanned! {Span::mixed_site()=>
@@ -298,8 +300,8 @@ fn stub(item: &ItemEnum, found: &Found, private: &Path) -> TokenStream {
             }
         }
     };
-    let debug = (!found.has("Debug")).then(|| implement(quote!(#private::Debug)));
-    let error = (!found.has("foreign")).then(|| {
+    let debug = (!helper.has("Debug")).then(|| implement(quote!(#private::Debug)));
+    let error = (!helper.has("conflicting")).then(|| {
         let display = implement(quote!(#private::fmt::Display));
         quote_spanned!(Span::mixed_site()=> #display impl #private::Error for #name {})
     });

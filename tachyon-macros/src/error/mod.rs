@@ -1,6 +1,6 @@
 //! `#[tachyon::error]`: an enum of the errors that an endpoint declares.
 //!
-//! As `payload`: the attribute applies the rules (`check`) and leaves the code to a derive of its own (`derive`).
+//! The attribute applies the rules (`check`) and adds a derive (`derive`), which writes the code.
 
 mod check;
 mod derive;
@@ -13,11 +13,11 @@ use syn::{Attribute, ItemEnum};
 pub(crate) use self::derive::derive;
 use crate::args::{Args, Attr};
 use crate::attrs;
-use crate::diag::Report;
-use crate::expand::private;
-use crate::payload::derive::{HELPER, seen};
+use crate::helper::{HELPER, noted_derives};
+use crate::library::private;
+use crate::report::Report;
 
-/// Reads the enum and applies the rules.
+/// Checks the enum and adds the derive.
 ///
 /// ```text
 /// #[tachyon::error]                        #[derive(DeclaredError)] #[__tachyon(library = ::tachyon)]
@@ -42,40 +42,40 @@ pub(crate) fn error(args: TokenStream, item: &TokenStream) -> TokenStream {
 fn derived(args: &Args, declared: &ItemEnum, errors: Option<&TokenStream>) -> TokenStream {
     let library = &args.library;
     let private = private(library);
-    let seen = attrs::taken_over(&declared.attrs, &seen);
+    let derives = attrs::filter(&declared.attrs, &noted_derives);
     let mut item = declared.clone();
     item.attrs.retain(|attr| !is_error(attr));
-    // Another derive has its own use for the texts.
-    let is_foreign = check::foreign_derive(declared).is_some();
+    // A conflicting derive needs the texts.
+    let has_conflict = check::conflicting_derive(declared).is_some();
     let is_generic = !declared.generics.params.is_empty();
-    if !is_foreign {
+    if !has_conflict {
         item.variants.iter_mut().for_each(|variant| take_text(variant, is_generic));
     }
     if errors.is_some() && is_generic {
         return quote!(#item #errors);
     }
-    let stub = errors.is_some().then(|| if is_foreign { quote!(, stub, foreign) } else { quote!(, stub) });
+    let stub = errors.is_some().then(|| if has_conflict { quote!(, stub, conflicting) } else { quote!(, stub) });
     quote_spanned! {Span::mixed_site()=>
         #[derive(#private::DeclaredError)]
         #[__tachyon(library = #library #stub)]
-        #seen
+        #derives
         #item
         #errors
     }
 }
 
-/// `#[error("busy")]`, which the library's own attribute could be mistaken for, as `#[__tachyon("busy")]`, or not at
-/// all.
+/// Replaces `#[error("busy")]` by `#[__tachyon("busy")]`, or removes it if `drop`: rustc could resolve `error` to the
+/// library's own attribute.
 fn take_text(variant: &mut syn::Variant, drop: bool) {
     let helper = Ident::new(HELPER, Span::mixed_site());
     for field in &mut variant.fields {
-        field.attrs.retain(|attr| !check::is_of_a_source(attr));
+        field.attrs.retain(|attr| !check::is_source(attr));
     }
     variant.attrs.retain_mut(|attr| {
         if !is_error(attr) {
             return true;
         }
-        let Some(text) = text::of(attr).filter(|_| !drop) else { return false };
+        let Some(text) = text::literal(attr).filter(|_| !drop) else { return false };
         let tokens = text.to_token_stream();
         *attr = syn::parse_quote!(#[#helper(#tokens)]);
         true

@@ -1,15 +1,17 @@
-//! The code of a fixed payload: its bytes are the same in every message.
+//! The code of a fixed payload: every value has the same size, and its bytes in a message are its bytes in memory.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::{ItemEnum, ItemStruct, Path};
 
-use super::derive::{Found, Part, Size, copies, documentation, reply_by_reference};
-use super::model::Declared;
-use super::spelling::Spelled;
+use super::field::{FieldCode, SizeRule};
+use super::impls::{impl_copy, impl_reply_by_reference};
+use super::model::PayloadItem;
 use crate::attrs;
-use crate::place::{Place, generated};
+use crate::helper::HelperArgs;
+use crate::span::{SpanRange, generated};
+use crate::types::field_type::FieldType;
 
 /// ```text
 /// struct Quote { bid: f64 }   =>   const _: () = {
@@ -19,36 +21,37 @@ use crate::place::{Place, generated};
 ///                                  };
 /// ```
 ///
-/// The implementation is sound: the struct has these fields and no others, at the places that `__SHAPE` has, all of them
-/// are `Fixed`, which the uses of their layouts say, the constants look for padding and at the alignment, and each field
-/// is checked by its type: a field that is spelled `u8` may be of any type, by an alias.
-pub(super) fn payload(declared: &Declared, found: &Found, private: &Path) -> TokenStream {
+/// The `unsafe impl` is sound. The struct has exactly these fields at the offsets of `__SHAPE` (`assert_fields`). Each
+/// field is `Fixed`, since the code names its `LAYOUT`. Constants refuse padding and too large alignment. `is_valid`
+/// checks each field by its type and not by its syntax: `u8` may be an alias of another type.
+pub(super) fn payload(declared: &PayloadItem, helper: &HelperArgs, private: &Path) -> TokenStream {
     match declared {
-        Declared::Struct(item) => structure(item, found, private),
-        Declared::Enum(item) => enumeration(item, declared, found, private),
+        PayloadItem::Struct(item) => struct_code(item, helper, private),
+        PayloadItem::Enum(item) => enum_code(item, declared, helper, private),
     }
 }
 
-fn structure(item: &ItemStruct, found: &Found, private: &Path) -> TokenStream {
+fn struct_code(item: &ItemStruct, helper: &HelperArgs, private: &Path) -> TokenStream {
     let name = &generated(&item.ident);
-    let parts: Vec<Part<'_>> = item.fields.iter().filter_map(Part::of).collect();
-    let count = parts.len();
-    let types = parts.iter().map(|part| &part.ty);
-    let unknown: Vec<&Part<'_>> = parts.iter().filter(|part| !matches!(part.spelled, Spelled::Fixed)).collect();
-    let unknown_types = unknown.iter().map(|part| &part.ty);
+    let fields: Vec<FieldCode<'_>> = item.fields.iter().filter_map(FieldCode::of).collect();
+    let count = fields.len();
+    let types = fields.iter().map(|field| &field.ty);
+    let unknown: Vec<&FieldCode<'_>> =
+        fields.iter().filter(|field| !matches!(field.field_type, FieldType::Fixed)).collect();
+    let unknown_types = unknown.iter().map(|field| &field.ty);
     let bounds = bounds(&unknown, &quote!(#private::Fixed));
     let shared = attrs::shared(&item.attrs);
     let is_fixed = quote_spanned!(Span::mixed_site()=> true #(&& #private::IsFixed::<#unknown_types>::YES)*);
-    let asserted = unknown.iter().map(|part| part.travels(Size::Fixed, &shared, private));
-    let gaps = gaps(item, &parts, private);
-    let copies = copies(name, &bounds, found, private);
-    let layout = layout(item, &parts, private);
-    let checked = parts.iter().enumerate().map(|(at, part)| {
-        let ty = &part.ty;
+    let asserted = unknown.iter().map(|field| field.assert_travels(SizeRule::Fixed, &shared, private));
+    let gaps = assert_no_gaps(item, &fields, private);
+    let copies = impl_copy(name, &bounds, helper, private);
+    let layout = layout(item, &fields, private);
+    let checked = fields.iter().enumerate().map(|(at, field)| {
+        let ty = &field.ty;
         quote_spanned!(Span::mixed_site()=> && #private::is_valid::<#ty>(bytes, __SHAPE.offsets[#at]))
     });
-    let replies = reply_by_reference(name, &bounds, private);
-    let fields = fields(name, &parts, private);
+    let replies = impl_reply_by_reference(name, &bounds, private);
+    let assert_fields = assert_fields(name, &fields, private);
     quote_spanned! {Span::mixed_site()=>
         const _: () = {
             use #private::{NotDefined as _, NotFixed as _, NotValue as _};
@@ -57,7 +60,7 @@ fn structure(item: &ItemStruct, found: &Found, private: &Path) -> TokenStream {
             ]);
             const __IS_FIXED: #private::bool = #is_fixed;
             #(#asserted)*
-            #fields
+            #assert_fields
             #gaps
             #[automatically_derived]
             impl #private::Defined for #name {}
@@ -77,8 +80,8 @@ fn structure(item: &ItemStruct, found: &Found, private: &Path) -> TokenStream {
     }
 }
 
-/// Another attribute may change the struct after this derive has seen it: these are the fields that it has to have, of
-/// exactly these types and at these places.
+/// Asserts that the struct has exactly these fields, of these types and at these offsets: another attribute may change
+/// the struct after this derive has seen it.
 ///
 /// ```text
 /// a: A   =>   const _: fn(&Name) = |Name { a: _ }| ();
@@ -89,11 +92,11 @@ fn structure(item: &ItemStruct, found: &Found, private: &Path) -> TokenStream {
 ///             };
 /// ```
 ///
-/// The pointers are of one allocation, from which nothing is read. `offset_of!` would report deprecated fields.
-fn fields(name: &TokenStream, parts: &[Part<'_>], private: &Path) -> TokenStream {
-    let names: Vec<_> = parts.iter().map(|part| &part.name).collect();
-    let types = parts.iter().map(|part| &part.ty);
-    let at = 0..parts.len();
+/// The pointers point into one allocation, and nothing is read. `offset_of!` would report deprecated fields.
+fn assert_fields(name: &TokenStream, fields: &[FieldCode<'_>], private: &Path) -> TokenStream {
+    let names: Vec<_> = fields.iter().map(|field| &field.name).collect();
+    let types = fields.iter().map(|field| &field.ty);
+    let at = 0..fields.len();
     quote_spanned! {Span::mixed_site()=>
         const _: fn(&#name) = |#name { #(#names: _),* }| ();
         const _: () = {
@@ -106,14 +109,14 @@ fn fields(name: &TokenStream, parts: &[Part<'_>], private: &Path) -> TokenStream
     }
 }
 
-/// `where for<'fixed> A: Fixed, for<'fixed> B: Fixed`, of the fields' types: where one is no payload, which is reported
-/// for itself, the code is no further mistake. A bound of a type without parameters would be one, were it not of all
-/// lifetimes.
-pub(super) fn bounds(parts: &[&Part<'_>], bound: &TokenStream) -> TokenStream {
-    if parts.is_empty() {
+/// `where for<'fixed> A: Fixed, for<'fixed> B: Fixed` for the fields' types: a field that is no payload, which is
+/// reported already, makes the implementation inapplicable and is no further error. Without `for<'fixed>`, rustc would
+/// report the bound of a type without parameters.
+pub(super) fn bounds(fields: &[&FieldCode<'_>], bound: &TokenStream) -> TokenStream {
+    if fields.is_empty() {
         return TokenStream::new();
     }
-    let types = parts.iter().map(|part| &part.ty);
+    let types = fields.iter().map(|field| &field.ty);
     quote_spanned!(Span::mixed_site()=> where #(for<'fixed> #types: #bound),*)
 }
 
@@ -121,26 +124,26 @@ pub(super) fn bounds(parts: &[&Part<'_>], bound: &TokenStream) -> TokenStream {
 /// a: A, b: B   =>   const _: () = if __IS_FIXED { assert_no_gap_before("b", &__SHAPE, 1) };
 ///                   const _: () = if __IS_FIXED { assert_no_gap_after("b", &__SHAPE, size_of::<T>()) };
 /// ```
-fn gaps(item: &ItemStruct, parts: &[Part<'_>], private: &Path) -> TokenStream {
+fn assert_no_gaps(item: &ItemStruct, fields: &[FieldCode<'_>], private: &Path) -> TokenStream {
     let name = &generated(&item.ident);
-    let asserted = |at: Place, assert: TokenStream| {
-        let assert = at.take(assert);
+    let asserted = |span: SpanRange, assert: TokenStream| {
+        let assert = span.located(assert);
         quote_spanned!(Span::mixed_site()=> const _: () = if __IS_FIXED { #assert };)
     };
     let mut gaps = TokenStream::new();
-    for (at, Part { field, text, .. }) in parts.iter().enumerate() {
-        let place = Place::of(&field.ident);
+    for (at, FieldCode { written, text, .. }) in fields.iter().enumerate() {
+        let span = SpanRange::of(&written.ident);
         if at > 0 {
-            gaps.extend(asserted(place, quote!(#private::assert_no_gap_before(#text, &__SHAPE, #at))));
+            gaps.extend(asserted(span, quote!(#private::assert_no_gap_before(#text, &__SHAPE, #at))));
         }
-        if at + 1 == parts.len() {
+        if at + 1 == fields.len() {
             let size = quote!(#private::size_of::<#name>());
-            gaps.extend(asserted(place, quote!(#private::assert_no_gap_after(#text, &__SHAPE, #size))));
+            gaps.extend(asserted(span, quote!(#private::assert_no_gap_after(#text, &__SHAPE, #size))));
         }
     }
-    let place = Place::of(&item.ident);
-    gaps.extend(asserted(place, quote!(#private::assert_not_empty(#private::size_of::<#name>()))));
-    gaps.extend(asserted(place, quote!(#private::assert_aligned(#private::align_of::<#name>()))));
+    let span = SpanRange::of(&item.ident);
+    gaps.extend(asserted(span, quote!(#private::assert_not_empty(#private::size_of::<#name>()))));
+    gaps.extend(asserted(span, quote!(#private::assert_aligned(#private::align_of::<#name>()))));
     gaps
 }
 
@@ -149,10 +152,10 @@ fn gaps(item: &ItemStruct, parts: &[Part<'_>], private: &Path) -> TokenStream {
 ///                     Field { name: "bid", layout: <f64 as Fixed>::LAYOUT, offset: __SHAPE.offsets[0] },
 ///                 ] })
 /// ```
-fn layout(item: &ItemStruct, parts: &[Part<'_>], private: &Path) -> TokenStream {
+fn layout(item: &ItemStruct, fields: &[FieldCode<'_>], private: &Path) -> TokenStream {
     let text = item.ident.unraw().to_string();
-    let doc = documentation(&item.attrs, private);
-    let fields = parts.iter().enumerate().map(|(at, Part { text, ty, .. })| {
+    let doc = attrs::documentation(&item.attrs, private);
+    let described = fields.iter().enumerate().map(|(at, FieldCode { text, ty, .. })| {
         quote_spanned! {Span::mixed_site()=>
             #private::Field {
                 name: #text,
@@ -167,7 +170,7 @@ fn layout(item: &ItemStruct, parts: &[Part<'_>], private: &Path) -> TokenStream 
             doc: #doc,
             size: #private::size_of::<Self>(),
             align: #private::align_of::<Self>(),
-            fields: &[#(#fields),*],
+            fields: &[#(#described),*],
         })
     }
 }
@@ -181,18 +184,18 @@ fn layout(item: &ItemStruct, parts: &[Part<'_>], private: &Path) -> TokenStream 
 ///                    false || value == Self::Buy as u8
 ///                }
 /// ```
-fn enumeration(item: &ItemEnum, declared: &Declared, found: &Found, private: &Path) -> TokenStream {
+fn enum_code(item: &ItemEnum, declared: &PayloadItem, helper: &HelperArgs, private: &Path) -> TokenStream {
     let name = &generated(&item.ident);
     let text = item.ident.unraw().to_string();
-    let doc = documentation(&item.attrs, private);
+    let doc = attrs::documentation(&item.attrs, private);
     let repr = declared.reprs().first().map(|repr| repr.path().to_token_stream().to_string()).unwrap_or_default();
     let integer = Ident::new(&repr, Span::mixed_site());
     let primitive = Ident::new(&repr.to_uppercase(), Span::mixed_site());
     let variants: Vec<TokenStream> = item.variants.iter().map(|variant| generated(&variant.ident)).collect();
     let texts = item.variants.iter().map(|variant| variant.ident.unraw().to_string());
-    let copies = copies(name, &TokenStream::new(), found, private);
-    let replies = reply_by_reference(name, &TokenStream::new(), private);
-    let size = Place::of(&item.ident).take(quote_spanned! {Span::mixed_site()=>
+    let copies = impl_copy(name, &TokenStream::new(), helper, private);
+    let replies = impl_reply_by_reference(name, &TokenStream::new(), private);
+    let size = SpanRange::of(&item.ident).located(quote_spanned! {Span::mixed_site()=>
         #private::assert_number(#private::size_of::<#name>(), #private::size_of::<#private::#integer>())
     });
     quote_spanned! {Span::mixed_site()=>

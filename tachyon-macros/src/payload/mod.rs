@@ -1,14 +1,15 @@
 //! `#[tachyon::payload]`: a struct or an enum that travels.
 //!
-//! The attribute applies the rules (`check`) and leaves the code to a derive of its own (`derive`), which writes that of
-//! a fixed payload (`fixed`), of a variable one (`variable`), or stand-ins for a type with a mistake (`stub`): rustc does
-//! not report deprecated fields, variants and types in what a derive writes, however strict the crate's lints are.
+//! The attribute applies the rules (`check`) and adds a derive (`derive`), which writes the code of a fixed payload
+//! (`fixed`), of a variable payload (`variable`), or of a payload with a mistake (`stub`). `helper` has the reason for
+//! the derive.
 
 mod check;
 pub(crate) mod derive;
+pub(crate) mod field;
 mod fixed;
+mod impls;
 mod model;
-pub(crate) mod spelling;
 mod stub;
 mod variable;
 
@@ -17,10 +18,12 @@ use quote::{quote, quote_spanned};
 
 use crate::args::{Args, Attr};
 use crate::attrs;
-use crate::diag::Report;
-use crate::payload::model::Declared;
+use crate::helper;
+use crate::library::private;
+use crate::payload::model::PayloadItem;
+use crate::report::Report;
 
-/// Reads the type and applies the rules.
+/// Checks the type and adds the derive.
 ///
 /// ```text
 /// #[tachyon::payload]         #[repr(C)] #[derive(Payload)] #[__tachyon(library = ::tachyon, fixed)]
@@ -29,7 +32,7 @@ use crate::payload::model::Declared;
 pub(crate) fn payload(args: TokenStream, item: &TokenStream) -> TokenStream {
     let mut report = Report::default();
     let args = Args::parse(Attr::Payload, args, Span::call_site(), &mut report);
-    match Declared::parse(item) {
+    match PayloadItem::parse(item) {
         Ok(declared) => {
             check::check(&args, &declared, &mut report);
             derived(&args, &declared, report.finish())
@@ -42,16 +45,16 @@ pub(crate) fn payload(args: TokenStream, item: &TokenStream) -> TokenStream {
     }
 }
 
-fn derived(args: &Args, declared: &Declared, checked: Result<(), TokenStream>) -> TokenStream {
+fn derived(args: &Args, declared: &PayloadItem, checked: Result<(), TokenStream>) -> TokenStream {
     let item = declared.without_repeated_attribute();
     let errors = checked.err();
     if errors.is_some() && !stub::is_possible(declared) {
         return quote!(#item #errors);
     }
     let library = &args.library;
-    let private = crate::expand::private(library);
+    let private = private(library);
     let is_variable = declared.is_variable(args);
-    let is_struct = matches!(declared, Declared::Struct(_));
+    let is_struct = matches!(declared, PayloadItem::Struct(_));
     let repr = (is_struct && !is_variable && declared.reprs().is_empty()).then(|| quote!(#[repr(C)]));
     let kind = match (&errors, is_variable) {
         (Some(_), false) => quote!(fixed, stub),
@@ -59,12 +62,12 @@ fn derived(args: &Args, declared: &Declared, checked: Result<(), TokenStream>) -
         (None, false) => quote!(fixed),
         (None, true) => quote!(variable),
     };
-    let seen = attrs::taken_over(declared.attrs(), &derive::seen);
+    let derives = attrs::filter(declared.attrs(), &helper::noted_derives);
     quote_spanned! {Span::mixed_site()=>
         #repr
         #[derive(#private::Payload)]
         #[__tachyon(library = #library, #kind)]
-        #seen
+        #derives
         #item
         #errors
     }
@@ -75,7 +78,7 @@ fn derived(args: &Args, declared: &Declared, checked: Result<(), TokenStream>) -
 pub(crate) fn messages(args: TokenStream, item: &TokenStream) -> Vec<String> {
     let mut report = Report::default();
     let args = Args::parse(Attr::Payload, args, Span::call_site(), &mut report);
-    match Declared::parse(item) {
+    match PayloadItem::parse(item) {
         Ok(declared) => check::check(&args, &declared, &mut report),
         Err(error) => report.syntax(error),
     }

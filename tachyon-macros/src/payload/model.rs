@@ -4,49 +4,50 @@ use proc_macro2::{Ident, TokenStream};
 use quote::ToTokens;
 use syn::{Attribute, Fields, Generics, Item, ItemEnum, ItemStruct};
 
-use super::spelling::Spelled;
 use crate::args::Args;
+use crate::types::field_type::FieldType;
 
-/// What the attribute stands on.
-pub(crate) enum Declared {
+/// The item below the attribute.
+pub(crate) enum PayloadItem {
     Struct(ItemStruct),
     Enum(ItemEnum),
 }
 
-impl Declared {
+impl PayloadItem {
     /// Reads a struct or an enum.
     ///
     /// # Errors
     ///
-    /// When the item is anything else, pointing at what it is instead.
+    /// If the item is another one. The error points at the item.
     pub(crate) fn parse(item: &TokenStream) -> syn::Result<Self> {
         let refused = |tokens: &dyn ToTokens, what: &str| {
-            Err(syn::Error::new_spanned(tokens, format!("`payload` stands on a struct or an enum, {what}")))
+            Err(syn::Error::new_spanned(tokens, format!("`payload` marks a struct or an enum{what}")))
         };
         match syn::parse2::<Item>(item.clone())? {
-            Item::Struct(item) => Ok(Declared::Struct(item)),
-            Item::Enum(item) => Ok(Declared::Enum(item)),
+            Item::Struct(item) => Ok(PayloadItem::Struct(item)),
+            Item::Enum(item) => Ok(PayloadItem::Enum(item)),
             Item::Union(item) => {
-                refused(&item.union_token, "not on a union: which of its fields is meant, the bytes do not say")
+                refused(&item.union_token, ", not a union: the bytes do not tell which field is valid")
             }
-            Item::Fn(item) => {
-                refused(&item.sig.fn_token, "not on a function: `#[tachyon_rpc(msg_type = N)]` makes it an endpoint")
-            }
-            Item::Type(item) => refused(&item.type_token, "not on an alias: put it on the type itself"),
-            _ => refused(&item, "the definition of a type that travels"),
+            Item::Fn(item) => refused(
+                &item.sig.fn_token,
+                ", not a function: write `#[tachyon_rpc(msg_type = N)]` to make it an endpoint",
+            ),
+            Item::Type(item) => refused(&item.type_token, ", not an alias: put it on the type itself"),
+            _ => refused(&item, ": put it on the type that travels"),
         }
     }
 
-    /// The type without a second `#[payload]`, which has been reported and would collide with the stub.
+    /// The type without a second `#[payload]`, which is reported already and would collide with the stub.
     pub(crate) fn without_repeated_attribute(&self) -> TokenStream {
         let keep = |attr: &Attribute| attr.path().segments.last().is_none_or(|last| last.ident != "payload");
         match self {
-            Declared::Struct(item) => {
+            PayloadItem::Struct(item) => {
                 let mut item = item.clone();
                 item.attrs.retain(keep);
                 item.into_token_stream()
             }
-            Declared::Enum(item) => {
+            PayloadItem::Enum(item) => {
                 let mut item = item.clone();
                 item.attrs.retain(keep);
                 item.into_token_stream()
@@ -54,11 +55,11 @@ impl Declared {
         }
     }
 
-    /// Whether the type has a head: a field of it is spelled as one without a fixed size, or the attribute says so.
+    /// Whether the payload is variable: a field is written as a type without a fixed size, or the attribute says so.
     pub(crate) fn is_variable(&self, args: &Args) -> bool {
         match self {
-            Declared::Struct(ItemStruct { fields: Fields::Named(fields), .. }) => {
-                args.extensible.is_some() || fields.named.iter().any(|field| Spelled::of(&field.ty).is_variable())
+            PayloadItem::Struct(ItemStruct { fields: Fields::Named(fields), .. }) => {
+                args.extensible.is_some() || fields.named.iter().any(|field| FieldType::of(&field.ty).is_variable())
             }
             _ => false,
         }
@@ -66,22 +67,22 @@ impl Declared {
 
     pub(crate) fn name(&self) -> &Ident {
         match self {
-            Declared::Struct(item) => &item.ident,
-            Declared::Enum(item) => &item.ident,
+            PayloadItem::Struct(item) => &item.ident,
+            PayloadItem::Enum(item) => &item.ident,
         }
     }
 
     pub(crate) fn attrs(&self) -> &[Attribute] {
         match self {
-            Declared::Struct(item) => &item.attrs,
-            Declared::Enum(item) => &item.attrs,
+            PayloadItem::Struct(item) => &item.attrs,
+            PayloadItem::Enum(item) => &item.attrs,
         }
     }
 
     pub(crate) fn generics(&self) -> &Generics {
         match self {
-            Declared::Struct(item) => &item.generics,
-            Declared::Enum(item) => &item.generics,
+            PayloadItem::Struct(item) => &item.generics,
+            PayloadItem::Enum(item) => &item.generics,
         }
     }
 

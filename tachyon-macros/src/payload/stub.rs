@@ -1,33 +1,34 @@
-//! Stand-ins for a payload with a mistake, so that its uses are no further mistakes.
+//! The stub of a payload with a mistake, so that the uses of the payload are no further errors.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::{Fields, Path, Type, TypePath};
 
-use super::derive::{Found, copies, reply_by_reference};
+use super::impls::{impl_copy, impl_reply_by_reference};
+use super::model::PayloadItem;
+use super::variable::{Payload, list_methods};
+use crate::helper::HelperArgs;
+use crate::span::generated;
+use crate::types::advice::field_advice;
+use crate::types::field_type::FieldType;
+use crate::types::{last_segment, ungroup};
 
-use super::model::Declared;
-use super::spelling::{Spelled, refused};
-use super::variable::{Payload, lists};
-use crate::model::{last_segment, peel};
-use crate::place::generated;
-
-/// Whether there is one: of a generic type, and of one without a size, there is not.
-pub(super) fn is_possible(declared: &Declared) -> bool {
+/// Whether a stub is possible: not for a generic type, and not for a type without a size.
+pub(super) fn is_possible(declared: &PayloadItem) -> bool {
     declared.generics().params.is_empty() && declared.generics().where_clause.is_none() && types(declared).all(is_sized)
 }
 
-fn types(declared: &Declared) -> impl Iterator<Item = &Type> {
+fn types(declared: &PayloadItem) -> impl Iterator<Item = &Type> {
     let fields: Vec<&Fields> = match declared {
-        Declared::Struct(item) => vec![&item.fields],
-        Declared::Enum(item) => item.variants.iter().map(|variant| &variant.fields).collect(),
+        PayloadItem::Struct(item) => vec![&item.fields],
+        PayloadItem::Enum(item) => item.variants.iter().map(|variant| &variant.fields).collect(),
     };
     fields.into_iter().flatten().map(|field| &field.ty)
 }
 
-/// Whether a type can be written down in a bound, and has a size.
+/// Whether a type is valid in a bound, and has a size.
 fn is_sized(ty: &Type) -> bool {
-    match peel(ty) {
+    match ungroup(ty) {
         Type::Path(TypePath { path, .. }) => !path.is_ident("str"),
         Type::Array(array) => is_sized(&array.elem),
         Type::Tuple(tuple) => tuple.elems.iter().all(is_sized),
@@ -37,9 +38,9 @@ fn is_sized(ty: &Type) -> bool {
     }
 }
 
-/// Whether a type owns memory, as far as its spelling tells: it is not `Copy`.
+/// Whether a type owns memory and with that is not `Copy`, as far as its syntax tells.
 fn owns_memory(ty: &Type) -> bool {
-    if let Type::Array(array) = peel(ty) {
+    if let Type::Array(array) = ungroup(ty) {
         return owns_memory(&array.elem);
     }
     let names = [
@@ -63,15 +64,15 @@ fn owns_memory(ty: &Type) -> bool {
         "CString",
         "Result",
     ];
-    Spelled::of(ty).is_variable()
+    FieldType::of(ty).is_variable()
         || last_segment(ty).is_some_and(|segment| names.iter().any(|name| segment.ident == name))
 }
 
-/// Writes them: a fixed payload if its fields may be `Copy`, else one of which no value travels.
-pub(super) fn stub(declared: &Declared, found: &Found, private: &Path) -> TokenStream {
+/// Writes the stub: a fixed payload if its fields may be `Copy`, else a type without values on the wire.
+pub(super) fn stub(declared: &PayloadItem, helper: &HelperArgs, private: &Path) -> TokenStream {
     let name = &generated(declared.name());
-    if let Declared::Struct(item) = declared
-        && found.has("variable")
+    if let PayloadItem::Struct(item) = declared
+        && helper.has("variable")
     {
         return variable(&Payload::of(item, private), name, private);
     }
@@ -80,8 +81,8 @@ pub(super) fn stub(declared: &Declared, found: &Found, private: &Path) -> TokenS
     }
     let types = types(declared).map(generated);
     let bounds = quote_spanned!(Span::mixed_site()=> where #(for<'fixed> #types: #private::Copy),*);
-    let copies = copies(name, &bounds, found, private);
-    let replies = reply_by_reference(name, &bounds, private);
+    let copies = impl_copy(name, &bounds, helper, private);
+    let replies = impl_reply_by_reference(name, &bounds, private);
     quote_spanned! {Span::mixed_site()=>
         const _: () = {
             #copies
@@ -100,29 +101,29 @@ pub(super) fn stub(declared: &Declared, found: &Found, private: &Path) -> TokenS
 
 fn variable(payload: &Payload<'_>, name: &TokenStream, private: &Path) -> TokenStream {
     let view = &payload.view;
-    let types = payload.item.fields.iter().map(|field| match refused(&field.ty) {
-        None if Spelled::of(&field.ty).is_known() => super::variable::natural(&field.ty, private),
+    let types = payload.item.fields.iter().map(|field| match field_advice(&field.ty) {
+        None if FieldType::of(&field.ty).is_known() => super::variable::borrowed_type(&field.ty, private),
         _ => {
             let ty = generated(&field.ty);
             quote_spanned!(Span::mixed_site()=> &'a #ty)
         }
     });
     let mut types: Vec<TokenStream> = types.collect();
-    if payload.item.fields.iter().all(|field| matches!(Spelled::of(&field.ty), Spelled::Fixed))
+    if payload.item.fields.iter().all(|field| matches!(FieldType::of(&field.ty), FieldType::Fixed))
         && let Some(first) = types.first_mut()
     {
-        // A lifetime that no field has is an error.
+        // rustc refuses a lifetime that no field has.
         *first = quote_spanned!(Span::mixed_site()=> <#first as #private::Value>::View<'a>);
     }
-    let view_type = payload.view_type(&types);
+    let view_struct = payload.view_struct(&types);
     let value = value(name, &quote_spanned!(Span::mixed_site()=> #view<'a>), private);
-    let uses = payload.uses();
-    let by_reference = reply_by_reference(name, &TokenStream::new(), private);
+    let endpoint_impls = payload.endpoint_impls();
+    let by_reference = impl_reply_by_reference(name, &TokenStream::new(), private);
     quote_spanned! {Span::mixed_site()=>
-        #view_type
+        #view_struct
         const _: () = {
             #value
-            #uses
+            #endpoint_impls
             #by_reference
             impl #private::Clone for #view<'_> {
                 fn clone(&self) -> Self {
@@ -146,7 +147,7 @@ fn variable(payload: &Payload<'_>, name: &TokenStream, private: &Path) -> TokenS
 
 fn opaque(name: &TokenStream, private: &Path) -> TokenStream {
     let value = value(name, &quote!(()), private);
-    let by_reference = reply_by_reference(name, &TokenStream::new(), private);
+    let by_reference = impl_reply_by_reference(name, &TokenStream::new(), private);
     quote_spanned! {Span::mixed_site()=>
         const _: () = {
             #value
@@ -162,9 +163,9 @@ fn opaque(name: &TokenStream, private: &Path) -> TokenStream {
     }
 }
 
-/// `impl Value`, of a type with this view.
+/// `impl Value` for a type with this view.
 fn value(name: &TokenStream, view: &TokenStream, private: &Path) -> TokenStream {
-    let lists = lists(name, private);
+    let list_methods = list_methods(name, private);
     quote_spanned! {Span::mixed_site()=>
         impl #private::Value for #name {
             type View<'a> = #view;
@@ -203,7 +204,7 @@ fn value(name: &TokenStream, view: &TokenStream, private: &Path) -> TokenStream 
                 #private::never_compiled()
             }
 
-            #lists
+            #list_methods
         }
     }
 }

@@ -1,14 +1,16 @@
-//! The code of a variable payload: its fields lie in a head, and what has no fixed size in parts behind it.
+//! The code of a variable payload: its fields lie in a head, and values without a fixed size in parts behind the head.
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::{ItemStruct, Path};
 
-use super::derive::{Found, Part, Size, documentation, reply_by_reference};
-use super::spelling::Spelled;
+use super::field::{FieldCode, SizeRule};
+use super::impls::impl_reply_by_reference;
 use crate::attrs;
-use crate::place::{Place, generated};
+use crate::helper::HelperArgs;
+use crate::span::{SpanRange, generated};
+use crate::types::field_type::FieldType;
 
 /// ```text
 /// pub struct Scan { pub taken_at: u64, pub points: Vec<Point> }
@@ -18,32 +20,32 @@ use crate::place::{Place, generated};
 ///     type __F0 = u64;
 ///     type __F1 = <Select<{ IsValue::<Vec<Point>>::YES }> as Slot<Vec<Point>>>::Wire;
 ///     const __AT: [usize; 3] = offsets([<__F0 as Value>::HEAD, <__F1 as Value>::HEAD]);
-///     const __DEPTH: usize = deeper(deepest(&[<__F0 as Value>::DEPTH, <__F1 as Value>::DEPTH]));
+///     const __DEPTH: usize = outer_depth(max_depth(&[<__F0 as Value>::DEPTH, <__F1 as Value>::DEPTH]));
 ///     impl ScanRef<'_> { pub fn into_owned(self) -> Scan { .. } }
 ///     impl Value for Scan { .. }
 ///     ..
 /// };
 /// ```
-pub(super) fn payload(item: &ItemStruct, found: &Found, private: &Path) -> TokenStream {
+pub(super) fn payload(item: &ItemStruct, helper: &HelperArgs, private: &Path) -> TokenStream {
     let payload = Payload::of(item, private);
-    let view_type = payload.view_type(&payload.views());
+    let view_struct = payload.view_struct(&payload.view_types());
     let value = payload.value();
-    let uses = payload.uses();
+    let endpoint_impls = payload.endpoint_impls();
     let conversions = payload.conversions();
-    let repeated = payload.repeated(found);
-    let Payload { parts, name, shared, .. } = &payload;
-    let wires = parts.iter().map(|part| part.wire(private));
-    let aliases = payload.wires();
-    let count = parts.len();
+    let derived_impls = payload.derived_impls(helper);
+    let Payload { fields, name, shared, .. } = &payload;
+    let wires = fields.iter().map(|field| field.wire(private));
+    let aliases = payload.wire_aliases();
+    let count = fields.len();
     let offsets = quote_spanned!(Span::mixed_site()=> #private::offsets([#(<#aliases as #private::Value>::HEAD),*]));
-    let offsets = Place::of(&item.ident).take(offsets);
+    let offsets = SpanRange::of(&item.ident).located(offsets);
     let depths = quote_spanned!(Span::mixed_site()=> &[#(<#aliases as #private::Value>::DEPTH),*]);
-    let depth = Place::of(&item.ident).take(quote!(#private::deeper(#private::deepest(#depths))));
-    let travels = parts.iter().filter(|part| !part.spelled.is_known());
-    let travels = travels.map(|part| part.travels(Size::Any, shared, private));
-    let by_reference = reply_by_reference(name, &TokenStream::new(), private);
+    let depth = SpanRange::of(&item.ident).located(quote!(#private::outer_depth(#private::max_depth(#depths))));
+    let travels = fields.iter().filter(|field| !field.field_type.is_known());
+    let travels = travels.map(|field| field.assert_travels(SizeRule::Any, shared, private));
+    let by_reference = impl_reply_by_reference(name, &TokenStream::new(), private);
     quote_spanned! {Span::mixed_site()=>
-        #view_type
+        #view_struct
         const _: () = {
             use #private::{NotDefined as _, NotFixed as _, NotValue as _};
             #(#travels)*
@@ -52,20 +54,20 @@ pub(super) fn payload(item: &ItemStruct, found: &Found, private: &Path) -> Token
             const __DEPTH: #private::usize = #depth;
             #value
             #conversions
-            #repeated
-            #uses
+            #derived_impls
+            #endpoint_impls
             #by_reference
         };
     }
 }
 
-/// A variable payload as generated code names it.
+/// A variable payload, with its tokens for generated code.
 pub(super) struct Payload<'a> {
     pub(super) item: &'a ItemStruct,
     private: &'a Path,
-    parts: Vec<Part<'a>>,
+    fields: Vec<FieldCode<'a>>,
     pub(super) name: TokenStream,
-    /// The name as text.
+    /// The name in descriptions and documentation.
     text: String,
     /// The name of the view.
     pub(super) view: TokenStream,
@@ -79,7 +81,7 @@ impl<'a> Payload<'a> {
         Payload {
             item,
             private,
-            parts: item.fields.iter().filter_map(Part::of).collect(),
+            fields: item.fields.iter().filter_map(FieldCode::of).collect(),
             name: generated(&item.ident),
             text,
             view: generated(view),
@@ -87,47 +89,48 @@ impl<'a> Payload<'a> {
         }
     }
 
-    /// The names of these types, in the block that declares them.
-    fn wires(&self) -> Vec<Ident> {
-        (0..self.parts.len()).map(|at| Ident::new(&format!("__F{at}"), Span::mixed_site())).collect()
+    /// The aliases of the fields' types on the wire, in the block that declares them.
+    fn wire_aliases(&self) -> Vec<Ident> {
+        (0..self.fields.len()).map(|at| Ident::new(&format!("__F{at}"), Span::mixed_site())).collect()
     }
 
-    /// The types of the view's fields, natural where the spelling tells what is lent.
+    /// The types of the view's fields, in their usual form if the syntax tells it.
     ///
     /// ```text
     /// u64              =>   u64
     /// Option<String>   =>   Option<&'a str>
     /// Vec<Point>       =>   <<Select<..> as Slot<Vec<Point>>>::Wire as Value>::View<'a>
     /// ```
-    fn views(&self) -> Vec<TokenStream> {
+    fn view_types(&self) -> Vec<TokenStream> {
         let private = self.private;
-        let lends = self.parts.iter().any(|part| lends(&part.field.ty));
-        let natural = self.parts.iter().enumerate().map(|(at, part)| {
-            // A lifetime that no field has is an error.
-            if part.spelled.is_known() && (lends || at > 0) {
-                return natural(&part.field.ty, private);
+        let lends = self.fields.iter().any(|field| has_lifetime(&field.written.ty));
+        let natural = self.fields.iter().enumerate().map(|(at, field)| {
+            // rustc refuses a lifetime that no field has.
+            if field.field_type.is_known() && (lends || at > 0) {
+                return borrowed_type(&field.written.ty, private);
             }
-            let wire = part.wire(private);
+            let wire = field.wire(private);
             quote_spanned!(Span::mixed_site()=> <#wire as #private::Value>::View<'a>)
         });
         natural.collect()
     }
 
-    /// The view, with fields of these types.
-    pub(super) fn view_type(&self, types: &[TokenStream]) -> TokenStream {
-        let Payload { item, parts, view, text, .. } = self;
-        let doc =
-            format!("[`{text}`] in place: a handler receives it, and a caller may send it without an owned `{text}`.");
+    /// The definition of the view, with fields of these types.
+    pub(super) fn view_struct(&self, types: &[TokenStream]) -> TokenStream {
+        let Payload { item, fields, view, text, .. } = self;
+        let doc = format!(
+            "[`{text}`] in borrowed form: handlers receive it in place, callers send it without an owned `{text}`."
+        );
         let vis = generated(&item.vis);
         let deprecation = attrs::deprecation(&item.attrs);
         let non_exhaustive = attrs::non_exhaustive(&item.attrs);
-        let fields = parts.iter().zip(types).map(|(part, ty)| {
-            let Part { field, name, text: field_text, .. } = part;
-            let vis = generated(&field.vis);
-            let deprecation = attrs::deprecation(&field.attrs);
-            let docs: Vec<_> = field.attrs.iter().filter(|attr| attr.path().is_ident("doc")).collect();
+        let members = fields.iter().zip(types).map(|(field, ty)| {
+            let FieldCode { written, name, text: field_text, .. } = field;
+            let vis = generated(&written.vis);
+            let deprecation = attrs::deprecation(&written.attrs);
+            let docs: Vec<_> = written.attrs.iter().filter(|attr| attr.path().is_ident("doc")).collect();
             let doc = if docs.is_empty() {
-                let doc = format!("As `{text}::{field_text}`.");
+                let doc = format!("The field `{text}::{field_text}`, borrowed.");
                 quote_spanned!(Span::mixed_site()=> #[doc = #doc])
             } else {
                 quote!(#(#docs)*)
@@ -139,27 +142,27 @@ impl<'a> Payload<'a> {
             #deprecation
             #non_exhaustive
             #vis struct #view<'a> {
-                #(#fields),*
+                #(#members),*
             }
         }
     }
 
     /// `impl Value`.
     fn value(&self) -> TokenStream {
-        let Payload { item, private, parts, name, text, view, .. } = self;
-        let wires = &self.wires();
-        let names: Vec<_> = parts.iter().map(|part| &part.name).collect();
-        let at: Vec<usize> = (0..parts.len()).collect();
-        let count = parts.len();
-        let doc = documentation(&item.attrs, private);
-        let field_texts = parts.iter().map(|part| &part.text);
-        let places = parts.iter().map(|part| format!("{text}.{}", part.text));
-        let by_reference = parts.iter().map(|part| {
-            let name = &part.name;
-            let view = part.view(&quote_spanned!(Span::mixed_site()=> &self.#name), private);
+        let Payload { item, private, fields, name, text, view, .. } = self;
+        let wires = &self.wire_aliases();
+        let names: Vec<_> = fields.iter().map(|field| &field.name).collect();
+        let at: Vec<usize> = (0..fields.len()).collect();
+        let count = fields.len();
+        let doc = attrs::documentation(&item.attrs, private);
+        let field_texts = fields.iter().map(|field| &field.text);
+        let places = fields.iter().map(|field| format!("{text}.{}", field.text));
+        let by_reference = fields.iter().map(|field| {
+            let name = &field.name;
+            let view = field.view(&quote_spanned!(Span::mixed_site()=> &self.#name), private);
             quote_spanned!(Span::mixed_site()=> #name: #view)
         });
-        let lists = lists(name, private);
+        let list_methods = list_methods(name, private);
         quote_spanned! {Span::mixed_site()=>
             #[automatically_derived]
             impl #private::Value for #name {
@@ -215,20 +218,20 @@ impl<'a> Payload<'a> {
                     #view { #(#names: <#wires as #private::Value>::shrink(view.#names)),* }
                 }
 
-                #lists
+                #list_methods
             }
         }
     }
 
-    /// From the view to the payload, and back.
+    /// The conversions from the view to the payload, and back.
     fn conversions(&self) -> TokenStream {
-        let Payload { private, parts, name, text, view, .. } = self;
-        let owned = parts.iter().map(|part| {
-            let name = &part.name;
-            let owned = part.own(&quote_spanned!(Span::mixed_site()=> self.#name), private);
+        let Payload { private, fields, name, text, view, .. } = self;
+        let owned = fields.iter().map(|field| {
+            let name = &field.name;
+            let owned = field.own(&quote_spanned!(Span::mixed_site()=> self.#name), private);
             quote_spanned!(Span::mixed_site()=> #name: #owned)
         });
-        let doc = format!("An owned `{text}`: a copy of every part.");
+        let doc = format!("Copies every field into an owned `{text}`.");
         quote_spanned! {Span::mixed_site()=>
             #[automatically_derived]
             impl #view<'_> {
@@ -237,7 +240,7 @@ impl<'a> Payload<'a> {
                     #name { #(#owned),* }
                 }
 
-                /// The same for a shorter time, so that fields may be replaced by local values:
+                /// Shortens the lifetime, so that a field may be replaced by a local value:
                 /// `Ref { field: &local, ..view.shorten() }`.
                 #[inline]
                 pub fn shorten<'s>(self) -> #view<'s>
@@ -268,18 +271,18 @@ impl<'a> Payload<'a> {
         }
     }
 
-    /// The traits of the payload that its view has, too.
-    fn repeated(&self, found: &Found) -> TokenStream {
-        let Payload { private, parts, view, .. } = self;
+    /// The traits that the payload derives, for its view.
+    fn derived_impls(&self, helper: &HelperArgs) -> TokenStream {
+        let Payload { private, fields, view, .. } = self;
         let text = format!("{}Ref", self.text);
-        let wires = self.wires();
-        let names: Vec<_> = parts.iter().map(|part| &part.name).collect();
-        let texts = parts.iter().map(|part| &part.text);
+        let wires = self.wire_aliases();
+        let names: Vec<_> = fields.iter().map(|field| &field.name).collect();
+        let texts = fields.iter().map(|field| &field.text);
         let unknown: Vec<&Ident> =
-            parts.iter().zip(&wires).filter(|(part, _)| !part.spelled.is_known()).map(|(_, wire)| wire).collect();
-        let mut repeated = TokenStream::new();
-        if found.has("Debug") {
-            repeated.extend(quote_spanned! {Span::mixed_site()=>
+            fields.iter().zip(&wires).filter(|(field, _)| !field.field_type.is_known()).map(|(_, wire)| wire).collect();
+        let mut impls = TokenStream::new();
+        if helper.has("Debug") {
+            impls.extend(quote_spanned! {Span::mixed_site()=>
                 #[automatically_derived]
                 impl<'a> #private::Debug for #view<'a>
                 where
@@ -293,8 +296,8 @@ impl<'a> Payload<'a> {
                 }
             });
         }
-        if found.has("PartialEq") {
-            repeated.extend(quote_spanned! {Span::mixed_site()=>
+        if helper.has("PartialEq") {
+            impls.extend(quote_spanned! {Span::mixed_site()=>
                 #[automatically_derived]
                 impl<'a> #private::PartialEq for #view<'a>
                 where
@@ -306,11 +309,11 @@ impl<'a> Payload<'a> {
                 }
             });
         }
-        repeated
+        impls
     }
 
-    /// What endpoints and callers do with the payload and its view.
-    pub(super) fn uses(&self) -> TokenStream {
+    /// The implementations for handlers and clients: the payload and its view as argument and as reply.
+    pub(super) fn endpoint_impls(&self) -> TokenStream {
         let Payload { private, name, view, .. } = self;
         quote_spanned! {Span::mixed_site()=>
             #[automatically_derived]
@@ -333,9 +336,9 @@ impl<'a> Payload<'a> {
             }
 
             #[automatically_derived]
-            impl<'s> #private::Pass<'s, #name> for #view<'s> {
+            impl<'s> #private::IntoView<'s, #name> for #view<'s> {
                 #[inline]
-                fn pass(self) -> #view<'s> {
+                fn into_view(self) -> #view<'s> {
                     self
                 }
             }
@@ -357,36 +360,36 @@ impl<'a> Payload<'a> {
 }
 
 /// Whether the view of a type has a lifetime.
-fn lends(ty: &syn::Type) -> bool {
-    match Spelled::of(ty) {
-        Spelled::Option(of) => lends(of),
-        Spelled::Fixed => false,
-        Spelled::Text | Spelled::List(_) | Spelled::Unknown => true,
+fn has_lifetime(ty: &syn::Type) -> bool {
+    match FieldType::of(ty) {
+        FieldType::Option(of) => has_lifetime(of),
+        FieldType::Fixed => false,
+        FieldType::Text | FieldType::List(_) | FieldType::Unknown => true,
     }
 }
 
-/// What a field of a known type is lent as.
-pub(super) fn natural(ty: &syn::Type, private: &Path) -> TokenStream {
-    match Spelled::of(ty) {
-        Spelled::Text => quote_spanned!(Span::mixed_site()=> &'a #private::str),
-        Spelled::List(of) => {
+/// The borrowed form of a known type.
+pub(super) fn borrowed_type(ty: &syn::Type, private: &Path) -> TokenStream {
+    match FieldType::of(ty) {
+        FieldType::Text => quote_spanned!(Span::mixed_site()=> &'a #private::str),
+        FieldType::List(of) => {
             let element = generated(of);
-            if matches!(Spelled::of(of), Spelled::Fixed) {
+            if matches!(FieldType::of(of), FieldType::Fixed) {
                 quote_spanned!(Span::mixed_site()=> &'a [#element])
             } else {
                 quote_spanned!(Span::mixed_site()=> #private::List<'a, #element>)
             }
         }
-        Spelled::Option(of) => {
-            let of = natural(of, private);
+        FieldType::Option(of) => {
+            let of = borrowed_type(of, private);
             quote_spanned!(Span::mixed_site()=> #private::Option<#of>)
         }
-        Spelled::Fixed | Spelled::Unknown => generated(ty),
+        FieldType::Fixed | FieldType::Unknown => generated(ty),
     }
 }
 
-/// The part of `impl Value` that is about several of them.
-pub(super) fn lists(name: &TokenStream, private: &Path) -> TokenStream {
+/// The methods of `impl Value` for lists of the payload.
+pub(super) fn list_methods(name: &TokenStream, private: &Path) -> TokenStream {
     quote_spanned! {Span::mixed_site()=>
         fn read_list<'a>(
             part: &'a [#private::u8],

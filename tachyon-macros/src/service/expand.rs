@@ -7,10 +7,11 @@ use syn::ext::IdentExt;
 
 use super::model::{Method, Service};
 use crate::attrs;
-use crate::contract::Contract;
-use crate::expand::{msg_type, private};
-use crate::model::MsgType;
-use crate::place::{Place, generated};
+use crate::contract::{Contract, client, handler};
+use crate::endpoint::expand::msg_type;
+use crate::endpoint::model::MsgType;
+use crate::library::private;
+use crate::span::{SpanRange, generated};
 
 /// ```text
 ///                                       pub trait Pricing { .. }
@@ -27,12 +28,12 @@ pub(crate) fn service(service: &Service<'_>) -> TokenStream {
     let item = &service.declared.item;
     let private = private(service.library);
     let contracts = contracts(service, &private);
-    let server = server(service, &private);
-    let client = client(service, &private);
+    let server = server_items(service, &private);
+    let client = client_items(service, &private);
     let shared = attrs::shared(&item.attrs);
     let (vis, name) = (&item.vis, generated(service.declared.service_name()));
-    let doc = format!("The service `{}`: a dispatch table for anything that implements it.", item.ident.unraw());
-    // As with an endpoint: see `expand::emit`.
+    let doc = format!("The service `{}`: a dispatch table for any implementor.", item.ident.unraw());
+    // A derive writes the code: see `helper`.
     quote! {
         #item
 
@@ -45,7 +46,7 @@ pub(crate) fn service(service: &Service<'_>) -> TokenStream {
     }
 }
 
-/// The contract of the method at a place.
+/// The contract of the method with this index.
 fn contract_of<'a>(service: &'a Service<'_>, private: &'a Path, at: usize) -> Contract<'a> {
     let method = &service.methods[at];
     let marker = service.declared.method_name();
@@ -91,11 +92,11 @@ fn contracts(service: &Service<'_>, private: &Path) -> TokenStream {
             }
         });
         listed.push(quote!(#shared #private::Listed::new(#ordinal, #text, #private::Option::Some(#number))));
-        let place = Place::of(&number);
-        let own = place.take(quote!(#private::assert_own_msg_type(_LISTED, #ordinal)));
+        let span = SpanRange::of(&number);
+        let own = span.located(quote!(#private::assert_own_msg_type(_LISTED, #ordinal)));
         asserted.push(quote!(#shared const _: () = #own;));
         if let MsgType::Constant(_) = method.msg_type {
-            let assert = place.take(quote!(#private::assert_msg_type(#number)));
+            let assert = span.located(quote!(#private::assert_msg_type(#number)));
             asserted.push(quote!(#shared const _: () = #assert;));
         }
     }
@@ -114,7 +115,7 @@ fn contracts(service: &Service<'_>, private: &Path) -> TokenStream {
     }
 }
 
-/// The conditions under which a method's items exist.
+/// The conditions and lint levels of a method's items.
 fn conditions(service: &Service<'_>, method: &Method<'_>) -> TokenStream {
     let mut shared = attrs::shared(&service.declared.item.attrs);
     shared.extend(attrs::shared(&method.declared.attrs));
@@ -128,7 +129,7 @@ fn conditions(service: &Service<'_>, method: &Method<'_>) -> TokenStream {
 ///                              pub fn dispatcher<Implementor: Pricing + 'static>(..) -> Dispatcher<Implementor>;
 ///                          }
 /// ```
-fn server(service: &Service<'_>, private: &Path) -> TokenStream {
+fn server_items(service: &Service<'_>, private: &Path) -> TokenStream {
     let item = &service.declared.item;
     let trait_name = &item.ident;
     let (name, marker) = (service.declared.service_name(), service.declared.method_name());
@@ -139,7 +140,7 @@ fn server(service: &Service<'_>, private: &Path) -> TokenStream {
         let contract = contract_of(service, private, ordinal);
         let function = quote_spanned!(Span::mixed_site()=> <Implementor as #trait_name>::#function);
         let state = quote_spanned!(Span::mixed_site()=> __state);
-        let handler = contract.handler(&function, Some(&state));
+        let handler = handler::handler(&contract, &function, Some(&state));
         let kind = if method.exclusive { quote!(Exclusive) } else { quote!(Shared) };
         quote_spanned! {Span::mixed_site()=>
             #shared
@@ -150,7 +151,8 @@ fn server(service: &Service<'_>, private: &Path) -> TokenStream {
         }
     });
     quote_spanned! {Span::mixed_site()=>
-        // Not in `endpoints` itself: here it makes use of the trait's methods, also where there are only callers.
+        // In an `impl` and not in `endpoints` itself: so the trait's methods are used, even in a crate with callers
+        // only.
         #shared
         #[automatically_derived]
         impl<Implementor: #trait_name + 'static> #private::Serves<#name> for #private::PhantomData<Implementor> {
@@ -161,12 +163,12 @@ fn server(service: &Service<'_>, private: &Path) -> TokenStream {
         #shared
         #[automatically_derived]
         impl #name {
-            /// The table of an implementor, which is the state of the dispatcher that gets it.
+            /// The dispatch table. The state of its dispatcher is an implementor.
             pub fn endpoints<Implementor: #trait_name + 'static>() -> &'static [#private::Entry<Implementor>] {
                 <#private::PhantomData<Implementor> as #private::Serves<#name>>::ENTRIES
             }
 
-            /// A dispatcher that serves an implementor.
+            /// A dispatcher that serves `implementor`.
             pub fn dispatcher<Implementor: #trait_name + 'static>(
                 implementor: Implementor,
             ) -> #private::Dispatcher<Implementor> {
@@ -182,12 +184,12 @@ fn server(service: &Service<'_>, private: &Path) -> TokenStream {
 ///         request: &Q) -> R;              pub fn price(&mut self, request: &Q) -> Result<R, CallError>;
 ///                                     }
 /// ```
-fn client(service: &Service<'_>, private: &Path) -> TokenStream {
+fn client_items(service: &Service<'_>, private: &Path) -> TokenStream {
     let item = &service.declared.item;
     let (trait_name, vis) = (item.ident.unraw(), &item.vis);
     let (name, marker) = (service.declared.client_name(), service.declared.method_name());
     let shared = attrs::shared(&item.attrs);
-    let doc = format!("The client of the service `{trait_name}`: its methods call those of an implementor elsewhere.");
+    let doc = format!("The client of the service `{trait_name}`: its methods call the implementor in another process.");
     let methods = service.methods.iter().enumerate().map(|(ordinal, method)| {
         let function = &method.declared.sig.ident;
         let docs = method.declared.attrs.iter().filter(|attr| attr.path().is_ident("doc"));
@@ -195,17 +197,17 @@ fn client(service: &Service<'_>, private: &Path) -> TokenStream {
         let shared = attrs::shared(&method.declared.attrs);
         let contract = contract_of(service, private, ordinal);
         let own = quote!(#marker<#ordinal>);
-        let params = contract.client_params();
-        let lifetime = contract.client_lifetime();
-        let (views, request) = contract.request();
-        let (returned, spell) = contract.client_reply(&own);
-        let called = format!("Calls `{}` and waits for its reply.", function.unraw());
+        let params = client::params(&contract);
+        let lifetime = client::lifetime(&contract);
+        let (views, request) = client::request(&contract);
+        let (returned, spell) = client::reply(&contract, &own);
+        let called = format!("Calls `{}` and returns the reply as an owned value.", function.unraw());
         let docs = if docs.clone().next().is_some() {
             docs.map(ToTokens::to_token_stream).collect()
         } else {
             quote!(#[doc = #called])
         };
-        let shown = contract.shown();
+        let shown = client::doc_signature(&contract);
         quote_spanned! {Span::mixed_site()=>
             #docs
             ///
@@ -215,7 +217,7 @@ fn client(service: &Service<'_>, private: &Path) -> TokenStream {
             ///
             /// # Errors
             ///
-            /// A `CallError` when the request cannot be sent, when no reply comes, and when the reply is an error.
+            /// A `CallError` if the request cannot be sent, if no reply arrives in time, or if the reply is an error.
             #shared
             #deprecation
             pub fn #function<#lifetime>(&mut self, #params) -> #returned {
@@ -235,12 +237,12 @@ fn client(service: &Service<'_>, private: &Path) -> TokenStream {
         #shared
         #[automatically_derived]
         impl<'c> #name<'c> {
-            /// A client that calls over a connection.
+            /// A client that calls over the connection of `caller`.
             pub fn new(caller: &'c mut #private::Caller) -> Self {
                 Self { caller, timeout: #private::Option::None }
             }
 
-            /// The same client, whose calls take at most `timeout` each.
+            /// Limits each call of the client to `timeout`.
             #[must_use]
             pub fn within(self, timeout: #private::Duration) -> Self {
                 Self { caller: self.caller, timeout: #private::Option::Some(timeout) }

@@ -1,4 +1,4 @@
-//! The trait as written, and the service it becomes once every rule accepts it.
+//! The trait as written, and as a service that keeps every rule.
 
 use proc_macro2::{Ident, TokenStream};
 use quote::format_ident;
@@ -7,38 +7,38 @@ use syn::spanned::Spanned;
 use syn::{Attribute, FnArg, ItemTrait, Path, TraitItem, TraitItemFn};
 
 use crate::args::{Args, Attr};
-use crate::diag::Report;
-use crate::model::{MsgType, ReplyForm};
-use crate::params::{Params, is_mark};
+use crate::endpoint::model::{MsgType, ReplyForm};
+use crate::endpoint::params::{Params, is_mark};
+use crate::report::Report;
 
-/// A trait, and what the attributes of its methods say.
-pub(crate) struct Trait {
-    /// The trait without the attributes that only this macro knows.
+/// A trait, with the attributes of its methods.
+pub(crate) struct ServiceTrait {
+    /// The trait without the attributes that rustc does not know.
     pub(crate) item: ItemTrait,
     /// The methods, in order.
-    pub(crate) methods: Vec<Declared>,
+    pub(crate) methods: Vec<WrittenMethod>,
 }
 
-/// One method as written.
-pub(crate) struct Declared {
+/// A method as written.
+pub(crate) struct WrittenMethod {
     pub(crate) method: TraitItemFn,
-    /// What `#[rpc(..)]` says, if the method has it.
+    /// The arguments of `#[rpc(..)]`; `None` if the method has no such attribute.
     pub(crate) args: Option<Args>,
 }
 
-impl Trait {
-    /// Reads a trait, takes the `#[rpc(..)]` off its methods and notes what is wrong with them.
+impl ServiceTrait {
+    /// Reads a trait, removes `#[rpc(..)]` from its methods, and reports mistakes in these attributes.
     ///
     /// # Errors
     ///
-    /// When it is not a trait that rustc would accept.
+    /// If rustc would refuse the trait.
     pub(crate) fn parse(item: TokenStream, report: &mut Report) -> syn::Result<Self> {
         let mut item: ItemTrait = syn::parse2(item)?;
         let mut methods = Vec::new();
         for part in &mut item.items {
             if let TraitItem::Fn(method) = part {
                 let args = take_rpc(&mut method.attrs, report);
-                methods.push(Declared { method: method.clone(), args });
+                methods.push(WrittenMethod { method: method.clone(), args });
                 for input in &mut method.sig.inputs {
                     if let FnArg::Typed(param) = input {
                         param.attrs.retain(|attr| !is_mark(attr));
@@ -46,15 +46,15 @@ impl Trait {
                 }
             }
         }
-        Ok(Trait { item, methods })
+        Ok(ServiceTrait { item, methods })
     }
 
-    /// The name of the item that stands for the service.
+    /// The name of the type with the dispatch table.
     pub(crate) fn service_name(&self) -> Ident {
         format_ident!("{}Service", self.item.ident.unraw(), span = self.item.ident.span())
     }
 
-    /// The name of the type that stands for a method, by its place.
+    /// The name of the type that stands for a method. Its parameter is the index of the method.
     pub(crate) fn method_name(&self) -> Ident {
         format_ident!("{}Method", self.item.ident.unraw(), span = self.item.ident.span())
     }
@@ -68,9 +68,9 @@ impl Trait {
 fn take_rpc(attrs: &mut Vec<Attribute>, report: &mut Report) -> Option<Args> {
     let mut found = None;
     attrs.retain(|attr| {
-        if crate::check::is_tachyon_rpc(attr) {
-            report.at(attr, "in a service, `#[rpc(msg_type = N)]` marks a method");
-            // Whatever it says, saying that `rpc` is missing too would only distract.
+        if crate::endpoint::check::is_tachyon_rpc(attr) {
+            report.at(attr, "a method of a service is marked with `rpc`: write `#[rpc(msg_type = N)]`");
+            // Do not report `rpc` as missing, too.
             found.get_or_insert(None);
             return false;
         }
@@ -78,7 +78,7 @@ fn take_rpc(attrs: &mut Vec<Attribute>, report: &mut Report) -> Option<Args> {
             return true;
         }
         if found.is_some() {
-            report.at(attr, "a method is one endpoint, with one `msg_type`: keep one `rpc`");
+            report.at(attr, "a method is one endpoint with one `msg_type`: keep one `rpc`");
             return false;
         }
         let tokens = match &attr.meta {
@@ -98,7 +98,7 @@ fn take_rpc(attrs: &mut Vec<Attribute>, report: &mut Report) -> Option<Args> {
 
 /// A trait that keeps every rule.
 pub(crate) struct Service<'a> {
-    pub(crate) declared: &'a Trait,
+    pub(crate) declared: &'a ServiceTrait,
     pub(crate) library: &'a Path,
     pub(crate) methods: Vec<Method<'a>>,
 }

@@ -1,15 +1,16 @@
 """Call functions in another process on the same machine through shared memory.
 
 Install as `tachyon-ipc`, import as `tachyon`. A one-way `Bus` carries messages, an `RpcBus` carries calls;
-`tachyon_rpc` binds a function to a message type and `RpcDispatcher` serves it. The peer may as well be written in
-Rust: neither side can tell.
+`tachyon_rpc` binds a function to a message type and `RpcDispatcher` serves it, on a bus or for the callers of an
+`RpcServer`. The peer may also be written in Rust. `tachyon.errors` has every exception; the common ones are here too.
 """
 
+from tachyon import errors
 from tachyon._array import Array
 from tachyon._context import current_call
 from tachyon._declared import EndpointError
 from tachyon._description import Description
-from tachyon._hints import IntEnum, bool, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64  # noqa: A004 - completes the list
+from tachyon._hints import IntEnum, bool, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64  # noqa: A004
 from tachyon._pool import Pool
 from tachyon._struct import Struct, pad
 from tachyon._tachyon import (
@@ -36,71 +37,40 @@ from tachyon._tachyon import (
     tachyon_rpc,
 )
 from tachyon.errors import (
-    AddressInUseError,
-    BadReplyError,
     BadRequestError,
     BusClosedError,
-    BusyError,
-    DuplicateError,
     ErrorKind,
-    ExtensionError,
     HandlerError,
-    HandlersLeftError,
-    HandshakeError,
-    InvalidArgumentError,
     LayoutMismatchError,
-    NoCallError,
     NoHandlerError,
     NoListenerError,
-    NotASocketError,
-    OnePeerError,
     PeerClosedError,
     PeerDeadError,
-    ReleasedError,
     RpcError,
     ServerBusyError,
-    SystemCallError,
     TachyonError,
     TimedOutError,
-    TooLargeError,
-    VersionMismatchError,
-    ViewError,
-    WorkerLostError,
-    WrongDirectionError,
-    WrongKindError,
 )
 
 __all__ = [
     "MSG_TYPE_ERROR",
-    "AddressInUseError",
     "Array",
-    "BadReplyError",
     "BadRequestError",
     "Bus",
     "BusClosedError",
-    "BusyError",
     "CurrentCall",
     "Description",
-    "DuplicateError",
     "EndpointError",
     "ErrorKind",
-    "ExtensionError",
     "HandlerError",
-    "HandlersLeftError",
-    "HandshakeError",
     "IntEnum",
-    "InvalidArgumentError",
     "LayoutMismatchError",
     "Message",
-    "NoCallError",
     "NoHandlerError",
     "NoListenerError",
-    "NotASocketError",
-    "OnePeerError",
     "PeerClosedError",
     "PeerDeadError",
     "Pool",
-    "ReleasedError",
     "RpcBus",
     "RpcDispatcher",
     "RpcEndpoint",
@@ -114,20 +84,14 @@ __all__ = [
     "RxMsgView",
     "ServerBusyError",
     "Struct",
-    "SystemCallError",
     "TachyonError",
     "TimedOutError",
-    "TooLargeError",
     "TxGuard",
-    "VersionMismatchError",
-    "ViewError",
-    "WorkerLostError",
-    "WrongDirectionError",
-    "WrongKindError",
     "__version__",
     "_decode_error",
     "bool",
     "current_call",
+    "errors",
     "f32",
     "f64",
     "i8",

@@ -5,19 +5,19 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tachyon import _cli_describe, _cli_sight
+from tachyon import _cli_describe, _cli_stats
 from tachyon._printable import printable
 from tachyon.errors import TachyonError
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one command, and give its exit status."""
+    """Run one command, and return its exit status."""
     parser = argparse.ArgumentParser(
-        prog="tachyon", description="Look at callees and servers on this machine, and call them."
+        prog="tachyon", description="List, watch, describe and call the servers and callees on this machine."
     )
     subparsers = parser.add_subparsers(required=True, metavar="command")
     _cli_describe.register(subparsers)
-    _cli_sight.register(subparsers)
+    _cli_stats.register(subparsers)
     parsed = parser.parse_args(arguments)
     try:
         status: int = parsed.run(parsed)

@@ -1,4 +1,4 @@
-"""Any number of values of one type: in place, as a list, or as numpy's array."""
+"""Lists of values of one type: in place, as a Python list, or as a numpy array."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ _T = TypeVar("_T")
 
 
 class Array(Items, Sequence[_T]):
-    """Values of one type in place: a field's, a request's or a reply's.
+    """Values of one type, in place in a field, a request or a reply.
 
     `Annotated[Array[f64], 4]` is four numbers; `Array[f64]` is any number of them. A list of such values, and an array
-    of exactly that type, can be assigned, passed and returned in its place. Items are read and written where they lie,
-    slices are lists, and the buffer shows numbers as what they are: `numpy.asarray(array)` copies nothing.
+    of exactly that type, can be assigned, passed and returned instead. Items are read and written in place, slices are
+    lists, and the buffer has the numbers' own format: `numpy.asarray(array)` copies nothing.
     """
 
     __slots__ = ()
 
     def __new__(cls, *_args: object, **_kwargs: object) -> Self:
-        """Refuse: an array is always a part of something."""
-        message = "an Array is a view of a field, a request or a reply; wherever one is wanted, pass a list"
+        """Refuse: an array is always a view of other memory."""
+        message = "an Array is a view of a field, a request or a reply; pass a list instead"
         raise TypeError(message)
 
-    if TYPE_CHECKING:  # How checkers learn that any sequence can be assigned.
+    if TYPE_CHECKING:  # Any sequence can be assigned.
 
         def __get__(self, instance: object, owner: object) -> Self: ...
         def __set__(self, instance: object, value: Sequence[_T]) -> None: ...
@@ -50,7 +50,8 @@ class Array(Items, Sequence[_T]):
         values: Sequence[Any] = other  # pyright: ignore[reportUnknownVariableType]
         return len(self) == len(values) and all(mine == theirs for mine, theirs in zip(self, values, strict=True))
 
-    __hash__: ClassVar[None] = None  # type: ignore[assignment] # pyright: ignore[reportIncompatibleMethodOverride] - values change
+    # Values change.
+    __hash__: ClassVar[None] = None  # type: ignore[assignment] # pyright: ignore[reportIncompatibleMethodOverride]
 
     def __repr__(self) -> str:
         """Show the values as a list."""
@@ -62,7 +63,7 @@ class Array(Items, Sequence[_T]):
 
 
 class ArrayLayout(Layout):
-    """A number of values that is part of the type."""
+    """A fixed number of values."""
 
     def __init__(self, of: Layout, length: int) -> None:
         """Hold `length` values of a type."""
@@ -90,7 +91,7 @@ class ListLayout(Layout):
     is_fixed = False
 
     def __init__(self, of: Layout, shown: Shown, dtype: Any = None) -> None:
-        """Be values of a type, `shown` as one of Python's types; numpy's has a `dtype`."""
+        """Hold any number of values of a type, `shown` as a Python type; numpy needs a `dtype`."""
         self.of = of
         self.shown = shown
         self._dtype = dtype

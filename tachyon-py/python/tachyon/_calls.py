@@ -1,6 +1,6 @@
-"""Calls from coroutines: one `Line` for each bus that an event loop calls on.
+"""Calls from coroutines: one `LoopConnection` for each bus on which an event loop calls.
 
-The loop watches one descriptor per bus, which is readable when replies or room have come. Everything here runs in the
+The loop watches one descriptor per bus, which is readable when replies or room have come. All code here runs in the
 loop's thread and never waits.
 """
 
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
     from tachyon._tachyon import Contract
 
 LOST = (PeerClosedError, PeerDeadError)
-"""How a connection ends that may be followed by another one."""
+"""The ends of a connection after which a bus may reconnect."""
 
 SECOND_LOOK = 0.01
-"""Seconds from asking the callee to ring until the loop looks once more; see `wait` in the core."""
+"""Seconds between requesting a wake-up from the callee and a second poll; see `wait` in the core."""
 
 TIMED_OUT = "timed out waiting for the peer; the connection stays usable, allow more time"
 
 
 class Call:
-    """One request: queued while `number` is 0, then under way."""
+    """One request: queued while `number` is 0, then in flight."""
 
     __slots__ = ("begun", "deadline", "msg_type", "number", "payload", "reply")
 
@@ -52,7 +52,7 @@ class Call:
         deadline: float | None,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        """Describe a request that is due when the loop's clock shows `deadline`, or a comparison's next question."""
+        """Describe a request with a deadline on the loop's clock, or the next question of a comparison."""
         self.payload = payload
         self.msg_type = msg_type
         self.deadline = deadline
@@ -66,29 +66,29 @@ class Call:
         self.number = 0
 
     def left(self, loop: asyncio.AbstractEventLoop) -> float | None:
-        """Return the seconds until it is due."""
+        """Return the seconds until the deadline."""
         return None if self.deadline is None else max(0.0, self.deadline - loop.time())
 
 
-class Line:
-    """A bus in the hands of one event loop, with the calls under way on it and those that wait for room."""
+class LoopConnection:
+    """A bus that one event loop owns, with its calls in flight and the calls that wait for room."""
 
     def __init__(self, bus: RpcBus, loop: asyncio.AbstractEventLoop, agreed: set[int]) -> None:
-        """Take the bus for the loop; the contracts `agreed` were compared on its connection before."""
+        """Make the loop the owner of the bus; the contracts `agreed` were compared on its connection before."""
         self.loop = loop
         self.released = False
         self._process = os.getpid()
-        # While no call is under way neither a bus nor its line is in a cycle: what they have of the system goes with
-        # the last who has the bus, and not when the collector comes by.
-        line = weakref.ref(self)
-        self._bus = weakref.ref(bus, lambda _: Line._collected(line()))
-        self._under_way: dict[int, Call] = {}
+        # Without a call in flight neither the bus nor this object is in a cycle: the last reference to the bus releases
+        # their resources, and not the next collection.
+        connection = weakref.ref(self)
+        self._bus = weakref.ref(bus, lambda _: LoopConnection._collected(connection()))
+        self._in_flight: dict[int, Call] = {}
         self._queue: deque[Call] = deque()
         self._arrived: list[tuple[int, bytes | RpcError]] = []
         self._renewal: asyncio.Task[None] | None = None
         self._connecting: LoopReconnecting | None = None
         self._waiters: list[asyncio.Future[None]] = []
-        # The callee was last asked to ring at this time; `SECOND_LOOK` later the loop looks once more.
+        # The loop last requested a wake-up from the callee at this time.
         self._armed_at = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._watch(LoopCalls(bus), agreed)
@@ -96,20 +96,20 @@ class Line:
     def _watch(self, calls: LoopCalls, agreed: set[int]) -> None:
         self._calls = calls
         self._ended: TachyonError | None = None
-        # The contracts that the callee of this connection means as they are meant here.
+        # The keys of the contracts that the callee of this connection shares.
         self.agreed = agreed
         self._watched = calls.fileno()
         self.loop.add_reader(self._watched, self._receive)
-        # From now on the peer rings.
+        # Requests the first wake-up.
         self._receive()
 
     async def exchange(self, bus: RpcBus, call: Call, contract: Contract | None) -> bytes:
-        """Send a request and await its reply; the callee of this connection means the same by it."""
+        """Send a request and await its reply, after a comparison of the contract with the callee of this connection."""
         try:
             while True:
                 if self._ended is not None:
                     await self._renew(bus, self._ended)
-                # What was agreed on one connection says nothing about the next, which may have come by now.
+                # A new connection, which may be there by now, needs a new comparison.
                 agreed = self.agreed
                 if contract is None or not contract.typed or contract.key in agreed:
                     return await self._exchange(bus, call)
@@ -127,7 +127,7 @@ class Line:
             try:
                 answer = await self._exchange(bus, question)
             except TooLargeError:
-                # A ring too small for the question belongs to a peer that was never meant to be asked.
+                # A peer with a ring too small for the question is not compared.
                 return
             except RpcError as error:
                 done = comparison.take(error)
@@ -137,19 +137,19 @@ class Line:
                 return
 
     async def _exchange(self, bus: RpcBus, call: Call) -> bytes:
-        """Send a request and await its reply; forget it if that is not to be."""
+        """Send a request and await its reply; forget the call if this ends without one."""
         try:
             if self._queue or not self._try_send(bus, call):
                 self._queue.append(call)
-                # The callee is asked to ring for room.
+                # Requests a wake-up when there is room.
                 self.loop.call_soon(self._receive)
             reply = await call.reply
         except BaseException:
             self._give_up(bus, call)
             raise
         finally:
-            # A failed call's exception has this frame, and must not be had by it: the bus would stay until the
-            # collector comes by.
+            # A failed call's exception refers to this frame. A reference back would make a cycle and keep the bus until
+            # the next collection.
             del call
         if isinstance(reply, RpcError):
             try:
@@ -166,15 +166,15 @@ class Line:
         if number == 0:
             return False
         call.number = number
-        self._under_way[number] = call
+        self._in_flight[number] = call
         return True
 
     def _give_up(self, bus: RpcBus, call: Call) -> None:
         if call.number != 0:
-            if self._under_way.pop(call.number, None) is not None and self._ended is None:
-                # The callee knows of a deadline by itself.
+            if self._in_flight.pop(call.number, None) is not None and self._ended is None:
+                # The callee knows the deadline.
                 cancel = call.deadline is None or self.loop.time() < call.deadline
-                # A bus that was closed meanwhile has forgotten everything.
+                # A bus that was closed meanwhile has no calls.
                 with contextlib.suppress(TachyonError):
                     if self._calls.forget(bus, call.number, cancel):
                         self.loop.call_soon(self._receive)
@@ -182,13 +182,13 @@ class Line:
             self._queue.remove(call)
 
     def _look_later(self) -> None:
-        """Take note that the callee was asked to ring just now."""
+        """Schedule the second poll after requesting a wake-up from the callee."""
         self._armed_at = self.loop.time()
         if self._timer is None:
             self._timer = self.loop.call_later(SECOND_LOOK, self._look_again)
 
     def _look_again(self) -> None:
-        """Take the second look after the latest asking, as a callback of the loop."""
+        """Poll a second time after the last request for a wake-up, as a callback of the loop."""
         self._timer = None
         left = self._armed_at + SECOND_LOOK - self.loop.time()
         if left > 0:
@@ -197,7 +197,7 @@ class Line:
             self._receive(armed=True)
 
     def _receive(self, *, armed: bool = False) -> None:
-        """Take what has come, as a callback of the loop."""
+        """Take the replies that have come, as a callback of the loop."""
         bus = self._bus()
         if bus is None or self._ended is not None:
             return
@@ -206,11 +206,11 @@ class Line:
         try:
             more = self._calls.receive(bus, self._arrived, armed, self._wanted_room())
         except BusyError:
-            # A thread that has no business here holds the bus for a moment.
+            # Another thread tries to use the bus and holds its lock for a moment.
             more = True
         except TachyonError as error:
-            # Without its traceback, which has this frame.
-            ended, more = anew(error), None
+            # Without its traceback, which refers to this frame.
+            ended, more = copy_of(error), None
         if more:
             self.loop.call_soon(self._receive)
         elif more is not None:
@@ -222,7 +222,7 @@ class Line:
             self._end(bus, ended)
 
     def _wanted_room(self) -> int | None:
-        """Return the bytes that the first call in the queue takes."""
+        """Return the bytes of the first call in the queue."""
         if not self._queue:
             return None
         payload = self._queue[0].payload
@@ -232,15 +232,15 @@ class Line:
         delivered = 0
         try:
             for number, reply in self._arrived:
-                call = self._under_way.get(number)
+                call = self._in_flight.get(number)
                 if call is not None and not call.reply.done():
                     call.reply.set_result(reply)
-                self._under_way.pop(number, None)
+                self._in_flight.pop(number, None)
                 delivered += 1
         finally:
             del self._arrived[:delivered]
             if self._arrived:
-                # An interrupt came in between; the rest is for the loop's next turn.
+                # After an interrupt the loop's next turn delivers the rest.
                 self.loop.call_soon(self._deliver)
 
     def _send_queued(self, bus: RpcBus) -> None:
@@ -255,23 +255,23 @@ class Line:
             queue.popleft()
 
     def _end(self, bus: RpcBus, error: TachyonError) -> None:
-        """Tell everybody that the connection has ended."""
+        """End all calls with the error that ended the connection."""
         self._ended = error
         self.unwatch()
-        for call in (*self._under_way.values(), *self._queue):
+        for call in (*self._in_flight.values(), *self._queue):
             if not call.reply.done():
-                call.reply.set_exception(anew(error, sent=call.number != 0))
-        self._under_way.clear()
+                call.reply.set_exception(copy_of(error, sent=call.number != 0))
+        self._in_flight.clear()
         self._queue.clear()
         for waiter in self._waiters:
             if not waiter.done():
                 waiter.set_result(None)
         self._waiters.clear()
-        LoopCalls.let_go(bus)
+        LoopCalls.release(bus)
 
     @property
     def reconnects(self) -> bool:
-        """Whether the bus connects again when its connection has ended."""
+        """Whether the bus reconnects after its connection has ended."""
         return self._calls.reconnects
 
     async def ended(self) -> None:
@@ -282,54 +282,54 @@ class Line:
             await waiter
 
     def release(self, bus: RpcBus) -> None:
-        """Give the bus back: no call is under way, and any thread or loop may use it next."""
+        """End the loop's ownership: no call is in flight, and any thread or loop may use the bus next."""
         if self._ended is None:
             self._ended = BusyError("this bus was given back")
             self.released = True
             self.unwatch()
-            LoopCalls.let_go(bus)
+            LoopCalls.release(bus)
 
     def forked(self) -> None:
-        """End what is under way, in a forked child: the parent has the connection, and hears the callee."""
+        """End the calls in a forked child: the connection and its replies belong to the parent."""
         bus = self._bus()
         if bus is None or self._ended is not None:
             return
         if self._renewal is not None:
             self._renewal.cancel()
-        # The loop may run in a thread that the child does not have.
+        # The loop's thread may not exist in the child.
         with contextlib.suppress(RuntimeError):
             self._end(
                 bus, BusClosedError("this connection belongs to the parent process; open one in the forked child")
             )
 
     def unwatch(self) -> None:
-        """Have the loop look no more."""
+        """Stop watching the descriptor."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        # A forked child has its parent's epoll, and what it took out would be missing there.
+        # A forked child shares its parent's epoll: removing a descriptor here would remove it in the parent.
         if self._watched >= 0 and not self.loop.is_closed() and os.getpid() == self._process:
             self.loop.remove_reader(self._watched)
         self._watched = -1
 
     @staticmethod
-    def _collected(line: Line | None) -> None:
-        """Take note that nobody has the bus of a line any more, in whatever thread that is found out."""
-        # As long as the loop watches a line, it has it.
-        if line is not None and not line.released:
-            # The loop may be closing in its own thread.
+    def _collected(connection: LoopConnection | None) -> None:
+        """Stop watching a bus that was freed, in any thread."""
+        # The loop keeps a connection that it watches.
+        if connection is not None and not connection.released:
+            # The loop may close in its own thread meanwhile.
             with contextlib.suppress(RuntimeError):
-                line.loop.call_soon_threadsafe(line.unwatch)
+                connection.loop.call_soon_threadsafe(connection.unwatch)
 
     async def _renew(self, bus: RpcBus, ended: TachyonError) -> None:
-        """Connect again, or say why not. One attempt at a time, for all who want it."""
+        """Reconnect, or raise the end of the connection. All calls share one attempt."""
         if not self._calls.reconnects or bus.closed or not isinstance(ended, LOST):
-            raise anew(ended)
+            raise copy_of(ended)
         if self._renewal is None:
             self._renewal = self.loop.create_task(self._reconnect(bus))
-            # All who waited may have given up; then nobody misses the exception.
+            # Retrieves the exception in case every waiting call has given up.
             self._renewal.add_done_callback(lambda done: done.cancelled() or done.exception())
-        # Whoever gives up waiting does not keep the others from a connection.
+        # A call that gives up does not cancel the attempt of the others.
         await asyncio.shield(self._renewal)
 
     async def _reconnect(self, bus: RpcBus) -> None:
@@ -339,20 +339,20 @@ class Line:
                 await readable(*awaited)
             self._watch(LoopCalls(bus), set())
         except BaseException:
-            # A bus that was closed meanwhile belongs to no loop.
+            # No loop owns a bus that was closed meanwhile.
             with contextlib.suppress(TachyonError):
-                LoopCalls.let_go(bus)
+                LoopCalls.release(bus)
             raise
         finally:
             self._renewal = self._connecting = None
 
     def missing(self) -> TachyonError | None:
-        """Return the error of a call whose time runs out while the bus connects again and no process listens."""
+        """Return the error of a call that times out while the bus reconnects and no process listens."""
         return None if self._connecting is None else self._connecting.missing()
 
 
 async def readable(descriptor: int, seconds: float) -> None:
-    """Wait until a descriptor, which may be -1 for none, is readable, or these seconds have passed."""
+    """Wait until a descriptor (-1 for none) is readable, or these seconds have passed."""
     loop, process = asyncio.get_running_loop(), os.getpid()
     ready: asyncio.Future[None] = loop.create_future()
 
@@ -368,77 +368,77 @@ async def readable(descriptor: int, seconds: float) -> None:
     finally:
         if timer is not None:
             timer.cancel()
-        # As in `Line.unwatch`.
+        # As in `LoopConnection.unwatch`.
         if descriptor >= 0 and os.getpid() == process:
             loop.remove_reader(descriptor)
 
 
-_lines: weakref.WeakSet[Line] = weakref.WeakSet()
+_connections: weakref.WeakSet[LoopConnection] = weakref.WeakSet()
 
 
-def line_of(bus: RpcBus) -> Line:
-    """Return the line of a bus in the running loop, which has it from now on."""
+def loop_connection_of(bus: RpcBus) -> LoopConnection:
+    """Return the connection of a bus in the running loop, which owns the bus from now on."""
     loop = asyncio.get_running_loop()
-    line: Line | None = bus.__tachyon_line__
-    if line is None or line.released or line.loop.is_closed():
-        # A bus that was released has the same connection as before.
-        agreed = line.agreed if line is not None and line.released else set[int]()
-        line = bus.__tachyon_line__ = Line(bus, loop, agreed)
-        _lines.add(line)
-    elif line.loop is not loop:
-        message = "this bus belongs to another event loop; open one for each loop"
+    connection: LoopConnection | None = bus.__tachyon_loop_connection__
+    if connection is None or connection.released or connection.loop.is_closed():
+        # A released bus keeps its connection, and so its agreements.
+        agreed = connection.agreed if connection is not None and connection.released else set[int]()
+        connection = bus.__tachyon_loop_connection__ = LoopConnection(bus, loop, agreed)
+        _connections.add(connection)
+    elif connection.loop is not loop:
+        message = "this bus belongs to another event loop; open a bus for each loop"
         raise BusyError(message)
-    return line
+    return connection
 
 
 def _forked() -> None:
-    for line in list(_lines):
-        line.forked()
+    for connection in list(_connections):
+        connection.forked()
 
 
 os.register_at_fork(after_in_child=_forked)
 
 
 def release(bus: RpcBus) -> None:
-    """Give a bus back that the running loop has, if it has it."""
-    line: Line | None = bus.__tachyon_line__
-    if line is not None:
-        line.release(bus)
+    """End the running loop's ownership of a bus, if the loop owns it."""
+    connection: LoopConnection | None = bus.__tachyon_loop_connection__
+    if connection is not None:
+        connection.release(bus)
 
 
-def anew(error: TachyonError, *, sent: bool = False) -> TachyonError:
-    """Make an exception anew, so that each call has a traceback of its own, and says whether it had been sent."""
+def copy_of(error: TachyonError, *, sent: bool = False) -> TachyonError:
+    """Copy an exception: each call needs its own traceback, and its own `safe_to_retry`."""
     made = type(error)(*error.args)
     made.safe_to_retry = not sent
     return made
 
 
-async def persist(bus: RpcBus, call: Call, contract: Contract | None, *, idempotent: bool) -> bytes:
-    """Make a call, and again where that is worth it."""
-    line = line_of(bus)
+async def exchange_with_retries(bus: RpcBus, call: Call, contract: Contract | None, *, idempotent: bool) -> bytes:
+    """Make a call, and repeat it by the core's rule."""
+    connection = loop_connection_of(bus)
     attempts: Attempts | None = None
     try:
         while True:
             try:
-                return await line.exchange(bus, call, contract)
+                return await connection.exchange(bus, call, contract)
             except TachyonError as error:
-                attempts = attempts or Attempts(line.reconnects, idempotent, call.left(line.loop))
+                attempts = attempts or Attempts(connection.reconnects, idempotent, call.left(connection.loop))
                 if bus.closed or not attempts.again(error):
                     raise
                 call.begun = attempts.may_have_begun
-            # A callee that stops closes soon.
-            await line.ended()
-            call.reset(line.loop)
+            # A stopping callee closes the connection.
+            await connection.ended()
+            call.reset(connection.loop)
     finally:
-        # A failed call's exception has this frame.
+        # A failed call's exception refers to this frame.
         del call
 
 
 def timed_out(bus: RpcBus, call: Call) -> TachyonError:
-    """Return the error of a call whose time is up."""
-    late = line_of(bus).missing() or anew(TimedOutError(TIMED_OUT), sent=call.number != 0)
-    late.safe_to_retry = late.safe_to_retry and not call.begun
-    return late
+    """Return the error of a call that timed out."""
+    error = loop_connection_of(bus).missing() or copy_of(TimedOutError(TIMED_OUT), sent=call.number != 0)
+    error.safe_to_retry = error.safe_to_retry and not call.begun
+    return error
 
 
 async def exchange(  # noqa: PLR0913, PLR0917  # called by the core
@@ -449,21 +449,21 @@ async def exchange(  # noqa: PLR0913, PLR0917  # called by the core
     timeout: float | None,  # noqa: ASYNC109  # travels with the request
     contract: Contract | None,
 ) -> bytes:
-    """Make a call within its time."""
+    """Make a call within its timeout."""
     loop = asyncio.get_running_loop()
     if timeout is None:
-        return await persist(bus, Call(payload, msg_type, None, loop), contract, idempotent=idempotent)
+        return await exchange_with_retries(bus, Call(payload, msg_type, None, loop), contract, idempotent=idempotent)
     if not timeout >= 0:
         message = f"a timeout is a number of seconds from 0 up, or None for no limit, not {timeout}"
         raise InvalidArgumentError(message)
     call = Call(payload, msg_type, loop.time() + timeout, loop)
     try:
         async with asyncio.timeout_at(call.deadline):
-            return await persist(bus, call, contract, idempotent=idempotent)
+            return await exchange_with_retries(bus, call, contract, idempotent=idempotent)
     except RpcError as error:
-        # The callee may find out first, for the loop's clock is a coarse one.
+        # The loop's clock is coarse, so the callee may see the deadline first.
         if error.kind is ErrorKind.DEADLINE_PASSED:
-            raise anew(TimedOutError(TIMED_OUT), sent=True) from None
+            raise copy_of(TimedOutError(TIMED_OUT), sent=True) from None
         raise
     except TachyonError:
         raise
@@ -481,7 +481,7 @@ async def acall_typed(  # noqa: PLR0913, PLR0917  # called by the core
     timeout: float | None,  # noqa: ASYNC109  # travels with the request
     contract: Contract,
 ) -> object:
-    """Do what `RpcEndpoint.acall` says, for an endpoint that takes or gives more than bytes."""
+    """Make a call of `RpcEndpoint.acall`, for an endpoint with a contract."""
     try:
         reply = await exchange(bus, payload, msg_type, idempotent, timeout, contract)
     except RpcError as error:
@@ -490,6 +490,6 @@ async def acall_typed(  # noqa: PLR0913, PLR0917  # called by the core
         try:
             raise declared from None
         finally:
-            # Its traceback has this frame.
+            # Its traceback refers to this frame.
             del declared
     return contract.decode(reply)

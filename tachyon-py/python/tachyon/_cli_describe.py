@@ -1,4 +1,4 @@
-"""`tachyon describe`, `tachyon call` and `tachyon codegen`: what a callee offers, on the command line."""
+"""`tachyon describe`, `tachyon call` and `tachyon codegen`: the endpoints of a callee, on the command line."""
 
 from __future__ import annotations
 
@@ -22,31 +22,33 @@ if TYPE_CHECKING:
 
     from tachyon.errors import ErrorKind
 
-    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+    Subparsers = argparse._SubParsersAction[  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+        argparse.ArgumentParser
+    ]
 
 
-# The widest column of a table.
+# Most characters of a column.
 _WIDEST = 50
 
 
 class CommandError(TachyonError):
-    """Something given on the command line that cannot be used."""
+    """An argument on the command line that cannot be used."""
 
 
 def register(subparsers: Subparsers) -> None:
-    """Add the three commands; each parser's `run` default takes the arguments and gives the exit status."""
-    describe = _command(subparsers, "describe", _describe, "say what a callee offers")
-    describe.add_argument("path", help="the callee's socket path")
-    describe.add_argument("--json", action="store_true", help="as JSON, to be kept for `tachyon codegen`")
+    """Add the three commands; the `run` default of each parser takes the arguments and returns the exit status."""
+    describe = _command(subparsers, "describe", _describe, "list the endpoints of a callee")
+    describe.add_argument("path", help="path of the callee's socket")
+    describe.add_argument("--json", action="store_true", help="print JSON, for a file that `tachyon codegen` reads")
 
     call = _command(subparsers, "call", _call, "call one endpoint of a callee")
-    call.add_argument("path", help="the callee's socket path")
-    call.add_argument("name", help="the endpoint's name or msg_type")
+    call.add_argument("path", help="path of the callee's socket")
+    call.add_argument("name", help="name or msg_type of the endpoint")
     call.add_argument("json", nargs="?", help="the request, such as '{\"instrument\": 7}'; a string if it takes bytes")
 
     codegen = _command(subparsers, "codegen", _codegen, "write the code that calls a callee")
     codegen.add_argument("language", choices=("python", "rust"))
-    codegen.add_argument("path", help="the callee's socket path, or a file from `tachyon describe --json`")
+    codegen.add_argument("path", help="path of the callee's socket, or of a file from `tachyon describe --json`")
 
 
 def _command(
@@ -55,7 +57,7 @@ def _command(
     parser = subparsers.add_parser(name, help=about, description=about)
     parser.add_argument("--timeout", type=float, default=5.0, help="seconds to wait for the callee (default: 5)")
 
-    def run_plainly(arguments: argparse.Namespace) -> int:
+    def run_with_errors(arguments: argparse.Namespace) -> int:
         try:
             return run(arguments)
         except TachyonError:
@@ -63,7 +65,7 @@ def _command(
         except (OSError, ValueError, TypeError, OverflowError) as error:
             raise CommandError(str(error)) from error
 
-    parser.set_defaults(run=run_plainly)
+    parser.set_defaults(run=run_with_errors)
     return parser
 
 
@@ -77,7 +79,7 @@ def _describe(arguments: argparse.Namespace) -> int:
 
 
 def _ask(path: str | Path, timeout: float) -> Description:
-    """Ask a callee what it offers. A listener for one peer keeps its place."""
+    """Ask a callee for its description. A listener for one peer keeps its place."""
     try:
         with RpcBus.connect(path, timeout=timeout, probe=True) as bus:
             return bus.describe(timeout=timeout)
@@ -85,7 +87,7 @@ def _ask(path: str | Path, timeout: float) -> Description:
         if error.description is not None:
             return from_json(error.description)
     message = (
-        f"the callee at {path} waits for its one caller, and was not given what it offers: pass the dispatcher to "
+        f"the callee at {path} waits for its one caller and has no description to give: pass its dispatcher to "
         "`RpcBus.listen`, or serve with `RpcServer`"
     )
     raise CommandError(message)
@@ -97,7 +99,7 @@ def table(description: Description) -> str:
     for endpoint in description:
         about = endpoint.doc.partition("\n")[0]
         rows.append(tuple(map(printable, (str(endpoint.msg_type), str(endpoint), about))))
-    # One long function does not move the documentation of all others.
+    # A limit, so that one long signature does not move the documentation of all others.
     widths = [min(max(len(row[column]) for row in rows), _WIDEST) for column in range(2)] + [0]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
@@ -105,11 +107,11 @@ def table(description: Description) -> str:
 
 
 def _caller(path: str, timeout: float) -> RpcBus:
-    """Connect, and say so before this takes the place of the only caller."""
+    """Connect, with a warning if this takes the place of the only caller."""
     try:
         return RpcBus.connect(path, timeout=timeout, probe=True)
     except OnePeerError:
-        print(f"tachyon: the callee at {printable(path)} takes one caller: it ends after this call", file=sys.stderr)
+        print(f"tachyon: the callee at {printable(path)} takes one caller, and ends after this call", file=sys.stderr)
     return RpcBus.connect(path, timeout=timeout)
 
 
@@ -120,8 +122,8 @@ def _call(arguments: argparse.Namespace) -> int:
         try:
             endpoint = description[int(name) if name.isdecimal() else name]
         except KeyError:
-            known = ", ".join(each.name for each in description) or "nothing at all"
-            message = f"the callee has no endpoint `{name}`; it has {known}"
+            known = ", ".join(each.name for each in description) or "none"
+            message = f"the callee has no endpoint `{name}`; its endpoints: {known}"
             raise JsonError(message) from None
         request, reply = form_of(endpoint.request, endpoint.name), form_of(endpoint.reply, endpoint.name)
         given: Any = None if arguments.json is None else json.loads(arguments.json)

@@ -1,4 +1,4 @@
-"""A module of Structs and endpoints from a callee's description."""
+"""A Python module of Structs and endpoints from a callee's description."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ from tachyon.errors import RpcError
 if TYPE_CHECKING:
     from collections.abc import Container
 
-# The width that formatters wrap at unless told otherwise.
+# The default line width of formatters.
 _WIDTH: Final = 88
-# Names that the generated module itself refers to.
+# Names that the generated module uses.
 _USED: Final = ("tachyon", "Annotated", "NotImplementedError", "None", "bytes", "list", "memoryview", "str")
-# Attributes that every exception of an endpoint has.
+# Attributes of every error of an endpoint.
 _OF_ERRORS: Final = frozenset(dir(RpcError)) | frozenset(RpcError.__annotations__)
 # 65535 marks error replies.
 _LAST_MSG_TYPE: Final = 65534
-# A Struct keeps zeros of its size, and no message is longer.
+# A Struct keeps zeros of its size; no message is longer.
 _LARGEST: Final = 1 << 30
 _SIZES: Final = {
     "u8": 1,
@@ -72,14 +72,14 @@ class _Writer:
         self.types: list[str] = []
         self.annotates = False
         self._taken: set[str] = set(_USED)
-        # Per name that was asked for again the number to try next: a description may ask for one a million times.
+        # The next number to try for each name used again: a description may use one name a million times.
         self._next: dict[str, int] = {}
         self._names: dict[StructType | HeadType | EnumType, str] = {}
-        # Per class of an error its fields: a name that travels cannot be numbered.
+        # The fields of each class of error: an error travels by its name, which cannot get a number.
         self._errors: dict[str, tuple[FieldType, ...]] = {}
 
     def _claim(self, wanted: str) -> str:
-        # Names that begin with underscores are a module's own (`__builtins__`), mangled in a class, or padding's.
+        # A leading underscore marks names of a module (`__builtins__`), names to mangle in a class, and padding.
         plain = re.sub(r"\W", "_", normal(wanted)).strip("_") if not wanted.isidentifier() else wanted.lstrip("_")
         plain = plain if plain.isidentifier() else f"name{plain}"
         plain += "_" if keyword.iskeyword(plain) else ""
@@ -92,18 +92,20 @@ class _Writer:
 
     def endpoint(self, endpoint: EndpointType) -> str:
         if not 0 <= endpoint.msg_type <= _LAST_MSG_TYPE:
-            message = f"{endpoint.name} has message type {endpoint.msg_type}, and they go from 0 to {_LAST_MSG_TYPE}"
+            message = (
+                f"{endpoint.name} has message type {endpoint.msg_type}; message types go from 0 to {_LAST_MSG_TYPE}"
+            )
             raise DescriptionError(message)
         parameters, reply = self._parameters(endpoint.request), self._reply(endpoint.reply)
         raises, others = self._raises(endpoint)
-        # The name of a closure in Rust is any text.
+        # A closure in Rust may have any text as its name.
         name = self._claim(endpoint.name if re.search(r"\w", endpoint.name) else f"endpoint_{endpoint.msg_type}")
         settings = [f"msg_type={endpoint.msg_type}"]
         doc = endpoint.doc
         if raises:
             settings.append(_wrap("raises=(", [*raises, *([""] if len(raises) == 1 else [])], ")", indent=4))
         if others:
-            untyped = f"Errors that no class can be named after arrive untyped: {', '.join(others)}."
+            untyped = f"Errors whose names are no class names arrive untyped: {', '.join(others)}."
             doc = f"{doc.rstrip()}\n\n{untyped}" if doc.strip() else untyped
         lines = [
             _wrap("@tachyon.tachyon_rpc(", settings, ")"),
@@ -115,7 +117,7 @@ class _Writer:
         if form.head is None:
             return [] if form.form == "empty" else [f"request: {self._whole(form, 'memoryview')}"]
         fields = form.head.fields
-        # Parameters with a default come last, so only options at the end have one.
+        # Parameters with a default come last, so only options at the end get a default.
         required = len(fields)
         while required and isinstance(fields[required - 1].type, OptionType):
             required -= 1
@@ -144,7 +146,7 @@ class _Writer:
                 return self._type(found, "a reply or a request")
 
     def _raises(self, endpoint: EndpointType) -> tuple[list[str], list[str]]:
-        """Write the classes of an endpoint's errors; give their names, and the names that no class can have."""
+        """Write the classes of an endpoint's errors; return their names, and the names that no class can have."""
         inner: list[HeadType] = []
         raises: list[str] = []
         others: list[str] = []
@@ -161,10 +163,10 @@ class _Writer:
                 self.types.append("\n".join(self._error(error)))
                 raises.append(error.name)
         if inner:
-            # The class's own name is the one that travels, so a second one of the name lies in another class.
+            # An error travels by the name of its class, so a second class of the name is nested in another class.
             outer = self._claim("".join(word.capitalize() for word in endpoint.name.split("_")) + "Errors")
             nested = [[f"    {line}" if line else "" for line in self._error(error)] for error in inner]
-            about = f'    """The errors of `{endpoint.name}` whose names others have."""'
+            about = f'    """The errors of `{endpoint.name}` whose names are taken."""'
             self.types.append("\n".join([f"class {outer}:", about, *(line for each in nested for line in ["", *each])]))
             raises += [f"{outer}.{error.name}" for error in inner]
         return raises, others
@@ -181,8 +183,8 @@ class _Writer:
         return _body(head, error.doc, lines)
 
     def _fields(self, head: HeadType, reserved: Container[str]) -> list[tuple[FieldType, str, str]]:
-        """Give the fields behind a head, each with its name in Python and its hint."""
-        # Hints come first: their types must be written before the class is.
+        """Give the fields of a head, each with its Python name and its hint."""
+        # Hints come first: their types must precede the class.
         hints = [self._type(field.type, f"field `{field.name}` of {head.name}") for field in head.fields]
         names: set[str] = set()
         used = _used(hints)
@@ -203,7 +205,7 @@ class _Writer:
             case PrimitiveType(name):
                 return f"tachyon.{name}"
             case ArrayType(_, length) | BytesType(_, length) if length < 1:
-                message = f"{place} is a {found.name}, and there is no such thing in Python: it has no bytes"
+                message = f"{place} is a {found.name}, which has no bytes; Python has no such type"
                 raise DescriptionError(message)
             case ArrayType() | BytesType() if _extent(found)[0] > _LARGEST:
                 message = f"{place} is a {found.name}, which is longer than any message"
@@ -259,11 +261,15 @@ class _Writer:
         for field in struct.fields:
             place = f"field `{field.name}` of {struct.name}"
             if field.offset != end:
-                message = f"{place} is at offset {field.offset} and the one before it ends at {end}; that is no payload"
+                message = (
+                    f"{place} is at offset {field.offset} and the field before it ends at {end}; that is no payload"
+                )
                 raise DescriptionError(message)
             size, align = _extent(field.type)
             if field.offset % align:
-                message = f"{place} is at offset {field.offset}, and a {field.type.name} is at a multiple of {align}"
+                message = (
+                    f"{place} is at offset {field.offset}, and a {field.type.name} must be at a multiple of {align}"
+                )
                 raise DescriptionError(message)
             end += size
             aligned = max(aligned, align)
@@ -282,12 +288,12 @@ class _Writer:
 
 
 def _used(hints: list[str]) -> frozenset[str]:
-    """Give the names that a class body refers to: a field of such a name would hide it from the hints behind it."""
+    """Give the names that a class body uses: a field of such a name would hide it from later hints."""
     return frozenset(_USED).union(*(re.findall(r"(?<![.\w])[^\W\d]\w*", hint) for hint in hints))
 
 
 def _extent(found: Type) -> tuple[int, int]:
-    """Give how long a type is, and what its offset is a multiple of."""
+    """Give the size and the alignment of a type, in bytes."""
     match found:
         case PrimitiveType(name):
             return _SIZES[name], _SIZES[name]
@@ -299,10 +305,10 @@ def _extent(found: Type) -> tuple[int, int]:
         case BytesType(_, length):
             return length, 1
         case StructType():
-            # Neither is believed before the struct was written.
+            # Both are checked when the struct is written.
             return found.size, max(found.align, 1)
         case TextType() | ListType() | OptionType() | HeadType():
-            # A pair in a head.
+            # A pair of offset and length in a head.
             return 8, 4
 
 
@@ -321,9 +327,9 @@ def _unused(name: str, names: Container[str]) -> str:
 
 
 def _wrap(head: str, items: list[str], tail: str, *, defines: bool = False, indent: int = 0) -> str:
-    """Write items in brackets, as formatters break them when they are too long for a line."""
+    """Write items in brackets, broken as formatters break long lines."""
     plain = ", ".join(items)
-    # A tuple of one has a comma behind it, and so no place for a break.
+    # A tuple of one item ends in a comma, which leaves no place for a break.
     plain = plain.rstrip(" ") if items and not items[-1] else plain
     line = f"{head}{plain}{tail}"
     items = [item for item in items if item]
@@ -338,7 +344,7 @@ def _wrap(head: str, items: list[str], tail: str, *, defines: bool = False, inde
 
 
 def _body(head: str, doc: str, lines: list[str]) -> list[str]:
-    """Write a class: its documentation, a blank line and its lines, if there are any."""
+    """Write a class: its docstring, a blank line and its lines."""
     written = _doc(doc)
     return [head, *(written if written or lines else ["    pass"]), *([""] if written and lines else []), *lines]
 
@@ -355,13 +361,13 @@ def _enum(found: EnumType) -> list[str]:
             message = f"variant `{name}` of {found.name} is {value}, which is no {found.repr}"
             raise DescriptionError(message)
         if name.startswith("_"):
-            message = f"variant `{name}` of {found.name} begins with an underscore, which no member in Python does"
+            message = f"variant `{name}` of {found.name} begins with an underscore, which no member in Python may"
             raise DescriptionError(message)
     return [f"    {python_name(name, OF_ENUMS)} = {value}" for name, value in found.variants]
 
 
 def _shown(line: str) -> str:
-    """Write a line of documentation, which is no example that doctest would run."""
+    """Write a line of a docstring, without the prompt of a doctest."""
     return printable(re.sub(r"^(\s*)>>>", r"\1>> >", line)).rstrip()
 
 
@@ -371,7 +377,7 @@ def _doc(text: str) -> list[str]:
     lines = [_shown(line) for line in escaped.strip().split("\n")]
     if lines == [""]:
         return []
-    # Backslashes before the last quote are pairs, unless the quote is escaped already.
+    # An odd number of backslashes before the last quote means that the quote is escaped already.
     if re.search(r'(?<!\\)(?:\\\\)*"$', lines[-1]):
         lines[-1] = lines[-1][:-1] + '\\"'
     indented = [f"    {line}" if line else "" for line in lines]

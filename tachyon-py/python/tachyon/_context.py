@@ -1,4 +1,4 @@
-"""What a handler may know of the request it handles."""
+"""`current_call`: the request that a handler handles."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from tachyon._tachyon import CurrentCall, _current_call  # pyright: ignore[repor
 from tachyon.errors import NoCallError
 
 task_call: ContextVar[CurrentCall] = ContextVar("tachyon.task_call")
-"""The request of a handler that runs as a task; tasks and threads that it starts with its context have it, too."""
+"""The request of a handler that runs as a task. Tasks and threads that inherit its context see it too."""
 
 
 def current_call() -> CurrentCall:
-    """Return the request that the running handler is busy with: who calls what, and how long they still wait.
+    """Return the request of the running handler: its caller, its endpoint and its deadline.
 
     Raises `NoCallError`, a `LookupError`, outside of a handler.
     """
-    # A handler on this thread first: it may run while a task is the current one.
+    # A handler on this thread comes first: it may run inside a task.
     call = _current_call() or task_call.get(None)
     if call is None:
-        message = "no handler is running here; ask inside one"
+        message = "no handler is running here; call `current_call` inside a handler"
         raise NoCallError(message)
     return call

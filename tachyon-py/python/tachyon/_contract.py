@@ -29,24 +29,24 @@ def _name(function: Callable[..., Any]) -> str:
 
 
 def doc_of(function: Callable[..., Any]) -> str:
-    """Give a function's own docstring, tidied; other callables have but their type's."""
+    """Give a function's own docstring, tidied. Other callables only have the docstring of their type: none."""
     return (inspect.getdoc(function) or "") if inspect.isroutine(function) else ""
 
 
 def contract_of(function: Callable[..., Any], msg_type: int, raises: object) -> Contract | None:
-    """Read a function's hints; None if they ask for nothing but a view of the request and a reply of bytes.
+    """Read a function's hints; None if the request is a view of bytes and the reply is bytes.
 
-    Raises TypeError for a function that no request can be passed to, and for a hint that cannot travel.
+    Raises TypeError for a function that cannot take a request, and for a hint that cannot travel.
     """
     errors = raised(raises)
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
         check(function, _name(function), None)
-        return None  # Builtins that do not say.
+        return None  # Builtins without a signature.
     check(function, getattr(function, "__qualname__", _name(function)).rpartition("<locals>.")[2], signature)
     name = _name(function)
-    # Hints in strings may name classes of the function in which the decorator stands.
+    # Hints in strings may name classes of the function around the decorator.
     around = sys._getframe(1).f_locals  # pyright: ignore[reportPrivateUsage]
     parameters = [
         parameter
@@ -97,32 +97,32 @@ def _request(name: str, parameters: list[inspect.Parameter], hints: Mapping[str,
         default = _default(made, own.default, place) if has_default else None
         fields.append(HeadField(travels, f"argument `{travels}` of {name}", made, has_default, default))
     if len({field.name for field in fields}) < len(fields):
-        message = f"{name}: two parameters travel under the same name; an underscore at either end is no difference"
+        message = f"{name}: two parameters travel under the same name, without the underscore at either end; rename one"
         raise TypeError(message)
     if len(fields) == 1 and not isinstance(fields[0].layout, OptionLayout):
-        # One argument travels as itself, and its default is the caller's affair.
+        # One argument travels without a head; the caller fills in its default.
         return whole(fields[0].layout)
     return Form("fields", HeadLayout(name, fields))
 
 
 def _wire_name(name: str) -> str:
-    """Give the name that an argument travels under: `_x` and `x_` as `x`."""
+    """Give the name under which an argument travels: `x` for `_x` and `x_`."""
     plain = wire_name(name, frozenset())
     return normal(plain[1:] if plain.startswith("_") and plain[1:].isidentifier() else plain)
 
 
 def _default(made: Layout, default: Any, place: str) -> Any:
     try:
-        return made.anew(default, f"the default of {place}")
+        return made.as_received(default, f"the default of {place}")
     except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(str(error)) from None
 
 
 def _parameter(own: inspect.Parameter, hint: Any, request: Form, name: str) -> tuple[str, bool, bool, Any]:
-    """Give what the extension has to know: name, whether it is by position only, whether there is a default, which."""
+    """Give the parameter for the extension: name, positional-only or not, has a default or not, the default."""
     default = own.default
     if request.is_raw:
-        # Others, such as None, only tell the function that nothing was given.
+        # Other defaults, such as None, are for a local call only.
         has_default = isinstance(default, (bytes, bytearray, memoryview))
         default = bytes(default) if has_default else None
     elif has_default := default is not inspect.Parameter.empty and hint is not None:
@@ -164,7 +164,7 @@ def _resolved(function: Callable[..., Any], name: str, annotation: Any, around: 
 
 
 def _runs(function: Any) -> Any:
-    """Find the function, in whose module its hints are to be read, of a partial, a method, a wrapper or an object."""
+    """Find the function behind a partial, a method, a wrapper or an object: its module resolves the hints."""
     while True:
         if isinstance(function, functools.partial):
             function = function.func  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]

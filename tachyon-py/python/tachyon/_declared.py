@@ -1,4 +1,4 @@
-"""Errors that an endpoint declares: they travel by their class's name and fields."""
+"""Errors that an endpoint declares: they travel by the name of their class and their fields."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 OF_ERRORS = frozenset(
     {*(name for name in dir(RpcError) if not name.startswith("_")), "kind", "msg_type", "name", "payload", "text"}
 )
-"""Names that every error has of its own."""
+"""Attributes of every error."""
 
 NO_REQUEST = 0xFFFF
-"""The message type of an error that has not arrived."""
+"""The message type of an error without a request."""
 
 
 @dataclass_transform(kw_only_default=True, eq_default=False, frozen_default=True)
@@ -37,8 +37,8 @@ class EndpointError(RpcError):
         def read(sensor: tachyon.u32) -> tachyon.f64: ...
 
     The handler raises `NoSensor(sensor=3)`, and so does the call. Fields are keyword arguments and read-only
-    attributes; `str()` gives the text. It is an answer and no failure: the callee reports nothing. One that is not
-    among `raises` travels, too, and arrives as `HandlerError` with its name and text.
+    attributes; `str()` gives the text. Such an error is an answer and no failure: the callee reports nothing. An error
+    that is not among `raises` arrives as `HandlerError` with its name and text.
     """
 
     if TYPE_CHECKING:
@@ -46,21 +46,22 @@ class EndpointError(RpcError):
     __tachyon_text__: ClassVar[str] = ""
 
     def __init_subclass__(cls, *, text: str | None = None, **kwargs: Any) -> None:
-        """Read the fields, and see that the text names no others."""
+        """Read the fields, and check that the text names only fields."""
         super().__init_subclass__(**kwargs)
         for base in cls.__mro__[1:]:
             if base is not EndpointError and issubclass(base, EndpointError):
                 message = f"{cls.__name__}: a declared error is not extended; derive from tachyon.EndpointError"
                 raise TypeError(message)
-        cls.__layout__ = HeadLayout(cls.__name__, _fields(cls, sys._getframe(1).f_locals))  # pyright: ignore[reportPrivateUsage]
+        around = sys._getframe(1).f_locals  # pyright: ignore[reportPrivateUsage]
+        cls.__layout__ = HeadLayout(cls.__name__, _fields(cls, around))
         cls.__tachyon_text__ = cls.__name__ if text is None else text
         _check_text(cls)
 
     def __init__(self, /, *values: Any, **fields: Any) -> None:
-        """Make an error of its fields."""
+        """Make an error with these fields."""
         cls = type(self)
         if cls is EndpointError:
-            message = "an endpoint's errors are classes of their own: class Busy(tachyon.EndpointError): ..."
+            message = "EndpointError has no fields; derive a class from it: class Busy(tachyon.EndpointError): ..."
             raise TypeError(message)
         own = {_attribute(field): field for field in cls.__layout__.fields}
         if values:
@@ -76,7 +77,7 @@ class EndpointError(RpcError):
         given = {
             name: field.layout.plan.normal(fields[name], field.place)
             if name in fields
-            else field.layout.anew(field.default, field.place)
+            else field.layout.as_received(field.default, field.place)
             for name, field in own.items()
         }
         self._become(given, NO_REQUEST, None)
@@ -91,17 +92,17 @@ class EndpointError(RpcError):
         return self.text
 
     def __repr__(self) -> str:
-        """Show the class and its fields, as one would write them."""
+        """Show the class and its fields, as Python code."""
         values = ", ".join(f"{name}={value!r}" for name, value in self.__tachyon_values__.items())
         return f"{type(self).__name__}({values})"
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[Any, ...]]:
-        """Pickle the class, the fields and what is known of the request."""
+        """Pickle the class, the fields, the msg_type and the text."""
         return _made, (type(self), self.__tachyon_values__, self.msg_type, self.text)
 
 
 class _Attribute:
-    """One field of an error, which stays as it is."""
+    """One field of an error, which is read-only."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -110,7 +111,7 @@ class _Attribute:
         return self if instance is None else instance.__tachyon_values__[self._name]
 
     def __set__(self, instance: EndpointError, value: object) -> None:
-        message = f"{self._name} is what {type(instance).__name__} was raised with, and stays so"
+        message = f"{type(instance).__name__}.{self._name} is read-only; raise another error"
         raise AttributeError(message)
 
 
@@ -126,14 +127,14 @@ def _fields(cls: type[EndpointError], around: Mapping[str, Any]) -> list[HeadFie
             raise TypeError(message)
         found = layout(hint, f"field `{name}` of {cls.__name__}")
         has_default = name in cls.__dict__
-        default = found.anew(cls.__dict__[name], f"{cls.__name__}.{name}") if has_default else None
+        default = found.as_received(cls.__dict__[name], f"{cls.__name__}.{name}") if has_default else None
         fields.append(HeadField(wire_name(name, OF_ERRORS), f"{cls.__name__}.{name}", found, has_default, default))
         setattr(cls, name, _Attribute(name))
     return fields
 
 
 class _Any:
-    """Stands for any value of a field: every format spec fits it."""
+    """A placeholder for the value of a field, which every format spec fits."""
 
     def __format__(self, spec: str, /) -> str:
         return ""
@@ -142,7 +143,7 @@ class _Any:
 def _filled_in(cls: type[EndpointError], values: dict[str, Any]) -> str:
     try:
         return cls.__tachyon_text__.format(**values)
-    except Exception:  # noqa: BLE001 - a format spec may fit no value, such as None; the error is raised all the same
+    except Exception:  # noqa: BLE001 - a format spec may not fit a value, such as None; the error is raised even so
         return cls.__name__
 
 
@@ -150,7 +151,7 @@ def _named(text: str) -> Iterator[str]:
     for _, name, spec, _ in string.Formatter().parse(text):
         if name is not None:
             yield name
-        # A format spec may name fields, too: `{price:.{digits}f}`.
+        # A format spec may name fields too: `{price:.{digits}f}`.
         yield from _named(spec or "")
 
 
@@ -159,7 +160,7 @@ def _check_text(cls: type[EndpointError]) -> None:
     try:
         named = list(_named(cls.__tachyon_text__))
     except ValueError as error:
-        message = f"the text of {cls.__name__} is not one that can be filled in: {error}"
+        message = f"the text of {cls.__name__} is no valid format string: {error}"
         raise TypeError(message) from None
     for name in named:
         if name not in own:
@@ -168,10 +169,10 @@ def _check_text(cls: type[EndpointError]) -> None:
             )
             raise TypeError(message)
     try:
-        # Made once for what reading it leaves out: conversions that are none, specs nested too deeply.
+        # Formatted once: parsing alone finds neither invalid conversions nor specs that are nested too deeply.
         cls.__tachyon_text__.format(**dict.fromkeys(own, _Any()))
     except ValueError as error:
-        message = f"the text of {cls.__name__} is not one that can be filled in: {error}"
+        message = f"the text of {cls.__name__} is no valid format string: {error}"
         raise TypeError(message) from None
 
 
@@ -182,13 +183,13 @@ def _made(cls: type[EndpointError], values: dict[str, Any], msg_type: int, text:
 
 
 def received(cls: type[EndpointError], values: tuple[Any, ...], msg_type: int, text: str) -> EndpointError:
-    """Make the error that arrived. Its text is the callee's, unless that hides texts."""
+    """Make the error that arrived, with the callee's text, or with its own if the callee hides texts."""
     named = {_attribute(field): value for field, value in zip(cls.__layout__.fields, values, strict=True)}
     return _made(cls, named, msg_type, text or None)
 
 
 def sent(error: EndpointError, is_declared: bool) -> tuple[str, str, bytes]:  # noqa: FBT001  # called by the core
-    """Give what travels of an error: its name, its text and, if its endpoint declares it, its fields as a head."""
+    """Give the parts of an error that travel: name, text and, for a declared error, the fields as a head."""
     own = error.__layout__
     if not is_declared:
         return own.name, error.text, b""
@@ -198,24 +199,24 @@ def sent(error: EndpointError, is_declared: bool) -> tuple[str, str, bytes]:  # 
 
 
 def raised(classes: object) -> list[type[EndpointError]]:
-    """Check what an endpoint's `raises` says."""
+    """Check the `raises` of an endpoint."""
     if classes is None:
         return []
     given: Iterable[object] = cast("Iterable[object]", classes) if isinstance(classes, (tuple, list)) else (classes,)
     found: list[type[EndpointError]] = []
     for each in given:
         if not (isinstance(each, type) and issubclass(each, EndpointError) and each is not EndpointError):
-            message = f"`raises` has classes that derive from tachyon.EndpointError, not {each!r}"
+            message = f"`raises` takes classes that derive from tachyon.EndpointError, not {each!r}"
             raise TypeError(message)
         if any(normal(each.__name__) == normal(other.__name__) for other in found):
-            message = f"`raises` has two errors of the name {each.__name__}, by which they travel"
+            message = f"`raises` has two errors of the name {each.__name__}, and errors travel by name; rename one"
             raise TypeError(message)
         found.append(each)
     return found
 
 
 def describe(error: type[EndpointError], types: Types) -> dict[str, Any]:
-    """Give an error as it is in a description."""
+    """Give an error for a description."""
     described: dict[str, Any] = {"name": error.__name__}
     if doc := own_doc(error):
         described["doc"] = doc

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class DescriptionError(TachyonError, ValueError):
-    """Not the description of a callee."""
+    """A text that is no description of a callee."""
 
 
 @dataclass(frozen=True)
@@ -33,20 +33,20 @@ class TextType:
 
 @dataclass(frozen=True)
 class ArrayType:
-    """`length` times the same fixed type."""
+    """`length` values of one fixed type."""
 
     of: Type
     length: int
 
     @property
     def name(self) -> str:
-        """The type in words of no language, as in Rust."""
+        """The type in the words of error texts, the same as in Rust."""
         return f"[{self.of.name}; {self.length}]"
 
 
 @dataclass(frozen=True)
 class BytesType:
-    """`length` bytes, or as many of text."""
+    """`length` bytes, or text of at most `length` bytes."""
 
     kind: Literal["bytes", "str"]
     length: int
@@ -65,7 +65,7 @@ class ListType:
 
     @property
     def name(self) -> str:
-        """The type in words of no language, as in Rust."""
+        """The type in the words of error texts, the same as in Rust."""
         return f"list[{self.of.name}]"
 
 
@@ -77,7 +77,7 @@ class OptionType:
 
     @property
     def name(self) -> str:
-        """The type in words of no language, as in Rust."""
+        """The type in the words of error texts, the same as in Rust."""
         return f"option[{self.of.name}]"
 
 
@@ -89,16 +89,16 @@ class FieldType:
     type: Type
     offset: int
     default: bool = False
-    """Whether a reader has a value for it when a head ends before it, although it is no option."""
+    """Whether the field, which is no option, has a default for a head that ends before it."""
 
 
-# Types with a name are equal if they are the same object: a description holds each of them once, and what is shared
-# would be compared, hashed and shown once for each of its places.
+# Types with a name are equal if they are the same object: a description holds each of them once. Comparing, hashing and
+# showing by value would repeat a shared type at each of its places.
 
 
 @dataclass(frozen=True, eq=False)
 class StructType:
-    """A fixed payload: fields one after the other. A name that begins with an underscore is padding."""
+    """A fixed payload: contiguous fields. A name that begins with an underscore is padding."""
 
     name: str
     doc: str
@@ -163,7 +163,7 @@ class EndpointType:
     raises: tuple[HeadType, ...] = ()
 
     def __str__(self) -> str:
-        """Show it as the head of a function, in the words that Rust uses for it."""
+        """Show the endpoint as a signature, in the same words as in Rust."""
         request = "" if self.request.form == "empty" else str(self.request)
         # A reply that is an option has the one field `value`.
         reply = self.reply.head.fields[0].type.name if self.reply.head else str(self.reply)
@@ -178,7 +178,7 @@ class Description:
 
     endpoints: tuple[EndpointType, ...]
     json: str
-    """The same as it came."""
+    """The description in JSON, as it came."""
 
     def __iter__(self) -> Iterator[EndpointType]:
         """Go through the endpoints."""
@@ -189,7 +189,7 @@ class Description:
         return len(self.endpoints)
 
     def __getitem__(self, name: str | int) -> EndpointType:
-        """Find an endpoint by its name, or by its message type."""
+        """Find an endpoint by name or message type."""
         wanted = normal(name) if isinstance(name, str) else name
         for endpoint in self.endpoints:
             if wanted in {endpoint.name, endpoint.msg_type}:
@@ -198,11 +198,11 @@ class Description:
 
 
 def from_json(text: str) -> Description:
-    """Read a description of any known schema, or raise DescriptionError saying what is wrong with it."""
+    """Read a description of any known schema, or raise DescriptionError with the fault."""
     from tachyon._tachyon import read_description  # noqa: PLC0415 - the extension imports this module
 
     try:
-        # The rules are written once, in Rust; after it every part is where it belongs, in the latest schema.
+        # The rules are in Rust, which returns a valid description in the latest schema.
         found: dict[str, Any] = json.loads(read_description(text))
     except ValueError as error:
         raise DescriptionError(str(error)) from None
@@ -215,7 +215,7 @@ def from_json(text: str) -> Description:
 def _endpoint(found: dict[str, Any], types: list[Type]) -> EndpointType:
     return EndpointType(
         found["msg_type"],
-        # Any text will do: a closure in Rust is registered under any.
+        # Any text: Rust registers closures under any name.
         normal(found["name"]),
         found.get("doc", ""),
         _form(found["request"], types),
@@ -232,7 +232,7 @@ def _form(found: dict[str, Any], types: list[Type]) -> FormType:
 
 
 def _head(found: dict[str, Any], name: str, types: list[Type]) -> HeadType:
-    # Without fields a head is its own length alone.
+    # A head without fields holds only its length.
     return HeadType(name, found.get("doc", ""), found.get("head", 4), _fields(found.get("fields", ()), types))
 
 
@@ -264,7 +264,7 @@ def _named(found: dict[str, Any], types: list[Type]) -> Type:
     if found["kind"] == "enum":
         variants = tuple((_name(variant["name"]), variant["value"]) for variant in found["variants"])
         if found["repr"] in {"f32", "f64", "bool"}:
-            message = f"{name} is an enum of {found['repr']}, and an enum is one of whole numbers"
+            message = f"{name} is an enum of {found['repr']}, and an enum is a whole number"
             raise DescriptionError(message)
         return EnumType(name, doc, found["repr"], variants)
     if "head" in found:
@@ -273,7 +273,7 @@ def _named(found: dict[str, Any], types: list[Type]) -> Type:
 
 
 def _name(found: str) -> str:
-    # Generated code has these names, from any peer: each is an identifier, in the form that Python gives it.
+    # Generated code has these names, from any peer: each must be an identifier, in the form of Python.
     if found.isidentifier():
         return normal(found)
     message = f"{found!r} is no name"

@@ -23,7 +23,7 @@ class Form(NamedTuple):
 
     @property
     def is_raw(self) -> bool:
-        """Whether it is bytes that mean what the two sides agree on."""
+        """Whether the message is bytes without a declared type."""
         return self.kind in {"view", "bytes", "bytearray"}
 
     @property
@@ -32,12 +32,12 @@ class Form(NamedTuple):
         return self.kind, None if self.layout is None else self.layout.plan
 
     def describe(self, types: Types) -> dict[str, Any]:
-        """Give the form as it is in a description."""
+        """Give the form for a description."""
         if self.layout is None:
             return {"form": "empty" if self.kind == "empty" else "bytes"}
         if isinstance(self.layout, HeadLayout) and self.kind == "fields":
             return {"form": "fields"} | self.layout.head(types)
-        # Rust's `&[u8]` are bytes, and so are they here.
+        # A list of u8 is bytes, as `&[u8]` is in Rust.
         if isinstance(self.layout, ListLayout) and self.layout.of is PRIMITIVES["u8"]:
             return {"form": "bytes"}
         return {"form": "value", "type": self.layout.describe(types)}
@@ -48,7 +48,7 @@ RAW = Form("view")
 
 
 def form(hint: Any, place: str) -> Form:
-    """Give the form of a whole request, or reply, or raise naming the place that has the hint."""
+    """Give the form of a whole request or reply, or raise naming the place of the hint."""
     if hint is None or hint is types.NoneType:
         return EMPTY
     if hint is memoryview or hint is object or hint is Any or getattr(hint, "__name__", "") == "Buffer":
@@ -59,7 +59,7 @@ def form(hint: Any, place: str) -> Form:
 
 
 def whole(found: Layout, name: str = "value", place: str = "the reply") -> Form:
-    """Give the form of a message of one value; an option has to say that it is there, and is a field."""
+    """Give the form of a message of one value. An option needs a head, which says whether the value is there."""
     if isinstance(found, OptionLayout):
         return Form("fields", HeadLayout(place, [HeadField(name, place, found)]))
     return Form("value", found)

@@ -1,4 +1,4 @@
-"""From a type hint to the layout it stands for."""
+"""From a type hint to its layout."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from tachyon._layout import (
 )
 from tachyon._names import OF_ENUMS, objection
 
-# To a type checker these are plain numbers; what they are in memory is noted beside.
+# Type checkers see plain numbers; the annotation is the layout in memory.
 u8: TypeAlias = Annotated[int, PRIMITIVES["u8"]]
 u16: TypeAlias = Annotated[int, PRIMITIVES["u16"]]
 u32: TypeAlias = Annotated[int, PRIMITIVES["u32"]]
@@ -33,7 +33,7 @@ i32: TypeAlias = Annotated[int, PRIMITIVES["i32"]]
 i64: TypeAlias = Annotated[int, PRIMITIVES["i64"]]
 f32: TypeAlias = Annotated[float, PRIMITIVES["f32"]]
 f64: TypeAlias = Annotated[float, PRIMITIVES["f64"]]
-# The builtin says all there is to say.
+# The builtin is the hint.
 bool: TypeAlias = bool  # noqa: A001, PLW0127 - `tachyon.bool` completes the list
 
 Repr: TypeAlias = Literal["u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64"]
@@ -50,18 +50,18 @@ class IntEnum(enum.IntEnum):
         __tachyon_repr__: str
 
     def __init_subclass__(cls, *, repr: Repr | None = None, **kwargs: Any) -> None:  # noqa: A002
-        """Note the number, and see that every member fits it."""
+        """Set the number type, and check that every member fits it."""
         super().__init_subclass__(**kwargs)
         if repr is None:
-            # Without a class statement the module is still that of `enum`: cloudpickle makes a class like this, and
-            # then sets `__tachyon_repr__`.
+            # The module of a class made without a class statement is `enum`: cloudpickle makes such a class, and then
+            # sets `__tachyon_repr__`.
             if cls.__module__ == enum.__name__:
                 return
-            message = f'{cls.__name__} does not say which number stands for it: class {cls.__name__}(..., repr="u8")'
+            message = f'{cls.__name__} has no number type; write class {cls.__name__}(..., repr="u8")'
             raise TypeError(message)
         number = PRIMITIVES.get(repr)
         if number is None or repr in {"f32", "f64", "bool"}:
-            message = f"the repr of {cls.__name__} is one of u8 to u64 and i8 to i64, not {repr!r}"
+            message = f"the repr of {cls.__name__} must be one of u8 to u64 and i8 to i64, not {repr!r}"
             raise TypeError(message)
         if not len(cls):
             message = f"{cls.__name__} has no members"
@@ -93,7 +93,7 @@ _ADVICE = {
 
 _FIXED_ADVICE = {
     str: "Annotated[str, 16] for sixteen bytes of UTF-8",
-    bytes: "Annotated[bytes, 16] for sixteen of them",
+    bytes: "Annotated[bytes, 16] for sixteen bytes",
     list: "Annotated[tachyon.Array[tachyon.f64], 4] for four numbers",
     Array: "Annotated[tachyon.Array[tachyon.f64], 4] for four numbers",
 }
@@ -106,7 +106,7 @@ _LISTS: dict[Any, tuple[Shown, str]] = {
 
 
 def fixed(hint: Any, place: str) -> Layout:
-    """Give the type of a hint whose values have one size, or raise naming the place that has it."""
+    """Give the layout of a hint of a fixed size, or raise naming the place of the hint."""
     found = layout(hint, place)
     if found.is_fixed:
         return found
@@ -117,7 +117,7 @@ def fixed(hint: Any, place: str) -> Layout:
 
 
 def layout(hint: Any, place: str) -> Layout:
-    """Give the type that a hint asks for, or raise naming the place that has it."""
+    """Give the layout of a hint, or raise naming the place of the hint."""
     if (found := _known(hint, place) or _variable(hint, place)) is not None:
         return found
     plain = get_origin(hint) or hint
@@ -133,7 +133,7 @@ def layout(hint: Any, place: str) -> Layout:
 
 
 def shown(hint: Any) -> str:
-    """Write a hint in an error."""
+    """Show a hint in an error text."""
     return getattr(hint, "__name__", None) or str(hint)
 
 

@@ -1,6 +1,6 @@
-"""Types that travel: one object for each kind that a field, an argument, a request or a reply can have.
+"""Layouts: one object for each type of a field, an argument, a request or a reply.
 
-Each gives its part of a `Plan`, by which the extension reads and writes values, and of a description.
+Each layout gives its part of a `Plan`, by which the extension encodes and decodes, and of a description.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ Json: TypeAlias = str | dict[str, Any]
 
 
 class Nodes:
-    """The types of a plan, each once and behind those that it consists of."""
+    """The types of a plan, each once, after the types of its parts."""
 
     def __init__(self) -> None:
-        """Begin without any."""
+        """Start empty."""
         self.list: list[tuple[Any, ...]] = []
-        # The layouts too, for their addresses stay theirs as long as they are there.
+        # The layouts too: the address of a live object is unique.
         self._known: dict[int, tuple[Layout, int]] = {}
 
     def of(self, layout: Layout) -> int:
-        """Give the number of a type, which is added if it is new."""
+        """Give the index of a type; add a new type."""
         if (known := self._known.get(id(layout))) is not None:
             return known[1]
         node = layout.node(self)
@@ -39,15 +39,15 @@ class Nodes:
 
 
 class Types:
-    """The types of a description that have names, each once and behind those that it consists of."""
+    """The named types of a description, each once, after the types of its parts."""
 
     def __init__(self) -> None:
-        """Begin without any."""
+        """Start empty."""
         self.list: list[dict[str, Any]] = []
         self._known: dict[int, int] = {}
 
     def ref(self, layout: Layout, describe: Callable[[], dict[str, Any]]) -> Json:
-        """Refer to a type, which `describe` describes if it is new."""
+        """Refer to a type; add a new type with `describe`."""
         if (known := self._known.get(id(layout))) is None:
             described = describe()
             known = self._known[id(layout)] = len(self.list)
@@ -59,48 +59,48 @@ class Layout:
     """A type that travels."""
 
     name: str
-    """The type as errors call it, the same words as in Rust."""
+    """The type in error texts, in the same words as in Rust."""
     form: str = "B"
-    """The items in the buffer of a value, or of an Array of them, as a letter of `memoryview.cast`."""
+    """The item format of the buffer of a value, or of an Array of values, as in `memoryview.cast`."""
     is_fixed: bool = True
     """Whether its values have the same size in every message."""
 
     @cached_property
     def plan(self) -> Plan:
-        """By which the extension reads and writes whole values."""
+        """The plan by which the extension encodes and decodes whole values."""
         nodes = Nodes()
         nodes.of(self)
         return Plan(nodes.list)
 
     @property
     def size(self) -> int | None:
-        """Bytes of a value; None if that depends on the value."""
+        """Size of a value in bytes; None if the size depends on the value."""
         return self.plan.size
 
-    def anew(self, value: Any, place: str) -> Any:
-        """Give a value as a receiver gets it, which shares nothing with the one given."""
+    def as_received(self, value: Any, place: str) -> Any:
+        """Give a value as a receiver gets it, which shares no memory with `value`."""
         return self.plan.decode(self.plan.encode(value, place), place)
 
     def node(self, nodes: Nodes) -> tuple[Any, ...]:
-        """Give the type's part of a plan: its kind, and what the extension has to know of that."""
+        """Give the type's part of a plan: its kind and the parameters of the kind."""
         raise NotImplementedError
 
     def describe(self, types: Types) -> Json:
-        """Give the type as it is in a description."""
+        """Give the type for a description."""
         raise NotImplementedError
 
     def dtype(self) -> Any:
-        """Give what `numpy.dtype` makes the same type of."""
+        """Give the argument of `numpy.dtype` for the same type."""
         raise NotImplementedError
 
     @property
     def array_dtype(self) -> Callable[[], Any] | None:
-        """A function that gives the dtype of an array of such values; None if numpy has none that says as much."""
+        """A function that gives the dtype of an array of such values; None if numpy has no equal dtype."""
         return lambda: _numpy_dtype(self.dtype())
 
 
 def _numpy_dtype(dtype: Any) -> Any:
-    import numpy as np  # noqa: PLC0415 - asked for when there is an array of numpy's
+    import numpy as np  # noqa: PLC0415 - needed for numpy arrays only
 
     return np.dtype(dtype)
 
@@ -124,16 +124,16 @@ class Primitive(Layout):
     """A number or a bool, in the machine's byte order."""
 
     def __init__(self, name: str) -> None:
-        """Know the type by its Rust name."""
+        """Be the type of this Rust name."""
         self.name = name
         self.form, self._size = _CODES[name]
 
     def __repr__(self) -> str:
-        """Show the type as it is written."""
+        """Show the type as Python code."""
         return f"tachyon.{self.name}"
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
-        """Pickle the name: there is one object of each."""
+        """Pickle the name: each type has one object."""
         return _primitive, (self.name,)
 
     def node(self, nodes: Nodes) -> tuple[Any, ...]:  # noqa: ARG002
@@ -154,7 +154,7 @@ def _primitive(name: str) -> Primitive:
 
 
 class FixedBytes(Layout):
-    """As many bytes as the annotation says, no more and no fewer."""
+    """Exactly as many bytes as the annotation says."""
 
     def __init__(self, length: int) -> None:
         """Be `length` bytes long."""
@@ -218,7 +218,7 @@ class EnumLayout(Layout):
 
     @property
     def array_dtype(self) -> None:
-        """None: numbers of numpy's are no members."""
+        """None: numpy has no enum members."""
 
 
 class Text(Layout):
@@ -255,7 +255,7 @@ class OptionLayout(Layout):
 
 
 class LaidOut:
-    """Stands for a part of a class, in a pickle of the class by value, that is made anew when the class is."""
+    """A placeholder for a part of a class in a pickle by value. Making the class makes the part."""
 
 
 class ClassLayout(Layout):
@@ -265,17 +265,17 @@ class ClassLayout(Layout):
     """The fields of the class."""
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[()]]:
-        """Pickle nothing: the class is laid out again."""
+        """Pickle nothing: making the class makes its layout."""
         return LaidOut, ()
 
 
 class HeadField(NamedTuple):
-    """One field of a head: an argument, a field of a Struct without a fixed size, of a declared error."""
+    """One field of a head: an argument, or a field of a Struct without a fixed size or of a declared error."""
 
     name: str
     """The name that travels."""
     place: str
-    """Its name in errors where it stands for itself."""
+    """The name of the field in error texts."""
     layout: Layout
     has_default: bool = False
     default: Any = None
@@ -287,7 +287,7 @@ class HeadLayout(ClassLayout):
     is_fixed = False
 
     def __init__(self, name: str, fields: list[HeadField], cls: type | None = None) -> None:
-        """Have these fields, which `cls` holds; without a class they are arguments."""
+        """Have these fields of `cls`; without a class they are arguments."""
         self.name = name
         self.fields = fields
         self.cls: Any = cls
@@ -302,14 +302,14 @@ class HeadLayout(ClassLayout):
         return types.ref(self, lambda: self.described(types))
 
     def described(self, types: Types) -> dict[str, Any]:
-        """Give the description itself, for the list of types."""
+        """Give the description for the list of types."""
         described: dict[str, Any] = {"kind": "struct", "name": self.name}
         if doc := own_doc(self.cls):
             described["doc"] = doc
         return described | self.head(types)
 
     def head(self, types: Types) -> dict[str, Any]:
-        """Give the part of a description that says where the fields are."""
+        """Give the size and the fields of the head for a description."""
         length, offsets = self.plan.offsets()
         fields: list[dict[str, Any]] = []
         for field, offset in zip(self.fields, offsets, strict=True):
@@ -327,7 +327,7 @@ class StructField(NamedTuple):
 
 
 class StructLayout(ClassLayout):
-    """Fields one behind the other, without gaps."""
+    """Contiguous fields, without gaps."""
 
     def __init__(self, cls: Any, fields: list[StructField]) -> None:
         """Lay out `cls`."""
@@ -366,7 +366,7 @@ class StructLayout(ClassLayout):
 
 def own_doc(described: Any) -> str:
     """Give a class's own docstring, tidied; empty when it has none."""
-    import inspect  # noqa: PLC0415 - costs more than the rest of this module together
+    import inspect  # noqa: PLC0415 - a slow import
 
     doc = getattr(described, "__dict__", {}).get("__doc__")
     return inspect.cleandoc(doc) if isinstance(doc, str) else ""

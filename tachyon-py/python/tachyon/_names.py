@@ -1,4 +1,4 @@
-"""Names that Python keeps for itself, and what they are called instead."""
+"""Names that Python reserves, and the names that replace them."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 OF_STRUCTS: Final = frozenset({"copy", "dtype", "from_bytes", "replace"})
-"""What every Struct has of its own."""
+"""Attributes of every Struct."""
 
 OF_ENUMS: Final = frozenset(name for name in dir(int) if not name.startswith("_")) | {"mro", "name", "value"}
-"""What every IntEnum has of its own."""
+"""Attributes of every IntEnum."""
 
 _DUNDERS: Final = 4
 
 
 def normal(text: str) -> str:
-    """Give a name in the form in which names are compared, NFKC: Python reads every identifier in that form.
+    """Give a name in NFKC, the form of Python's identifiers, in which names are compared.
 
-    Rust reads identifiers in NFC. So the micro sign U+00B5, which NFC keeps, is the Greek letter U+03BC here.
+    Rust reads identifiers in NFC. The micro sign U+00B5, which NFC keeps, is the Greek letter U+03BC in NFKC.
     """
     return text if text.isascii() else unicodedata.normalize("NFKC", text)
 
@@ -32,13 +32,13 @@ def is_padding(name: str) -> bool:
 
 
 def objection(name: str, own: frozenset[str], owner: str) -> str | None:
-    """Say why a field or a member cannot have a name, and which to use instead; None if it can.
+    """Give the reason why a field or a member cannot have a name, with a replacement; None if the name is fine.
 
-    `owner` is what has the names in `own`: "a Struct" or "an IntEnum".
+    `owner` has the attributes in `own`: "a Struct" or "an IntEnum".
     """
     name = normal(name)
     if not name.isidentifier():
-        return f"{name!r} is no identifier; call it something that is"
+        return f"{name!r} is no identifier; choose an identifier"
     if name.startswith("__") and name.endswith("__") and len(name) > _DUNDERS:
         return f"names such as `{name}` are Python's; call it `{'_' + name.strip('_')}`"
     if keyword.iskeyword(name):
@@ -54,20 +54,20 @@ def _is_reserved(name: str, own: frozenset[str]) -> bool:
 
 
 def python_name(name: str, own: frozenset[str]) -> str:
-    """Give the name in Python of something described: with an underscore behind it if Python keeps the name."""
+    """Give the Python name of a described name: with a trailing underscore if Python reserves the name."""
     return name + "_" if _is_reserved(name, own) else name
 
 
 def wire_name(name: str, own: frozenset[str]) -> str:
-    """Give the name in a description of something in Python; undoes `python_name`."""
+    """Give the described name of a Python name; undoes `python_name`."""
     return name[:-1] if name.endswith("_") and _is_reserved(name, own) else name
 
 
 def field_names(described: Iterable[str], used: frozenset[str] = frozenset()) -> list[str]:
-    """Give each described field a name in Python: no two alike, and none in `used`."""
+    """Give each described field a Python name: all different, and none in `used`."""
     names: dict[str, None] = {}
     for field in described:
-        # Two underscores would be mangled, and the name of padding means nothing.
+        # Python mangles a name with two leading underscores. The name of padding is arbitrary.
         name = "_" + field.strip("_") if is_padding(field) else python_name(field, OF_STRUCTS)
         while name in names or name in used or name == "_":
             name += "_"

@@ -1,6 +1,6 @@
-"""Callers shared by threads and coroutines: each call borrows one for as long as it takes.
+"""Callers shared by threads and coroutines: each call borrows one caller.
 
-The places, the idle callers and the queue are in the core; see `src/pool.rs`.
+The places, the idle callers and the queue are in the core; see `src/rpc/pool.rs`.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ _GivenT = TypeVar("_GivenT")
 class Pool:
     """A set of connected callers for any number of threads and event loops.
 
-    The pool makes a caller when it is needed, up to `max_size` (default: as many as there are processors), and keeps
-    the caller when it comes back. A caller whose peer is gone is thrown away, and the next one connects anew. Threads
-    and coroutines that wait are served in the order of their coming. The listener at the path must take many callers,
-    as an `RpcServer` does. `timeout` is how long a call waits for a caller, connecting included; `ring_sizes` and
-    `any_uid` are those of `RpcBus.connect`.
+    The pool connects callers on demand, up to `max_size` (default: the number of processors), and keeps a caller that
+    comes back. A caller whose peer is gone is closed, and the next one connects again. Threads and coroutines that wait
+    for a caller get one in the order of their requests. The listener at the path must take many callers, as an
+    `RpcServer` does. `timeout` is how long a call waits for a caller, including a connect; `ring_sizes` and `any_uid`
+    are those of `RpcBus.connect`.
 
-    In a forked child the pool is empty, and connects anew. The parent's pool goes on.
+    In a forked child the pool is empty, and connects again. The parent's pool stays as it is.
     """
 
     def __init__(
@@ -48,14 +48,15 @@ class Pool:
         ring_sizes: tuple[int, int] | None = None,
         any_uid: bool = False,
     ) -> None:
-        """Make a pool of callers that connect to `path`; connect nothing yet."""
+        """Make a pool of callers for `path`, without connecting."""
         if max_size is None:
             max_size = os.cpu_count() or 1
         if max_size < 1:
-            message = f"a pool of {max_size} callers can give none; max_size is from 1 up"
+            message = f"max_size must be at least 1, not {max_size}"
             raise InvalidArgumentError(message)
-        # It means the same after a change of the working directory; an empty one is refused when it is connected to.
-        self._path = os.path.join(os.getcwd(), path) if os.fspath(path) else path  # noqa: PTH109, PTH118  # keeps `..` and links
+        # Absolute, and so independent of the working directory; `join` keeps `..` and links. `connect` refuses an empty
+        # path.
+        self._path = os.path.join(os.getcwd(), path) if os.fspath(path) else path  # noqa: PTH109, PTH118
         self._max_size = max_size
         self._timeout = timeout
         self._ring_sizes = ring_sizes
@@ -64,10 +65,10 @@ class Pool:
 
     @contextlib.contextmanager
     def caller(self, *, timeout: float | None = None) -> Generator[RpcBus]:
-        """Lend a caller for the `with` block: an idle one, a new one, or the next to come back.
+        """Borrow a caller for the `with` block: an idle one, a new one, or the next one to come back.
 
-        `timeout` overrides the pool's. Calls that are outstanding at the end are forgotten. Raises `TimedOutError`
-        when no caller comes back in time.
+        `timeout` overrides the pool's. Calls in flight at the end are forgotten. Raises `TimedOutError` when no caller
+        comes back in time.
         """
         deadline = self._deadline(timeout)
         lease = self._places.take(_left(deadline))
@@ -81,9 +82,9 @@ class Pool:
             lease.leave()
 
     def within(self, seconds: float) -> TimedPool:
-        """Return the pool for calls that take so many seconds at most: `pool.within(0.5).call(endpoint, scan, radius)`.
+        """Return the pool with a timeout for each call: `pool.within(0.5).call(endpoint, scan, radius)`.
 
-        The limit covers the wait for a caller, too. Each call has the time for itself.
+        The timeout covers the wait for a caller too. Each call has the full time.
         """
         if not hasattr(seconds, "__float__"):
             message = f"a timeout is a number of seconds, such as within(0.5), not {type(seconds).__name__}"
@@ -122,10 +123,10 @@ class Pool:
         timeout: float | None = None,
     ) -> _T: ...
     def call(self, endpoint: Any, /, *args: Any, **kwargs: Any) -> Any:
-        """Do what `endpoint.call` does, on a caller of the pool.
+        """Make the call of `endpoint.call` on a caller of the pool.
 
-        `timeout`, of an endpoint with one parameter or none, covers the wait for a caller, too; others have `within`. A
-        request of an `idempotent` endpoint that is lost with its peer is sent again on another caller.
+        `timeout`, of an endpoint with one parameter or none, covers the wait for a caller too; other endpoints use
+        `within`. A request of an `idempotent` endpoint that is lost with its peer is sent again on another caller.
         """
         timeout = kwargs.pop("timeout", None) if endpoint.__tachyon_timeout__ else None
         return self._call(endpoint, timeout, args, kwargs)
@@ -148,10 +149,10 @@ class Pool:
         timeout: float | None,
     ) -> Coroutine[Any, Any, _GivenT]: ...
     def acall(self, endpoint: Any, /, *args: Any, **kwargs: Any) -> Coroutine[Any, Any, Any]:
-        """Do what `endpoint.acall` does, on a caller of the pool that no other call uses meanwhile.
+        """Make the call of `endpoint.acall` on a caller of the pool that no other call uses meanwhile.
 
-        Any number of tasks in any number of event loops may call. A call that is cancelled gives its place in the
-        queue, or its caller, to the next one. `timeout` and `idempotent` are as in `call`.
+        Any number of tasks in any number of event loops may call. A cancelled call gives its place in the queue, or its
+        caller, to the next call. `timeout` and `idempotent` are as in `call`.
         """
         return self._acall(endpoint, *endpoint.__tachyon_request__(None, args, kwargs))
 
@@ -161,7 +162,7 @@ class Pool:
         deadline = _after(timeout)
         attempts: Attempts | None = None
         while True:
-            with _telling(attempts), self.caller(timeout=_left(deadline)) as bus:
+            with _marking(attempts), self.caller(timeout=_left(deadline)) as bus:
                 left = _left(deadline)
                 try:
                     return endpoint.call(bus if left is None else bus.within(left), *args, **kwargs)
@@ -169,7 +170,7 @@ class Pool:
                     attempts = attempts or Attempts(reconnects=True, idempotent=endpoint.idempotent, seconds=left)
                     if not attempts.again(error):
                         raise
-                    # Its callee is gone, or stops.
+                    # The callee is gone, or stops.
                     bus.close()
 
     async def _acall(
@@ -182,7 +183,7 @@ class Pool:
         deadline = _after(timeout)
         attempts: Attempts | None = None
         while True:
-            with _telling(attempts):
+            with _marking(attempts):
                 lease, bus = await self._borrow(self._deadline(_left(deadline)))
             left = _left(deadline)
             try:
@@ -197,14 +198,14 @@ class Pool:
                 attempts = attempts or Attempts(reconnects=True, idempotent=endpoint.idempotent, seconds=left)
                 if not attempts.again(error):
                     raise
-                # Its callee is gone, or stops.
+                # The callee is gone, or stops.
                 bus.close()
             finally:
                 release(bus)
                 lease.give_back(bus)
 
     async def _borrow(self, deadline: float | None) -> tuple[PoolLease, RpcBus]:
-        """Wait for a place in the running loop, and for the connection if there is no idle caller."""
+        """Wait in the running loop for a place, and for a connection if there is no idle caller."""
         loop = asyncio.get_running_loop()
         lease = self._places.request()
         try:
@@ -223,7 +224,7 @@ class Pool:
         return lease, bus
 
     def _deadline(self, timeout: float | None) -> float | None:
-        """Return when a wait for a caller ends, which may take `timeout` seconds or the pool's."""
+        """Return the deadline of a wait for a caller, after `timeout` seconds or the pool's."""
         return _after(self._timeout if timeout is None else timeout)
 
     def _connect(self, deadline: float | None) -> RpcBus:
@@ -239,7 +240,7 @@ class Pool:
         return step
 
     def close(self) -> None:
-        """Close the callers that are idle now, and those in use when they come back. Closing twice is fine."""
+        """Close idle callers now, and callers in use when they come back. Closing twice is fine."""
         self._places.close()
 
     @property
@@ -248,11 +249,11 @@ class Pool:
         return self._places.closed
 
     def __len__(self) -> int:
-        """Return how many callers are connected, lent or idle."""
+        """Return the number of connected callers, in use or idle."""
         return len(self._places)
 
     def __enter__(self) -> Self:
-        """Return the pool, which the end of the `with` block closes."""
+        """Return the pool; the end of the `with` block closes it."""
         return self
 
     def __exit__(
@@ -266,16 +267,16 @@ class Pool:
         self.close()
 
     def __repr__(self) -> str:
-        """Say where the callers connect to and how many there are."""
+        """Show the path and the number of callers."""
         state = " closed" if self.closed else ""
         return f"<tachyon.Pool path={os.fspath(self._path)!r} max_size={self._max_size} callers={len(self)}{state}>"
 
 
 class TimedPool:
-    """A pool from `Pool.within`: calls on it have so many seconds each."""
+    """A pool from `Pool.within`, with a timeout for each call."""
 
     def __init__(self, pool: Pool, seconds: float) -> None:
-        """Call on the callers of `pool`."""
+        """Limit each call on `pool` to `seconds`."""
         self._pool = pool
         self._seconds = seconds
 
@@ -286,7 +287,7 @@ class TimedPool:
         *args: _ParametersT.args,
         **kwargs: _ParametersT.kwargs,
     ) -> _GivenT:
-        """Do what `Pool.call` does, within the time."""
+        """Make the call of `Pool.call`, within the timeout."""
         given: _GivenT = self._pool._call(endpoint, self._seconds, args, kwargs)  # pyright: ignore[reportPrivateUsage]
         return given
 
@@ -297,14 +298,14 @@ class TimedPool:
         *args: _ParametersT.args,
         **kwargs: _ParametersT.kwargs,
     ) -> Coroutine[Any, Any, _GivenT]:
-        """Do what `Pool.acall` does, within the time."""
+        """Make the call of `Pool.acall`, within the timeout."""
         request = endpoint.__tachyon_request__(self._seconds, args, kwargs)
         return self._pool._acall(endpoint, *request)  # pyright: ignore[reportPrivateUsage]
 
 
 @contextlib.contextmanager
-def _telling(attempts: Attempts | None) -> Generator[None]:
-    """Have an error say what an earlier attempt at the call may have done."""
+def _marking(attempts: Attempts | None) -> Generator[None]:
+    """Mark an error as not safe to retry if an earlier attempt at the call may have begun."""
     try:
         yield
     except TachyonError as error:
@@ -322,14 +323,14 @@ def _left(deadline: float | None) -> float | None:
 
 
 def _wake(loop: asyncio.AbstractEventLoop, handed: asyncio.Future[None], lease: PoolLease) -> None:
-    """Wake a coroutine whose request was served, from any thread."""
+    """Wake a coroutine that waits for its place, from any thread."""
     try:
-        loop.call_soon_threadsafe(_settle, handed)
+        loop.call_soon_threadsafe(_resolve, handed)
     except RuntimeError:
-        # The loop was closed over its tasks.
+        # The loop was closed before its tasks ended.
         lease.leave()
 
 
-def _settle(handed: asyncio.Future[None]) -> None:
+def _resolve(handed: asyncio.Future[None]) -> None:
     if not handed.done():
         handed.set_result(None)

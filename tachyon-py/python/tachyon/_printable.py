@@ -1,10 +1,10 @@
-"""Text of a peer's on a terminal."""
+"""A peer's text, made safe for a terminal."""
 
 from __future__ import annotations
 
 
 def printable(text: str) -> str:
-    """Show what a terminal would act upon, such as escape sequences, as escapes."""
+    """Escape unprintable characters, which a terminal may interpret."""
     return "".join(letter if letter.isprintable() else _escape(letter) for letter in text)
 
 

@@ -1,7 +1,7 @@
 """Serving from a coroutine: one `Service` for each `serve_async`.
 
-The loop watches one descriptor, which is readable when callers want something. Plain handlers run in the turn that
-finds their request; coroutine functions become tasks, and their callers are answered when those are done.
+The loop watches one descriptor, which is readable when a caller needs a turn. Plain handlers run in the turn that finds
+their request; coroutine functions become tasks, and a task that ends answers its caller.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
 RETRY = 0.001
-"""Seconds between two attempts at what a thread or a caller keeps us from."""
+"""Seconds between two attempts that a thread or a caller blocks."""
 
 GRACE = 0.1
-"""Seconds that handlers of a server that stops have to end once they are cancelled."""
+"""Seconds that cancelled handlers of a stopping server have to end."""
 
 
 class Service:
-    """A server, or a bus, in the hands of one event loop."""
+    """A server, or a bus, that one event loop serves."""
 
     def __init__(self, serving: LoopServing, concurrency: int) -> None:
         """Prepare to serve with at most `concurrency` tasks."""
@@ -38,16 +38,16 @@ class Service:
         self._taken: list[LoopRequest] = []
         self._cancelled: list[tuple[int, int]] = []
         self._tasks: dict[asyncio.Task[None], LoopRequest] = {}
-        # Calls that have begun and were not answered, by the keys of their requests.
+        # Calls in flight, by the keys of their requests.
         self._calls: dict[tuple[int, int], asyncio.Task[None]] = {}
         self._due: asyncio.Handle | None = None
-        # Whether that is the loop's next round.
-        self._soon = False
-        # Whether the end was cancelled while it waited for handlers.
+        # Whether `_due` runs in the loop's next round.
+        self._turn_is_next = False
+        # Whether the serving was cancelled while it waited for handlers at its end.
         self._cut_short = False
 
     async def run(self) -> None:
-        """Serve until the other side, or a stop, ends it."""
+        """Serve until the peer closes or the server is stopped."""
         watched = self._serving.fileno()
         try:
             if watched >= 0:
@@ -55,7 +55,7 @@ class Service:
                 self._turn()
                 await self._over
         finally:
-            # A forked child has its parent's epoll, and what it took out would be missing there.
+            # A forked child shares its parent's epoll: removing a descriptor here would remove it in the parent.
             if watched >= 0 and os.getpid() == self._process:
                 self._loop.remove_reader(watched)
             if self._due is not None:
@@ -64,28 +64,28 @@ class Service:
                 await self._finish()
             finally:
                 self._serving.close()
-                # An error in it has a traceback, which has this frame.
+                # Its error has a traceback, which refers to this frame.
                 self._over = self._loop.create_future()
                 self._over.cancel()
 
     def _turn(self) -> None:
-        """Attend to callers, as a callback of the loop."""
-        self._soon = False
+        """Take a turn, as a callback of the loop."""
+        self._turn_is_next = False
         if self._over.done():
             return
         try:
             places = max(self._concurrency - len(self._tasks), 0)
             wait = self._serving.turn(self._taken, self._cancelled, places)
         except BusyError:
-            # A thread registers a handler at this moment.
+            # Another thread registers a handler meanwhile.
             wait = RETRY
         except PeerDeadError as error:
-            # What was taken just now begins, and is cancelled in good order with the rest.
+            # Requests of this turn still begin, and are cancelled in good order with the rest.
             self._over.set_exception(error)
             wait = None
         except BaseException as error:
             self._over.set_exception(error)
-            # The loop lets these two through, and would report any other as the failure of a callback of ours.
+            # The loop propagates these two, and would report another exception as a failed callback.
             if isinstance(error, KeyboardInterrupt | SystemExit):
                 raise
             return
@@ -101,7 +101,7 @@ class Service:
             self._schedule(wait)
 
     def _cancel(self) -> None:
-        """Cancel the tasks of calls whose callers wait no longer."""
+        """Cancel the tasks of calls whose callers have stopped waiting."""
         for key in self._cancelled:
             task = self._calls.pop(key, None)
             if task is not None:
@@ -110,12 +110,12 @@ class Service:
         self._cancelled.clear()
 
     def _schedule(self, wait: float | None) -> None:
-        """Have the next turn taken after so many seconds, if nothing becomes readable before."""
-        if self._soon:
+        """Schedule the next turn after `wait` seconds; the descriptor may bring it earlier."""
+        if self._turn_is_next:
             return
         if self._due is not None:
             self._due.cancel()
-        self._soon = wait == 0
+        self._turn_is_next = wait == 0
         if wait is None:
             self._due = None
         elif wait == 0:
@@ -139,6 +139,11 @@ class Service:
     def _expire(self, request: LoopRequest) -> None:
         """End a call whose deadline has passed."""
         if request.key in self._calls:
+            remaining = request.call.remaining
+            if remaining:
+                # uvloop rounds a delay to milliseconds, so its timer can be early.
+                self._loop.call_later(max(remaining, RETRY), self._expire, request)
+                return
             self._serving.turn_down(request)
             self._cancelled.append(request.key)
             self._cancel()
@@ -148,12 +153,12 @@ class Service:
             self._serving.answer(request, await request.start())
         except asyncio.CancelledError as error:
             if self._calls.get(request.key) is asyncio.current_task():
-                # The handler cancelled itself, or another task of the user's did.
+                # The handler, or another task of the user, cancelled the task.
                 self._serving.fail(request, error)
             raise
         except BaseException as error:
-            # The first frame is this one, which means nothing to the handler's author. Kept in a local variable, the
-            # traceback would be in a cycle.
+            # Drops this frame, the first one, which is not the handler's. A local variable for the traceback would make
+            # a cycle.
             if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
                 error = error.with_traceback(error.__traceback__.tb_next)
             self._serving.fail(request, error)
@@ -165,24 +170,24 @@ class Service:
         if self._calls.get(request.key) is task:
             del self._calls[request.key]
             if task.cancelled():
-                # It was cancelled before it began; otherwise it is answered already.
+                # The task was cancelled before it began; otherwise it has answered.
                 self._serving.turn_down(request)
         if not task.cancelled():
-            # KeyboardInterrupt and SystemExit have gone their way through the loop, which keeps the others to itself: a
-            # panic of the core, among them, that came back through the handler.
+            # The loop has propagated KeyboardInterrupt and SystemExit. It keeps other exceptions to itself, such as a
+            # panic of the core that came back through the handler.
             error = task.exception()
             if error is None or isinstance(error, Exception | KeyboardInterrupt | SystemExit):
                 pass
             elif not self._over.done():
                 self._over.set_exception(error)
         if not self._over.done():
-            # There is a place more for a task now, and there may be a reply for which there was no room.
+            # A task more may begin now, and a reply may wait for room.
             self._schedule(0)
 
     async def _finish(self) -> None:
-        """Refuse what has not begun, let handlers come to their end in good order, then cancel those that are left.
+        """Refuse requests that have not begun, wait for handlers up to the stop timeout, then cancel the rest.
 
-        Callers are told before anything is awaited. A cancellation meanwhile ends the time of the handlers, not this.
+        Callers get their refusals before the first await. A cancellation meanwhile ends only the wait for handlers.
         """
         orderly = self._over.done() and not self._over.cancelled()
         orderly = orderly and isinstance(self._over.exception(), PeerDeadError | None)
@@ -199,7 +204,7 @@ class Service:
         self._cancel()
         for task in self._tasks:
             task.cancel()
-        # What does not let itself be cancelled is left.
+        # Tasks that do not end after a cancellation are left behind.
         grace = max(deadline, self._loop.time() + GRACE) if orderly else self._loop.time() + self._serving.stop_timeout
         while self._tasks and self._loop.time() < grace:
             await self._pause(self._tasks, grace - self._loop.time())
@@ -231,5 +236,5 @@ class Service:
 
 
 async def serve_async(dispatcher: RpcDispatcher, target: RpcBus | RpcServer, concurrency: int) -> None:
-    """Do what `RpcDispatcher.serve_async` says."""
+    """Serve for `RpcDispatcher.serve_async`."""
     await Service(LoopServing(dispatcher, target), concurrency).run()

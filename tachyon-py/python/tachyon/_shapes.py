@@ -1,4 +1,4 @@
-"""Functions that no request can be passed to, refused where they become endpoints."""
+"""The check that a function can take a request."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 def check(function: Callable[..., Any], name: str, signature: inspect.Signature | None) -> None:
-    """Raise TypeError, with what to do instead, unless the function can serve requests.
+    """Raise TypeError with advice unless the function can serve requests.
 
-    A builtin may have no signature, and is believed.
+    A builtin without a signature passes.
     """
     if inspect.isclass(function):
         if function in {bytes, bytearray}:
@@ -22,7 +22,7 @@ def check(function: Callable[..., Any], name: str, signature: inspect.Signature 
     _refuse_generators(function, name)
     if signature is None:
         return
-    # What a partial gives by keyword is given.
+    # A partial binds its keywords.
     given: dict[str, Any] = function.keywords if isinstance(function, functools.partial) else {}
     for at, parameter in enumerate(signature.parameters.values()):
         own = parameter.name
@@ -49,8 +49,8 @@ def check(function: Callable[..., Any], name: str, signature: inspect.Signature 
 
 
 def _refuse_generators(function: Callable[..., Any], name: str) -> None:
-    # Of an object with a `__call__`, that method is what runs.
-    for runs in (function, getattr(type(function), "__call__", None)):  # noqa: B004 - the method itself is looked at
+    # An object with a `__call__` runs that method.
+    for runs in (function, getattr(type(function), "__call__", None)):  # noqa: B004 - the method itself is checked
         if inspect.isgeneratorfunction(runs) or inspect.isasyncgenfunction(runs):
             _refuse(
                 f"{name} is a generator, and replies are no streams yet",

@@ -1,6 +1,6 @@
-"""Struct: a class whose fields lie in memory as Rust's `repr(C)` lays them out, or that holds values.
+"""Struct: a class whose fields have the memory layout of Rust's `repr(C)`, or that holds values.
 
-Fields have every name but a few, so what a Struct has for itself is called `__tachyon_*__`.
+Fields may have almost any name, so the internal attributes of a Struct are called `__tachyon_*__`.
 """
 
 from __future__ import annotations
@@ -29,22 +29,22 @@ _S = TypeVar("_S", bound="Struct")
 def pad(*, init: Literal[False] = False) -> Any:
     """Mark a field as padding: zeros without a meaning, `_pad: Annotated[bytes, 4] = tachyon.pad()`.
 
-    Padding begins with an underscore. It is no argument of the constructor, which is what this tells a type checker,
-    and takes no part in comparing and printing.
+    The name of padding begins with an underscore. Padding is no argument of the constructor, to type checkers too, and
+    does not take part in comparing and printing.
     """
     del init
     return _PAD
 
 
 class _Pad:
-    """The value of `pad()`; there is one."""
+    """The only value of `pad()`."""
 
     def __repr__(self) -> str:
-        """Show it as it is written."""
+        """Show the value as Python code."""
         return "tachyon.pad()"
 
     def __reduce__(self) -> str:
-        """Pickle its name, since it is told by its identity."""
+        """Pickle the name, since the value is compared by identity."""
         return "_PAD"
 
 
@@ -59,7 +59,7 @@ class Field(FieldCore):
     name: str
 
     def __new__(cls, plan: Plan, index: int, place: str, name: str, layout: Layout) -> Self:
-        """Be number `index` of the payload that the plan is of, called `name`."""
+        """Be field number `index` of the plan's payload, called `name`."""
         self = super().__new__(cls, plan, index, place)
         self.name = name
         self.layout = layout
@@ -67,15 +67,15 @@ class Field(FieldCore):
 
     @property
     def is_padding(self) -> bool:
-        """Whether it means nothing."""
+        """Whether the field is padding."""
         return is_padding(self.name)
 
     def __repr__(self) -> str:
-        """Say what it is."""
+        """Show the name and the type of the field."""
         return f"<{self.place}: {self.layout.name}>"
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[()]]:
-        """Pickle nothing: a class that is pickled by value is laid out again by what it was `_Written` as."""
+        """Pickle nothing: a class that is pickled by value is laid out again from its `_Written`."""
         return LaidOut, ()
 
 
@@ -88,7 +88,7 @@ def _hint(name: str, written: Any, module: str, around: Mapping[str, Any], owner
         return typing.get_type_hints(holder, localns=dict(around), include_extras=True)[name]
     except NameError as error:
         if error.name == owner:
-            message = f"{place}: a Struct cannot contain itself, since a message could nest it without an end"
+            message = f"{place}: a Struct cannot contain itself: its messages would have no end"
             raise TypeError(message) from None
         message = f"{place}: the hint {written!r} cannot be resolved ({error}); import what it names at run time"
         raise TypeError(message) from None
@@ -98,8 +98,8 @@ def _hint(name: str, written: Any, module: str, around: Mapping[str, Any], owner
 
 
 def resolved(cls: type, around: Mapping[str, Any]) -> dict[str, Any]:
-    """Give a class's own hints, but for those of the class itself; `around` has the names where it stands."""
-    import inspect  # noqa: PLC0415 - costs more than this module does
+    """Give a class's own hints without `ClassVar`s; `around` has the local names around the class."""
+    import inspect  # noqa: PLC0415 - a slow import
 
     written = inspect.get_annotations(cls)
     hints = {name: _hint(name, hint, cls.__module__, around, cls.__name__) for name, hint in written.items()}
@@ -123,14 +123,14 @@ def _own_hints(name: str, written: Mapping[str, Any], module: str, around: Mappi
         hints[normal(own)] = resolved
     if hints:
         return hints
-    message = f"{name} has no fields: a Struct is at least one, such as `id: tachyon.u64`"
+    message = f"{name} has no fields: a Struct needs at least one, such as `id: tachyon.u64`"
     raise TypeError(message)
 
 
 def _place_fields(
     cls: Any, hints: Mapping[str, Any], defaults: Mapping[str, Any], *, extensible: bool
 ) -> StructLayout | HeadLayout:
-    """Lay the fields of a class out: without a fixed size if one of them has none."""
+    """Lay out the fields of a class: without a fixed size if a field has none."""
     name: str = cls.__name__
     layouts = {own: layout(hint, f"field `{own}` of {name}") for own, hint in hints.items()}
     if not extensible and all(found.is_fixed for found in layouts.values()):
@@ -146,7 +146,7 @@ def _place_fields(
         if is_padding(own):
             message = f"field `{own}` of {name}: a Struct without a fixed size has no padding; leave it out"
             raise TypeError(message)
-        default = found.anew(defaults[own], place) if own in defaults else None
+        default = found.as_received(defaults[own], place) if own in defaults else None
         fields.append(HeadField(wire_name(own, OF_STRUCTS), place, found, own in defaults, default))
     return HeadLayout(name, fields, cls)
 
@@ -175,7 +175,7 @@ def _refuse_gap(name: str, gap: int, at: int, where: str) -> typing.NoReturn:
 
 
 class _Written(typing.NamedTuple):
-    """Everything about a Struct's fields that its class statement says."""
+    """The fields of a Struct, as its class statement says them."""
 
     hints: dict[str, Any]
     defaults: dict[str, Any]
@@ -196,16 +196,16 @@ class _StructType(type):
                 message = f"{name}: a Struct is not extended; make a {base.__name__} one of its fields"
                 raise TypeError(message)
         if not name.isidentifier():
-            message = f"{name!r} is no name of a Struct: it travels, and is an identifier"
+            message = f"{name!r} is no name of a Struct: the name travels, and must be an identifier"
             raise TypeError(message)
         caller = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
-        # As `type` does for a class that is made without a class statement.
+        # As `type` does for a class made without a class statement.
         namespace.setdefault("__module__", caller.f_globals.get("__name__", __name__))
         if namespace.keys() <= {"__module__", "__slots__"}:
-            # No class statement leaves so little behind: cloudpickle makes a class like this, and then sets its parts.
+            # A class statement leaves more: cloudpickle makes such a class, and then sets its parts.
             return super().__new__(mcs, name, bases, namespace)
         written = namespace.get("__annotations__")
-        if written is None:  # From Python 3.14 on annotations are made when they are asked for.
+        if written is None:  # From Python 3.14 on annotations are lazy.
             written = super().__new__(mcs, name, bases, dict(namespace)).__annotations__
         hints = _own_hints(name, written, namespace["__module__"], caller.f_locals)
         defaults = {own: namespace.pop(own) for own in hints if own in namespace}
@@ -218,14 +218,14 @@ class _StructType(type):
     def __init__(
         cls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], *, extensible: bool = False
     ) -> None:
-        """Do nothing more."""
+        """Accept the same arguments as `__new__`."""
         del extensible
         super().__init__(name, bases, namespace)
 
     @property
     def __signature__(cls: Any) -> inspect.Signature:
         """The constructor's parameters, which are keywords, with their hints and defaults."""
-        import inspect  # noqa: PLC0415 - costs more than this module does
+        import inspect  # noqa: PLC0415 - a slow import
 
         if "__layout__" not in cls.__dict__:
             raise AttributeError("__signature__")  # noqa: EM101 - as Python says it
@@ -243,22 +243,22 @@ class _StructType(type):
         )
 
     def __setattr__(cls, name: str, value: object) -> None:
-        """Refuse what would take a field away; lay a class out that cloudpickle makes."""
+        """Refuse to replace a field; lay out a class that cloudpickle makes."""
         if isinstance(value, LaidOut):
             return
         if isinstance(value, _Written):
-            # One that was made here, or received before, is sent its parts once more.
+            # A class made in this process, or received before, is laid out already.
             if "__layout__" not in cls.__dict__:
                 _lay_out(cls, value)
             return
         if name in cls.__dict__ and isinstance(cls.__dict__[name], Field):
-            message = f"{name} is a field of every {cls.__name__}; set it on one of them"
+            message = f"{name} is a field of every {cls.__name__}; set it on an instance"
             raise AttributeError(message)
         super().__setattr__(name, value)
 
 
 def _lay_out(cls: Any, written: _Written) -> None:
-    """Give a class its fields and everything that is made of them."""
+    """Give a class its fields and the attributes derived from them."""
     own = _place_fields(cls, written.hints, written.defaults, extensible=written.extensible)
     plan = own.plan
     fields = {
@@ -274,7 +274,7 @@ def _lay_out(cls: Any, written: _Written) -> None:
         "__layout__": own,
     }
     if isinstance(own, StructLayout):
-        blank = _lend(cls, memoryview(bytearray(plan.size or 0)), 0, plan.size or 0)
+        blank = _view(cls, memoryview(bytearray(plan.size or 0)), 0, plan.size or 0)
         for name, default in written.defaults.items():
             if default is not _PAD:
                 fields[name].__set__(blank, default)
@@ -289,11 +289,11 @@ class _DType:
     def __get__(self, instance: Struct | None, owner: type[Struct]) -> Any:
         if isinstance(owner.__dict__.get("__layout__"), HeadLayout):
             message = f"{owner.__name__} has no dtype, since it has no fixed size"
-            raise AttributeError(message)  # noqa: TRY004 - what an attribute that is not there raises
+            raise AttributeError(message)  # noqa: TRY004 - the error of a missing attribute
         try:
             import numpy as np  # noqa: PLC0415 - numpy is optional
         except ImportError as error:
-            # Not an ImportError: `hasattr`, `help` and `inspect.getmembers` only know this one.
+            # `hasattr`, `help` and `inspect.getmembers` handle an AttributeError, but no ImportError.
             message = f"{owner.__name__}.dtype needs numpy, which cannot be imported ({error}); install numpy"
             raise AttributeError(message) from error
 
@@ -307,7 +307,7 @@ else:
 
 
 class Struct(_Shape, metaclass=_StructType):
-    """Fields, laid out as in a Rust `#[tachyon::payload]` struct.
+    """Fields with the layout of a Rust `#[tachyon::payload]` struct.
 
     ::
 
@@ -316,22 +316,22 @@ class Struct(_Shape, metaclass=_StructType):
             quantity: tachyon.i32 = 1
             _pad: Annotated[bytes, 4] = tachyon.pad()
 
-    Values are checked when they are assigned: nothing is converted with loss.
+    Values are checked when they are assigned: every conversion is exact, or an error.
 
-    A Struct of numbers, enums, other such Structs and Annotated bytes, text and arrays has a fixed size. One that is
-    made here has memory of its own. The one that a handler gets alone is a view of the request: it is read in place,
-    cannot be changed, and ends with the call; `copy()` is what to keep. `dtype` is the same type for numpy, and the
-    buffer is the bytes as they travel.
+    A Struct of numbers, enums, other such Structs and Annotated bytes, text and arrays has a fixed size. Its
+    constructor gives it memory of its own. A handler whose only parameter is such a Struct gets a view of the request:
+    it is read in place, cannot be changed, and ends with the call; keep a `copy()`. `dtype` is the same type for numpy,
+    and the buffer holds the bytes that travel.
 
-    A Struct with a field of `str`, `bytes`, `list`, `Array`, an array of numpy or `X | None` holds values, and has
-    neither a dtype nor a buffer; `bytes(scan)` is how it travels. In a handler its arrays are views of the request, and
-    all else is the receiver's own. Such a Struct can grow: fields are added at the end, as `X | None = None` or with
-    any other default, which stands for them where the sender does not know them. `extensible=True` in the class
-    statement makes one of a Struct of a fixed size.
+    A Struct with a field of `str`, `bytes`, `list`, `Array`, a numpy array or `X | None` holds values, and has neither
+    a dtype nor a buffer; `bytes(scan)` gives the bytes that travel. In a handler its arrays are views of the request,
+    and all other fields are copies. Such a Struct can grow: new fields go to the end, as `X | None = None` or with
+    another default, which a receiver uses if the sender does not know the field. `extensible=True` in the class
+    statement makes a Struct of a fixed size extensible.
 
     A Struct compares, prints, copies and pickles by its fields, and matches them by position, `case Point(x, y)`, and
-    by name; padding takes no part. A field that has the name of a keyword, or of what every Struct has (`copy`,
-    `dtype`, `from_bytes`, `replace`), is written with an underscore behind it, `class_`, and travels as `class`.
+    by name; padding is left out. A field with the name of a keyword, or of an attribute of every Struct (`copy`,
+    `dtype`, `from_bytes`, `replace`), is written with a trailing underscore, `class_`, and travels as `class`.
     """
 
     if TYPE_CHECKING:
@@ -343,19 +343,19 @@ class Struct(_Shape, metaclass=_StructType):
         dtype = _DType()
 
         def __new__(cls, /, **fields: Any) -> Self:
-            """Refuse: a class with fields has another."""
+            """Refuse: only a class with fields has a constructor."""
             del fields
-            message = "a Struct has fields: make a class of it, class PriceRequest(tachyon.Struct): ..."
+            message = "Struct has no fields; derive a class from it: class PriceRequest(tachyon.Struct): ..."
             raise TypeError(message)
 
         def __init__(self, /, **fields: Any) -> None:
-            """Do nothing more."""
+            """Accept the same arguments as `__new__`."""
 
     @classmethod
     def from_bytes(cls, data: Any) -> Self:
-        """Make a Struct of bytes as they travel, such as a message of a `Bus`.
+        """Make a Struct of the bytes that travel, such as a message of a `Bus`.
 
-        Raises BadRequestError if they are no such value.
+        Raises BadRequestError if the bytes do not decode.
         """
         made: Self = cls.__layout__.plan.decode(data, cls.__name__)
         return made
@@ -378,7 +378,7 @@ class Struct(_Shape, metaclass=_StructType):
     __replace__ = replace
 
     def __deepcopy__(self, memo: object) -> Self:
-        """Make a copy, which is as deep as a Struct is."""
+        """Make a copy: `copy` is a deep copy."""
         return self.copy()
 
     def __reduce__(self) -> tuple[Callable[..., object], tuple[Any, ...]]:
@@ -391,10 +391,11 @@ class Struct(_Shape, metaclass=_StructType):
             return NotImplemented
         return all(_same(getattr(self, name), getattr(other, name)) for name in self.__layout__.by_name)
 
-    __hash__: ClassVar[None] = None  # type: ignore[assignment] # pyright: ignore[reportIncompatibleMethodOverride] - values change
+    # Values change.
+    __hash__: ClassVar[None] = None  # type: ignore[assignment] # pyright: ignore[reportIncompatibleMethodOverride]
 
     def __repr__(self) -> str:
-        """Show the class and its values, as one would write them."""
+        """Show the class and its values, as Python code."""
         try:
             values = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.__layout__.by_name)
         except (ReleasedError, AttributeError):
@@ -403,7 +404,7 @@ class Struct(_Shape, metaclass=_StructType):
 
 
 def by_name(owner: str, names: Iterable[str]) -> TypeError:
-    """Make the error for fields that are given by position."""
+    """Make the error for fields passed by position."""
     fields = ", ".join(f"{name}=..." for name in names)
     return TypeError(f"{owner} takes its fields by name: {owner}({fields})")
 
@@ -420,12 +421,13 @@ def _set(made: Struct, values: Mapping[str, Any]) -> None:
 def _same(mine: Any, theirs: Any) -> bool:
     if isinstance(mine, list):
         values: list[Any] = mine  # pyright: ignore[reportUnknownVariableType]
-        return isinstance(theirs, list) and len(values) == len(theirs) and all(map(_same, values, theirs))  # pyright: ignore[reportUnknownArgumentType]
+        others: list[Any] = theirs if isinstance(theirs, list) else []  # pyright: ignore[reportUnknownVariableType]
+        return isinstance(theirs, list) and len(values) == len(others) and all(map(_same, values, others))
     if mine is None or theirs is None:
         return mine is theirs
     if isinstance(mine, (Struct, memoryview)) or not hasattr(mine, "shape"):
         return bool(mine == theirs)
-    # An array of numpy compares value by value, if there are as many.
+    # Numpy arrays of one shape compare value by value.
     return bool(mine.shape == theirs.shape and (mine == theirs).all())
 
 
@@ -437,36 +439,36 @@ def _check_given(cls: type[Struct], fields: Mapping[str, Any]) -> None:
 
 
 class FixedStruct(Struct, Memory):
-    """The base of Structs of a fixed size: they are memory."""
+    """The base of Structs of a fixed size, which are memory."""
 
     if TYPE_CHECKING:
         __tachyon_blank__: ClassVar[bytes]
     else:
 
         def __new__(cls, /, *values: Any, **fields: Any) -> Self:
-            """Make a Struct of the given values, the others' defaults, and zeros for padding."""
+            """Make a Struct of these values, the defaults of other fields, and zeros for padding."""
             if values:
                 raise by_name(cls.__name__, cls.__layout__.by_name)
             blank = bytearray(cls.__tachyon_blank__)
-            self = _lend(cls, memoryview(blank), 0, len(blank))
+            self = _view(cls, memoryview(blank), 0, len(blank))
             _set(self, fields)
             _check_given(cls, fields)
             return self
 
 
 if TYPE_CHECKING:
-    _Held = object
+    _ValuesBase = object
 else:
-    _Held = Values
+    _ValuesBase = Values
 
 
-class VariableStruct(Struct, _Held):
-    """The base of Structs without a fixed size: they hold values."""
+class VariableStruct(Struct, _ValuesBase):
+    """The base of Structs without a fixed size, which hold values."""
 
     if not TYPE_CHECKING:
 
         def __new__(cls, /, *values: Any, **fields: Any) -> Self:
-            """Make a Struct of the given values and the others' defaults."""
+            """Make a Struct of these values and the defaults of other fields."""
             if values:
                 raise by_name(cls.__name__, cls.__layout__.by_name)
             self = Values.__new__(cls)
@@ -478,11 +480,11 @@ class VariableStruct(Struct, _Held):
             return self
 
         def __bytes__(self) -> bytes:
-            """Give the Struct as it travels."""
+            """Give the bytes that travel."""
             return self.__layout__.plan.encode(self, type(self).__name__)
 
 
-def _lend(cls: type[_S], view: memoryview, at: int, size: int) -> _S:
+def _view(cls: type[_S], view: memoryview, at: int, size: int) -> _S:
     make: Any = Memory.__new__
     made: _S = make(cls, view, at, size, "B")
     return made

@@ -1,4 +1,4 @@
-"""Types of the native module; everything here is re-exported by `tachyon`."""
+"""Types of the native module; `tachyon` re-exports the public ones."""
 
 import os
 from collections.abc import Callable, Coroutine, Iterator, Sequence
@@ -53,7 +53,7 @@ __all__ = [
     "RxBatchGuard",
     "RxGuard",
     "RxMsgView",
-    "Sight",
+    "ServerStats",
     "TimedBus",
     "TxGuard",
     "Values",
@@ -100,26 +100,26 @@ def msg_type(type_id: int) -> int:
 def tachyon_rpc(msg_type: int, *, idempotent: bool = False, raises: _Raises = None) -> _Decorator:
     """Bind a function to a message type, 0 to 65534.
 
-    Its type hints say what travels; without hints the function gets a memoryview of the request in place, valid during
-    the call only, and returns bytes. An `async def` function gets a copy of the request, and is served by
-    `serve_async`. An endpoint is `idempotent` if a request that was lost with its peer may be sent again to the next
-    one, by a bus that reconnects. `raises` are the errors that it declares, classes of `EndpointError`.
+    The type hints of the function say the types of request and reply; without hints the function gets a memoryview of
+    the request in place, valid during the call only, and returns bytes. An `async def` function gets a copy of the
+    request, and is served by `serve_async`. `idempotent` allows a bus that reconnects to send a request again to the
+    next peer when a peer is lost. `raises` are the errors that the endpoint declares, classes of `EndpointError`.
     """
 
 def _current_call() -> CurrentCall | None:
-    """Return the request that the handler on this thread is busy with."""
+    """Return the request of the handler on this thread."""
 
 def codegen_rust(json: str, /) -> str:
-    """Write the Rust that calls, or serves, what a description in JSON tells of."""
+    """Write the Rust code that calls or serves the endpoints of a description in JSON."""
 
 def read_description(json: str, /) -> str:
-    """Check a description in JSON, of any schema that is known, and give it in the schema of this version."""
+    """Check a description in JSON, of any known schema, and give it in the schema of this version."""
 
 def read_error(kind: int, payload: bytes) -> RpcError:
-    """Give the exception that an error reply of a kind stands for."""
+    """Give the exception for an error reply of a kind."""
 
 def _decode_error(payload: Buffer | RpcError) -> int:
-    """Return the message type of the request that an error reply, or the error raised for it, is about."""
+    """Return the message type of the request of an error reply, or of the error raised for it."""
 
 @final
 class Message:
@@ -129,7 +129,7 @@ class Message:
     def __new__(cls, type_id: int, size: int, data: bytes | memoryview) -> Self: ...
     @property
     def type_id(self) -> int:
-        """What the sender passed as `type_id`."""
+        """The `type_id` that the sender passed."""
     @property
     def size(self) -> int:
         """Length of the payload in bytes."""
@@ -143,7 +143,7 @@ class Message:
 
 @disjoint_base
 class Memory:
-    """Some bytes of a memoryview, with a buffer of their own: what a Struct or an Array is a window on."""
+    """A part of a memoryview, with a buffer of its own: the memory of a Struct or an Array."""
 
     def __new__(cls, view: memoryview, at: int, length: int, form: str, /) -> Self: ...
     @property
@@ -151,12 +151,12 @@ class Memory:
         """The whole memoryview."""
     @property
     def __tachyon_at__(self) -> int:
-        """Where in it this begins."""
+        """Offset in the memoryview."""
     def __buffer__(self, flags: int, /) -> memoryview: ...
 
 @disjoint_base
 class Items(Memory):
-    """Values of one type, where they lie: the base of an Array."""
+    """Values of one type, in place: the base of an Array."""
 
     def __new__(cls, view: memoryview, at: int, length: int, form: str, plan: Plan, of: int, /) -> Self: ...
     def __len__(self) -> int: ...
@@ -184,33 +184,33 @@ class FieldCore:
         """Give a Struct the field's default."""
     @property
     def place(self) -> str:
-        """Its place in errors."""
+        """The field's name in error texts."""
 
 @final
 class Plan:
-    """The types of one hint, by which the extension reads and writes values; `tachyon._layout` makes them."""
+    """The types of one hint, by which the extension encodes and decodes; `tachyon._layout` makes it."""
 
     def __new__(cls, nodes: list[tuple[Any, ...]]) -> Self: ...
     def encode(self, value: Any, place: str) -> bytes:
-        """Give the message that a value is, or raise TypeError, ValueError or OverflowError naming `place`."""
+        """Give the message of a value, or raise TypeError, ValueError or OverflowError naming `place`."""
     def encode_fields(self, values: list[Any]) -> bytes:
-        """Give the message that the values of the fields of a head are."""
+        """Give the message of the fields of a head."""
     def decode(self, data: Buffer, place: str) -> Any:
-        """Give the value that a message is, for good, or raise BadRequestError."""
+        """Give the value of a message, which shares no memory with it, or raise BadRequestError."""
     def normal(self, value: Any, place: str) -> Any:
-        """Give what a variable Struct's field, or a default, holds for a value."""
+        """Give the value that a variable Struct's field, or a default, holds for `value`."""
     def offsets(self) -> tuple[int, list[int]]:
-        """Where a Struct's values end, or the head of others, and where each of their fields begins."""
+        """Size of a Struct, or of the head of other payloads, in bytes, and the offset of each field."""
     @property
     def size(self) -> int | None:
-        """The bytes of a fixed value, None for others."""
+        """Size of a fixed value in bytes; None for other values."""
     @property
     def align(self) -> int | None:
-        """The alignment of a fixed value, None for others."""
+        """Alignment of a fixed value in bytes; None for other values."""
 
 @final
 class Contract:
-    """The meaning of an endpoint's hints; `tachyon._contract` makes it."""
+    """The types in an endpoint's hints; `tachyon._contract` makes it."""
 
     def __new__(
         cls,
@@ -223,14 +223,14 @@ class Contract:
     ) -> Self: ...
     @property
     def key(self) -> int:
-        """Tells agreements apart."""
+        """Identifies agreements."""
     @property
     def typed(self) -> bool:
-        """Whether the two sides can mean different things."""
+        """Whether the two sides can differ in the types of the endpoint."""
     def describe(self) -> str:
         """Give the description of the endpoint alone, as JSON."""
     def decode(self, data: bytes) -> Any:
-        """Give the value of a reply, for good."""
+        """Give the value of a reply, which shares no memory with it."""
     def declared_error(self, kind: int, payload: bytes) -> EndpointError | None:
         """Give the exception that the endpoint declares for an error reply of a kind and its bytes, None for others."""
 
@@ -252,7 +252,7 @@ class Bus:
     def connect(cls, socket_path: _Path, *, timeout: float | None = 5.0, any_uid: bool = False) -> Bus:
         """Connect to a listener, waiting up to `timeout` seconds for it to appear (None: for ever)."""
     def close(self) -> None:
-        """Say goodbye to the peer and give everything back. Closing twice is fine; views stay readable."""
+        """Close the connection and release its resources. Closing twice is fine; views stay readable."""
     @property
     def closed(self) -> bool:
         """Whether `close` has been called."""
@@ -261,17 +261,17 @@ class Bus:
     def set_polling_mode(self, pure_spin: int) -> None:
         """Never park while waiting (1), or spin for a while and then park (0, the default)."""
     def send(self, data: Buffer, type_id: int = 0, *, timeout: float | None = None) -> None:
-        """Copy any C-contiguous buffer into the ring and publish it, waiting for room if need be."""
+        """Copy any C-contiguous buffer into the ring and publish it; wait for room if the ring is full."""
     def recv(self, *, timeout: float | None = None, spin_threshold: int | None = None) -> Message:
         """Wait for a message and return a copy of it."""
     def send_zero_copy(self, size: int, type_id: int = 0, *, timeout: float | None = None) -> TxGuard:
         """Reserve `size` bytes in the ring to write in place; leaving the guard publishes them."""
     def recv_zero_copy(self, *, timeout: float | None = None, spin_threshold: int | None = None) -> RxGuard:
-        """Wait for a message and lend it in place; leaving the guard gives its room back to the sender."""
+        """Wait for a message and read it in place; leaving the guard gives its slot back to the sender."""
     def drain_batch(
         self, max_msgs: int = 1024, spin_threshold: int | None = None, *, timeout: float | None = None
     ) -> RxBatchGuard:
-        """Wait for one message, then lend it and those behind it, at most `max_msgs`, in one crossing."""
+        """Wait for one message, then read it and up to `max_msgs` - 1 messages behind it in place, in one call."""
     def __iter__(self) -> Self: ...
     def __next__(self) -> Message: ...
     def __enter__(self) -> Self: ...
@@ -285,15 +285,15 @@ class Bus:
 
 @final
 class TxGuard:
-    """Room for one message, to be written in place through `memoryview(guard)`.
+    """Room for one message, written in place through `memoryview(guard)`.
 
     Leaving the `with` block publishes the first `actual_size` bytes; leaving it by an exception publishes nothing.
     """
 
     type_id: int
-    """What the receiver sees as `type_id`."""
+    """The `type_id` that the receiver sees."""
     actual_size: int
-    """How many of the reserved bytes to publish; all of them unless set."""
+    """Bytes to publish; all reserved bytes unless set."""
     def __len__(self) -> int: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
     def __enter__(self) -> Self: ...
@@ -314,7 +314,7 @@ class RxGuard:
         """Length of the payload in bytes."""
     @property
     def type_id(self) -> int:
-        """What the sender passed as `type_id`."""
+        """The `type_id` that the sender passed."""
     def __len__(self) -> int: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
     def __enter__(self) -> Self: ...
@@ -335,7 +335,7 @@ class RxMsgView:
         """Length of the payload in bytes."""
     @property
     def type_id(self) -> int:
-        """What the sender passed as `type_id`."""
+        """The `type_id` that the sender passed."""
     def __len__(self) -> int: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
     def __dlpack__(
@@ -346,12 +346,12 @@ class RxMsgView:
         dl_device: tuple[int, int] | None = None,
         copy: bool | None = None,
     ) -> CapsuleType:
-        """Lend the payload as a DLPack capsule.
+        """Export the payload in place as a DLPack capsule.
 
-        A consumer that speaks DLPack 1 gets it flagged read-only. The older capsule has no such flag: do not write.
+        The capsule of DLPack 1 is flagged read-only. The older capsule has no such flag: do not write.
         """
     def __dlpack_device__(self) -> tuple[Literal[1], Literal[0]]:
-        """Return DLPack's name for the CPU."""
+        """Return DLPack's device tuple of the CPU."""
 
 @final
 class RxBatchGuard:
@@ -378,10 +378,10 @@ class RpcBus:
     """
 
     @property
-    def __tachyon_line__(self) -> Any:
+    def __tachyon_loop_connection__(self) -> Any:
         """The event loop's part of this bus."""
-    @__tachyon_line__.setter
-    def __tachyon_line__(self, line: Any) -> None: ...
+    @__tachyon_loop_connection__.setter
+    def __tachyon_loop_connection__(self, connection: Any) -> None: ...
     @classmethod
     def listen(
         cls,
@@ -397,7 +397,8 @@ class RpcBus:
 
         `cap_fwd` and `cap_rev` are the payload bytes (powers of two) of the rings for requests and for replies;
         `timeout` is in seconds, None waits for ever. Peers of other users are refused unless `any_uid` is set. Probes,
-        such as `tachyon describe`, do not take the peer's place. They are told of the endpoints that `dispatcher` has.
+        such as `tachyon describe`, do not take the peer's place; they get the description of the endpoints that
+        `dispatcher` has.
         """
     @classmethod
     def connect(
@@ -412,10 +413,10 @@ class RpcBus:
     ) -> RpcBus:
         """Connect to a listener, waiting up to `timeout` seconds for it to appear (None: for ever).
 
-        A server is asked for rings of `ring_sizes` payload bytes, for requests and for replies; without, it decides.
-        With `reconnect` this side calls, and when its peer has closed or died, the next call connects again. A request
-        that was sent is sent again only if its endpoint is `idempotent`. A `probe` leaves a listener for one peer its
-        place: it raises `OnePeerError`, while a server takes it as any other caller.
+        `ring_sizes` requests rings of so many payload bytes, for requests and for replies, from a server; without it
+        the server decides. With `reconnect` this side calls, and the next call after the peer has closed or died
+        connects again. A request that was sent is sent again only if its endpoint is `idempotent`. A `probe` leaves a
+        listener for one peer its place: it raises `OnePeerError`, while a server takes it as any other caller.
         """
     @classmethod
     def rpc_listen(
@@ -426,26 +427,31 @@ class RpcBus:
     def rpc_connect(cls, socket_path: _Path, *, timeout: float | None = 5.0, any_uid: bool = False) -> RpcBus:
         """Do what `connect` does, under its older name."""
     def close(self) -> None:
-        """Say goodbye to the peer and give everything back. Closing twice is fine; views stay readable."""
+        """Close the connection and release its resources. Closing twice is fine; views stay readable."""
     @property
     def closed(self) -> bool:
         """Whether `close` has been called."""
     def describe(self, *, timeout: float | None = None) -> Description:
-        """Ask the peer what endpoints it offers.
+        """Ask the peer which endpoints it offers.
 
-        Raises `NoHandlerError` if the peer cannot say, because no dispatcher serves there.
+        Raises `NoHandlerError` if no dispatcher serves there.
         """
     def ping(self, *, timeout: float | None = None) -> float:
-        """Ask the peer whether it is there, and return the seconds its answer took."""
+        """Time a round trip to the peer, in seconds."""
     def within(self, seconds: float) -> TimedBus:
-        """Return the bus for calls that take so many seconds at most: `endpoint.call(bus.within(0.5), scan, radius)`.
+        """Return the bus with a timeout for each call: `endpoint.call(bus.within(0.5), scan, radius)`.
 
-        The limit covers a whole call, and travels with its request. Each call has the time for itself.
+        The timeout covers a whole call, and travels with its request as a deadline. Each call has the full time.
         """
     def set_numa_node(self, node_id: int) -> None:
         """Prefer a NUMA node (0 to 63) for the bus's memory and move it there. Call before the first message."""
     def set_polling_mode(self, pure_spin: int) -> None:
         """Never park while waiting (1), or spin for a while and then park (0, the default)."""
+    def start(self, payload: Buffer, msg_type: int, *, timeout: float | None = None) -> int:
+        """Send a request and return its correlation id, to be passed to `finish`.
+
+        A `timeout` in seconds travels with the request as a deadline, and the callee need not begin a request after it.
+        """
     def call(
         self,
         payload: Buffer,
@@ -455,24 +461,22 @@ class RpcBus:
         *,
         timeout: float | None = None,
     ) -> int:
-        """Send a request and return its correlation id, to be passed to `wait`.
-
-        With a `timeout` the callee is told until when the reply is wanted, and need not begin what comes too late.
-        `max_payload_size` is accepted for older callers: a payload longer than it is refused.
-        """
+        """Do what `start` does, under its older name. A payload longer than `max_payload_size` is refused."""
     def call_zero_copy(self, max_payload_size: int, msg_type: int, *, timeout: float | None = None) -> RpcTxGuard:
         """Reserve room for a request to write in place; its `out_cid` is set once the guard is left."""
+    def finish(self, correlation_id: int, *, timeout: float | None = None) -> RpcRxGuard:
+        """Wait for the reply to a call and read it in place. Replies may be taken in any order.
+
+        A call whose wait timed out is forgotten, and a late reply is dropped. `timeout` is in seconds.
+        """
     def wait(
         self, correlation_id: int, spin_threshold: int | None = None, *, timeout: float | None = None
     ) -> RpcRxGuard:
-        """Wait for the reply to a call and lend it in place. Replies may be taken in any order.
-
-        A call whose wait timed out is forgotten, and its late reply is dropped.
-        """
+        """Do what `finish` does, under its older name."""
     def forget(self, correlation_id: int) -> bool:
-        """Give a call up: its handler is cancelled, its late reply dropped. False when no such call is outstanding."""
+        """Give a call up: its handler is cancelled, a late reply dropped. False when no such call is in flight."""
     def serve(self, spin_threshold: int | None = None, *, timeout: float | None = None) -> RpcRxGuard:
-        """Wait for a request and lend it in place."""
+        """Wait for a request and read it in place."""
     def reply(
         self,
         correlation_id: int,
@@ -482,7 +486,7 @@ class RpcBus:
         *,
         timeout: float | None = None,
     ) -> None:
-        """Answer the request that `serve` lent with this correlation id."""
+        """Answer the request that `serve` returned with this correlation id."""
     def reply_zero_copy(
         self, correlation_id: int, max_payload_size: int, msg_type: int, *, timeout: float | None = None
     ) -> RpcTxGuard:
@@ -498,18 +502,18 @@ class RpcBus:
 
 @final
 class RpcTxGuard:
-    """Room for one request or reply, to be written in place through `memoryview(guard)`.
+    """Room for one request or reply, written in place through `memoryview(guard)`.
 
     Leaving the `with` block sends the first `actual_size` bytes; leaving it by an exception sends nothing.
     """
 
     msg_type: int
-    """The message type it will carry."""
+    """The message type of the request or reply."""
     actual_size: int
-    """How many of the reserved bytes to send; all of them unless set."""
+    """Bytes to send; all reserved bytes unless set."""
     @property
     def out_cid(self) -> int:
-        """The correlation id of the call once it is sent; 0 before, and for a reply."""
+        """The correlation id of the call after it is sent; 0 before that, and for a reply."""
     def __len__(self) -> int: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
     def __enter__(self) -> Self: ...
@@ -533,10 +537,10 @@ class RpcRxGuard:
         """The message type; 0xFFFF for an error reply."""
     @property
     def correlation_id(self) -> int:
-        """Which call it belongs to."""
+        """The correlation id of the call."""
     @property
     def error_kind(self) -> ErrorKind | None:
-        """What went wrong, if this is an error reply."""
+        """The kind of failure, if this is an error reply."""
     def __len__(self) -> int: ...
     def __buffer__(self, flags: int, /) -> memoryview: ...
     def __enter__(self) -> Self: ...
@@ -552,8 +556,8 @@ class RpcRxGuard:
 class RpcEndpoint(Generic[_ParametersT, _ReplyT_co, _HereT_co]):
     """A function bound to a message type. Calling it runs it here; `call` and `acall` run it in the peer.
 
-    What it takes and gives is in its function's type hints; without hints that is bytes. Its parameters to a type
-    checker are those of the function; one of bytes takes any buffer, and one of an Array alone any sequence.
+    The type hints of its function say the types of request and reply; without hints both are bytes. A type checker sees
+    the parameters of the function; one of bytes takes any buffer, and an only parameter of an Array any sequence.
     """
 
     __name__: str
@@ -621,25 +625,25 @@ class RpcEndpoint(Generic[_ParametersT, _ReplyT_co, _HereT_co]):
     ) -> RpcEndpoint[_OwnT, _GivenT]: ...
     @property
     def msg_type(self) -> int:
-        """The message type its requests and replies carry."""
+        """The message type of its requests and replies."""
     @property
     def idempotent(self) -> bool:
-        """Whether a request may be handled twice where it was made once."""
+        """Whether the callee may handle a request twice."""
     @property
     def __tachyon_timeout__(self) -> bool:
-        """Whether `timeout` is a setting of its calls: it has one parameter, or none, and that has another name."""
+        """Whether `timeout` is a setting of the endpoint's calls: it has one parameter or none, with another name."""
     def __tachyon_request__(
         self, within: float | None, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[bytes, float | None, Contract | None]:
-        """Return the bytes of a call's request, the seconds that the call has, and the contract."""
+        """Return the bytes of a call's request, its timeout in seconds, and the contract."""
     def __call__(self, *args: _ParametersT.args, **kwargs: _ParametersT.kwargs) -> _HereT_co: ...
     @overload
     def call(self, bus: RpcBus | TimedBus, /, *args: _ParametersT.args, **kwargs: _ParametersT.kwargs) -> _ReplyT_co:
         """Call the peer's function with its arguments, and return its reply.
 
-        The time of a call on `bus.within(0.5)` travels with the request: its handler sees it in `current_call()`. A
-        typed endpoint's first call on a connection asks the peer what it means by the endpoint; if that differs, this
-        raises `LayoutMismatchError` and calls nothing.
+        The timeout of a call on `bus.within(0.5)` travels with the request as a deadline: the handler sees it in
+        `current_call()`. The first call of a typed endpoint on a connection compares the endpoint's types with the
+        peer's; if they differ, this raises `LayoutMismatchError` and calls nothing.
         """
     @overload
     def call(
@@ -662,7 +666,7 @@ class RpcEndpoint(Generic[_ParametersT, _ReplyT_co, _HereT_co]):
         *,
         timeout: float | None = None,
     ) -> _T:
-        """Call the peer's function, which takes nothing, and return what `on_response` makes of the reply's bytes."""
+        """Call the peer's function, which takes nothing, and return the result of `on_response` for the reply."""
     @overload
     def call(
         self: _TakesOne[_TakenT],
@@ -684,16 +688,16 @@ class RpcEndpoint(Generic[_ParametersT, _ReplyT_co, _HereT_co]):
         *,
         timeout: float | None = None,
     ) -> _T:
-        """Call the peer's function and return what `on_response` makes of the reply's bytes, lent to it in place."""
+        """Call the peer's function and return the result of `on_response` for the reply's bytes, in place."""
     @overload
     def acall(
         self, bus: RpcBus | TimedBus, /, *args: _ParametersT.args, **kwargs: _ParametersT.kwargs
     ) -> Coroutine[Any, Any, _ReplyT_co]:
         """Call the peer's function from a coroutine, and return its reply.
 
-        Any number of calls may be under way on one bus, which belongs to the running event loop from the first one on;
-        calls wait their turn while the ring is full. A call that is cancelled or times out is forgotten: the bus stays
-        usable, and its late reply is dropped. Arguments are read at once, and may change while the call is under way.
+        Any number of calls may be in flight on one bus, which belongs to the running event loop from the first call on;
+        calls wait in a queue while the ring is full. A call that is cancelled or times out is forgotten: the bus stays
+        usable, and a late reply is dropped. Arguments are read at once, and may change while the call is in flight.
         Errors are those of `call`.
         """
     @overload
@@ -711,26 +715,26 @@ class RpcEndpoint(Generic[_ParametersT, _ReplyT_co, _HereT_co]):
 
 @type_check_only
 class _TakesOne(Protocol[_TakenT_contra]):
-    """An endpoint that one value is enough for."""
+    """An endpoint that can be called with one value."""
 
     def __call__(self, payload: _TakenT_contra, /) -> object: ...
 
 @type_check_only
 class _TakesNothing(Protocol):
-    """An endpoint that nothing is enough for."""
+    """An endpoint that can be called without a value."""
 
     def __call__(self) -> object: ...
 
 @final
 class TimedBus:
-    """A bus from `RpcBus.within`: calls on it have so many seconds each."""
+    """A bus from `RpcBus.within`, with a timeout for each call."""
 
 @final
 class RustEndpoint:
     """An endpoint that an extension in Rust exported with `tachyon::python::export`.
 
-    `RpcDispatcher.register` puts it into the same table as endpoints in Python. It runs on the thread that serves,
-    without the interpreter.
+    `RpcDispatcher.register` puts it into the same table as endpoints in Python. It runs on the serving thread, without
+    the GIL.
     """
 
     __name__: str
@@ -738,11 +742,11 @@ class RustEndpoint:
     def __new__(cls, capsule: CapsuleType, /) -> Self: ...
     @property
     def msg_type(self) -> int:
-        """The message type its requests and replies carry."""
+        """The message type of its requests and replies."""
 
 @type_check_only
 class _Decorator(Protocol):
-    """Turns a function into an endpoint of what its hints say."""
+    """Turns a function into an endpoint with the types of its hints."""
 
     @overload
     def __call__(
@@ -799,19 +803,19 @@ class RpcDispatcher:
         """Serve a bus until its peer closes, or the callers of a server until it is stopped.
 
         Failing handlers are logged, with traceback, on the logger `tachyon`. `KeyboardInterrupt`, and on a bus
-        `PeerDeadError`, end it and propagate; a server is stopped in good order first. With several `workers` the
-        callers of a server are shared among as many threads, this one among them, and handlers of different callers run
-        side by side as far as the interpreter's lock lets them.
+        `PeerDeadError`, end the serving and propagate; a server finishes the calls in flight first. With several
+        `workers` the callers of a server are shared among as many threads, this thread among them, and handlers of
+        different callers run in parallel as far as the GIL allows.
 
-        With endpoints in Rust the serving goes on while other threads hold the interpreter's lock: it is done by a
-        thread of its own, where handlers in Python run, too, while this one sees to signals and to the log.
+        Endpoints in Rust are served even while other threads hold the GIL: a separate thread serves and runs Python
+        handlers too, while this thread handles signals and the log.
         """
     def serve_async(self, bus: RpcBus | RpcServer, *, concurrency: int = 100) -> Coroutine[Any, Any, None]:
         """Serve a bus until its peer closes, or the callers of a server until it is stopped, from a coroutine.
 
-        Handlers that are coroutine functions run as tasks, up to `concurrency` at a time; others run in between, and
-        keep the loop waiting while they do. When this is cancelled, handlers that still run are, too, and their callers
-        get an error reply of kind `CANCELLED`. A bus that was served is closed afterwards.
+        Handlers that are coroutine functions run as tasks, up to `concurrency` at a time; other handlers run between
+        them and block the loop. Cancelling this also cancels handlers that still run, and their callers get an error
+        reply of kind `CANCELLED`. The bus is closed afterwards.
         """
     def __len__(self) -> int: ...
     def __contains__(self, msg_type: int, /) -> bool: ...
@@ -820,21 +824,20 @@ class RpcDispatcher:
 class RpcServer:
     """The serving end of RPC for many callers, at one path.
 
-    Every caller that connects gets a pair of rings of its own, and callers come, go and crash without the others
-    noticing. `dispatcher.serve_forever(server)` serves them, and `stop` ends that. The rings have `forward` payload
-    bytes for requests and `reverse` for replies (powers of two); a caller may ask for more, up to `max_forward` and
-    `max_reverse`. One caller more than `max_callers` is told that the server is busy. A client that does not finish its
-    handshake within `handshake_timeout` seconds is dropped; a server that stops gives what has begun, and callers
-    that do not take their last replies, `stop_timeout` seconds in all. Of `max_callers`, one process may be
-    `callers_per_process`. The rings of all callers together take `ring_bytes` at most: a caller that asks for more than
-    is left gets smaller ones, or is told that the server is busy. Users other than this process's are refused unless
-    `any_uid` is set.
+    Every caller that connects gets a pair of rings, and callers come, go and crash without an effect on others.
+    `dispatcher.serve_forever(server)` serves them until `stop`. The rings have `forward` payload bytes for requests and
+    `reverse` for replies (powers of two); a caller may request more, up to `max_forward` and `max_reverse`. A caller
+    beyond `max_callers` gets `ServerBusyError`. A client that does not finish its handshake within `handshake_timeout`
+    seconds is dropped. A server that stops waits up to `stop_timeout` seconds for handlers that run and for callers to
+    take their last replies. One process may be `callers_per_process` of the `max_callers`. The rings of all callers
+    together take at most `ring_bytes`: a caller that requests more than is left gets smaller rings, or
+    `ServerBusyError`. Other users than this process's are refused unless `any_uid` is set.
 
-    While it is served, a thread of its own lets callers in, so that they connect however long handlers take. With
-    `acceptor="inline"` the serving thread or loop does, for a process that must have one thread, such as one that
-    forks.
+    While the server is served, an acceptor thread admits callers, so that they connect even while handlers run for
+    long. With `acceptor="inline"` the serving thread or loop admits them, for a process that must have one thread, such
+    as one that forks.
 
-    Callers that come and go, and clients that are turned away, are reported on the logger `tachyon`.
+    Callers that connect and disconnect, and rejected clients, are reported on the logger `tachyon`.
     """
 
     def __new__(
@@ -855,18 +858,18 @@ class RpcServer:
     ) -> Self: ...
     @property
     def path(self) -> Path:
-        """Where callers connect."""
+        """The socket path."""
     @property
     def callers(self) -> int:
-        """How many callers are connected."""
+        """The number of connected callers."""
     @property
     def closed(self) -> bool:
-        """Whether the server was stopped, and its path is free."""
+        """Whether the server has stopped and its path is free."""
     def stop(self) -> None:
-        """Have the server finish, from any thread or from a handler; return at once.
+        """Stop the server, from any thread or from a handler; return at once.
 
-        Requests being handled are answered, queued ones get an error reply of kind `STOPPING`, connections are closed
-        in good order, and `serve_forever` returns.
+        Requests being handled are answered, queued requests get an error reply of kind `STOPPING`, connections are
+        closed in good order, and `serve_forever` returns.
         """
     def close(self) -> None:
         """Stop, and wait until the path is free; in a handler of this server it does not wait.
@@ -884,7 +887,7 @@ class RpcServer:
 
 @final
 class CurrentCall:
-    """The request that a handler is busy with."""
+    """The request that a handler handles."""
 
     @property
     def msg_type(self) -> int:
@@ -897,21 +900,21 @@ class CurrentCall:
         """The call's number, which its caller counts up from 1."""
     @property
     def caller_id(self) -> int:
-        """The caller's number, from 1 up; a server never uses one again. The one caller of a bus is 1."""
+        """The caller's number, from 1 up; a server never reuses one. The only caller of a bus is 1."""
     @property
     def caller_pid(self) -> int | None:
-        """The caller's process id; None where it is not visible from here."""
+        """The caller's process id; None where it is not visible from this process."""
     @property
     def caller_uid(self) -> int | None:
         """The caller's user id; None where this process's user namespace does not map it."""
     @property
     def deadline(self) -> float | None:
-        """The `time.monotonic()` until when the caller waits; None when it set no timeout."""
+        """The `time.monotonic()` at which the caller stops waiting; None when it set no timeout."""
     @property
     def remaining(self) -> float | None:
-        """The seconds that the caller still waits, 0.0 when it has given up; None when it set no timeout."""
+        """The seconds until the caller stops waiting, 0.0 after that; None when it set no timeout."""
     def is_cancelled(self) -> bool:
-        """Whether the answer is wanted no more: the caller cancelled the call, closed or died, or its timeout is over.
+        """Whether the caller cancelled the call, closed, died, or timed out.
 
         A plain handler that runs for long asks this now and then, and ends early. A coroutine function need not: its
         task is cancelled.
@@ -919,50 +922,50 @@ class CurrentCall:
 
 @final
 class Attempts:
-    """Which failed calls an event loop makes again; `acall` uses it."""
+    """The attempts at one call of an event loop, by the core's rule; `acall` uses it."""
 
     def __new__(cls, reconnects: bool, idempotent: bool, seconds: float | None) -> Self: ...
     @property
     def may_have_begun(self) -> bool:
         """Whether an earlier attempt may have begun."""
     def again(self, error: BaseException) -> bool:
-        """Return whether a call that ended in this error is made again, once the connection has ended."""
+        """Return whether a call that ended in this error is repeated, once the connection has ended."""
 
 @final
 class Comparison:
-    """What an event loop asks a callee before the first request of a typed endpoint; `acall` uses it."""
+    """The comparison of a typed endpoint with the callee's, before the first request; `acall` uses it."""
 
     def __new__(cls, json: str) -> Self: ...
     def take(self, answer: bytes | RpcError) -> bool:
-        """Take the answer to a question; False when another one is due."""
+        """Take the answer to a question; False when another question is due."""
 
 @final
 class LoopCalls:
-    """What an event loop has of a bus it calls on. Keeps nothing of the bus alive; `acall` uses it."""
+    """The event loop's handle of a bus that it calls on. It keeps no part of the bus alive; `acall` uses it."""
 
     def __new__(cls, bus: RpcBus) -> Self: ...
     @property
     def reconnects(self) -> bool:
-        """Whether the bus connects again when its connection has ended."""
+        """Whether the bus reconnects after its connection has ended."""
     def fileno(self) -> int:
-        """Return what to watch: readable when there is something to `receive`."""
+        """Return the descriptor to watch: readable when `receive` has work."""
     def send(self, bus: RpcBus, payload: bytes, msg_type: int, timeout: float | None) -> int:
-        """Send a request and return its correlation id; 0 when there is no room."""
+        """Send a request and return its correlation id; 0 when the ring is full."""
     def ask(self, bus: RpcBus, comparison: Comparison) -> int:
-        """Ask the next question of a comparison and return its correlation id; 0 when there is no room."""
+        """Send the next question of a comparison and return its correlation id; 0 when the ring is full."""
     def receive(
         self, bus: RpcBus, into: list[tuple[int, bytes | RpcError]], armed: bool, room: int | None
     ) -> bool | None:
-        """Append the replies that have come; return whether there may be more already, None if it was armed before."""
+        """Append the replies that have come; return whether more may be there already, None if `armed` before."""
     def forget(self, bus: RpcBus, correlation_id: int, cancel: bool) -> bool:
         """Give a call up; return whether its cancellation waits for room."""
     @staticmethod
-    def let_go(bus: RpcBus) -> None:
-        """Give the bus back."""
+    def release(bus: RpcBus) -> None:
+        """End the loop's ownership of the bus."""
 
 @final
 class LoopConnecting:
-    """A bus that an event loop connects; a pool's `acall` uses it."""
+    """The connect of a bus, in steps that never wait; a pool's `acall` uses it."""
 
     def __new__(
         cls,
@@ -977,13 +980,13 @@ class LoopConnecting:
 
 @final
 class LoopReconnecting:
-    """A bus that an event loop connects again; `acall` uses it."""
+    """The reconnect of a bus, in steps that never wait; `acall` uses it."""
 
     def __new__(cls, bus: RpcBus) -> Self: ...
     def step(self, bus: RpcBus) -> tuple[int, float] | None:
         """Take the next step; return None when the bus is connected, otherwise a descriptor or -1, and seconds."""
     def missing(self) -> TachyonError | None:
-        """Return the error of a call whose own time runs out while no process listens."""
+        """Return the error of a call that times out while no process listens."""
 
 @final
 class PoolPlaces:
@@ -993,11 +996,11 @@ class PoolPlaces:
     def take(self, timeout: float | None) -> PoolLease:
         """Take a place, waiting up to `timeout` seconds for it (None: for ever)."""
     def request(self) -> PoolLease:
-        """Ask for a place from a coroutine, which polls what this returns."""
+        """Request a place from a coroutine, which polls the returned lease."""
     def exhausted(self) -> TimedOutError:
-        """Return the error for a request whose time has passed."""
+        """Return the error for a request that timed out."""
     def close(self) -> None:
-        """End all requests, and close the idle buses. Others are closed when they come back."""
+        """End all requests, and close the idle buses. A bus in use is closed when it comes back."""
     @property
     def closed(self) -> bool:
         """Whether `close` was called."""
@@ -1005,77 +1008,77 @@ class PoolPlaces:
 
 @final
 class PoolLease:
-    """A place of a pool: asked for, held, or given back."""
+    """A place of a pool: requested, held, or given back."""
 
     def poll(self, wake: Callable[[], None]) -> bool:
-        """Whether the place is held. If not, `wake` is called when there is one, from any thread."""
+        """Return whether the place is held. If not, `wake` is called once it is, from any thread."""
     def idle(self) -> RpcBus | None:
-        """Return an idle bus that is fit for use, or None: a new one may connect. Closes those that are not fit."""
+        """Return an idle bus that is fit for use, or None: a new one may connect. Close idle buses that are not fit."""
     def give_back(self, bus: RpcBus) -> None:
-        """Give the place back with its bus, which is closed if it is of no use to others."""
+        """Give the place back with its bus; a bus that is not fit for reuse is closed."""
     def leave(self) -> None:
-        """Give the place back without a bus, or give the request up."""
+        """Give the place back without a bus, or drop the request."""
 
 @final
 class LoopServing:
-    """What an event loop has of a server or a bus it serves; `serve_async` uses it."""
+    """The event loop's handle of a server or a bus that it serves; `serve_async` uses it."""
 
     def __new__(cls, dispatcher: RpcDispatcher, target: RpcBus | RpcServer) -> Self: ...
     @property
     def stop_timeout(self) -> float:
-        """The seconds that callers who do not take their last replies are waited for."""
+        """The seconds that a stopping server waits for callers to take their last replies."""
     @property
     def overran(self) -> int:
-        """Plain handlers that returned when the time of a stop was over."""
+        """The number of plain handlers that returned after the stop timeout."""
     def fileno(self) -> int:
-        """Return what to watch: readable when a turn is due; -1 when it is over."""
+        """Return the descriptor to watch: readable when a turn is due; -1 after the end."""
     def turn(self, into: list[LoopRequest], cancelled: list[tuple[int, int]], places: int) -> float | None:
-        """Take a turn, with at most `places` requests for `into`, and the keys of those whose callers wait no longer.
+        """Take a turn: append at most `places` requests to `into`, and the keys of cancelled requests to `cancelled`.
 
-        Returns the seconds until the next turn, None for as long as nothing is readable, or a negative number when
-        serving is over.
+        Returns the seconds until the next turn, None to wait for the descriptor, or a negative number after the end of
+        the serving.
         """
     def answer(self, request: LoopRequest, response: object) -> None:
-        """Answer a request with what its handler returned."""
+        """Answer a request with the result of its handler."""
     def fail(self, request: LoopRequest, cause: BaseException) -> None:
-        """Answer a request with the error that its handler raised."""
+        """Answer a request with the exception of its handler."""
     def turn_down(self, request: LoopRequest) -> None:
-        """Answer a request whose handler is not to run, or not to its end."""
+        """Answer a request whose handler was not run to its end."""
     def refuse_all(self, cancelled: list[tuple[int, int]]) -> bool:
-        """Refuse requests that have not begun; False when a caller takes no more replies for now."""
+        """Refuse requests that have not begun; False when a caller has no room for now."""
     def abandon(self, cancelled: list[tuple[int, int]]) -> None:
-        """Tell the callers of requests that have begun that they are cancelled."""
+        """Send error replies of kind `CANCELLED` to requests that have begun and are not answered."""
     def close(self) -> None:
         """Close every connection in good order, and free the path."""
 
 @final
 class LoopRequest:
-    """A request that a coroutine function is to handle."""
+    """A request for a coroutine function."""
 
     @property
     def call(self) -> CurrentCall:
-        """What `current_call` gives the handler."""
+        """The handler's `current_call()`."""
     @property
     def key(self) -> tuple[int, int]:
-        """The number of its caller, and its correlation id."""
+        """The caller's number, and the correlation id."""
     def cancel(self) -> None:
-        """Note that the call is cancelled."""
+        """Mark the call as cancelled."""
     def start(self) -> Coroutine[Any, Any, bytes]:
         """Call the handler, which makes its coroutine."""
 
 def live_servers() -> list[tuple[int, Path, float]]:
-    """Process id, path and start of the live servers of this user."""
+    """Return process id, path and start (seconds since 1970) of each live server of this user."""
 
 def ping(path: _Path, timeout: float) -> float:
     """Time one round trip, in seconds."""
 
 @final
-class Sight:
-    """One server's statistics, and what changed since the last look."""
+class ServerStats:
+    """One server's statistics, and the change since the last snapshot."""
 
     def __new__(cls, path: _Path) -> Self: ...
-    def look(self) -> dict[str, Any]:
-        """Look: totals, and from the second look on the rates since the last one."""
+    def snapshot(self) -> dict[str, Any]:
+        """Take a snapshot: totals and, from the second snapshot on, the rates since the last one."""
 
     def is_live(self) -> bool:
         """Whether the server still lives."""

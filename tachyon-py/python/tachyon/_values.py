@@ -1,4 +1,4 @@
-"""Values as JSON, for people at a command line: a Struct is an object, an enum its name, bytes are hexadecimal."""
+"""Values as JSON, for the command line: a Struct is an object, an enum its name, bytes are hexadecimal."""
 
 from __future__ import annotations
 
@@ -41,11 +41,11 @@ if TYPE_CHECKING:
 
 
 class JsonError(TachyonError, ValueError):
-    """JSON that is not what an endpoint takes."""
+    """JSON of another type than the endpoint's."""
 
 
 def form_of(described: FormType, name: str) -> Form:
-    """Make the form that a description tells of; `name` is what errors call it."""
+    """Make the form of a described request or reply; error texts call it `name`."""
     makes = _Maker()
     if described.head is not None:
         return Form("fields", HeadLayout(name, makes.fields(described.head, "", name)))
@@ -58,11 +58,11 @@ class _Maker:
     """Makes the types of a description, each once."""
 
     def __init__(self) -> None:
-        # The described ones too, for their addresses stay theirs as long as they are there.
+        # The described types too: the address of a live object is unique.
         self._made: dict[int, tuple[Type, Layout]] = {}
 
     def layout(self, described: Type) -> Layout:
-        """Make the type that a description tells of."""
+        """Make the type of a described type."""
         if (known := self._made.get(id(described))) is None:
             known = self._made[id(described)] = described, self._layout(described)
         return known[1]
@@ -92,7 +92,7 @@ class _Maker:
     def _struct(self, described: StructType | HeadType) -> Layout:
         names = field_names(field.name for field in described.fields)
         layouts = {name: self.layout(field.type) for name, field in zip(names, described.fields, strict=True)}
-        # A Struct's layout is no hint, and its class is.
+        # The hint of a Struct is its class, not its layout.
         hints = {
             name: found.cls if isinstance(found, (StructLayout, HeadLayout)) else found
             for name, found in layouts.items()
@@ -104,7 +104,7 @@ class _Maker:
         return cast("Layout", made.__layout__)
 
     def fields(self, described: HeadType, owner: str, name: str) -> list[HeadField]:
-        """Make the fields of a head that no class holds."""
+        """Make the fields of a head without a class."""
         return [
             HeadField(field.name, f"{owner}{field.name} of {name}", self.layout(field.type), field.default)
             for field in described.fields
@@ -112,12 +112,12 @@ class _Maker:
 
 
 def encode(form: Form, value: Any, place: str) -> bytes:
-    """Give the message of JSON, or raise JsonError, or what a Struct raises, naming the place that is wrong."""
+    """Give the message of a JSON value, or raise JsonError, or the error of a Struct, naming the place."""
     if form.layout is None:
         if form is RAW:
             return cast("bytes", _expect(str, value, place).encode())
         if value is not None:
-            message = f"{place} is empty; leave the JSON out"
+            message = f"{place} is empty; leave out the JSON"
             raise JsonError(message)
         return b""
     if not isinstance(form.layout, HeadLayout) or form.kind != "fields":
@@ -133,7 +133,7 @@ def encode(form: Form, value: Any, place: str) -> bytes:
 
 
 def decode(form: Form, data: bytes, place: str) -> Any:
-    """Make a reply into what the json module writes."""
+    """Convert a reply to a value that the json module writes."""
     if form.layout is None:
         return None
     value = form.layout.plan.decode(data, place)
@@ -201,7 +201,7 @@ def _expect(kind: type, value: Any, place: str) -> Any:
 
 
 def to_json(value: Any) -> Any:
-    """Make a value into what the json module writes."""
+    """Convert a value to one that the json module writes."""
     if isinstance(value, Struct):
         return {wire_name(name, OF_STRUCTS): to_json(getattr(value, name)) for name in value.__layout__.by_name}
     if isinstance(value, (Array, list)):

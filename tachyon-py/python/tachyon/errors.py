@@ -1,8 +1,8 @@
 """Every exception the package raises.
 
-Each class derives from `TachyonError` and from the builtin exception a caller would reach for without reading this
-page: a deadline that passes is a `TimeoutError`, a peer that is gone is a `ConnectionError`, a bad argument is a
-`ValueError`. Catch the builtin, the specific class, or `TachyonError` for all of them.
+Each class derives from `TachyonError` and from the builtin exception of its kind: a timeout is a `TimeoutError`, a peer
+that is gone is a `ConnectionError`, a bad argument is a `ValueError`. Catch the builtin, the specific class, or
+`TachyonError` for all of them.
 """
 
 from __future__ import annotations
@@ -49,65 +49,65 @@ __all__ = [
 class TachyonError(Exception):
     """Base of every error raised by this package.
 
-    `safe_to_retry` is False after a call that the callee may have begun: it may run twice if it is made again.
+    `safe_to_retry` is False after a call that the callee may have begun: a repeated call may run twice.
     """
 
     safe_to_retry: bool = True
 
 
 class PeerDeadError(TachyonError, ConnectionError):
-    """The peer died without closing, or wrote something impossible into the shared memory.
+    """The peer died without closing, or wrote invalid data into the shared memory.
 
-    Messages it committed before it died have been delivered. The bus is of no further use: close it.
+    Messages that the peer committed before its death have been delivered. Close the bus: it stays unusable.
     """
 
 
 class PeerClosedError(TachyonError, ConnectionError):
-    """The peer closed its side in good order; everything it sent has been delivered."""
+    """The peer closed its side in good order; all its messages have been delivered."""
 
 
 class BusClosedError(TachyonError, ValueError):
-    """The bus was used after it was closed on this side, or in a child process that inherited it by a fork."""
+    """The bus was closed on this side, or belongs to the parent of this forked process."""
 
 
 class TimedOutError(TachyonError, TimeoutError):
-    """The timeout of the call passed. The bus is intact."""
+    """The timeout has passed. The bus stays usable."""
 
 
 class TooLargeError(TachyonError, ValueError):
-    """A message that can never fit the ring; listen with a larger capacity. The bus is intact."""
+    """The message can never fit the ring; listen with a larger capacity. The bus stays usable."""
 
 
 class InvalidArgumentError(TachyonError, ValueError):
-    """An argument out of its range: a capacity, a size, a correlation id, a timeout, a node."""
+    """An argument is out of its range: a capacity, a size, a correlation id, a timeout, a node."""
 
 
 class AddressInUseError(TachyonError, OSError):
-    """The socket path is held by a live listener."""
+    """A live listener holds the socket path."""
 
     errno: int | None = errno.EADDRINUSE
 
 
 class NotASocketError(TachyonError, FileExistsError):
-    """The socket path names something that is not a socket. It is never unlinked."""
+    """The file at the socket path is not a socket. It is never unlinked."""
 
     errno: int | None = errno.EEXIST
 
 
 class HandshakeError(TachyonError, ConnectionError):
-    """The two sides could not agree: role, permission, or a peer that does not speak the protocol."""
+    """The handshake failed: role, permission, or a peer that does not speak the protocol."""
 
 
 class NoListenerError(HandshakeError, ConnectionRefusedError):
-    """Nobody was listening at the path when the timeout passed."""
+    """No process listened at the path until the timeout."""
 
     errno: int | None = errno.ECONNREFUSED
 
 
 class OnePeerError(HandshakeError):
-    """A probe found a listener for one peer, which keeps its place for another.
+    """A probe found a listener for one peer, and left the peer's place free.
 
-    `description` is what it offers as JSON, if it was given its dispatcher.
+    `description` is the description of its endpoints in JSON, if the listener has its dispatcher.
     """
 
     description: str | None
@@ -118,12 +118,12 @@ class OnePeerError(HandshakeError):
         self.description = description
 
     def __str__(self) -> str:
-        """Say who is there."""
+        """Give the message."""
         return str(self.args[0])
 
 
 class ServerBusyError(HandshakeError):
-    """The server has as many callers as it takes; try again later, or raise its `max_callers`."""
+    """The server has `max_callers` callers; try again later, or raise its `max_callers`."""
 
 
 class WrongKindError(HandshakeError):
@@ -135,7 +135,7 @@ class VersionMismatchError(HandshakeError):
 
 
 class SystemCallError(TachyonError, OSError):
-    """The operating system refused something the bus needs: memory, descriptors, a directory."""
+    """The operating system refused a resource: memory, descriptors, a directory."""
 
 
 class BusyError(TachyonError, RuntimeError):
@@ -143,14 +143,14 @@ class BusyError(TachyonError, RuntimeError):
 
 
 class WorkerLostError(TachyonError, RuntimeError):
-    """A thread that served ended by a panic. The server was stopped, and its callers were told."""
+    """A serving thread ended by a panic. The server was stopped, and its callers got error replies."""
 
 
 class HandlersLeftError(TachyonError, RuntimeError):
-    """A server stopped, and `count` handlers went on for longer than its `stop_timeout`.
+    """A server stopped, and `count` handlers ran for longer than its `stop_timeout`.
 
-    Coroutine functions that do not let themselves be cancelled are left behind; a plain handler keeps the serving call
-    until it returns. Everything else ended in good order.
+    Coroutine functions that ignore their cancellation are left behind; a plain handler blocks the serving call until it
+    returns. All other calls ended in good order.
     """
 
     count: int
@@ -161,12 +161,12 @@ class HandlersLeftError(TachyonError, RuntimeError):
         self.count = count
 
     def __str__(self) -> str:
-        """Say what was left."""
+        """Give the message."""
         return str(self.args[0])
 
 
 class NoCallError(TachyonError, LookupError):
-    """`current_call` was asked outside of a handler."""
+    """`current_call` was called outside of a handler."""
 
 
 class WrongDirectionError(TachyonError, RuntimeError):
@@ -176,7 +176,7 @@ class WrongDirectionError(TachyonError, RuntimeError):
 class ViewError(TachyonError, BufferError):
     """A memoryview or an array still looks into a slot whose guard has ended.
 
-    The slot stays occupied until the last such view is gone, and is then given back by itself.
+    The slot stays in use until the last such view is gone.
     """
 
 
@@ -189,29 +189,29 @@ class DuplicateError(TachyonError, ValueError):
 
 
 class ExtensionError(TachyonError, ImportError):
-    """An extension in Rust whose endpoints this package cannot run, because both were built with different versions."""
+    """The extension in Rust was built with another version than this package, which cannot run its endpoints."""
 
 
 class BadRequestError(TachyonError, ValueError):
-    """Bytes that are not the value they should be: too few, too many, or an enum or a bool without such a value.
+    """The bytes do not decode: too few, too many, or no valid value of an enum or a bool.
 
-    A request like that never reaches its handler. A handler that raises it answers with `ErrorKind.BAD_REQUEST`, and
-    says by it that it has done nothing: to its caller the call is safe to retry.
+    Such a request never reaches its handler. A handler that raises this answers with `ErrorKind.BAD_REQUEST`, and
+    promises that the call had no effect: for the caller it is safe to retry.
     """
 
 
 class BadReplyError(TachyonError, TypeError):
-    """A reply that is not what its endpoint gives."""
+    """The reply is not of the type that its endpoint declares."""
 
     safe_to_retry = False
 
 
 class LayoutMismatchError(TachyonError, TypeError):
-    """The two sides of a typed endpoint do not mean the same; nothing was called."""
+    """The types of a typed endpoint differ between the two sides; no handler was called."""
 
 
 class ErrorKind(enum.IntEnum):
-    """What went wrong with a request, as the callee reports it."""
+    """The kind of a request's failure, as the callee reports it."""
 
     UNSPECIFIED = 0
     NO_HANDLER = 1
@@ -228,7 +228,7 @@ _MEANING = {
     ErrorKind.UNSPECIFIED: "the callee reported an error",
     ErrorKind.NO_HANDLER: "the callee has no handler for it",
     ErrorKind.HANDLER_FAILED: "its handler failed",
-    ErrorKind.BAD_REPLY: "its handler returned something that cannot be sent",
+    ErrorKind.BAD_REPLY: "its handler returned a value that cannot be sent",
     ErrorKind.REPLY_TOO_LARGE: "its reply does not fit the reverse ring",
     ErrorKind.BAD_REQUEST: "the request does not decode to what the handler takes",
     ErrorKind.STOPPING: "the server is stopping and has not begun it",
@@ -241,11 +241,11 @@ _NOT_BEGUN = frozenset({ErrorKind.NO_HANDLER, ErrorKind.BAD_REQUEST, ErrorKind.S
 
 
 class RpcError(TachyonError, RuntimeError):
-    """A request was answered with an error reply.
+    """The callee answered a request with an error reply.
 
-    `kind` says what went wrong, `msg_type` is the request's, `text` is what the callee says of it (often nothing),
-    `payload` the reply as it came, and `name` that of the error, if the callee named it. A text that ends in an
-    ellipsis was cut.
+    `kind` is the kind of failure, `msg_type` is the request's, `text` is the callee's description (often empty),
+    `payload` the bytes of the error reply, and `name` the name of a declared error. A text that ends in an ellipsis was
+    cut.
     """
 
     kind: ErrorKind
@@ -267,18 +267,18 @@ class RpcError(TachyonError, RuntimeError):
         self.payload = payload
 
     def __str__(self) -> str:
-        """Say which request failed, and how."""
+        """Give the request's msg_type, the kind of failure, the name and the text."""
         meaning = f"request with msg_type {self.msg_type} failed: {_MEANING[self.kind]}"
         return ": ".join(part for part in (meaning, self.name, self.text) if part)
 
 
 class NoHandlerError(RpcError, KeyError):
-    """The dispatcher that got the request has no handler for its msg_type."""
+    """The dispatcher has no handler for the msg_type of the request."""
 
 
 class HandlerError(RpcError):
     """A handler failed.
 
-    Where it was served, its exception, if it raised one, is the `__cause__`. Where it was called, this is a declared
-    error of another class than the caller knows: `name` and `text` are the callee's.
+    On the serving side the handler's exception, if any, is the `__cause__`. On the calling side this is a declared
+    error whose class the caller does not know: `name` and `text` are the callee's.
     """

@@ -169,7 +169,11 @@ pub trait CallerSteps {
 impl CallerSteps for Caller {
     #[inline]
     fn try_call(&mut self, msg_type: u16, payload: &[u8], limit: Limit) -> Result<Option<u64>, CallError> {
-        Ok(self.core.try_send(make_type_id(0, msg_type), payload, limit.0, ())?.ok())
+        let type_id = make_type_id(0, msg_type);
+        match self.core.send_fast(type_id, payload, limit.0, ()) {
+            Some(call) => Ok(Some(call)),
+            None => Ok(self.core.try_send(type_id, payload, limit.0, ())?.ok()),
+        }
     }
 
     fn wait_to_call(
@@ -220,8 +224,8 @@ impl CallerSteps for Caller {
 
     fn take_reply(&mut self, correlation_id: u64, limit: Limit) -> Result<ReplyTaken, CallError> {
         self.take(correlation_id, limit.0)?;
-        let kept = self.core.rx.take_kept();
-        let frame = self.core.rx.take_over();
+        let kept = self.core.rx.take_copied();
+        let frame = self.core.rx.detach_current();
         Ok(match kept {
             None => ReplyTaken::InPlace(Taking(frame)),
             Some(payload) => ReplyTaken::Kept(frame.type_id, payload.to_vec()),

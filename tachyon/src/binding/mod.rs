@@ -288,7 +288,7 @@ impl Receiving {
                 return Ok(Taking(open_request(&self.0, taking.0)?.frame));
             }
             answer_control(self, replies, taking)?;
-            self.0.check_patience(deadline)?;
+            self.0.check_deadline(deadline)?;
         }
     }
 

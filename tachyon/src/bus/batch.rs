@@ -1,4 +1,4 @@
-//! Several messages received at once.
+//! A batch of received messages.
 
 use core::ops::Deref;
 
@@ -8,7 +8,7 @@ use crate::connection::{Halt, Rx};
 use crate::ring::Frame;
 use crate::wait::Deadline;
 
-/// Several received messages, in place. Dropping the batch releases them all with one store.
+/// Received messages, in place. Dropping the batch releases all of them with one store.
 ///
 /// ```
 /// # fn demo(receiver: &mut tachyon::Receiver) -> Result<(), tachyon::RecvError> {
@@ -20,7 +20,7 @@ use crate::wait::Deadline;
 /// # }
 /// ```
 #[derive(Debug)]
-#[must_use = "dropping the guard releases the messages"]
+#[must_use = "dropping the batch releases the messages"]
 pub struct RxBatchGuard<'a> {
     rx: &'a mut Rx,
     frames: Vec<Frame>,
@@ -28,22 +28,22 @@ pub struct RxBatchGuard<'a> {
 
 impl<'a> RxBatchGuard<'a> {
     pub(super) fn take(rx: &'a mut Rx, max: usize, deadline: Deadline) -> Result<Self, Halt> {
-        let frames = rx.lend_batch(max, deadline)?;
+        let frames = rx.take_current_batch(max, deadline)?;
         Ok(Self { rx, frames })
     }
 
-    /// Number of messages, at least 1.
+    /// The number of messages, at least 1.
     #[allow(clippy::len_without_is_empty, reason = "a batch is never empty")]
     pub fn len(&self) -> usize {
         self.frames.len()
     }
 
-    /// The message at `index`, in the order they were sent.
+    /// The message at `index`, in the order of sending; `None` beyond the last message.
     pub fn get(&self, index: usize) -> Option<RxMsgView<'_>> {
         self.frames.get(index).map(|frame| RxMsgView { rx: self.rx, frame })
     }
 
-    /// The messages in the order they were sent.
+    /// The messages in the order of sending.
     pub fn iter(&self) -> Iter<'_> {
         Iter { rx: self.rx, frames: self.frames.iter() }
     }
@@ -51,7 +51,7 @@ impl<'a> RxBatchGuard<'a> {
 
 impl Drop for RxBatchGuard<'_> {
     fn drop(&mut self) {
-        self.rx.release_loan();
+        self.rx.release_current();
     }
 }
 
@@ -64,7 +64,7 @@ impl<'b> IntoIterator for &'b RxBatchGuard<'_> {
     }
 }
 
-/// Iterates over a batch.
+/// An iterator over a batch.
 #[derive(Debug, Clone)]
 pub struct Iter<'b> {
     rx: &'b Rx,
@@ -85,7 +85,7 @@ impl<'b> Iterator for Iter<'b> {
 
 impl ExactSizeIterator for Iter<'_> {}
 
-/// One message of a batch, in place. Derefs to its payload.
+/// One message of a batch, in place. Dereferences to the payload.
 #[derive(Debug, Clone, Copy)]
 pub struct RxMsgView<'b> {
     rx: &'b Rx,
@@ -93,7 +93,7 @@ pub struct RxMsgView<'b> {
 }
 
 impl RxMsgView<'_> {
-    /// The sender's word for what this is.
+    /// The message's type id, which the sender chose.
     pub fn type_id(&self) -> u32 {
         self.frame.type_id
     }

@@ -1,26 +1,26 @@
-//! Errors of a one-way bus.
+//! Errors of a bus.
 
 use crate::connection::{Unsent, family};
 
 family! {
-    /// Why a message was not sent. In every case nothing was sent.
+    /// A message was not sent.
     SendError {
-        /// The message can never fit this bus.
-        #[error("a message of {size} bytes can never fit a bus of {max}; listen with a larger capacity or split it")]
+        /// The message is longer than the capacity of the bus.
+        #[error("a message of {size} bytes can never fit a bus of {max} bytes; use a larger capacity, or split it")]
         TooLarge {
-            /// Bytes asked for.
+            /// The length of the message, in bytes.
             size: usize,
-            /// Bytes the bus holds.
+            /// The capacity of the bus, in bytes.
             max: usize
         },
-        /// There is no room now; only the `try_` operations say so.
-        #[error("the bus is full; receive on the other side, or use an operation that waits")]
+        /// There is no room now. Only operations that do not wait return this.
+        #[error("the bus is full; receive at the other end, or use an operation that waits")]
         Full,
     }
 }
 
 family! {
-    /// Why no message was received. In every case nothing was lost.
+    /// No message was received. No message is lost by the error.
     RecvError {}
 }
 

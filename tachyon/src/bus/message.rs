@@ -1,9 +1,9 @@
-//! A message that no longer depends on the bus.
+//! A copied message.
 
-/// A received message with a payload of its own, safe to keep for as long as you like.
+/// A received message with a copy of its payload, independent of the bus.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Message {
-    /// The sender's word for what this is; see [`make_type_id`](crate::type_id::make_type_id).
+    /// The message's type id, which the sender chose; any number.
     pub type_id: u32,
     /// The payload.
     pub data: Vec<u8>,

@@ -1,4 +1,7 @@
-//! A one-way bus: the end that sends, the end that receives, and what they lend.
+//! A bus: one ring, by which one process sends messages to another.
+//!
+//! [`Sender`] and [`Receiver`] are the two ends, and either end may listen. [`Sender`] has an example of both. A
+//! message is bytes and a type id, a number that both sides agree on.
 
 mod batch;
 mod error;

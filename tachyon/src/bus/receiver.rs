@@ -1,4 +1,4 @@
-//! The receiving end of a one-way bus.
+//! The receiving end of a bus.
 
 use core::ops::Deref;
 use std::path::Path;
@@ -15,10 +15,11 @@ use crate::options::Options;
 use crate::shm::NumaError;
 use crate::wait::{Deadline, Interrupt, PollingMode};
 
-/// The receiving end of a one-way bus between two processes.
+/// The receiving end of a bus between two processes.
 ///
-/// It belongs to one thread at a time, which `&mut self` makes sure of. Dropping it closes the bus in good order: the
-/// sender's next operation says so. [`Sender`](crate::Sender) shows both ends at work.
+/// One thread at a time uses a receiver, which `&mut self` ensures. Dropping the receiver closes the bus in good order:
+/// the sender's next operation fails with [`SendError::Closed`](crate::SendError::Closed). [`Sender`](crate::Sender)
+/// has an example of both ends.
 #[derive(Debug)]
 #[must_use = "dropping a receiver closes its bus"]
 pub struct Receiver {
@@ -26,10 +27,11 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// Makes a bus of `capacity` bytes at `path` and waits for its sender to connect.
+    /// Makes a bus of `capacity` bytes at `path`, and waits for the sender to connect. A capacity is a power of two,
+    /// and the longest message has this length.
     ///
     /// # Errors
-    /// [`ListenError`]: a capacity that is not a power of two, a path that cannot be listened at, a lack of memory.
+    /// [`ListenError`]: a capacity that is not a power of two, an unusable path, or too little memory.
     pub fn listen(path: impl AsRef<Path>, capacity: usize) -> Result<Self, ListenError> {
         Self::listen_with(path, capacity, &Options::new())
     }
@@ -37,15 +39,15 @@ impl Receiver {
     /// As [`listen`](Self::listen), with [`Options`].
     ///
     /// # Errors
-    /// As [`listen`](Self::listen), and when the options' timeout passes first.
+    /// As [`listen`](Self::listen), and [`ListenError::TimedOut`] after the timeout of the options.
     pub fn listen_with(path: impl AsRef<Path>, capacity: usize, options: &Options) -> Result<Self, ListenError> {
         Ok(Self::over(&connection::listen(path.as_ref(), Kind::Bus, Role::Sink, &[capacity], options)?))
     }
 
-    /// Connects to the sender that listens at `path`, waiting up to 5 seconds for it to appear.
+    /// Connects to the sender that listens at `path`, and waits up to 5 seconds for the sender to listen.
     ///
     /// # Errors
-    /// [`ConnectError`]: nobody listens, or the listener is of another kind, version or user.
+    /// [`ConnectError`]: no process listens, or the listener has another kind, version or user.
     pub fn connect(path: impl AsRef<Path>) -> Result<Self, ConnectError> {
         Self::connect_with(path, &Options::new())
     }
@@ -62,10 +64,10 @@ impl Receiver {
         Self { rx: established.rx(0) }
     }
 
-    /// Receives the next message in place, waiting for it. It is released when the guard is dropped.
+    /// Receives the next message in place, waiting for it. Dropping the guard releases the message.
     ///
     /// # Errors
-    /// [`RecvError`]: the peer closed or died (after everything it had sent), or the memory is corrupted.
+    /// [`RecvError`]: the peer has closed or died, and all its messages have been received; or the memory is corrupted.
     #[inline]
     pub fn recv(&mut self) -> Result<RxGuard<'_>, RecvError> {
         self.recv_until(Deadline::never())
@@ -79,12 +81,12 @@ impl Receiver {
         self.recv_until(Deadline::after(timeout))
     }
 
-    /// Receives the next message in place if there is one.
+    /// Receives the next message in place, or returns `None` if there is none now.
     ///
     /// # Errors
     /// As [`recv`](Self::recv).
     pub fn try_recv(&mut self) -> Result<Option<RxGuard<'_>>, RecvError> {
-        Ok(if self.rx.try_take_loan()? { Some(RxGuard { rx: &mut self.rx }) } else { None })
+        Ok(if self.rx.try_take_current()? { Some(RxGuard { rx: &mut self.rx }) } else { None })
     }
 
     #[inline]
@@ -93,8 +95,8 @@ impl Receiver {
         Ok(RxGuard { rx: &mut self.rx })
     }
 
-    /// Receives up to `max` messages in place as one batch, waiting for the first. All are released together when the
-    /// guard is dropped.
+    /// Receives up to `max` messages in place as one batch, waiting for the first. Dropping the batch releases all of
+    /// them.
     ///
     /// # Errors
     /// As [`recv`](Self::recv).
@@ -116,8 +118,8 @@ impl Receiver {
         Ok(RxBatchGuard::take(&mut self.rx, max, Deadline::after(timeout))?)
     }
 
-    /// Iterates over copies of the messages, waiting for each, until the sender closes in good order. Any other end is
-    /// the last item.
+    /// Iterates over copies of the messages, waiting for each message. The iteration ends when the sender closes in
+    /// good order; any other end of the connection is the last item.
     ///
     /// ```
     /// # fn demo(mut receiver: tachyon::Receiver) -> Result<(), tachyon::RecvError> {
@@ -132,56 +134,57 @@ impl Receiver {
         Messages { receiver: self, ended: false }
     }
 
-    /// Longest message this bus can carry, in bytes.
+    /// Longest message that this bus can carry, in bytes: the capacity.
     pub fn max_len(&self) -> usize {
         self.rx.max_len()
     }
 
-    /// How the connection is doing. Costs a system call.
+    /// The state of the connection. Costs a system call.
     pub fn state(&self) -> State {
         self.rx.connection.state()
     }
 
-    /// Chooses what waiting for a message does: spin, park, or both.
+    /// Sets how this receiver waits for a message: it spins, parks, or both.
     pub fn set_polling_mode(&mut self, mode: PollingMode) {
         self.rx.waiter.budget.set_mode(mode);
     }
 
-    /// Sets what is asked, at least every 50 ms, whether a wait should end as interrupted.
+    /// Sets the function that a wait asks at least every 50 ms; `true` ends the wait as interrupted.
     pub fn set_interrupt(&mut self, interrupt: Option<Interrupt>) {
         self.rx.waiter.interrupt = interrupt;
     }
 
-    /// Moves the bus's memory to a NUMA node, as far as the system can.
+    /// Moves the memory of the bus to NUMA node `node` (0 to 63). Pages that the peer has touched stay, so call this
+    /// right after connecting.
     ///
     /// # Errors
-    /// [`NumaError`]: no such node, or the system's refusal.
+    /// [`NumaError`]: no such node, or no NUMA support. The bus stays usable.
     pub fn set_numa_node(&self, node: u32) -> Result<(), NumaError> {
         self.rx.ring().segment().bind_to_node(node)
     }
 
-    /// Closes the bus in good order, as dropping it does. Messages not yet received are lost.
+    /// Closes the bus in good order, as dropping it does. Messages that were not received are lost.
     pub fn close(self) {}
 }
 
-/// A received message, in place. Derefs to its payload; dropping it releases its room to the sender.
+/// A received message, in place. Dereferences to the payload; dropping the guard gives the room back to the sender.
 #[derive(Debug)]
 #[must_use = "dropping the guard releases the message"]
 pub struct RxGuard<'a> {
-    /// What it lends is the loan of this direction.
+    /// The message is the current frame of this direction.
     rx: &'a mut Rx,
 }
 
 impl RxGuard<'_> {
-    /// The sender's word for what this is.
+    /// The message's type id, which the sender chose.
     #[inline]
     pub fn type_id(&self) -> u32 {
-        self.rx.loan.type_id
+        self.rx.current.type_id
     }
 
     /// A copy that outlives the guard.
     pub fn to_message(&self) -> Message {
-        Message { type_id: self.rx.loan.type_id, data: self.to_vec() }
+        Message { type_id: self.rx.current.type_id, data: self.to_vec() }
     }
 }
 
@@ -190,18 +193,18 @@ impl Deref for RxGuard<'_> {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        slice::payload(&self.rx.loan, self.rx)
+        slice::payload(&self.rx.current, self.rx)
     }
 }
 
 impl Drop for RxGuard<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.rx.release_loan();
+        self.rx.release_current();
     }
 }
 
-/// Copies of the messages of a bus; see [`Receiver::messages`].
+/// An iterator over copies of messages; see [`Receiver::messages`].
 #[derive(Debug)]
 pub struct Messages<'a> {
     receiver: &'a mut Receiver,

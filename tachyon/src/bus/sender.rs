@@ -1,4 +1,4 @@
-//! The sending end of a one-way bus.
+//! The sending end of a bus.
 
 use core::ops::{Deref, DerefMut};
 use std::path::Path;
@@ -14,10 +14,10 @@ use crate::ring::{MessageHeader, Reservation};
 use crate::shm::NumaError;
 use crate::wait::{Deadline, Interrupt, PollingMode};
 
-/// The sending end of a one-way bus between two processes.
+/// The sending end of a bus between two processes.
 ///
-/// It belongs to one thread at a time, which `&mut self` makes sure of. Dropping it closes the bus in good order: the
-/// receiver gets everything sent, then [`RecvError::Closed`](crate::RecvError::Closed).
+/// One thread at a time uses a sender, which `&mut self` ensures. Dropping the sender closes the bus in good order: the
+/// receiver gets all sent messages, then [`RecvError::Closed`](crate::RecvError::Closed).
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -36,7 +36,7 @@ use crate::wait::{Deadline, Interrupt, PollingMode};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// One producer, so it cannot be shared:
+/// Threads cannot share a sender:
 ///
 /// ```compile_fail,E0596
 /// fn two_at_once(sender: &tachyon::Sender) {
@@ -50,10 +50,11 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// Makes a bus of `capacity` bytes at `path` and waits for its receiver to connect.
+    /// Makes a bus of `capacity` bytes at `path`, and waits for the receiver to connect. A capacity is a power of two,
+    /// and the longest message has this length.
     ///
     /// # Errors
-    /// [`ListenError`]: a capacity that is not a power of two, a path that cannot be listened at, a lack of memory.
+    /// [`ListenError`]: a capacity that is not a power of two, an unusable path, or too little memory.
     pub fn listen(path: impl AsRef<Path>, capacity: usize) -> Result<Self, ListenError> {
         Self::listen_with(path, capacity, &Options::new())
     }
@@ -61,15 +62,15 @@ impl Sender {
     /// As [`listen`](Self::listen), with [`Options`].
     ///
     /// # Errors
-    /// As [`listen`](Self::listen), and when the options' timeout passes first.
+    /// As [`listen`](Self::listen), and [`ListenError::TimedOut`] after the timeout of the options.
     pub fn listen_with(path: impl AsRef<Path>, capacity: usize, options: &Options) -> Result<Self, ListenError> {
         Ok(Self::over(&connection::listen(path.as_ref(), Kind::Bus, Role::Source, &[capacity], options)?))
     }
 
-    /// Connects to the receiver that listens at `path`, waiting up to 5 seconds for it to appear.
+    /// Connects to the receiver that listens at `path`, and waits up to 5 seconds for the receiver to listen.
     ///
     /// # Errors
-    /// [`ConnectError`]: nobody listens, or the listener is of another kind, version or user.
+    /// [`ConnectError`]: no process listens, or the listener has another kind, version or user.
     pub fn connect(path: impl AsRef<Path>) -> Result<Self, ConnectError> {
         Self::connect_with(path, &Options::new())
     }
@@ -89,7 +90,7 @@ impl Sender {
     /// Sends a copy of `data`, waiting for room.
     ///
     /// # Errors
-    /// [`SendError`]; in every case nothing was sent.
+    /// [`SendError`]; the message was not sent.
     #[inline]
     pub fn send(&mut self, data: &[u8], type_id: u32) -> Result<(), SendError> {
         Ok(self.tx.send(data, MessageHeader::new(type_id, 0), Deadline::never())?)
@@ -103,15 +104,16 @@ impl Sender {
         Ok(self.tx.send(data, MessageHeader::new(type_id, 0), Deadline::after(timeout))?)
     }
 
-    /// Sends a copy of `data` if there is room for it now.
+    /// Sends a copy of `data` if there is room now.
     ///
     /// # Errors
-    /// [`SendError::Full`] when there is none; otherwise as [`send`](Self::send).
+    /// [`SendError::Full`] when there is no room; otherwise as [`send`](Self::send).
     pub fn try_send(&mut self, data: &[u8], type_id: u32) -> Result<(), SendError> {
         if self.tx.try_send(data, MessageHeader::new(type_id, 0))? { Ok(()) } else { Err(SendError::Full) }
     }
 
-    /// Takes `size` bytes of the bus to write a message in place, waiting for room.
+    /// Reserves `size` bytes of the bus to write a message in place, waiting for room. The message is sent by
+    /// [`TxGuard::commit`].
     ///
     /// ```
     /// # fn demo(sender: &mut tachyon::Sender) -> Result<(), Box<dyn std::error::Error>> {
@@ -138,39 +140,40 @@ impl Sender {
         Ok(TxGuard { tx: &mut self.tx, reservation, type_id })
     }
 
-    /// Takes `size` bytes of the bus if there is room now.
+    /// Reserves `size` bytes of the bus if there is room now.
     ///
     /// # Errors
-    /// [`SendError::Full`] when there is none; otherwise as [`reserve`](Self::reserve).
+    /// [`SendError::Full`] when there is no room; otherwise as [`reserve`](Self::reserve).
     pub fn try_reserve(&mut self, size: usize, type_id: u32) -> Result<TxGuard<'_>, SendError> {
         let reservation = self.tx.try_reserve(size)?.ok_or(SendError::Full)?;
         Ok(TxGuard { tx: &mut self.tx, reservation, type_id })
     }
 
-    /// Longest message this bus can carry, in bytes.
+    /// Longest message that this bus can carry, in bytes: the capacity.
     pub fn max_len(&self) -> usize {
         self.tx.max_len()
     }
 
-    /// How the connection is doing. Costs a system call.
+    /// The state of the connection. Costs a system call.
     pub fn state(&self) -> State {
         self.tx.connection.state()
     }
 
-    /// Chooses what waiting for room does: spin, park, or both.
+    /// Sets how this sender waits for room: it spins, parks, or both.
     pub fn set_polling_mode(&mut self, mode: PollingMode) {
         self.tx.waiter.budget.set_mode(mode);
     }
 
-    /// Sets what is asked, at least every 50 ms, whether a wait should end as interrupted.
+    /// Sets the function that a wait asks at least every 50 ms; `true` ends the wait as interrupted.
     pub fn set_interrupt(&mut self, interrupt: Option<Interrupt>) {
         self.tx.waiter.interrupt = interrupt;
     }
 
-    /// Moves the bus's memory to a NUMA node, as far as the system can.
+    /// Moves the memory of the bus to NUMA node `node` (0 to 63). Pages that the peer has touched stay, so call this
+    /// right after connecting.
     ///
     /// # Errors
-    /// [`NumaError`]: no such node, or the system's refusal.
+    /// [`NumaError`]: no such node, or no NUMA support. The bus stays usable.
     pub fn set_numa_node(&self, node: u32) -> Result<(), NumaError> {
         self.tx.ring().segment().bind_to_node(node)
     }
@@ -179,11 +182,12 @@ impl Sender {
     pub fn close(self) {}
 }
 
-/// Room for one message, to be written in place. Derefs to its bytes, which hold whatever was there before.
+/// Reserved room for one message, to be written in place. Dereferences to its bytes, which hold bytes of earlier
+/// messages.
 ///
-/// Dropping it publishes nothing and gives the room back.
+/// Dropping the guard sends nothing and gives the room back.
 #[derive(Debug)]
-#[must_use = "a guard that is not committed publishes nothing"]
+#[must_use = "a guard that is not committed sends nothing"]
 pub struct TxGuard<'a> {
     tx: &'a mut Tx,
     reservation: Reservation,
@@ -191,15 +195,15 @@ pub struct TxGuard<'a> {
 }
 
 impl TxGuard<'_> {
-    /// Changes the message's type identifier.
+    /// Changes the message's type id.
     pub fn set_type_id(&mut self, type_id: u32) {
         self.type_id = type_id;
     }
 
-    /// Publishes the first `actual` bytes.
+    /// Sends the first `actual` bytes as the message.
     ///
     /// # Errors
-    /// [`CommitError`] when `actual` is more than was reserved, or in a forked child; nothing is published then.
+    /// [`CommitError`] when `actual` is more than was reserved, or in a forked child; the message is not sent.
     pub fn commit(self, actual: usize) -> Result<(), CommitError> {
         let reserved = self.reservation.len();
         if actual > reserved {

@@ -1,4 +1,4 @@
-//! A one-way bus whose direction is still open.
+//! A bus whose direction is unassigned.
 
 use std::path::Path;
 
@@ -9,10 +9,10 @@ use crate::handshake::{ConnectError, ListenError};
 use crate::handshake::{Kind, Role};
 use crate::options::Options;
 
-/// A connected one-way bus of which neither side has said yet whether it sends or receives.
+/// A connected bus whose direction is unassigned: this side becomes its sender or its receiver later.
 ///
-/// [`Sender`] and [`Receiver`] say so when they connect, which is what most programs want. This is for those that
-/// learn it later, as Python's `Bus` does: the first operation decides.
+/// Most programs connect a [`Sender`] or a [`Receiver`], which have their direction from the start. Python's `Bus` is
+/// an unassigned bus: its first operation decides.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -37,10 +37,11 @@ pub struct Bus {
 }
 
 impl Bus {
-    /// Makes a bus of `capacity` bytes at `path` and waits for a peer.
+    /// Makes a bus of `capacity` bytes at `path`, and waits for a peer to connect. A capacity is a power of two, and
+    /// the longest message has this length.
     ///
     /// # Errors
-    /// [`ListenError`]: a capacity that is not a power of two, a path that cannot be listened at, a lack of memory.
+    /// [`ListenError`]: a capacity that is not a power of two, an unusable path, or too little memory.
     pub fn listen(path: impl AsRef<Path>, capacity: usize) -> Result<Self, ListenError> {
         Self::listen_with(path, capacity, &Options::new())
     }
@@ -48,15 +49,15 @@ impl Bus {
     /// As [`listen`](Self::listen), with [`Options`].
     ///
     /// # Errors
-    /// As [`listen`](Self::listen), and when the options' timeout passes first.
+    /// As [`listen`](Self::listen), and [`ListenError::TimedOut`] after the timeout of the options.
     pub fn listen_with(path: impl AsRef<Path>, capacity: usize, options: &Options) -> Result<Self, ListenError> {
         Ok(Self { established: connection::listen(path.as_ref(), Kind::Bus, Role::Either, &[capacity], options)? })
     }
 
-    /// Connects to the listener at `path`, waiting up to 5 seconds for it to appear.
+    /// Connects to the listener at `path`, and waits up to 5 seconds for a listener.
     ///
     /// # Errors
-    /// [`ConnectError`]: nobody listens, or the listener is of another kind, version or user.
+    /// [`ConnectError`]: no process listens, or the listener has another kind, version or user.
     pub fn connect(path: impl AsRef<Path>) -> Result<Self, ConnectError> {
         Self::connect_with(path, &Options::new())
     }
@@ -72,7 +73,7 @@ impl Bus {
     /// Becomes the sending end.
     ///
     /// # Errors
-    /// [`WrongDirection`] when the peer is the sender. The bus is closed then.
+    /// [`WrongDirection`] when the peer is the sender; the bus is closed.
     pub fn into_sender(self) -> Result<Sender, WrongDirection> {
         self.to_sender()
     }
@@ -80,12 +81,12 @@ impl Bus {
     /// Becomes the receiving end.
     ///
     /// # Errors
-    /// [`WrongDirection`] when the peer is the receiver. The bus is closed then.
+    /// [`WrongDirection`] when the peer is the receiver; the bus is closed.
     pub fn into_receiver(self) -> Result<Receiver, WrongDirection> {
         self.to_receiver()
     }
 
-    /// How the connection is doing. Costs a system call.
+    /// The state of the connection. Costs a system call.
     pub fn state(&self) -> State {
         self.established.connection.state()
     }

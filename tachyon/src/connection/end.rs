@@ -1,11 +1,11 @@
-//! How a connection ended.
+//! The end of a connection.
 
 use std::io;
 
 use super::error::Halt;
 use crate::ring::Fault;
 
-/// How a connection ended, for each of the calls that end with it.
+/// The end of a connection, for each of the calls that end with it.
 #[derive(Debug, Clone)]
 pub(crate) enum End {
     /// The peer closed in good order.
@@ -35,7 +35,7 @@ impl From<End> for Halt {
     }
 }
 
-/// A wait that ended for a reason of its own leaves nothing to drive the connection.
+/// After a timeout or an interrupt of a driver's own wait, no driver is left for the connection.
 impl From<Halt> for End {
     fn from(halt: Halt) -> Self {
         match halt {

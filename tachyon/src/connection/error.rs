@@ -1,4 +1,4 @@
-//! How an operation on a connection stops, and the part that all error families share.
+//! The reasons why an operation on a connection stops, and the error variants that all families share.
 
 use std::io;
 
@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::ring::Fault;
 
-/// Why an operation on a connection stopped, whatever it was: the part all families share.
+/// The reason why an operation on a connection stopped, shared by all error families.
 #[derive(Debug)]
 pub(crate) enum Halt {
     TimedOut,
@@ -19,59 +19,69 @@ pub(crate) enum Halt {
     Io(io::Error),
 }
 
-/// Declares an error family: its own variants, then the ones every operation on a connection can end with. In a family of
-/// calls, those that end a call under way as well as one that is not sent yet say so in the field `sent`.
+/// Declares an error family: the variants of the family, then the variants that every operation on a connection shares.
+/// In a family of calls, the field `sent` of a shared variant says whether the request was sent.
 macro_rules! family {
-    ($(#[$meta:meta])* $name:ident $(<$error:ident = $default:ty>)? $(says $sent:ident)? { $($(#[$vmeta:meta])* $variant:ident $({ $($(#[$fmeta:meta])* $field:ident: $ftype:ty),* })? $(($(#[$tmeta:meta])* $ttype:ty))?,)* }) => {
+    (
+        $(#[$meta:meta])*
+        $name:ident $(<$error:ident = $default:ty>)? $(says $sent:ident)? {
+            $(
+                $(#[$vmeta:meta])*
+                $variant:ident
+                $({ $($(#[$fmeta:meta])* $field:ident: $ftype:ty),* })?
+                $(($(#[$tmeta:meta])* $ttype:ty))?,
+            )*
+        }
+    ) => {
         $(#[$meta])*
         #[derive(Debug, thiserror::Error)]
         #[non_exhaustive]
         pub enum $name $(<$error = $default>)? {
             $(
-                /// The endpoint answered with an error that it declares.
+                /// The endpoint answered with a declared error.
                 #[error("{0}")]
                 Failed($error),
             )?
             $($(#[$vmeta])* $variant $({ $($(#[$fmeta])* $field: $ftype),* })? $(($(#[$tmeta])* $ttype))?,)*
-            /// The deadline passed before the peer answered, or made room. The connection stays usable.
+            /// The deadline passed before a message or room came. The connection stays usable.
             #[error("timed out waiting for the peer; the connection stays usable, allow more time")]
             TimedOut $({
                 /// Whether the request had been sent.
                 $sent: bool
             })?,
-            /// The interrupt hook asked for the end of the wait.
+            /// The interrupt hook ended the wait. The connection stays usable.
             #[error("interrupted while waiting")]
             Interrupted $({
                 /// Whether the request had been sent.
                 $sent: bool
             })?,
-            /// The peer closed in good order and everything it had sent has been received.
-            #[error("the peer closed the connection; connect again to go on")]
+            /// The peer closed in good order, and all its messages have been received.
+            #[error("the peer closed the connection; connect again")]
             Closed $({
                 /// Whether the request had been sent.
                 $sent: bool
             })?,
-            /// This side closed the connection while the operation waited.
+            /// This side closed the connection, also during the operation.
             #[error("this side closed the connection")]
             ClosedHere,
             /// The peer's process ended, or dropped the connection without closing it.
-            #[error("the peer died; what it had committed has been delivered, connect again to go on")]
+            #[error("the peer died; all its sent messages have been delivered, connect again")]
             PeerDead $({
                 /// Whether the request had been sent.
                 $sent: bool
             })?,
-            /// The shared memory holds what no correct peer writes. The connection is of no more use.
-            #[error("the shared memory is corrupted ({0}); close this connection, its peer is broken or hostile")]
+            /// The shared memory holds a value that no correct peer writes. The connection is unusable.
+            #[error("the shared memory is corrupted ({0}); close the connection, its peer is faulty or hostile")]
             FatalError(#[source] $crate::ring::Fault),
-            /// The connection belongs to the process that made it, and this one is a forked child of it.
+            /// The connection belongs to the parent of this forked process.
             #[error("this connection belongs to the parent process; open one in the forked child")]
             Forked,
-            /// The system refused to wait.
-            #[error("waiting failed: {0}")]
+            /// A system call of the wait failed.
+            #[error("waiting for the peer failed: {0}")]
             Io(#[source] std::io::Error),
         }
 
-        /// Of an operation that waits; one that sends goes by way of `Unsent`.
+        /// For an operation that waits for a reply or a message. Operations that send convert from `Unsent`.
         impl $(<$error>)? From<$crate::connection::Halt> for $name $(<$error>)? {
             #[cold]
             fn from(halt: $crate::connection::Halt) -> Self {
@@ -92,32 +102,32 @@ macro_rules! family {
 
 pub(crate) use family;
 
-/// Why a guard published nothing.
+/// A guard published nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum CommitError {
-    /// More was to be published than had been reserved.
-    #[error("cannot commit {actual} bytes of a reservation of {reserved}; reserve the most you may need")]
+    /// The message is longer than its reservation.
+    #[error("cannot commit {actual} bytes of a reservation of {reserved} bytes; reserve the most that you may need")]
     TooLong {
-        /// Bytes asked for.
+        /// Bytes to commit.
         actual: usize,
         /// Bytes reserved.
         reserved: usize,
     },
-    /// The guard was made by the process that this one was forked from.
+    /// The guard belongs to the parent of this forked process.
     #[error("this guard belongs to the parent process; open a connection in the forked child")]
     Forked,
 }
 
-/// This side of an undecided connection asked for an end that the other side has.
+/// This side of an unassigned connection asked for the end that the peer has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the peer is already the {taken}; a connection has one of each, so take the other end here")]
+#[error("the peer is the {taken} already, and a connection has one; take the other end here")]
 pub struct WrongDirection {
-    /// What the peer is.
+    /// The name of the peer's end, such as `sender`.
     pub taken: &'static str,
 }
 
-/// What an outgoing direction can answer, before it becomes an error of one family.
+/// The reason why a message was not sent, before it becomes an error of one family.
 #[derive(Debug)]
 pub(crate) enum Unsent {
     TooLarge { size: usize, max: usize },

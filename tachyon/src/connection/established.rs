@@ -1,4 +1,4 @@
-//! A connection whose ends are not taken yet: what a handshake leaves.
+//! A connection after its handshake, whose ends are not claimed yet.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use crate::options::Options;
 use crate::ring::{Consumer, Producer, RingMemory, Side};
 use crate::wait::{Peer, PollingMode, Waiter};
 
-/// A connection whose ends are not taken yet.
+/// A connection whose ends are not claimed yet.
 #[derive(Debug)]
 pub(crate) struct Established {
     pub(crate) connection: Arc<Connection>,
@@ -26,25 +26,25 @@ impl Established {
         Self::over(link.side, link.role, link.peer, rings, options)
     }
 
-    /// As [`new`](Self::new), over rings that have other owners, too.
+    /// As [`new`](Self::new), over rings with other owners, too.
     pub(crate) fn over(side: Side, role: Role, peer: Peer, rings: Vec<Arc<RingMemory>>, options: &Options) -> Self {
         let connection = Arc::new(Connection::new(side, peer, rings));
         Self { connection, role, polling: options.polling_mode(), options: options.clone() }
     }
 
-    /// Takes the end of ring 0 that sends, and of ring 1, if there is one, the end that receives.
+    /// Claims the sending end of ring 0, and the receiving end of ring 1 if there is a ring 1.
     ///
     /// # Errors
-    /// [`WrongDirection`] when the peer has it.
+    /// [`WrongDirection`] when the peer has these ends.
     pub(crate) fn take_source(&self, name: &'static str) -> Result<(), WrongDirection> {
         let end = &self.connection.ring(0).header().ends.0.producer;
         self.take(self.role != Role::Sink && RingMemory::claim(end, self.connection.side()), name)
     }
 
-    /// Takes the end of ring 0 that receives, and of ring 1, if there is one, the end that sends.
+    /// Claims the receiving end of ring 0, and the sending end of ring 1 if there is a ring 1.
     ///
     /// # Errors
-    /// [`WrongDirection`] when the peer has it.
+    /// [`WrongDirection`] when the peer has these ends.
     pub(crate) fn take_sink(&self, name: &'static str) -> Result<(), WrongDirection> {
         let end = &self.connection.ring(0).header().ends.0.consumer;
         self.take(self.role != Role::Source && RingMemory::claim(end, self.connection.side()), name)
@@ -55,16 +55,16 @@ impl Established {
         if taken { Ok(()) } else { Err(WrongDirection { taken: name }) }
     }
 
-    /// The sending end of ring `index`; the caller has taken it.
+    /// The sending end of ring `index`, which the caller has claimed.
     pub(crate) fn tx(&self, index: usize) -> Tx {
         let producer = Producer::new(Arc::clone(self.connection.ring(index)));
         Tx::new(Arc::clone(&self.connection), index, producer, self.waiter(1))
     }
 
-    /// The receiving end of ring `index`; the caller has taken it.
+    /// The receiving end of ring `index`, which the caller has claimed.
     pub(crate) fn rx(&self, index: usize) -> Rx {
         let consumer = Consumer::new(Arc::clone(self.connection.ring(index)));
-        // Replies: a caller's answer is under way, which is worth twice the spinning.
+        // Ring 1 carries replies. A reply is probably on its way, which is worth twice the spinning.
         let waiter =
             if index == 1 { self.waiter(2) } else { Waiter::for_requests(self.polling, self.options.interrupt_hook()) };
         Rx::new(Arc::clone(&self.connection), index, consumer, waiter)

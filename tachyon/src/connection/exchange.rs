@@ -6,14 +6,14 @@ use super::tx::{Tx, look_for_room};
 use crate::ring::{Frame, Reservation};
 use crate::wait::Deadline;
 
-/// Messages that one look takes: a peer that floods must not keep us from looking at the clock.
+/// Most messages that one look takes: a flood from the peer must not keep the look from ending.
 pub(crate) const MOST_PER_LOOK: u32 = 256;
 
-/// Waits for `len` bytes of room in one direction while handing what comes in the other to `keep`: a peer that waits for
-/// room there is what keeps this direction full.
+/// Waits for `len` bytes of room in one direction, and passes messages of the other direction to `keep` meanwhile: the
+/// peer may make no room here because it waits for room there.
 ///
 /// # Errors
-/// What ends the wait, or what `keep` makes of a message.
+/// The end of the wait, or an error of `keep`.
 pub(crate) fn room_while_taking(
     tx: &mut Tx,
     rx: &mut Rx,
@@ -24,14 +24,14 @@ pub(crate) fn room_while_taking(
     rx.release_forgotten();
     let Tx { connection, index, producer, waiter, .. } = tx;
     let forward = connection.ring(*index);
-    // The rings are the connection's, so that `rx` stays free for the look.
+    // Borrowed from the connection, so that `rx` stays free for the look.
     let reverse = connection.ring(rx.index);
     let words = [&forward.header().producer_parked.0, &reverse.header().consumer_parked.0];
     let awaited = connection.awaited(&words, deadline);
     waiter
         .wait(&awaited, || {
             loop {
-                // Room first: a peer that closed after making it is for `look_for_room` to report.
+                // Room first: if the peer has closed, `look_for_room` reports it.
                 let found = look_for_room(connection, forward, producer, len)?;
                 if found.is_some() {
                     return Ok(found);
@@ -39,12 +39,12 @@ pub(crate) fn room_while_taking(
                 for _ in 0..MOST_PER_LOOK {
                     match look_for_data(&rx.connection, reverse, &mut rx.consumer)? {
                         Some(frame) => keep(rx, frame)?,
-                        // Only a look that leaves nothing may be followed by sleep.
+                        // The ring is empty: the waiter may sleep.
                         None => return Ok(None),
                     }
                 }
-                rx.check_patience(deadline)?;
+                rx.check_deadline(deadline)?;
             }
         })
-        .map_err(|stop| connection.stopped(stop).into())
+        .map_err(|stop| connection.wait_failed(stop).into())
 }

@@ -1,4 +1,4 @@
-//! A finished handshake, in use: its rings, its peer, and how it ends.
+//! The life of a connection: its rings, its peer, and its end.
 
 use std::sync::{Arc, OnceLock};
 
@@ -6,33 +6,48 @@ use super::error::Halt;
 use super::fork;
 use crate::ring::{Fault, ParkedWord, RingMemory, Side};
 use crate::sync::{AtomicU64, Ordering};
-use crate::wait::{Awaited, Deadline, Peer, Stop, StopTime};
+use crate::wait::{Awaited, Deadline, Peer, StopTime, WaitError};
 
-/// How a connection is doing.
+/// The state of a connection, at the moment of the question.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("demo.sock");
+/// use tachyon::{Receiver, Sender, State};
+/// # let listen_at = path.clone();
+///
+/// let receiver = std::thread::spawn(move || Receiver::listen(&listen_at, 4096));
+/// let sender = Sender::connect(&path)?;
+/// let receiver = receiver.join().unwrap()?;
+/// assert_eq!(sender.state(), State::Open);
+/// drop(receiver);
+/// assert_eq!(sender.state(), State::Closed);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum State {
-    /// Both sides are there.
+    /// Both sides are connected.
     Open,
-    /// One of the sides closed in good order.
+    /// This side or the peer closed in good order. Messages sent before may still be received.
     Closed,
-    /// The peer's process ended, or dropped the connection.
+    /// The peer's process ended, or dropped the connection without closing it.
     PeerDead,
-    /// The shared memory is corrupted.
+    /// The shared memory is corrupted. The connection is unusable.
     FatalError,
 }
 
-/// What all halves of one connection share: both rings, the peer and its socket. The last half to go closes it in good
-/// order.
+/// The rings, the peer and its socket, shared by both directions of a connection. Dropping the last direction closes
+/// the connection in good order.
 #[derive(Debug)]
 pub(crate) struct Connection {
     side: Side,
     pub(crate) peer: Peer,
     rings: Vec<Arc<RingMemory>>,
     generation: u32,
-    /// The highest correlation id a request has come with.
+    /// The highest correlation id of a taken request.
     asked: AtomicU64,
-    /// That of the server, of a connection that has one.
+    /// The stop time of the server, if the connection belongs to a server.
     stop_time: OnceLock<Arc<StopTime>>,
 }
 
@@ -55,12 +70,12 @@ impl Connection {
         &self.rings
     }
 
-    /// A wait of this side for what the words stand for.
+    /// A wait of this side for the messages or the room that the words stand for.
     pub(crate) fn awaited<'a>(&'a self, words: &'a [&'a ParkedWord], deadline: Deadline) -> Awaited<'a> {
         Awaited { peer: &self.peer, words, shares_core: self.shares_core(), deadline }
     }
 
-    /// Whether the peer last waited on the processor that this thread runs on. Tells the peer where this side waits.
+    /// Whether the peer last waited on the processor of this thread. Stores the processor of this thread for the peer.
     #[cfg(not(loom))]
     pub(crate) fn shares_core(&self) -> bool {
         let ours = processor();
@@ -72,39 +87,39 @@ impl Connection {
         false
     }
 
-    /// Why a wait ended without what it waited for. A peer that sent something else than a ring is told, too.
+    /// Converts the end of a wait in vain. Condemns the connection if the peer sent a message that is no ring message.
     #[cold]
-    pub(crate) fn stopped(&self, stop: Stop<Halt>) -> Halt {
+    pub(crate) fn wait_failed(&self, stop: WaitError<Halt>) -> Halt {
         match stop {
-            Stop::TimedOut => Halt::TimedOut,
-            Stop::Interrupted => Halt::Interrupted,
-            Stop::Failed(halt) => halt,
-            Stop::Io(source) => Halt::Io(source),
-            Stop::Gone => Halt::PeerDead,
-            Stop::Broken(fault) => self.broken(fault),
+            WaitError::TimedOut => Halt::TimedOut,
+            WaitError::Interrupted => Halt::Interrupted,
+            WaitError::Failed(halt) => halt,
+            WaitError::Io(source) => Halt::Io(source),
+            WaitError::Gone => Halt::PeerDead,
+            WaitError::Broken(fault) => self.broken(fault),
         }
     }
 
-    /// Has the connection end with its server.
+    /// Ties the connection to the stop of its server.
     pub(crate) fn end_with(&self, stop_time: &Arc<StopTime>) {
-        // Set once, by the server that let the caller in.
+        // Set once: a caller belongs to one server.
         drop(self.stop_time.set(Arc::clone(stop_time)));
     }
 
-    /// Whether the server stops, and the time of what has begun is over.
+    /// Whether the server stops, and the time for requests that have begun is over.
     pub(crate) fn is_past_stop(&self) -> bool {
         let deadline = self.stop_time.get().and_then(|stop_time| stop_time.deadline());
         deadline.is_some_and(Deadline::has_passed)
     }
 
-    /// Gives the connection up for a fault of its peer.
+    /// Condemns the connection for a fault of its peer.
     #[cold]
     pub(crate) fn broken(&self, fault: Fault) -> Halt {
         self.condemn();
         Halt::FatalError(fault)
     }
 
-    /// How the connection is doing, at the cost of a system call.
+    /// The state of the connection. Costs a system call.
     pub(crate) fn state(&self) -> State {
         if self.rings.iter().any(|ring| ring.is_condemned()) {
             State::FatalError
@@ -117,10 +132,10 @@ impl Connection {
         }
     }
 
-    /// Why a ring that is not open is not. `None` when only the peer's end is closed, which each direction judges for
-    /// itself.
+    /// The reason why a ring is not open. `None` when only the peer has closed: the consequence of this differs between
+    /// the directions.
     #[cold]
-    pub(crate) fn verdict(&self, ring: &RingMemory) -> Option<Halt> {
+    pub(crate) fn end_reason(&self, ring: &RingMemory) -> Option<Halt> {
         if ring.is_closed_by(self.side) {
             Some(Halt::ClosedHere)
         } else if ring.is_condemned() {
@@ -134,28 +149,28 @@ impl Connection {
         ring.is_closed_by(self.side.peer())
     }
 
-    /// Notes a request that was taken.
+    /// Notes a taken request.
     #[inline]
     pub(crate) fn note_asked(&self, correlation_id: u64) {
-        // One thread takes requests, so no update is lost; a reply's thread got the id from that one.
+        // One thread takes requests, so no update is lost. The thread that replies got the id from that thread.
         if correlation_id > self.asked.load(Ordering::Relaxed) {
             self.asked.store(correlation_id, Ordering::Relaxed);
         }
     }
 
-    /// Whether a reply may carry this id: its caller would take any other for a corrupted ring.
+    /// Whether a reply may carry this id: the caller takes a reply with any other id for a fault.
     #[inline]
     pub(crate) fn was_asked(&self, correlation_id: u64) -> bool {
         correlation_id != 0 && correlation_id <= self.asked.load(Ordering::Relaxed)
     }
 
-    /// Refuses to serve a forked child.
+    /// Fails in a forked child.
     #[inline]
     pub(crate) fn check_process(&self) -> Result<(), Halt> {
         if self.generation == fork::generation() { Ok(()) } else { Err(Halt::Forked) }
     }
 
-    /// Marks every ring as broken and tells the peer, and threads of this process that wait.
+    /// Condemns all rings, and wakes the peer and waiting threads of this process.
     #[cold]
     pub(crate) fn condemn(&self) {
         for ring in &self.rings {
@@ -164,13 +179,13 @@ impl Connection {
         self.peer.hang_up();
     }
 
-    /// Closes one ring at this side: nothing more is published in it, and what was published stays readable.
+    /// Closes one ring at this side: no message follows, and published messages stay readable.
     pub(crate) fn close_ring(&self, index: usize) {
         self.rings[index].close(self.side);
     }
 
-    /// Closes in good order: what was published stays readable, the peer learns at once, and so do threads of this
-    /// process that wait. Closing twice does nothing more.
+    /// Closes in good order: published messages stay readable, and the peer and waiting threads of this process wake. A
+    /// second close has no effect.
     pub(crate) fn close(&self) {
         if self.check_process().is_err() {
             return;
@@ -182,11 +197,11 @@ impl Connection {
     }
 }
 
-/// The processor that this thread runs on, plus one; 0 if the system does not say.
+/// One plus the processor of this thread; 0 if the system does not say.
 #[cfg(not(loom))]
 #[allow(unsafe_code, reason = "asks the C library for the processor")]
 fn processor() -> u32 {
-    // SAFETY: the call takes nothing and touches nothing of ours.
+    // SAFETY: the call has no arguments and accesses no memory of this program.
     let index = unsafe { libc::sched_getcpu() };
     u32::try_from(index).map_or(0, |index| index + 1)
 }

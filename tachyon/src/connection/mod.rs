@@ -1,4 +1,4 @@
-//! A connection between two processes: its rings' ends, the ways to wait on them, its life and its end.
+//! A connection between two processes: its two directions (`Rx`, `Tx`), the waits on them, its life and its end.
 
 mod end;
 mod error;

@@ -1,4 +1,4 @@
-//! Opening a connection: the handshake, and what it leaves.
+//! Opens a connection by a handshake.
 
 use std::path::Path;
 
@@ -7,10 +7,11 @@ use crate::handshake::{self, ConnectError, Kind, ListenError, Offer, Role};
 use crate::options::Options;
 use crate::ring::{Geometry, Use};
 
-/// Listens at `path` for one peer. `capacities` are bytes: one ring for a bus, a forward and a reverse ring for calls.
+/// Listens at `path` for one peer. `capacities` are in bytes: of one ring for a bus, of the forward and the reverse
+/// ring for RPC.
 ///
 /// # Errors
-/// [`ListenError`]: a capacity that is not a power of two, a path that cannot be listened at, a lack of memory.
+/// [`ListenError`]: a capacity that is not a power of two, an unusable path, or too little memory.
 pub(crate) fn listen(
     path: &Path,
     kind: Kind,

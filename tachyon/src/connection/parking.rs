@@ -1,17 +1,17 @@
-//! A connection that is parked while an epoll, or an event loop, sleeps for it and for others.
+//! Parks a connection for a driver with many connections, which sleeps in an epoll or an event loop.
 
 use super::rx::Rx;
 use super::tx::Tx;
 use crate::ring::ParkedWord;
 use crate::wait::{Armed, SECOND_LOOK, arm_and_look};
 
-/// Asks the peer to ring and looks for 5 us more. If there is still nothing, gives the time of the second look: until
-/// then the socket and the peer's end have to be watched, and [`unpark`] follows when they tell of something, or when
-/// the time has come. Otherwise the peer rings no more.
+/// Asks the peer to ring and looks for 5 us more. If all looks fail, returns the time of the second look in
+/// nanoseconds: until then the driver watches the socket and the peer's end, and calls [`unpark`] when one of them is
+/// ready, or at that time. If a look succeeds, returns `None`, and the peer does not ring.
 ///
 /// A parked connection waits for messages, unless too many replies are deferred, and for room, if any are.
 pub(crate) fn park(rx: &Rx, tx: &mut Tx) -> Option<u64> {
-    // The ring is the connection's, so that `tx` stays free for the look.
+    // Borrowed from the connection, so that `tx` stays free for the look.
     let words: [&ParkedWord; 2] =
         [&rx.ring().header().consumer_parked.0, &rx.connection.ring(tx.index).header().producer_parked.0];
     let waits_for = usize::from(tx.is_overfull())..=usize::from(tx.has_deferred());
@@ -23,18 +23,18 @@ pub(crate) fn park(rx: &Rx, tx: &mut Tx) -> Option<u64> {
     Some(since + SECOND_LOOK)
 }
 
-/// Whether a parked connection has to be looked at: what it waits for is there, or the connection has ended.
+/// Whether a parked connection has work: a message or room that it waits for, or its end.
 pub(crate) fn is_due(rx: &Rx, tx: &mut Tx) -> Option<()> {
     let full = tx.is_overfull();
     let due = !rx.ring().is_open()
         || rx.connection.peer.was_gone()
         || (!full && rx.consumer.is_ready())
-        // An error is for the next turn to find.
+        // An error counts as work: the next pass reports it.
         || (tx.has_deferred() && (!matches!(tx.flush(), Ok(false)) || tx.is_overfull() != full));
     due.then_some(())
 }
 
-/// Asks the peer to ring no more: the connection is looked at again.
+/// Asks the peer not to ring: the driver polls the connection again.
 pub(crate) fn unpark(rx: &Rx, tx: &Tx) {
     rx.ring().header().consumer_parked.0.clear();
     tx.ring().header().producer_parked.0.clear();

@@ -1,4 +1,4 @@
-//! The receiving direction of a connection: a consumer that can wait for messages.
+//! The receiving direction of a connection: a consumer that waits for messages.
 
 use core::ptr::NonNull;
 use std::sync::Arc;
@@ -9,44 +9,44 @@ use crate::aligned::AlignedBytes;
 use crate::ring::{Consumer, Frame, Look, RingMemory};
 use crate::wait::{Deadline, Waiter};
 
-/// The one receiver of a ring.
+/// The receiving end of a ring.
 #[derive(Debug)]
 pub(crate) struct Rx {
     pub(crate) connection: Arc<Connection>,
     pub(crate) index: usize,
     pub(crate) consumer: Consumer,
     pub(crate) waiter: Waiter,
-    /// The message that is lent to the one guard over this direction. It lies here and not in the guard, so that a guard is
-    /// one word: what a message takes to hand over is then written once.
-    pub(crate) loan: Frame,
-    /// What is lent, and not given back yet. A guard that was forgotten leaves it behind, and its borrow has ended: the
-    /// next operation gives the message back.
-    lent: Lent,
-    /// The loan's bytes, if they are not in the ring.
-    kept: Option<AlignedBytes>,
-    /// Messages in a row that were there before they were looked for, up to [`STREAM`].
+    /// The message of the guard over this direction. The frame lies here and not in the guard, so that the guard is one
+    /// word, and the frame is stored once.
+    pub(crate) current: Frame,
+    /// The messages of the guard over this direction, until they are released. After a forgotten guard, whose borrow
+    /// has ended, the next operation releases them.
+    in_use: InUse,
+    /// The payload of the current message, if it is not in the ring.
+    copied: Option<AlignedBytes>,
+    /// Messages in a row that were published before the look, up to [`STREAM`].
     ready_run: u32,
-    /// Looks since the last one for a dead peer, by a receiver that never waits.
+    /// Looks in vain by a receiver that never waits.
     empty_looks: u32,
 }
 
-/// What the one guard over a direction holds.
+/// The messages in use by the guard over a direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Lent {
+enum InUse {
     Nothing,
-    /// The loan, in the ring.
-    Loan,
-    /// The loan, whose bytes are kept.
-    Kept,
-    /// A batch in the ring, up to this position.
+    /// The current frame, in the ring.
+    Current,
+    /// The current frame, whose payload is copied.
+    Copied,
+    /// A batch in the ring, up to and including this position.
     Batch(u64),
 }
 
-/// Empty looks between two looks for a dead peer, which cost a system call each.
+/// Looks in vain between two checks for a dead peer, which cost a system call each.
 const LIFE_CHECK_EVERY: u32 = 64;
 
-/// Messages in a row that were there already, from which on the producer is taken to be well ahead. Before that the slots to
-/// come are probably being written, and to fetch them would take them away from it.
+/// Ready messages in a row after which the producer counts as well ahead. Otherwise the producer probably writes the
+/// next slots now, and a prefetch would move their lines away from it.
 const STREAM: u32 = 16;
 
 impl Rx {
@@ -56,9 +56,9 @@ impl Rx {
             index,
             consumer,
             waiter,
-            loan: Frame::none(),
-            lent: Lent::Nothing,
-            kept: None,
+            current: Frame::none(),
+            in_use: InUse::Nothing,
+            copied: None,
             ready_run: 0,
             empty_looks: 0,
         }
@@ -69,61 +69,63 @@ impl Rx {
         self.connection.ring(self.index)
     }
 
-    /// Takes the next message, waiting for it.
+    /// Takes the next message, waiting for it. The caller releases it.
     #[inline]
     pub(crate) fn take(&mut self, deadline: Deadline) -> Result<Frame, Halt> {
-        self.take_loan(deadline)?;
-        self.lent = Lent::Nothing;
-        Ok(self.loan)
+        self.take_current(deadline)?;
+        self.in_use = InUse::Nothing;
+        Ok(self.current)
     }
 
-    /// Takes the next message as the [`loan`](Self::loan), waiting for it.
+    /// Takes the next message as the [`current`](Self::current) frame, waiting for it.
     #[inline]
-    pub(crate) fn take_loan(&mut self, deadline: Deadline) -> Result<(), Halt> {
-        if self.take_soon(|_| true) {
+    pub(crate) fn take_current(&mut self, deadline: Deadline) -> Result<(), Halt> {
+        if self.take_fast(|_| true) {
             return Ok(());
         }
-        self.wait_for_loan(deadline)
+        self.take_current_slow(deadline)
     }
 
-    /// As [`take_loan`](Self::take_loan), of a stream: messages are fetched ahead once several were there already.
+    /// As [`take_current`](Self::take_current), for a stream: prefetches slots once several messages in a row were
+    /// ready.
     #[inline]
     pub(crate) fn take_next(&mut self, deadline: Deadline) -> Result<(), Halt> {
-        if !self.consumer.has_news() {
+        if !self.consumer.has_changed() {
             self.ready_run = 0;
         } else if self.ready_run < STREAM {
             self.ready_run += 1;
         } else {
             self.consumer.prepare();
         }
-        self.take_loan(deadline)
+        self.take_current(deadline)
     }
 
     #[inline(never)]
-    fn wait_for_loan(&mut self, deadline: Deadline) -> Result<(), Halt> {
-        self.loan = self.wait_for_data(deadline)?;
-        self.lent = Lent::Loan;
+    fn take_current_slow(&mut self, deadline: Deadline) -> Result<(), Halt> {
+        self.current = self.wait_for_data(deadline)?;
+        self.in_use = InUse::Current;
         Ok(())
     }
 
-    /// Takes the next message as the [`loan`](Self::loan) if it comes soon, as it does from a busy peer, and if it has a
-    /// `wanted` correlation id. Otherwise, for any reason, nothing is taken, and [`take`](Self::take) has the answer.
+    /// Takes the next message as the [`current`](Self::current) frame if it comes within about a microsecond and has a
+    /// `wanted` correlation id. False, for any reason, means that no message was taken, and
+    /// [`take_current`](Self::take_current) has the answer.
     #[inline]
-    pub(crate) fn take_soon(&mut self, wanted: impl Fn(u64) -> bool) -> bool {
+    pub(crate) fn take_fast(&mut self, wanted: impl Fn(u64) -> bool) -> bool {
         if self.connection.check_process().is_err() {
             return false;
         }
         self.release_forgotten();
-        match self.consumer.take_into(&mut self.loan, &wanted) {
+        match self.consumer.take_into(&mut self.current, &wanted) {
             Look::Taken => {
-                self.lent = Lent::Loan;
+                self.in_use = InUse::Current;
                 true
             }
             Look::NotYet => {
-                let came = self.waiter.spin_briefly(|| self.consumer.has_news())
-                    && self.consumer.take_into(&mut self.loan, wanted) == Look::Taken;
+                let came = self.waiter.spin_briefly(|| self.consumer.has_changed())
+                    && self.consumer.take_into(&mut self.current, wanted) == Look::Taken;
                 if came {
-                    self.lent = Lent::Loan;
+                    self.in_use = InUse::Current;
                 }
                 came
             }
@@ -131,75 +133,76 @@ impl Rx {
         }
     }
 
-    /// Takes the next message as the [`loan`](Self::loan) if there is one.
-    pub(crate) fn try_take_loan(&mut self) -> Result<bool, Halt> {
+    /// Takes the next message as the [`current`](Self::current) frame if there is one.
+    pub(crate) fn try_take_current(&mut self) -> Result<bool, Halt> {
         self.release_forgotten();
         let Some(frame) = self.try_take()? else { return Ok(false) };
-        self.loan = frame;
-        self.lent = Lent::Loan;
+        self.current = frame;
+        self.in_use = InUse::Current;
         Ok(true)
     }
 
-    /// Makes a message that was taken before the loan.
+    /// Makes a taken message the [`current`](Self::current) frame.
     #[inline]
-    pub(crate) fn lend(&mut self, frame: Frame) {
-        self.loan = frame;
-        self.lent = Lent::Loan;
+    pub(crate) fn set_current(&mut self, frame: Frame) {
+        self.current = frame;
+        self.in_use = InUse::Current;
     }
 
-    /// Makes bytes outside the ring the loan: of a reply that had to make room for others.
+    /// Makes a message outside of the ring the [`current`](Self::current) frame: a reply or request that was copied
+    /// out.
     #[cold]
-    pub(crate) fn lend_kept(&mut self, correlation_id: u64, type_id: u32, payload: AlignedBytes) {
+    pub(crate) fn set_current_copied(&mut self, correlation_id: u64, type_id: u32, payload: AlignedBytes) {
         self.release_forgotten();
-        let payload = self.kept.insert(payload);
+        let payload = self.copied.insert(payload);
         let (data, len) = (NonNull::from(&mut payload[..]).cast(), payload.len());
-        self.loan = Frame { correlation_id, type_id, len, data, ..Frame::none() };
-        self.lent = Lent::Kept;
+        self.current = Frame { correlation_id, type_id, len, data, ..Frame::none() };
+        self.in_use = InUse::Copied;
     }
 
-    /// The loan's bytes, if they are not in the ring. They are lent no more.
+    /// Takes the payload of the current frame, if it is not in the ring.
     #[inline]
-    pub(crate) fn take_kept(&mut self) -> Option<AlignedBytes> {
-        if self.lent == Lent::Kept {
-            self.lent = Lent::Nothing;
+    pub(crate) fn take_copied(&mut self) -> Option<AlignedBytes> {
+        if self.in_use == InUse::Copied {
+            self.in_use = InUse::Nothing;
         }
-        self.kept.take()
+        self.copied.take()
     }
 
-    /// The loan, which is the caller's to release from now on.
+    /// The current frame, which the caller of this function releases.
     #[inline]
-    pub(crate) fn take_over(&mut self) -> Frame {
-        self.lent = Lent::Nothing;
-        self.loan
+    pub(crate) fn detach_current(&mut self) -> Frame {
+        self.in_use = InUse::Nothing;
+        self.current
     }
 
-    /// Gives back what a guard that was forgotten has left behind.
+    /// Releases the messages of a forgotten guard.
     #[inline]
     pub(super) fn release_forgotten(&mut self) {
-        if self.lent != Lent::Nothing {
-            self.release_lent();
+        if self.in_use != InUse::Nothing {
+            self.release_in_use();
         }
     }
 
-    /// Gives back what is lent.
+    /// Releases the messages in use.
     #[cold]
-    fn release_lent(&mut self) {
-        match core::mem::replace(&mut self.lent, Lent::Nothing) {
-            Lent::Nothing => {}
-            Lent::Loan => self.release(self.loan.position),
-            Lent::Kept => self.kept = None,
-            Lent::Batch(last) => self.release_through(last),
+    fn release_in_use(&mut self) {
+        match core::mem::replace(&mut self.in_use, InUse::Nothing) {
+            InUse::Nothing => {}
+            InUse::Current => self.release(self.current.position),
+            InUse::Copied => self.copied = None,
+            InUse::Batch(last) => self.release_through(last),
         }
     }
 
-    /// Ends the loan.
+    /// Releases the messages in use; fast for a current frame in the ring.
     #[inline]
-    pub(crate) fn release_loan(&mut self) {
-        if self.lent == Lent::Loan {
-            self.lent = Lent::Nothing;
-            self.release(self.loan.position);
+    pub(crate) fn release_current(&mut self) {
+        if self.in_use == InUse::Current {
+            self.in_use = InUse::Nothing;
+            self.release(self.current.position);
         } else {
-            self.release_lent();
+            self.release_in_use();
         }
     }
 
@@ -211,13 +214,13 @@ impl Rx {
         let ring = connection.ring(*index);
         let words = [&ring.header().consumer_parked.0];
         let awaited = connection.awaited(&words, deadline);
-        waiter.wait(&awaited, || look_for_data(connection, ring, consumer)).map_err(|stop| connection.stopped(stop))
+        waiter.wait(&awaited, || look_for_data(connection, ring, consumer)).map_err(|stop| connection.wait_failed(stop))
     }
 
-    /// For an operation that takes one message after the other: a wait that always finds something never reads the clock
-    /// by itself.
+    /// Checks the deadline and the interrupt, for an operation that takes many messages: a wait that finds a message at
+    /// once does not read the clock.
     #[cold]
-    pub(crate) fn check_patience(&self, deadline: Deadline) -> Result<(), Halt> {
+    pub(crate) fn check_deadline(&self, deadline: Deadline) -> Result<(), Halt> {
         if deadline.has_passed() {
             return Err(Halt::TimedOut);
         }
@@ -240,23 +243,23 @@ impl Rx {
         if *empty_looks % LIFE_CHECK_EVERY != 0 || !connection.peer.is_gone() {
             return Ok(None);
         }
-        // Looked for again after the death was seen: what the peer committed before it is not lost.
+        // One more look after the check: no message from before the peer's death is lost.
         look_for_data(connection, ring, consumer)?.map_or(Err(Halt::PeerDead), |found| Ok(Some(found)))
     }
 
-    /// Takes up to `max` messages, waiting for the first.
+    /// Takes up to `max` messages, waiting for the first. The caller releases them.
     ///
     /// # Panics
     /// When `max` is 0.
     pub(crate) fn take_batch(&mut self, max: usize, deadline: Deadline) -> Result<Vec<Frame>, Halt> {
         assert!(max > 0, "a batch holds at least one message");
         let first = self.take(deadline)?;
-        // More than the ring's slots can never be under way, so a careless `max` costs no memory.
+        // No more messages than slots can be in flight, so a large `max` costs no memory.
         let most = max.min(self.ring().geometry().slots());
         let mut frames = Vec::with_capacity(most.min(64));
         frames.push(first);
         while frames.len() < most {
-            // A fault is for the next operation to report: these messages were sound and must not be lost.
+            // The next operation reports a fault: the messages before it are sound and must not be lost.
             match self.consumer.try_take() {
                 Ok(Some(frame)) => frames.push(frame),
                 Ok(None) | Err(_) => break,
@@ -265,26 +268,26 @@ impl Rx {
         Ok(frames)
     }
 
-    /// Longest message this direction can carry, in bytes.
+    /// Longest message that this direction can carry, in bytes.
     #[inline]
     pub(crate) fn max_len(&self) -> usize {
         self.ring().geometry().capacity()
     }
 
-    /// Takes up to `max` messages as one loan, waiting for the first.
+    /// Takes up to `max` messages as the messages in use, waiting for the first.
     ///
     /// # Panics
     /// When `max` is 0.
-    pub(crate) fn lend_batch(&mut self, max: usize, deadline: Deadline) -> Result<Vec<Frame>, Halt> {
+    pub(crate) fn take_current_batch(&mut self, max: usize, deadline: Deadline) -> Result<Vec<Frame>, Halt> {
         let frames = self.take_batch(max, deadline)?;
-        self.lent = frames.last().map_or(Lent::Nothing, |last| Lent::Batch(last.position));
+        self.in_use = frames.last().map_or(InUse::Nothing, |last| InUse::Batch(last.position));
         Ok(frames)
     }
 
-    /// Gives a message's room back and wakes a producer that waits for it.
+    /// Releases a message, and wakes a producer that waits for room.
     #[inline]
     pub(crate) fn release(&mut self, position: u64) {
-        // A forked child drops the guards it inherited; the messages are still the parent's.
+        // A forked child drops inherited guards, but the messages belong to the parent.
         if self.connection.check_process().is_err() {
             return;
         }
@@ -293,7 +296,7 @@ impl Rx {
         }
     }
 
-    /// Gives back everything taken up to and including `position`.
+    /// Releases all messages up to and including `position`.
     pub(crate) fn release_through(&mut self, position: u64) {
         if self.connection.check_process().is_err() {
             return;
@@ -317,7 +320,7 @@ impl Rx {
     }
 }
 
-/// One look for a message, and for a reason to stop looking.
+/// One look for a message, and for the end of the ring.
 #[inline]
 pub(crate) fn look_for_data(
     connection: &Connection,
@@ -331,14 +334,14 @@ pub(crate) fn look_for_data(
     }
 }
 
-/// A ring that is empty and no longer open: what is the reason, and is it really empty?
+/// The last look at a ring that is no longer open.
 #[cold]
 fn look_at_end(connection: &Connection, ring: &RingMemory, consumer: &mut Consumer) -> Result<Option<Frame>, Halt> {
-    if let Some(halt) = connection.verdict(ring) {
+    if let Some(halt) = connection.end_reason(ring) {
         return Err(halt);
     }
-    // The closing side published before it closed, and the verdict read its word with acquire: a message this look
-    // does not find was never sent.
+    // The closing side published before it closed, and `end_reason` loads the state with acquire: a message that this
+    // look does not find was never sent.
     match consumer.try_take() {
         Ok(None) => Err(Halt::Closed),
         Ok(found) => Ok(found),

@@ -1,8 +1,8 @@
 //! The one place where shared memory becomes a slice.
 //!
-//! Who may see which bytes is the ring's protocol; how long, a borrow of the direction they belong to. A correct peer
-//! does not touch bytes while they are lent. A hostile one can change them under the reader: the bytes themselves are
-//! all it can change, and whoever must not be surprised copies first (`to_vec`). The README's trust model says so.
+//! The ring protocol decides which side may access which bytes; a slice borrows its direction for as long as it lives.
+//! A correct peer does not touch the bytes of a slice. A hostile peer can change the bytes, and only the bytes, while
+//! they are read: code that checks bytes copies them first (`to_vec`). SECURITY.md has the trust model.
 #![allow(unsafe_code, reason = "makes slices of shared memory")]
 
 use core::slice::{from_raw_parts, from_raw_parts_mut};
@@ -15,8 +15,8 @@ use crate::ring::{Frame, Reservation};
 #[inline]
 pub(crate) fn reserved<'a>(reservation: &'a Reservation, tx: &'a Tx) -> &'a [u8] {
     debug_assert!(reservation.len() <= tx.max_len());
-    // SAFETY: a reservation is `len` bytes inside the mapping, which `tx` keeps for 'a; they were written before
-    // as part of a zero-filled memory file, any byte is valid, and only the holder of this reservation writes them.
+    // SAFETY: a reservation is `len` bytes inside the mapping, which `tx` keeps for 'a; they are initialized as part of
+    // a zero-filled memory file, any byte is valid, and only the holder of this reservation writes them.
     unsafe { from_raw_parts(reservation.as_ptr().as_ptr(), reservation.len()) }
 }
 
@@ -24,7 +24,8 @@ pub(crate) fn reserved<'a>(reservation: &'a Reservation, tx: &'a Tx) -> &'a [u8]
 #[inline]
 pub(crate) fn reserved_mut<'a>(reservation: &'a mut Reservation, tx: &'a Tx) -> &'a mut [u8] {
     debug_assert!(reservation.len() <= tx.max_len());
-    // SAFETY: as in `reserved`; the exclusive borrow of the reservation makes this the only slice of its bytes.
+    // SAFETY: as in `reserved`: `len` initialized bytes inside the mapping, which `tx` keeps for 'a. The exclusive
+    // borrow of the reservation makes this the only slice of its bytes.
     unsafe { from_raw_parts_mut(reservation.as_ptr().as_ptr(), reservation.len()) }
 }
 
@@ -32,8 +33,8 @@ pub(crate) fn reserved_mut<'a>(reservation: &'a mut Reservation, tx: &'a Tx) -> 
 #[inline]
 pub(crate) fn payload<'a>(frame: &Frame, rx: &'a Rx) -> &'a [u8] {
     debug_assert!(frame.len <= rx.max_len());
-    // SAFETY: the frame's address and length were checked against the mapping when it was taken, and `rx` keeps
-    // the mapping for 'a. The caller releases the frame only after its last use, which ends 'a; until then the
-    // producer does not write there.
+    // SAFETY: the frame's address and length were checked against the mapping when the frame was taken, and `rx` keeps
+    // the mapping for 'a. The caller releases the frame only after its last use, which ends 'a; until then the producer
+    // does not write there.
     unsafe { from_raw_parts(frame.data.as_ptr(), frame.len) }
 }

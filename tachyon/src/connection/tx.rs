@@ -1,4 +1,4 @@
-//! The sending direction of a connection: a producer that can wait for room.
+//! The sending direction of a connection: a producer that waits for room.
 
 use core::cell::Cell;
 use std::collections::VecDeque;
@@ -9,29 +9,29 @@ use super::life::Connection;
 use crate::ring::{Fault, MessageHeader, Producer, Reservation, RingMemory};
 use crate::wait::{Deadline, Waiter};
 
-/// Messages between two looks for a peer that died without a word, or somewhat more. A sender that never waits would not
-/// notice otherwise; one look costs a system call.
+/// Least messages between two checks for a dead peer. A sender that never waits would not notice otherwise; a check
+/// costs a system call.
 const LIFE_CHECK_EVERY: u64 = 1024;
 
-/// The one sender of a ring.
+/// The sending end of a ring.
 #[derive(Debug)]
 pub(crate) struct Tx {
     pub(crate) connection: Arc<Connection>,
     pub(crate) index: usize,
     pub(crate) producer: Producer,
     pub(crate) waiter: Waiter,
-    /// A reply without room is deferred, and its sender goes on: it has other callers. Otherwise its sender waits.
+    /// Whether a reply without room is deferred, because its driver has other callers. Otherwise the sender waits.
     never_waits: bool,
-    /// Replies that found no room, the oldest first.
+    /// Replies without room, the oldest first.
     deferred: VecDeque<DeferredReply>,
     deferred_bytes: usize,
-    /// Times in a row that there was no room, for a sender that never waits.
-    refusals: u32,
-    /// Position at the last look for a dead peer.
+    /// Looks that found no room.
+    full_looks: u32,
+    /// Position at the last check for a dead peer.
     life_checked: Cell<u64>,
 }
 
-/// Refusals between two looks for a dead peer by a sender that never waits.
+/// Looks without room between two checks for a dead peer.
 const LIFE_CHECK_AFTER: u32 = 64;
 
 /// A reply that waits for room.
@@ -51,7 +51,7 @@ impl Tx {
             never_waits: false,
             deferred: VecDeque::new(),
             deferred_bytes: 0,
-            refusals: 0,
+            full_looks: 0,
             life_checked: Cell::new(0),
         }
     }
@@ -66,7 +66,8 @@ impl Tx {
         self.producer.max_len()
     }
 
-    /// What must hold before anything is sent: a fit, this process, an open ring, a living peer.
+    /// Checks the preconditions of a send: the message fits, this process is no forked child, the ring is open, the
+    /// peer lives.
     #[inline]
     pub(crate) fn check(&self, len: usize) -> Result<(), Unsent> {
         if len > self.max_len() {
@@ -87,16 +88,16 @@ impl Tx {
         Ok(())
     }
 
-    /// As [`check`](Self::check), but only whether a message of any size that fits may go out. Whoever is told no asks
-    /// `check` for the reason, which may turn out to be none.
+    /// The part of [`check`](Self::check) without the length and without system calls, for the fast path. After false,
+    /// `check` has the reason, which may be none.
     #[inline]
-    fn is_clear(&self) -> bool {
+    fn may_send(&self) -> bool {
         self.connection.check_process().is_ok() && self.producer.is_open() && !self.connection.peer.was_gone()
     }
 
     #[cold]
     pub(crate) fn check_open(&self) -> Result<(), Halt> {
-        match self.connection.verdict(self.ring()) {
+        match self.connection.end_reason(self.ring()) {
             Some(halt) => Err(halt),
             None if self.connection.is_closed_by_peer(self.ring()) => Err(Halt::Closed),
             None => Ok(()),
@@ -117,23 +118,23 @@ impl Tx {
         self.try_send_slow(data, header)
     }
 
-    /// Publishes a copy of a message if there is room by the stale counts, and nothing to be looked at first. False, for
-    /// any reason, says that nothing was sent, and [`send`](Self::send) has the answer.
+    /// Publishes a copy of a message if there is room by the stale counts and no check fails. False, for any reason,
+    /// means that no message was sent, and [`send`](Self::send) has the answer.
     #[inline]
     pub(crate) fn send_fast(&mut self, data: &[u8], header: MessageHeader) -> bool {
-        if !self.producer.has_slot() || !self.is_clear() {
+        if !self.producer.has_slot() || !self.may_send() {
             return false;
         }
         if data.len() > self.producer.first_line_len() {
-            return self.send_long(data, header);
+            return self.send_fast_long(data, header);
         }
-        self.producer.push_short(data, header);
+        self.producer.push_first_line(data, header);
         self.wake()
     }
 
     #[inline(never)]
-    fn send_long(&mut self, data: &[u8], header: MessageHeader) -> bool {
-        self.producer.push_long(data, header) && self.wake()
+    fn send_fast_long(&mut self, data: &[u8], header: MessageHeader) -> bool {
+        self.producer.push_fast(data, header) && self.wake()
     }
 
     #[inline(never)]
@@ -143,16 +144,16 @@ impl Tx {
         if sent {
             self.wake();
         } else {
-            self.refused()?;
+            self.note_full()?;
         }
         Ok(sent)
     }
 
-    /// There was no room: now and then that is because nobody is left to make any.
+    /// Notes that there was no room, and checks now and then for a dead peer.
     #[cold]
-    fn refused(&mut self) -> Result<(), Halt> {
-        self.refusals = self.refusals.wrapping_add(1);
-        if self.refusals.is_multiple_of(LIFE_CHECK_AFTER) && self.connection.peer.is_gone() {
+    fn note_full(&mut self) -> Result<(), Halt> {
+        self.full_looks = self.full_looks.wrapping_add(1);
+        if self.full_looks.is_multiple_of(LIFE_CHECK_AFTER) && self.connection.peer.is_gone() {
             self.check_open()?;
             return Err(Halt::PeerDead);
         }
@@ -180,8 +181,8 @@ impl Tx {
         Ok(())
     }
 
-    /// Publishes a reply, waiting for room. A reply whose wait is interrupted, or whose sender never waits, is deferred,
-    /// and goes out before any later reply: see [`flush`](Self::flush).
+    /// Publishes a reply, waiting for room. If the wait is interrupted, or the sender never waits, the reply is
+    /// deferred, and [`flush`](Self::flush) publishes it before any later reply.
     #[inline]
     pub(crate) fn send_reply(&mut self, data: &[u8], header: MessageHeader) -> Result<(), Unsent> {
         if !self.has_deferred() && self.send_fast(data, header) {
@@ -190,7 +191,7 @@ impl Tx {
         self.send_reply_slow(data, header)
     }
 
-    /// As [`send_reply`](Self::send_reply), when there is no room, others come first, or something has to be looked at.
+    /// The slow path of [`send_reply`](Self::send_reply).
     #[inline(never)]
     fn send_reply_slow(&mut self, data: &[u8], header: MessageHeader) -> Result<(), Unsent> {
         match self.reserve_reply(data.len()) {
@@ -207,8 +208,8 @@ impl Tx {
         }
     }
 
-    /// Takes room for a reply, waiting for it. `None` when there is none and this sender never waits, or its wait was
-    /// interrupted: the reply is then for [`send_reply`](Self::send_reply), which defers it.
+    /// Takes room for a reply, waiting for it. `None` when there is no room and this sender never waits, or the wait
+    /// was interrupted: [`send_reply`](Self::send_reply) then defers the reply.
     #[inline]
     pub(crate) fn reserve_reply(&mut self, len: usize) -> Result<Option<Reservation>, Unsent> {
         if self.has_deferred() {
@@ -267,24 +268,24 @@ impl Tx {
         }
     }
 
-    /// Never waits from now on: a reply for which there is no room is deferred until [`flush`](Self::flush) finds some.
+    /// From now on defers a reply without room, until [`flush`](Self::flush) finds room, instead of waiting.
     pub(crate) fn never_wait(&mut self) {
         self.never_waits = true;
     }
 
-    /// Whether replies are deferred for want of room.
+    /// Whether replies are deferred.
     #[inline]
     pub(crate) fn has_deferred(&self) -> bool {
         !self.deferred.is_empty()
     }
 
-    /// Whether as much is deferred as a ring takes: no request is taken until the caller has taken some of it.
+    /// Whether the deferred replies would fill a ring. No request is taken until the caller has taken some replies.
     pub(crate) fn is_overfull(&self) -> bool {
         let geometry = self.ring().geometry();
         self.deferred.len() >= geometry.slots() || self.deferred_bytes >= geometry.capacity()
     }
 
-    /// Sends deferred replies, as far as there is room now; true when none is left. Drops them when the caller is gone.
+    /// Sends deferred replies while there is room; true when none is left. Drops them when the caller is gone.
     #[inline]
     pub(crate) fn flush(&mut self) -> Result<bool, Unsent> {
         while let Some(reply) = self.deferred.front() {
@@ -309,7 +310,7 @@ impl Tx {
         self.check(len)?;
         let found = self.producer.try_reserve(len).map_err(|fault| self.fatal(fault))?;
         if found.is_none() {
-            self.refused()?;
+            self.note_full()?;
         }
         Ok(found)
     }
@@ -332,17 +333,17 @@ impl Tx {
             .wait(&awaited, || {
                 let found = look_for_room(connection, ring, producer, len)?;
                 if found.is_none() {
-                    leave_time();
+                    pause_between_looks();
                 }
                 Ok(found)
             })
-            .map_err(|stop| connection.stopped(stop))
+            .map_err(|stop| connection.wait_failed(stop))
     }
 
     /// Publishes the first `len` bytes of the latest reservation and wakes the consumer.
     #[inline]
     pub(crate) fn publish(&mut self, reservation: Reservation, len: usize, header: MessageHeader) {
-        // The ring is the parent's alone. A method that has an error to return has checked before.
+        // The ring belongs to the parent alone. A method that can return an error has checked before.
         if self.connection.check_process().is_err() {
             return;
         }
@@ -356,7 +357,7 @@ impl Tx {
         self.producer.fill(reservation, data);
     }
 
-    /// Rings the consumer if it is parked. True, so that a send ends with it.
+    /// Rings the consumer if it is parked. Always true, so that a send can end with this call.
     #[inline]
     fn wake(&mut self) -> bool {
         if self.producer.consumer_needs_ring() { self.ring_consumer() } else { true }
@@ -371,17 +372,17 @@ impl Tx {
     }
 }
 
-/// Time between two looks for room. The word looked at is one that the consumer writes with every message, and each look
-/// takes its cache line away: a producer that comes back less often finds more room each time.
+/// Pauses between two looks for room. The consumer writes the released count with every message, and each look moves
+/// its cache line: a producer that looks less often finds more room each time.
 const PAUSES: u32 = 16;
 
-fn leave_time() {
+fn pause_between_looks() {
     for _ in 0..PAUSES {
         core::hint::spin_loop();
     }
 }
 
-/// One look for room, and for a reason to stop looking.
+/// One look for room, and for the end of the ring.
 pub(crate) fn look_for_room(
     connection: &Connection,
     ring: &RingMemory,
@@ -390,8 +391,8 @@ pub(crate) fn look_for_room(
 ) -> Result<Option<Reservation>, Halt> {
     match producer.try_reserve(len) {
         Err(fault) => Err(connection.broken(fault)),
-        // A ring whose consumer has left never drains, but room that is there is no reason to write for nobody.
-        Ok(_) if !ring.is_open() => match connection.verdict(ring) {
+        // Report a departed consumer even if there is room.
+        Ok(_) if !ring.is_open() => match connection.end_reason(ring) {
             Some(halt) => Err(halt),
             None => Err(Halt::Closed),
         },

@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use crate::connection::{Halt, Unsent};
 use crate::engine::{ErrorBody, ErrorKind};
-use crate::schema::payload::{DeclaredError, Refused};
+use crate::schema::payload::{BoxedMalformed, DeclaredError};
 
 /// Why an endpoint cannot join a dispatch table. The table is unchanged.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -89,10 +89,10 @@ impl Failure {
 }
 
 /// The request is not a value of the endpoint's request type.
-impl From<Refused> for HandlerError {
+impl From<BoxedMalformed> for HandlerError {
     #[cold]
     #[inline(never)]
-    fn from(problem: Refused) -> Self {
+    fn from(problem: BoxedMalformed) -> Self {
         Self::new(ErrorKind::BadRequest, problem)
     }
 }

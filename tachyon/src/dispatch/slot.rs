@@ -7,7 +7,7 @@ use super::error::{HandlerError, SlotError};
 use super::into_reply::ConvertError;
 use super::reply::{HandlerResult, Replied, Reply, ReplyBuffer};
 use crate::engine::ErrorKind;
-use crate::schema::payload::{Fixed, Message, Pass, ReplyValue, Undeclared, Value, lend_all_mut, lend_private};
+use crate::schema::payload::{Fixed, IntoView, Message, ReplyValue, Undeclared, Value, cast_slice_mut, check_slice};
 
 /// A type that a reply slot holds: a value, or a slice of fixed payloads.
 #[diagnostic::on_unimplemented(
@@ -72,8 +72,8 @@ impl<'a, W: SlotOf + ?Sized> ReplySlot<'a, W> {
     ///
     /// # Errors
     /// [`SlotError`]: the reply can never fit the ring, or the caller closed or died.
-    pub fn write<'v>(self, value: impl Pass<'v, W::Message>) -> Result<(), SlotError> {
-        match self.reply.value(&Passed::<W::Message>(value.pass())) {
+    pub fn write<'v>(self, value: impl IntoView<'v, W::Message>) -> Result<(), SlotError> {
+        match self.reply.value(&Passed::<W::Message>(value.into_view())) {
             Ok(replied) => {
                 *self.outcome = Outcome::Answered(replied);
                 Ok(())
@@ -117,7 +117,7 @@ impl<'a, T: Fixed> ReplySlot<'a, T> {
         let (mut buffer, outcome) = self.buffer(size_of::<T>())?;
         if const { !T::LAYOUT.accepts_any_bytes() } {
             buffer = buffer.into_private();
-            lend_private::<T>(&buffer).map_err(|_| SlotError::NoZero)?;
+            check_slice::<T>(&buffer).map_err(|_| SlotError::NoZero)?;
         }
         Ok(ReplyRoom { buffer, outcome, wire: PhantomData })
     }
@@ -134,7 +134,7 @@ impl<'a, T: Fixed> ReplySlot<'a, [T]> {
         let (mut buffer, outcome) = self.buffer(len.saturating_mul(size_of::<T>()))?;
         if const { !T::LAYOUT.accepts_any_bytes() } {
             buffer = buffer.into_private();
-            lend_private::<T>(&buffer).map_err(|_| SlotError::NoZero)?;
+            check_slice::<T>(&buffer).map_err(|_| SlotError::NoZero)?;
         }
         Ok(ReplyRoom { buffer, outcome, wire: PhantomData })
     }
@@ -172,13 +172,13 @@ impl<T: Fixed> ReplyRoom<'_, [T]> {
 
 /// The values of a buffer that `reserve` checked.
 fn values<'r, T: Fixed>(buffer: &'r ReplyBuffer<'_>) -> &'r [T] {
-    let Ok(values) = lend_private(buffer) else { unreachable!("{CHECKED}") };
+    let Ok(values) = check_slice(buffer) else { unreachable!("{CHECKED}") };
     values
 }
 
 /// As [`values`], mutable.
 fn values_mut<'r, T: Fixed>(buffer: &'r mut ReplyBuffer<'_>) -> &'r mut [T] {
-    let Some(values) = lend_all_mut(buffer) else { unreachable!("{CHECKED}") };
+    let Some(values) = cast_slice_mut(buffer) else { unreachable!("{CHECKED}") };
     values
 }
 

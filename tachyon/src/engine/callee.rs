@@ -17,9 +17,10 @@ use crate::ring::{Fault, Frame};
 use crate::type_id::msg_type;
 use crate::wait::Deadline;
 
-/// What answers requests.
+/// The table and the tasks behind a callee: they answer its requests.
 pub(crate) trait Service {
-    /// What stands for a call that has begun and is answered later; `Infallible` if every request is answered at once.
+    /// The driver's handle of a call that has begun and is answered later. `Infallible` if no request is answered
+    /// later.
     type Begun;
 
     /// Whether a turn ends before a request of a slow endpoint, so that the driver can see to its other callers first.
@@ -60,7 +61,7 @@ pub(crate) enum Why {
     Stop,
 }
 
-/// What became of a request.
+/// How a request was handled.
 #[derive(Debug)]
 pub(crate) enum Handled<B> {
     /// It was answered.
@@ -69,7 +70,7 @@ pub(crate) enum Handled<B> {
     Later(B),
 }
 
-/// What came of a turn.
+/// The result of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pass {
     /// A request was served or begun, or there may be more.
@@ -95,9 +96,9 @@ pub(crate) struct CalleeCore<B> {
     pub(crate) info: CallerInfo,
     pub(crate) rx: Rx,
     pub(crate) tx: Tx,
-    /// What the peer sent that is no ring.
+    /// The fault of a peer that sent something else than a ring over the socket.
     pub(crate) fault: Option<Fault>,
-    /// Whether the loan is a request that was taken and not served yet, since it is one of a slow endpoint.
+    /// Whether the current frame is a request that was taken and not served yet, since it is one of a slow endpoint.
     postponed: bool,
     /// Requests without a place, the oldest first. They are out of the ring, so that a CANCEL behind them is seen.
     held: VecDeque<HeldRequest>,
@@ -148,11 +149,11 @@ impl<B> CalleeCore<B> {
             if !postponed && !self.take()? {
                 return if gone { Err(Halt::PeerDead) } else { Ok(Pass::Idle) };
             }
-            if is_cancel(&self.rx.loan) {
+            if is_cancel(&self.rx.current) {
                 self.take_cancel(service)?;
-            } else if is_control(&self.rx.loan) || service.admit(self.rx.loan.type_id, self.begun.len()) {
-                let type_id = self.rx.loan.type_id;
-                if S::POSTPONES && !postponed && !is_control(&self.rx.loan) && service.is_slow(type_id) {
+            } else if is_control(&self.rx.current) || service.admit(self.rx.current.type_id, self.begun.len()) {
+                let type_id = self.rx.current.type_id;
+                if S::POSTPONES && !postponed && !is_control(&self.rx.current) && service.is_slow(type_id) {
                     self.postponed = true;
                     return Ok(Pass::Slow);
                 }
@@ -164,25 +165,25 @@ impl<B> CalleeCore<B> {
         Ok(Pass::Served)
     }
 
-    /// Whether the loan is the next request.
+    /// Whether the current frame is the next request.
     #[inline]
     fn take_postponed<S: Service>(&mut self) -> bool {
         S::POSTPONES && core::mem::take(&mut self.postponed)
     }
 
-    /// Takes the next message as the loan of the forward ring, if there is one.
+    /// Takes the next message as the current frame of the forward ring, if there is one.
     fn take(&mut self) -> Result<bool, Halt> {
         self.rx.connection.check_process()?;
         let Rx { connection, index, consumer, .. } = &mut self.rx;
         let Some(frame) = look_for_data(connection, connection.ring(*index), consumer)? else { return Ok(false) };
-        self.rx.lend(frame);
+        self.rx.set_current(frame);
         Ok(true)
     }
 
-    /// Serves the loan.
+    /// Serves the current frame.
     fn serve(&mut self, service: &mut impl Service<Begun = B>) -> Result<Pass, Halt> {
         let Self { info, rx, tx, .. } = self;
-        let (call, of) = (rx.loan.correlation_id, msg_type(rx.loan.type_id));
+        let (call, of) = (rx.current.correlation_id, msg_type(rx.current.type_id));
         let handled = serve_loan(rx, tx, |rx, tx, frame, deadline| {
             service.handle(info, rx, tx, &OpenRequest { frame: *frame, deadline })
         })?;
@@ -204,21 +205,21 @@ impl<B> CalleeCore<B> {
     fn serve_held(&mut self, service: &mut impl Service<Begun = B>) -> Result<Pass, Halt> {
         let Some(held) = self.held.pop_front() else { return Ok(Pass::Idle) };
         self.held_bytes -= held.payload.len();
-        self.rx.lend_kept(held.correlation_id, held.type_id, held.payload);
-        let request = OpenRequest { frame: self.rx.loan, deadline: held.deadline };
+        self.rx.set_current_copied(held.correlation_id, held.type_id, held.payload);
+        let request = OpenRequest { frame: self.rx.current, deadline: held.deadline };
         let handled = service.handle(&self.info, &self.rx, &mut self.tx, &request);
-        self.rx.release_loan();
+        self.rx.release_current();
         self.note(held.correlation_id, msg_type(held.type_id), handled?, service);
         Ok(Pass::Served)
     }
 
-    /// Takes the loan out of the ring, to be served when there is a place.
+    /// Takes the current frame out of the ring, to be served when there is a place.
     #[cold]
     fn hold(&mut self) -> Result<(), Halt> {
         let deadline = open_loan(&self.rx)?;
-        let Frame { correlation_id, type_id, .. } = self.rx.loan;
-        let payload = AlignedBytes::from(slice::payload(&self.rx.loan, &self.rx));
-        self.rx.release_loan();
+        let Frame { correlation_id, type_id, .. } = self.rx.current;
+        let payload = AlignedBytes::from(slice::payload(&self.rx.current, &self.rx));
+        self.rx.release_current();
         self.held_bytes += payload.len();
         self.held.push_back(HeldRequest { correlation_id, type_id, deadline, payload });
         Ok(())
@@ -229,7 +230,7 @@ impl<B> CalleeCore<B> {
         !self.held.is_empty()
     }
 
-    /// Whether as much is held as a ring takes. Further requests stay in the ring, and their caller waits for room.
+    /// Whether the held requests would fill a ring. Further requests stay in the ring, and their caller waits for room.
     fn holds_enough(&self) -> bool {
         let geometry = self.rx.ring().geometry();
         self.held.len() >= geometry.slots() || self.held_bytes >= geometry.capacity()
@@ -244,12 +245,12 @@ impl<B> CalleeCore<B> {
         }
     }
 
-    /// Takes the loan, which cancels a call. A call that is answered already has no entry.
+    /// Takes the current frame, which cancels a call. A call that is answered already has no entry.
     #[cold]
     fn take_cancel(&mut self, service: &mut impl Service<Begun = B>) -> Result<(), Halt> {
         open_loan(&self.rx)?;
-        let call = self.rx.loan.correlation_id;
-        self.rx.release_loan();
+        let call = self.rx.current.correlation_id;
+        self.rx.release_current();
         if let Some((_, begun)) = self.begun.remove(&call) {
             service.cancel(begun, Why::Caller);
         } else if let Some(at) = self.held.iter().position(|held| held.correlation_id == call) {
@@ -259,7 +260,7 @@ impl<B> CalleeCore<B> {
         Ok(())
     }
 
-    /// A call that has begun is done: gives what stands for it, and its place to another. `None` when it was cancelled.
+    /// Ends a call that has begun and frees its place. `None` when the call was cancelled.
     pub(crate) fn finish(&mut self, call: u64) -> Option<B> {
         self.begun.remove(&call).map(|(_, begun)| begun)
     }
@@ -312,20 +313,20 @@ impl<B> CalleeCore<B> {
             if !core::mem::take(&mut self.postponed) && !self.take()? {
                 return Ok(true);
             }
-            if is_cancel(&self.rx.loan) {
+            if is_cancel(&self.rx.current) {
                 self.take_cancel(service)?;
                 continue;
             }
             open_loan(&self.rx)?;
-            let (call, of) = (self.rx.loan.correlation_id, refused_type(&self.rx));
-            self.rx.release_loan();
+            let (call, of) = (self.rx.current.correlation_id, refused_type(&self.rx));
+            self.rx.release_current();
             self.refuse(call, of, ErrorKind::Stopping)?;
         }
         Ok(false)
     }
 
-    /// Ends the connection of a server that stops. The caller can send no further request, and those that it sent before
-    /// are refused, as far as their replies have room.
+    /// Ends the connection of a server that stops. The caller can send no further request, and those that it sent
+    /// before are refused, as far as their replies have room.
     pub(crate) fn shut(&mut self, service: &mut impl Service<Begun = B>) {
         let connection = Arc::clone(&self.rx.connection);
         if connection.check_process().is_ok() {
@@ -345,7 +346,7 @@ impl<B> CalleeCore<B> {
     }
 }
 
-/// Has the loan of the forward ring served, and releases it.
+/// Serves the current frame of the forward ring by `serve`, and releases the frame.
 #[inline]
 pub(crate) fn serve_loan<R, E: From<Halt>>(
     rx: &mut Rx,
@@ -353,12 +354,12 @@ pub(crate) fn serve_loan<R, E: From<Halt>>(
     handle: impl FnOnce(&Rx, &mut Tx, &Frame, Deadline) -> Result<R, E>,
 ) -> Result<R, E> {
     let deadline = open_loan(rx)?;
-    let outcome = handle(rx, tx, &rx.loan, deadline);
-    rx.release_loan();
+    let outcome = handle(rx, tx, &rx.current, deadline);
+    rx.release_current();
     outcome
 }
 
-/// Has one request served, waiting for it; control requests are served on the way.
+/// Waits for one request and serves it. Control requests on the way are answered.
 #[inline]
 pub(crate) fn serve_one<E: From<Halt>>(
     rx: &mut Rx,
@@ -371,12 +372,12 @@ pub(crate) fn serve_one<E: From<Halt>>(
         tx.flush_deferred()?;
     }
     loop {
-        rx.take_loan(deadline)?;
-        let control = is_control(&rx.loan);
+        rx.take_current(deadline)?;
+        let control = is_control(&rx.current);
         let outcome = serve_loan(rx, tx, &mut handle);
         if !control || outcome.is_err() {
             return outcome;
         }
-        rx.check_patience(deadline)?;
+        rx.check_deadline(deadline)?;
     }
 }

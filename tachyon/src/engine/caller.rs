@@ -44,14 +44,15 @@ impl<T> CallerCore<T> {
         }
     }
 
-    /// What travels beside the payload of the next call.
+    /// The header of the next call.
     #[inline]
     pub(crate) fn header(&self, type_id: u32, deadline: Deadline) -> MessageHeader {
         MessageHeader::due(type_id, self.calls.next(), deadline.to_wire())
     }
 
-    /// Sends a request if there is room, a connection, and nothing to be looked at first. `None`, for any reason, says that
-    /// nothing was sent, and [`try_send`](Self::try_send) has the answer.
+    /// The fast path: sends a request if the producer knows of room. `None` says that nothing was sent;
+    /// [`try_send`](Self::try_send) finds the reason. An owed cancellation found no slot, so the producer knows of none
+    /// until `try_send` looks again, and sends the cancellation first.
     #[inline]
     pub(crate) fn send_fast(&mut self, type_id: u32, payload: &[u8], deadline: Deadline, tag: T) -> Option<u64> {
         let sent = self.tx.send_fast(payload, self.header(type_id, deadline));
@@ -101,29 +102,29 @@ impl<T> CallerCore<T> {
         Ok(None)
     }
 
-    /// Takes the reply to a call as the loan of the reverse ring, if the call is the only one under way and its reply comes
-    /// soon and lies in its slot. False, for any reason, says that nothing was taken.
+    /// Takes the reply to a call as the current frame of the reverse ring, if the call is the only one under way and its reply
+    /// comes soon and lies in its slot. False, for any reason, says that nothing was taken.
     #[inline]
-    pub(crate) fn take_lone(&mut self, id: u64) -> bool {
-        if !self.calls.is_lone(id) {
+    pub(crate) fn take_reply_fast(&mut self, id: u64) -> bool {
+        if !self.calls.is_single(id) {
             return false;
         }
-        let came = self.rx.take_soon(|of| of == id);
+        let came = self.rx.take_fast(|of| of == id);
         if came {
-            self.calls.take_lone();
+            self.calls.take_single();
         }
         came
     }
 
-    /// One look for a reply, whichever call it is for.
+    /// Looks once for a reply to any call.
     #[inline]
     pub(crate) fn look(&mut self) -> Result<Option<Frame>, Halt> {
         let Rx { connection, index, consumer, .. } = &mut self.rx;
         look_for_data(connection, connection.ring(*index), consumer)
     }
 
-    /// Takes the rings of the callee; true when the callee is gone, in which case the replies in the ring now are its last.
-    /// A driver hears before it looks.
+    /// Takes the callee's rings off the socket. True when the callee is gone; the replies in the ring are then its
+    /// last. A driver hears before it looks.
     ///
     /// # Errors
     /// A fault: the callee sent something else than a ring.
@@ -148,7 +149,7 @@ impl<T> CallerCore<T> {
         let words = [replies, requests];
         let words = if room.is_some() { &words[..] } else { &words[..1] };
         let mut look = || {
-            // An error is something to do, too.
+            // The driver reports an error by its next look.
             let has_room = room.is_some_and(|len| !matches!(self.tx.try_reserve(len), Ok(None)));
             Ok::<_, core::convert::Infallible>((has_room || self.may_have_more()).then_some(()))
         };
@@ -188,18 +189,18 @@ impl<T> CallerCore<T> {
         self.calls.standing(id)
     }
 
-    /// Takes the outcome of a settled call.
+    /// Takes the outcome of a finished call.
     pub(crate) fn take_outcome(&mut self, id: u64) -> Option<Outcome> {
         self.calls.take_outcome(id)
     }
 
-    /// Gives a call up; its place is free at once, and a late reply is dropped. The callee hears of it unless the call's
-    /// deadline has passed, which the callee knows. False when no such call is outstanding.
+    /// Gives a call up. Its place is free at once, and a late reply is dropped. With `cancel` the callee gets a CANCEL;
+    /// a call whose deadline has passed needs none. False when no such call is outstanding.
     pub(crate) fn end(&mut self, id: u64, cancel: bool) -> bool {
         let Some(waited) = self.calls.end(id) else { return false };
         if waited && cancel {
             self.cancellations.push_back(id);
-            // What is wrong with the connection is for its next operation to report.
+            // A fault of the connection is reported by the next operation.
             drop(self.flush_cancellations());
         }
         true
@@ -238,12 +239,12 @@ impl<T> CallerCore<T> {
         Ok(true)
     }
 
-    /// Puts another connection in the place of one that has ended in this way. Replies that it still holds are kept, and
-    /// calls without one are lost. Ids go on growing.
+    /// Replaces a connection that ended by `end`. Replies that the old ring still holds are kept, and calls without a
+    /// reply are lost. Ids go on growing.
     pub(crate) fn replace(&mut self, established: Option<&Established>, end: &End) {
         // A hostile callee could go on sending: at most as many as the ring holds.
         for _ in 0..self.rx.ring().geometry().slots() {
-            // What is wrong with a connection that is given up is of no more interest.
+            // The connection is given up, and its faults with it.
             let Ok(Some(frame)) = self.rx.consumer.try_take() else { break };
             if self.file(frame).is_err() {
                 break;
@@ -251,11 +252,11 @@ impl<T> CallerCore<T> {
         }
         self.calls.lose(end);
         self.cancellations.clear();
-        // The next callee may mean something else by the same endpoints.
+        // The next callee may declare the same endpoints differently.
         self.verified = VerifiedEndpoints::default();
         let Some(established) = established else { return };
         let (mut tx, mut rx) = (established.tx(0), established.rx(1));
-        // How this side waits is its user's choice, and what it has learnt is worth keeping.
+        // The user chose how this side waits, and the budget has learnt.
         (tx.waiter, rx.waiter) = (self.tx.waiter, self.rx.waiter);
         (self.tx, self.rx) = (tx, rx);
     }

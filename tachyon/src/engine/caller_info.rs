@@ -1,8 +1,8 @@
-//! Who calls.
+//! The process that calls.
 
 use crate::wait::Peer;
 
-/// What the serving side knows of the process at the other end.
+/// The process at the other end of a connection, as the serving side knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CallerInfo {

@@ -1,4 +1,4 @@
-//! Calls under way: which correlation ids wait for a reply, and outcomes that came before they were waited for.
+//! The outstanding calls of a caller: correlation ids that wait for a reply, and outcomes that wait to be taken.
 
 use core::hash::{BuildHasherDefault, Hasher};
 use core::num::NonZeroU64;
@@ -7,45 +7,45 @@ use std::collections::HashMap;
 use crate::aligned::AlignedBytes;
 use crate::connection::End;
 
-/// A reply copied out of the ring to wait for its own waiter.
+/// A reply that was copied out of the ring until its caller waits for it.
 #[derive(Debug)]
 pub(crate) struct Arrived {
     pub(crate) type_id: u32,
     pub(crate) payload: AlignedBytes,
 }
 
-/// What came of a call before it was waited for: its reply, or the end of its connection.
+/// The outcome of a call that no waiter has taken yet: its reply, or the end of its connection.
 pub(crate) type Outcome = Result<Arrived, End>;
 
-/// Where a call stands.
+/// The state of a call.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// Not outstanding.
     Unknown,
-    /// Nothing has come for it yet.
+    /// In flight.
     Awaited,
-    /// Its outcome is here to be taken.
-    Settled,
+    /// The outcome waits to be taken.
+    Finished,
 }
 
-/// What a reply is, by its correlation id.
+/// The meaning of a reply, by its correlation id.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer<T> {
-    /// The reply to a call that waits, which is outstanding no longer.
+    /// A call in flight, which is no longer outstanding.
     Awaited(T),
-    /// The reply to a call that was given up, or was answered before.
+    /// A call that was given up, or is already answered.
     Forgotten,
-    /// The reply to no call at all.
+    /// An id that no call has.
     Impossible,
 }
 
 #[derive(Debug)]
 enum Entry<T> {
     Waiting(T),
-    Settled(Outcome),
+    Finished(Outcome),
 }
 
-/// Hashes an id by one multiplication: ids are counted up, and no peer chooses them.
+/// Hashes an id by one multiplication: ids are counted up, and a peer cannot choose them.
 #[derive(Debug, Default)]
 struct OneMultiply(u64);
 
@@ -67,28 +67,27 @@ impl Hasher for OneMultiply {
     }
 }
 
-/// Entries for which a table keeps its room after a burst.
+/// Entries for which the table keeps its memory after a burst.
 const KEPT_ENTRIES: usize = 1024;
 
-/// The outstanding calls of one caller, each with what its driver attaches to it. Every operation takes the same time
-/// however many there are, in any order.
+/// The outstanding calls of one caller, each with the driver's tag. Every operation takes constant time, in any order.
 #[derive(Debug)]
 pub(crate) struct Calls<T> {
-    /// The first id sent over the present connection.
+    /// The first id of the present connection.
     first: u64,
     next: u64,
-    /// The only call under way, while nothing has come for it: nearly every call, from beginning to end. The table is
-    /// empty then.
-    lone: Option<(NonZeroU64, T)>,
+    /// The single outstanding call, while it is in flight. The table is empty then. Nearly every call stays here until
+    /// its reply.
+    single: Option<(NonZeroU64, T)>,
     table: HashMap<u64, Entry<T>, BuildHasherDefault<OneMultiply>>,
 }
 
 impl<T> Calls<T> {
     pub(super) fn new() -> Self {
-        Self { first: 1, next: 1, lone: None, table: HashMap::default() }
+        Self { first: 1, next: 1, single: None, table: HashMap::default() }
     }
 
-    /// The id of the next call. Ids grow, also beyond the end of a connection: none ever means two calls.
+    /// The id of the next call. Ids grow also across connections: an id never means two calls.
     #[inline]
     pub(crate) fn next(&self) -> u64 {
         self.next
@@ -99,8 +98,8 @@ impl<T> Calls<T> {
     pub(crate) fn sent(&mut self, tag: T) -> u64 {
         let id = self.next;
         self.next += 1;
-        if self.lone.is_none() && self.table.is_empty() {
-            self.lone = NonZeroU64::new(id).map(|id| (id, tag));
+        if self.single.is_none() && self.table.is_empty() {
+            self.single = NonZeroU64::new(id).map(|id| (id, tag));
         } else {
             self.sent_beside_others(id, tag);
         }
@@ -109,42 +108,42 @@ impl<T> Calls<T> {
 
     #[inline(never)]
     fn sent_beside_others(&mut self, id: u64, tag: T) {
-        self.move_lone();
+        self.move_single();
         self.table.insert(id, Entry::Waiting(tag));
     }
 
-    /// Whether this call is the only one under way, and nothing has come for it.
+    /// Whether this call is the single outstanding call, and in flight.
     #[inline]
-    pub(super) fn is_lone(&self, id: u64) -> bool {
-        matches!(&self.lone, Some((lone, _)) if lone.get() == id)
+    pub(super) fn is_single(&self, id: u64) -> bool {
+        matches!(&self.single, Some((single, _)) if single.get() == id)
     }
 
-    /// Ends the only call under way.
+    /// Removes the single outstanding call.
     #[inline]
-    pub(super) fn take_lone(&mut self) -> Option<T> {
-        self.lone.take().map(|(_, tag)| tag)
+    pub(super) fn take_single(&mut self) -> Option<T> {
+        self.single.take().map(|(_, tag)| tag)
     }
 
-    /// Puts the only call into the table: another one joins it, or it gets an outcome.
-    fn move_lone(&mut self) {
-        if let Some((id, tag)) = self.lone.take() {
+    /// Moves the single call to the table, because another call joins it, or because it gets an outcome.
+    fn move_single(&mut self) {
+        if let Some((id, tag)) = self.single.take() {
             self.table.insert(id.get(), Entry::Waiting(tag));
         }
     }
 
-    /// Number of calls that are neither answered and taken, nor given up.
+    /// The number of outstanding calls.
     pub(crate) fn len(&self) -> usize {
-        self.table.len() + usize::from(self.lone.is_some())
+        self.table.len() + usize::from(self.single.is_some())
     }
 
     pub(crate) fn standing(&self, id: u64) -> Standing {
-        if self.is_lone(id) {
+        if self.is_single(id) {
             return Standing::Awaited;
         }
         match self.table.get(&id) {
             None => Standing::Unknown,
             Some(Entry::Waiting(_)) => Standing::Awaited,
-            Some(Entry::Settled(_)) => Standing::Settled,
+            Some(Entry::Finished(_)) => Standing::Finished,
         }
     }
 
@@ -157,19 +156,19 @@ impl<T> Calls<T> {
         entry
     }
 
-    /// Gives a call up. True when nothing had come for it; `None` when no such call is outstanding.
+    /// Gives a call up. True when the call was in flight; `None` when no such call is outstanding.
     pub(super) fn end(&mut self, id: u64) -> Option<bool> {
-        if self.is_lone(id) {
-            self.lone = None;
+        if self.is_single(id) {
+            self.single = None;
             return Some(true);
         }
         self.remove(id).map(|entry| matches!(entry, Entry::Waiting(_)))
     }
 
-    /// Takes the outcome of a settled call.
+    /// Takes the outcome of a finished call.
     pub(super) fn take_outcome(&mut self, id: u64) -> Option<Outcome> {
         match self.remove(id)? {
-            Entry::Settled(outcome) => Some(outcome),
+            Entry::Finished(outcome) => Some(outcome),
             Entry::Waiting(tag) => {
                 self.table.insert(id, Entry::Waiting(tag));
                 None
@@ -177,12 +176,12 @@ impl<T> Calls<T> {
         }
     }
 
-    /// Ends all calls, and gives those for which nothing had come, with what was attached to them.
+    /// Gives all calls up, and returns the ids and tags of those in flight.
     pub(super) fn take_all(&mut self) -> Vec<(u64, T)> {
-        self.move_lone();
+        self.move_single();
         let waiting = |(id, entry)| match entry {
             Entry::Waiting(tag) => Some((id, tag)),
-            Entry::Settled(_) => None,
+            Entry::Finished(_) => None,
         };
         core::mem::take(&mut self.table).into_iter().filter_map(waiting).collect()
     }
@@ -192,44 +191,44 @@ impl<T> Calls<T> {
         (self.first..self.next).contains(&id)
     }
 
-    /// Ends the call that a reply is for.
+    /// Removes the call of a reply.
     pub(super) fn answered(&mut self, id: u64) -> Answer<T> {
-        if self.is_lone(id) {
-            return self.take_lone().map_or(Answer::Forgotten, Answer::Awaited);
+        if self.is_single(id) {
+            return self.take_single().map_or(Answer::Forgotten, Answer::Awaited);
         }
         if !self.is_possible(id) {
             return Answer::Impossible;
         }
         match self.remove(id) {
             Some(Entry::Waiting(tag)) => Answer::Awaited(tag),
-            Some(settled) => {
-                self.table.insert(id, settled);
+            Some(finished) => {
+                self.table.insert(id, finished);
                 Answer::Forgotten
             }
             None => Answer::Forgotten,
         }
     }
 
-    /// Files a reply for its waiter; what `arrived` makes is dropped unless the call waits. False when the reply is to no
+    /// Files the reply that `arrived` makes for its waiter, or drops it if no call waits. False when the reply is to no
     /// call at all.
     pub(super) fn keep(&mut self, id: u64, arrived: impl FnOnce() -> Arrived) -> bool {
         if !self.is_possible(id) {
             return false;
         }
-        self.move_lone();
+        self.move_single();
         if let Some(entry @ Entry::Waiting(_)) = self.table.get_mut(&id) {
-            *entry = Entry::Settled(Ok(arrived()));
+            *entry = Entry::Finished(Ok(arrived()));
         }
         true
     }
 
-    /// Ends the time of one connection: calls without a reply are lost, and ids from now on are a new connection's.
+    /// Ends a connection: calls in flight are lost, and later ids belong to the next connection.
     pub(super) fn lose(&mut self, end: &End) {
         self.first = self.next;
-        self.move_lone();
+        self.move_single();
         for entry in self.table.values_mut() {
             if let Entry::Waiting(_) = entry {
-                *entry = Entry::Settled(Err(end.clone()));
+                *entry = Entry::Finished(Err(end.clone()));
             }
         }
     }
@@ -294,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_connection_settles_its_calls_and_the_next_one_has_its_own_ids() {
+    fn a_lost_connection_finishes_its_calls_and_the_next_connection_has_its_own_ids() {
         let mut calls = Calls::new();
         let [early, late, gone] = [(); 3].map(|()| calls.sent(()));
         assert!(calls.keep(early, || reply(7)));
@@ -305,7 +304,7 @@ mod tests {
             assert_eq!(calls.answered(id), Answer::Impossible, "{id} was not sent over the new connection");
         }
         assert_eq!(*calls.take_outcome(early).unwrap().unwrap().payload, [7]);
-        assert_eq!(calls.standing(late), Standing::Settled);
+        assert_eq!(calls.standing(late), Standing::Finished);
         assert!(matches!(calls.take_outcome(late), Some(Err(End::PeerDead))));
         assert_eq!(calls.standing(gone), Standing::Unknown);
         let id = calls.sent(());

@@ -21,7 +21,7 @@ const FIELDS_LIMIT: usize = 4096;
 /// Bytes before the name: message type, length of the name, length of the text.
 const BEFORE_NAME: usize = 8;
 
-/// Ends a text of which more was to be said.
+/// The end of a text that was cut.
 const CUT: char = '\u{2026}';
 
 /// Why a callee answered with an error.
@@ -29,7 +29,7 @@ const CUT: char = '\u{2026}';
 #[non_exhaustive]
 #[repr(u16)]
 pub enum ErrorKind {
-    /// The callee did not say, or said something this version does not know.
+    /// The callee sent no kind, or a kind that this version does not know.
     Unspecified = 0,
     /// No endpoint is registered for the message type.
     NoHandler = 1,
@@ -109,11 +109,11 @@ impl fmt::Display for ErrorKind {
 #[error("call of msg_type {msg_type}: {kind}{}{text}", if text.is_empty() { "" } else { ": " })]
 #[non_exhaustive]
 pub struct RpcError {
-    /// What went wrong, in general.
+    /// The kind of failure.
     pub kind: ErrorKind,
     /// The message type of the request.
     pub msg_type: u16,
-    /// What went wrong, in the callee's words; empty if the callee sent none. One that ends in `\u{2026}` was cut.
+    /// The callee's text; empty if the callee sent none. A text that ends in `\u{2026}` was cut.
     pub text: String,
     /// The name of the error, if the endpoint declares it or its callee named it; empty otherwise.
     pub name: String,
@@ -173,7 +173,7 @@ fn body_of(payload: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     Some((name, text, payload.get(end..).unwrap_or_default()))
 }
 
-/// What an error says besides its kind.
+/// The parts of an error besides its kind.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct ErrorBody<'a> {
     pub(crate) name: &'a str,
@@ -277,8 +277,8 @@ mod tests {
         assert_eq!(RpcError::decode(1, b"xx"), None);
     }
 
-    /// Bytes that are text at every moment, as a peer may change them while they are read. A mix of two moments need not
-    /// be.
+    /// Bytes that are text at every moment, as a peer may change them while they are read. A mix of two moments need
+    /// not be.
     #[test]
     #[allow(unsafe_code, reason = "plays a peer that writes while we read")]
     fn a_text_that_changes_while_it_is_read_is_still_text() {

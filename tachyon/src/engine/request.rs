@@ -33,11 +33,11 @@ fn check_call(rx: &Rx, correlation_id: u64) -> Result<(), Halt> {
     Ok(())
 }
 
-/// As [`open_request`], for the loan of a direction. Gives the deadline.
+/// As [`open_request`], for the current frame of a direction. Gives the deadline.
 #[inline]
 pub(crate) fn open_loan(rx: &Rx) -> Result<Deadline, Halt> {
-    check_call(rx, rx.loan.correlation_id)?;
-    Ok(Deadline::from_wire(rx.loan.deadline))
+    check_call(rx, rx.current.correlation_id)?;
+    Ok(Deadline::from_wire(rx.current.deadline))
 }
 
 /// Whether a request is for the callee itself: a control request, or the cancellation of a call.
@@ -51,11 +51,11 @@ pub(crate) fn is_cancel(frame: &Frame) -> bool {
     route_id(frame.type_id) == ROUTE_CANCEL
 }
 
-/// The message type that an error reply to the loan of `rx` names. A question for the description of one endpoint
-/// is the beginning of a call of that endpoint.
+/// The message type that an error reply to the current frame of `rx` names. A question for the description of one
+/// endpoint is the beginning of a call of that endpoint.
 #[cold]
 pub(crate) fn refused_type(rx: &Rx) -> u16 {
-    let frame = &rx.loan;
+    let frame = &rx.current;
     let of = msg_type(frame.type_id);
     if route_id(frame.type_id) != ROUTE_CONTROL || Operation::of(of) != Some(Operation::Describe) {
         return of;

@@ -89,7 +89,22 @@ fn a_cancellation_ends_a_call_that_has_begun() {
     turns(&mut core, &mut service);
     assert_eq!(service.cancelled.len(), 1);
     assert_no_reply(&mut caller);
-    assert_eq!(caller.core.tx.producer.under_way(), 0, "all were taken and given back");
+    assert_eq!(caller.core.tx.producer.in_flight(), 0, "all were taken and given back");
+}
+
+#[test]
+fn a_cancellation_that_found_no_room_goes_before_the_next_request() {
+    let (mut core, mut caller) = core(1 << 12);
+    let mut service = Recorder { places: 1, ..Recorder::default() };
+    let first = caller.start(2, b"").unwrap();
+    turns(&mut core, &mut service);
+    while caller.start_timeout(1, b"", core::time::Duration::ZERO).is_ok() {}
+    caller.forget(first);
+    assert!(caller.core.owes_cancellations(), "the ring is full");
+    turns(&mut core, &mut service);
+    caller.start(1, b"").unwrap();
+    turns(&mut core, &mut service);
+    assert_eq!(service.cancelled, [(first, Why::Caller)]);
 }
 
 #[test]
@@ -181,7 +196,7 @@ fn a_cancellation_gets_no_reply_from_a_server_that_stops() {
     let call = caller.start(1, b"").unwrap();
     cancel(&mut caller, call);
     assert!(core.refuse_all(&mut Recorder::default()).unwrap());
-    assert_eq!(caller.core.tx.producer.under_way(), 0, "both were taken");
+    assert_eq!(caller.core.tx.producer.in_flight(), 0, "both were taken");
     assert_eq!(caller.finish(call).unwrap().error().unwrap().kind, ErrorKind::Stopping);
     assert_no_reply(&mut caller);
 }

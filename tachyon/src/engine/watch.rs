@@ -16,8 +16,8 @@ pub(crate) struct Watch<'a>(pub(crate) &'a Arc<Connection>);
 
 impl Watch<'_> {
     /// Whether the answer to `call` is wanted no more: a CANCEL lies behind its request, its caller closed or is gone,
-    /// its deadline has passed, or the server stops and the time of what has begun is over. Takes nothing from the ring.
-    /// Reads the clock, and asks the system for the caller's life.
+    /// its deadline has passed, or the server stops and the time of what has begun is over. Takes nothing from the
+    /// ring. Reads the clock, and asks the system for the caller's life.
     #[cold]
     pub(crate) fn is_cancelled(self, call: u64, deadline: Deadline) -> bool {
         let ring = self.0.ring(0);

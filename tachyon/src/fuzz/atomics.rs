@@ -1,7 +1,6 @@
-//! Atomics that a peer may change right before each look at them.
+//! Atomics that a hostile peer may change before each load.
 //!
-//! What a hostile peer can do to a word between two of our loads of it, the fuzzer does in one thread, and so can repeat:
-//! every load first lets it write wherever it likes.
+//! The fuzzer runs the peer's writes in the same thread, before a load, so every run can be repeated.
 
 use core::sync::atomic::{self, Ordering};
 
@@ -14,7 +13,7 @@ macro_rules! restless {
         #[repr(transparent)]
         pub(crate) struct $name(atomic::$name);
 
-        #[allow(dead_code, reason = "the two have the same operations, whichever each is used for")]
+        #[allow(dead_code, reason = "both types have all operations, and not every operation is used for both")]
         impl $name {
             pub(crate) const fn new(value: $value) -> Self {
                 Self(atomic::$name::new(value))

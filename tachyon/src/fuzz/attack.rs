@@ -1,24 +1,24 @@
-//! Who writes behind our back, and when.
-#![allow(unsafe_code, reason = "lends a peer to every look at a shared word")]
+//! Writes of a hostile peer between loads of shared words.
+#![allow(unsafe_code, reason = "lends a peer to every load of a shared word")]
 
 use core::cell::Cell;
 use core::ptr;
 
-/// A peer that may write before each of our loads of a shared word.
+/// A peer that may write before each load of a shared word.
 pub(crate) trait Attacker {
-    /// Lets it write something, now and then. Its own looks do not come here.
+    /// Lets the peer write now and then. Not called for the peer's own loads.
     #[cfg(fuzzing)]
     fn between_looks(&self);
 }
 
-/// The peer that is armed: its address, and what lets it write.
+/// The armed peer: its address, and the function that lets the peer write.
 type Attack = Option<(*const (), unsafe fn(*const ()))>;
 
 thread_local! {
     static ATTACK: Cell<Attack> = const { Cell::new(None) };
 }
 
-/// Puts back what was armed before, however its scope is left.
+/// Restores the peer that was armed before, also after a panic.
 struct Restored(Attack);
 
 impl Drop for Restored {
@@ -27,22 +27,22 @@ impl Drop for Restored {
     }
 }
 
-/// Runs `scope` while the peer strikes before every load of a shared word, in a build for the fuzzer.
+/// Runs `scope` while the peer may strike before every load of a shared word, in a build for the fuzzer.
 pub(crate) fn armed<A: Attacker, T>(attacker: &A, scope: impl FnOnce() -> T) -> T {
     let _restored = Restored(ATTACK.replace(Some((ptr::from_ref(attacker).cast(), strike::<A>))));
     scope()
 }
 
-/// Runs `scope` while nobody strikes.
+/// Runs `scope` without strikes.
 pub(crate) fn disarmed<T>(scope: impl FnOnce() -> T) -> T {
     let _restored = Restored(ATTACK.take());
     scope()
 }
 
 /// # Safety
-/// `attacker` is the address of an `A` that lives.
+/// `attacker` is the address of a live `A`.
 unsafe fn strike<A: Attacker>(attacker: *const ()) {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller promises the address of a live `A`.
     let attacker = unsafe { &*attacker.cast::<A>() };
     #[cfg(fuzzing)]
     attacker.between_looks();
@@ -50,12 +50,13 @@ unsafe fn strike<A: Attacker>(attacker: *const ()) {
     let _ = attacker;
 }
 
-/// Lets the peer write something, if one is armed.
+/// Lets the armed peer write.
 #[cfg(fuzzing)]
 pub(crate) fn between_looks() {
     if let Some((attacker, strike)) = ATTACK.get() {
-        // SAFETY: `armed` set the address of an attacker of this function's type, which is borrowed until it has put
-        // back what was before. Looks happen on the thread that armed it, since the address is a thread's own.
+        // SAFETY: `armed` has set the address of an attacker of this function's type, and borrows the attacker until
+        // `Restored` resets the address. The address is thread-local, so only the thread that armed the attacker uses
+        // it.
         disarmed(|| unsafe { strike(attacker) });
     }
 }

@@ -1,4 +1,4 @@
-//! The socket of a connection as its bell, with a peer that sends what it likes over it.
+//! The socket of a connection as its bell, with a peer that sends anything over the socket.
 
 use std::io::IoSlice;
 use std::mem::MaybeUninit;
@@ -19,14 +19,14 @@ use crate::options::Options;
 use crate::ring::{Fault, MessageHeader, Side};
 use crate::wait::{Deadline, Peer, PollingMode, Socket, monotonic_nanos, park_cost_bounds};
 
-/// Most messages of one flood; a socket holds some 280.
+/// Most messages of one flood. A socket holds some 280.
 const FLOOD: u16 = 400;
 
-/// A connection over honest rings whose peer floods the socket, fills it, hangs up, and sends half a ring, times from the
-/// future and descriptors, on a system that refuses them and on one that peeks.
+/// A connection over honest rings. Its peer floods the socket, fills the socket, hangs up, and sends rings of a wrong
+/// length, times from the future, and descriptors, on a system that refuses descriptors and on a system that peeks.
 ///
-/// No wait outlasts its deadline. Each message arrives once and in order, up to the first that is no ring, which breaks the
-/// connection, and up to a hang-up, which is an end and not a fault. The learnt cost of a park stays within its bounds.
+/// No wait outlasts its deadline. Each message arrives once and in order, until the peer sends a message that is no
+/// ring, which is a fault, or hangs up, which is none. The learnt cost of a park stays within its bounds.
 pub fn bell(data: &[u8]) {
     attack_beside(data, 1, 2, |hostile| {
         let input = &hostile.input;
@@ -40,7 +40,7 @@ pub fn bell(data: &[u8]) {
             Established::over(side, role, Peer::new(socket, None, None, Some(0)), rings.clone(), &options)
         };
         let established = end(Side::Listener, Role::Sink, socket);
-        // The honest half of the peer: it uses the rings as it should, and never the socket.
+        // The honest half of the peer: it uses the rings correctly, and never the socket.
         let honest = end(Side::Connector, Role::Source, Socket::connecting(other));
         let (mut taken, mut answers) = (established.rx(0), established.tx(1));
         let (mut requests, mut replies) = (honest.tx(0), honest.rx(1));
@@ -78,7 +78,7 @@ pub fn bell(data: &[u8]) {
     });
 }
 
-/// Sends until there is no room and the wait for it ends at once.
+/// Sends until the ring is full and the wait for room ends at once.
 fn wait_for_room(answers: &mut Tx, peer: &Hostile, step: u8) {
     let header = MessageHeader::new(1, 1);
     for _ in 0..=answers.ring().geometry().slots() {
@@ -97,12 +97,12 @@ fn drain(replies: &mut Rx) {
     }
 }
 
-/// An end has a cause, and comes only after everything that was sent.
+/// Checks that an end has a cause, and comes after all messages.
 fn check(halt: &Halt, peer: &Hostile, all: bool) {
     match halt {
         Halt::TimedOut => {}
         Halt::FatalError(Fault::Socket { .. } | Fault::Reported) => assert!(peer.foul, "a fault without a cause"),
-        // An empty message is read as an end: a peer that says that it is gone is.
+        // An empty message is read as a hang-up.
         Halt::PeerDead => assert!((peer.hung_up || peer.foul) && all, "an end without a cause, or too early"),
         Halt::ClosedHere => assert!(peer.foul || peer.hung_up),
         other => panic!("{other:?}"),
@@ -112,7 +112,7 @@ fn check(halt: &Halt, peer: &Hostile, all: bool) {
 /// The hostile half of the peer.
 struct Hostile {
     socket: Option<OwnedFd>,
-    /// Something else than a ring was sent.
+    /// Whether a message was sent that is no ring.
     foul: bool,
     hung_up: bool,
 }
@@ -161,13 +161,13 @@ impl Hostile {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(200))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         assert!(descriptors.is_empty() || control.push(SendAncillaryMessage::ScmRights(descriptors)));
-        // A full socket, one that was shut down, and a system that refuses the descriptors.
+        // A full socket, a socket that was shut down, or a system that refuses the descriptors gives an error.
         let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
         let _ = sendmsg(socket, &[IoSlice::new(bytes)], &mut control, flags);
     }
 }
 
-/// Any time: about now, of the past, of the future.
+/// A time in nanoseconds: near the present, in the past or in the future.
 fn when(input: &Input<'_>) -> u64 {
     input.near(monotonic_nanos())
 }

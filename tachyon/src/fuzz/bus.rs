@@ -1,4 +1,4 @@
-//! The two halves of a one-way bus.
+//! The two ends of a one-way bus.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +13,9 @@ use crate::ring::{Consumer, MessageHeader, Producer};
 
 const AT_ONCE: Duration = Duration::ZERO;
 
-/// A receiver over hostile memory: single messages and batches, held while the peer writes on.
+/// A receiver over hostile memory: single messages and batches, while the peer continues to write.
 ///
-/// Payloads lie in the ring, no call waits, and after a fault the bus says so.
+/// Payloads lie in the ring, no call waits, and after a fault the state of the bus is `FatalError`.
 pub fn receiver(data: &[u8]) {
     attack(data, 1, |hostile| {
         let mut pair = Pair::new(hostile, Role::Sink);
@@ -72,7 +72,7 @@ pub fn receiver(data: &[u8]) {
                 }
             };
             match outcome {
-                // The peer may write our own bit into the state, and is then believed.
+                // `ClosedHere`: the peer may set this side's bit in the state.
                 Ok(())
                 | Err(
                     RecvError::TimedOut
@@ -82,7 +82,7 @@ pub fn receiver(data: &[u8]) {
                     | RecvError::ClosedHere,
                 ) => {}
                 Err(RecvError::FatalError(_)) => {
-                    // What the peer writes over the verdict afterwards is its own affair; no look must have undone it.
+                    // A fuzzing peer may overwrite the state afterwards.
                     #[cfg(not(fuzzing))]
                     assert_eq!(receiver.state(), State::FatalError);
                     #[cfg(fuzzing)]
@@ -99,9 +99,9 @@ fn look(hostile: &Hostile<'_>, payload: &[u8]) {
     core::hint::black_box(payload.iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte)));
 }
 
-/// A sender over hostile memory: copies, and reservations written in place.
+/// A sender over hostile memory: copies, and reservations that are written in place.
 ///
-/// Room lies in the ring, and no call waits.
+/// Reservations lie in the ring, and no call waits.
 pub fn sender(data: &[u8]) {
     attack(data, 1, |hostile| {
         let mut pair = Pair::new(hostile, Role::Source);

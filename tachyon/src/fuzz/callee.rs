@@ -1,18 +1,18 @@
-//! The answering end of RPC and the dispatcher, over rings of a caller that asks what it likes.
+//! The callee and the dispatcher, over rings of a caller that sends any request.
 
 use std::cell::RefCell;
 use std::time::Duration;
 
-use super::asker::Asker;
 use super::hostile::{CAPACITY, Hostile, attack};
 use super::pair::Pair;
+use super::scripted_caller::ScriptedCaller;
 use crate::dispatch::{Dispatcher, OwnedHandler};
 use crate::engine::ErrorKind;
 use crate::handshake::Role;
 use crate::rpc::Callee;
 use crate::rpc::ServeError;
 
-/// How often "repeat" gives what it was given.
+/// The number of copies of its request that "repeat" returns.
 pub(crate) const REPEATED: usize = 8;
 
 const AT_ONCE: Duration = Duration::ZERO;
@@ -21,8 +21,8 @@ thread_local! {
     static DISPATCHER: RefCell<Dispatcher> = RefCell::new(dispatcher());
 }
 
-/// An echo, a typed endpoint, one of a slice of what not all bytes are, one that fails as it is told, and one
-/// whose replies are larger than its requests.
+/// An echo, a typed endpoint, an endpoint that takes a list of `bool`, an endpoint that fails on request, and an
+/// endpoint whose replies are larger than its requests.
 pub(crate) fn dispatcher() -> Dispatcher {
     let double: OwnedHandler<()> =
         Box::new(|(), request, reply| request.read::<u64>(|number| reply.bytes(&number.wrapping_mul(2).to_le_bytes())));
@@ -49,11 +49,11 @@ pub(crate) fn dispatcher() -> Dispatcher {
     dispatcher
 }
 
-/// Requests of every route, type and length to a callee that serves with a dispatcher or by hand, while the caller
-/// writes over the rings.
+/// Requests of every route, type and length to a callee that serves with a dispatcher or without, while the caller
+/// overwrites the rings.
 ///
-/// As long as the caller writes no shared word behind our back, every request that has a correlation id gets exactly
-/// one answer, its own, and a cancellation gets none.
+/// As long as the caller overwrites no shared word, every request with a correlation id gets exactly one answer, and a
+/// cancellation gets none.
 pub fn callee(data: &[u8]) {
     DISPATCHER.with_borrow_mut(|dispatcher| attack(data, 2, |hostile| serve(hostile, dispatcher)));
 }
@@ -61,11 +61,11 @@ pub fn callee(data: &[u8]) {
 fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
     let mut pair = Pair::new(hostile, Role::Sink);
     let mut callee = Callee::over(&pair.ours);
-    let mut asker = Asker::new(hostile);
-    // A caller that plays by the rules up to what it asks: only in a test, since a fuzzer's strikes at any load.
+    let mut peer = ScriptedCaller::new(hostile);
+    // An honest caller sends any request and breaks no other rule. In the fuzzer every caller may strike at any load.
     let mut honest = cfg!(not(fuzzing));
     while let Some(step) = hostile.input.next() {
-        asker.aim(hostile);
+        peer.aim(hostile);
         let outcome = match step & 7 {
             0 => {
                 honest = false;
@@ -73,24 +73,23 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
                 Ok(())
             }
             1..=3 => {
-                asker.ask(hostile, step);
+                peer.ask(hostile, step);
                 Ok(())
             }
             4 => {
-                asker.drain(honest);
+                peer.drain(honest);
                 Ok(())
             }
             5 | 6 => {
-                asker.drain(honest);
+                peer.drain(honest);
                 pair.ring();
                 let outcome = dispatcher.serve_once_timeout(&mut callee, AT_ONCE);
-                if honest && asker.nameless && matches!(outcome, Err(ServeError::FatalError(_))) {
+                if honest && peer.nameless && matches!(outcome, Err(ServeError::FatalError(_))) {
                     return;
                 }
                 outcome
             }
             _ if step == 255 => {
-                // Nobody is left to be answered.
                 honest = false;
                 pair.die();
                 Ok(())
@@ -115,8 +114,8 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
     }
     if honest {
         // A control request or a cancellation ends a turn as well, since its caller has no time.
-        for _ in 0..=asker.under_way() {
-            asker.drain(honest);
+        for _ in 0..=peer.in_flight() {
+            peer.drain(honest);
             pair.ring();
             match dispatcher.serve_once_timeout(&mut callee, AT_ONCE) {
                 Ok(())
@@ -126,13 +125,13 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
                     | ServeError::TimedOut
                     | ServeError::Interrupted,
                 ) => {}
-                // A request whose answer would have no address.
-                Err(ServeError::FatalError(_)) if asker.nameless => return,
+                // A request without a correlation id cannot be answered.
+                Err(ServeError::FatalError(_)) if peer.nameless => return,
                 Err(end) => panic!("{end}"),
             }
         }
-        asker.drain(honest);
-        assert!(asker.asked.is_empty(), "never answered: {:?}", asker.asked);
+        peer.drain(honest);
+        assert!(peer.asked.is_empty(), "never answered: {:?}", peer.asked);
     }
 }
 

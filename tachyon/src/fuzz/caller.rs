@@ -1,4 +1,4 @@
-//! The calling end of RPC, over rings of a callee that answers what it likes.
+//! The caller, over rings of a callee that sends any reply.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,7 +24,7 @@ fn flags(numbers: &[u16]) -> Vec<bool> {
     numbers.iter().map(|number| *number != 0).collect()
 }
 
-/// Replies with a list, which is copied and checked, or an error's text.
+/// Replies with a list, which the caller copies and checks, or with the text of an error.
 #[tachyon_rpc(msg_type = 3, crate = crate)]
 fn words(text: &str, most: u32) -> Result<Vec<String>, String> {
     if most == 0 {
@@ -33,10 +33,10 @@ fn words(text: &str, most: u32) -> Result<Vec<String>, String> {
     Ok(text.split(' ').take(most as usize).map(str::to_owned).collect())
 }
 
-/// Calls by number and by type, waiting in any order, while the callee answers, floods, lies and writes over the rings.
+/// Calls by number and by type, finished in any order, while the callee answers, floods, lies and overwrites the rings.
 ///
-/// No call waits, payloads lie in the reverse ring or in a copy, error texts are text, and what is outstanding adds up.
-#[allow(clippy::too_many_lines, reason = "a step of the fuzzer's per arm")]
+/// No call waits, payloads have a valid length, error texts are UTF-8, and the number of outstanding calls is right.
+#[allow(clippy::too_many_lines, reason = "one arm for each step of the fuzzer")]
 pub fn caller(data: &[u8]) {
     attack(data, 2, |hostile| {
         let mut pair = Pair::new(hostile, Role::Source);
@@ -118,7 +118,7 @@ pub fn caller(data: &[u8]) {
                     assert_eq!(caller.outstanding(), outstanding - usize::from(forgotten));
                     Ok(())
                 }
-                // Each of these takes an id, whether an answer came or not, unless it was not sent.
+                // Each of these calls takes a correlation id if it is sent, answered or not.
                 13 => {
                     pair.ring();
                     let outcome = caller.call_timeout(1, &[step], AT_ONCE).map(|reply| look(&reply));

@@ -1,13 +1,13 @@
-//! Values with heads, read by the types of Rust and by a plan of the same types: both judge alike, in the same words.
+//! Values with heads, read by Rust types and by a plan of the same types: both give the same value or the same error.
 
 use crate::binding::{Build, Bytes, Node, Place, Plan, PlanField, Source, TooLong, read_message};
 use crate::fuzz::Input;
 use crate::schema::payload::{
-    Form, Head, HeadLayout, List, Primitive, Refused, Scratch, Value, ValueType, Words, Writer, align8, offsets,
+    BoxedMalformed, Form, Head, HeadLayout, List, Primitive, Scratch, Value, ValueType, Words, Writer, align8, offsets,
     own_list, read_list,
 };
 
-/// One field of every form.
+/// A payload with a field of every form.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Scan {
     pub(crate) taken_at: u64,
@@ -54,7 +54,11 @@ impl Value for Scan {
     const LIST_COPIES: bool = true;
     const DEPTH: usize = 3;
 
-    fn read<'a>(part: &'a [u8], scratch: &mut Scratch<'a>, _place: &'static str) -> Result<ScanRef<'a>, Refused> {
+    fn read<'a>(
+        part: &'a [u8],
+        scratch: &mut Scratch<'a>,
+        _place: &'static str,
+    ) -> Result<ScanRef<'a>, BoxedMalformed> {
         let mut head = Head::<[u8; AT[8]]>::open(part, "Scan")?;
         Ok(ScanRef {
             taken_at: u64::get(&mut head, AT[0], scratch, "Scan.taken_at")?,
@@ -117,7 +121,7 @@ impl Value for Scan {
         part: &'a [u8],
         scratch: &mut Scratch<'a>,
         place: &'static str,
-    ) -> Result<List<'a, Self>, Refused> {
+    ) -> Result<List<'a, Self>, BoxedMalformed> {
         read_list(part, scratch, place)
     }
 
@@ -142,10 +146,10 @@ impl Value for Scan {
     }
 }
 
-/// Any value, as a plan gives it.
+/// Any value, as a plan reads it.
 #[derive(Debug, Clone, PartialEq)]
 enum Tree {
-    /// The bytes of fixed values, which compare even where a number does not equal itself.
+    /// The bytes of fixed values, which compare equal also for NaN.
     Bytes(Vec<u8>),
     Text(String),
     Some(Box<Tree>),
@@ -153,7 +157,7 @@ enum Tree {
     Many(Vec<Tree>),
 }
 
-/// The same of a value of Rust.
+/// A Rust value as a tree.
 trait Shown {
     fn tree(&self) -> Tree;
 }
@@ -194,7 +198,7 @@ impl Shown for Vec<u16> {
     }
 }
 
-/// Of values that are no fixed ones.
+/// The tree of a list of variable values.
 fn many<T: Shown>(values: &[T]) -> Tree {
     Tree::Many(values.iter().map(Shown::tree).collect())
 }
@@ -237,25 +241,25 @@ struct Trees;
 
 impl Build for Trees {
     type Value = Tree;
-    type Error = Refused;
+    type Error = BoxedMalformed;
 
-    fn fixed(&mut self, _plan: &Plan, _node: usize, bytes: Bytes<'_>) -> Result<Tree, Refused> {
+    fn fixed(&mut self, _plan: &Plan, _node: usize, bytes: Bytes<'_>) -> Result<Tree, BoxedMalformed> {
         Ok(Tree::Bytes(bytes.get().to_vec()))
     }
 
-    fn text(&mut self, text: &str) -> Result<Tree, Refused> {
+    fn text(&mut self, text: &str) -> Result<Tree, BoxedMalformed> {
         Ok(Tree::Text(text.to_owned()))
     }
 
-    fn values(&mut self, _plan: &Plan, _node: usize, bytes: Bytes<'_>) -> Result<Tree, Refused> {
+    fn values(&mut self, _plan: &Plan, _node: usize, bytes: Bytes<'_>) -> Result<Tree, BoxedMalformed> {
         Ok(Tree::Bytes(bytes.get().to_vec()))
     }
 
-    fn list(&mut self, _plan: &Plan, _node: usize, values: Vec<Tree>) -> Result<Tree, Refused> {
+    fn list(&mut self, _plan: &Plan, _node: usize, values: Vec<Tree>) -> Result<Tree, BoxedMalformed> {
         Ok(Tree::Many(values))
     }
 
-    fn some(&mut self, value: Tree) -> Result<Tree, Refused> {
+    fn some(&mut self, value: Tree) -> Result<Tree, BoxedMalformed> {
         Ok(Tree::Some(Box::new(value)))
     }
 
@@ -263,16 +267,16 @@ impl Build for Trees {
         Tree::None
     }
 
-    fn default(&mut self, _plan: &Plan, _node: usize, _field: usize) -> Result<Tree, Refused> {
+    fn default(&mut self, _plan: &Plan, _node: usize, _field: usize) -> Result<Tree, BoxedMalformed> {
         Ok(Tree::None)
     }
 
-    fn head(&mut self, _plan: &Plan, _node: usize, values: Vec<Tree>) -> Result<Tree, Refused> {
+    fn head(&mut self, _plan: &Plan, _node: usize, values: Vec<Tree>) -> Result<Tree, BoxedMalformed> {
         Ok(Tree::Many(values))
     }
 }
 
-/// Why a tree cannot be written: never, if a plan has read it.
+/// The error of a tree that does not fit the plan; a tree that the plan has read does.
 #[derive(Debug)]
 struct Unwritten;
 
@@ -336,7 +340,7 @@ impl Source for Trees {
     }
 }
 
-/// The types that the target reads, by their place in `ROOTS`.
+/// A plan, and the numbers of the types that the target reads.
 fn plan() -> (Plan, [usize; 8]) {
     let mut plan = Plan::new();
     let mut add = |node| plan.add(node).expect("a plan like this can be");
@@ -376,7 +380,7 @@ fn plan() -> (Plan, [usize; 8]) {
 /// The name of whole messages.
 const PLACE: &str = "the request";
 
-/// Reads the words of `message`, of which `len` bytes came, in both ways.
+/// Reads the first `len` bytes of `words` as a message, by the type and by the plan.
 fn judge<T: Value + Shown>(plan: &Plan, node: usize, words: &[u64], len: usize) {
     let message = &zerocopy::IntoBytes::as_bytes(words)[..len];
     let typed = T::read_message(message, &mut Words::default().room(len), PLACE).map(|view| T::own(view).tree());
@@ -388,14 +392,14 @@ fn judge<T: Value + Shown>(plan: &Plan, node: usize, words: &[u64], len: usize) 
         assert_eq!(typed.as_ref().err().map(ToString::to_string), planned.err().map(|error| error.to_string()));
     }
     let Ok(tree) = typed else { return };
-    // Both write the value as the same bytes, no more than came.
+    // Both write the value as the same bytes.
     let value = T::read_message(message, &mut Scratch::private(), PLACE).map(T::own).expect("it was read before");
     let mut typed = vec![u8::MAX; T::message_len(value.view())];
     T::write_message(value.view(), &mut typed);
     let mut planned = Vec::new();
-    plan.write_message(node, &tree, &Place::Whole(PLACE), &mut Trees, &mut planned).expect("it was read before");
+    plan.write_message(node, &tree, &Place::Root(PLACE), &mut Trees, &mut planned).expect("it was read before");
     assert_eq!(typed, planned, "written");
-    // A sender may leave optional fields out, which are two pairs here, and the zeros behind its last part.
+    // The received message may lack optional fields, two pairs of each scan, and the zeros behind the last part.
     let scans = match &value.tree() {
         Tree::Many(values) => values.len() + 1,
         _ => 1,
@@ -403,7 +407,7 @@ fn judge<T: Value + Shown>(plan: &Plan, node: usize, words: &[u64], len: usize) 
     assert!(planned.len() <= len + 7 + 24 * scans, "{} bytes of {len}", planned.len());
 }
 
-/// Some values of each type, whole messages of which the input changes.
+/// The message of a value of each type, which the input then changes.
 fn sample(input: &Input<'_>, root: usize) -> Vec<u8> {
     fn written<T: Value>(value: &T) -> Vec<u8> {
         let mut out = vec![0; T::message_len(value.view())];
@@ -434,7 +438,7 @@ fn sample(input: &Input<'_>, root: usize) -> Vec<u8> {
     }
 }
 
-/// Changes bytes of a value, or makes it of the input alone, and reads it in both ways.
+/// Changes bytes of a message, or takes the message from the input, and reads the message by the type and by the plan.
 pub fn contract(data: &[u8]) {
     let input = &Input::new(data);
     let how = input.byte();
@@ -446,7 +450,7 @@ pub fn contract(data: &[u8]) {
         }
         let (at, by) = (usize::from(input.short()) % message.len(), input.byte());
         match input.byte() & 3 {
-            // A byte, a word of four bytes, and a pair that is there already.
+            // Changes a byte, a bit, or a word of four bytes, or copies a pair.
             0 => message[at] = by,
             1 => message[at] ^= 1 << (by & 7),
             2 => {

@@ -1,4 +1,4 @@
-//! The two ends of a ring by themselves.
+//! The two ends of a ring, without a connection.
 #![allow(unsafe_code, reason = "reads payloads and writes reservations in place")]
 
 use std::sync::Arc;
@@ -6,10 +6,10 @@ use std::sync::Arc;
 use super::hostile::{CAPACITY, attack};
 use crate::ring::{Consumer, Fault, Frame, MessageHeader, Producer, Reservation};
 
-/// A consumer whose peer may write any byte of the ring between any two looks.
+/// A consumer whose peer may write any byte of the ring between any two loads.
 ///
-/// Positions are given in order and once, payloads lie inside the ring, and a fault is one of the three that a slot can
-/// have. Messages are released in any order, one by one or as a batch.
+/// Each position comes once and in order, payloads lie in the ring, and a fault is one of the three faults of a slot.
+/// Messages are released in any order, one by one or as a batch.
 pub fn consumer(data: &[u8]) {
     attack(data, 1, |hostile| {
         let memory = &hostile.rings[0];
@@ -35,7 +35,7 @@ pub fn consumer(data: &[u8]) {
                         held.push(frame);
                     }
                     Ok(None) | Err(Fault::Sequence { .. } | Fault::Length { .. } | Fault::Offset { .. }) => {}
-                    Err(fault) => panic!("{fault} is not for a consumer to find"),
+                    Err(fault) => panic!("{fault} is not a fault of a slot"),
                 },
                 5 if !held.is_empty() => {
                     let index = usize::from(hostile.input.byte()) % held.len();
@@ -44,7 +44,7 @@ pub fn consumer(data: &[u8]) {
                     let _ = consumer.release(frame.position);
                 }
                 6 => {
-                    // Also over positions that were released before.
+                    // Also releases positions that were released before.
                     if let Some(last) = held.last() {
                         consumer.release_through(last.position);
                     }
@@ -63,27 +63,28 @@ pub fn consumer(data: &[u8]) {
 
 fn read(frame: &Frame) {
     for at in 0..frame.len {
-        // SAFETY: the payload was checked to lie in the ring's mapping, which the target keeps.
+        // SAFETY: the target has checked that the payload lies in the ring's mapping, and keeps the mapping.
         let byte = unsafe { frame.data.add(at) };
-        // SAFETY: as above; a byte is valid whatever it is, and volatile because a peer may change it.
+        // SAFETY: the byte lies in the mapping, any byte is a valid `u8`, and the read is volatile because a peer may
+        // change the byte.
         let _ = unsafe { byte.read_volatile() };
     }
 }
 
-/// A producer whose peer lies about what it has released, and may write any other byte.
+/// A producer whose peer lies about the released messages, and may write any other byte.
 ///
-/// Reservations lie inside the ring, and never where a message lies that the peer has not claimed to have released.
+/// Reservations lie in the ring, and never overlap a message that the peer has not claimed to have released.
 pub fn producer(data: &[u8]) {
     attack(data, 1, |hostile| {
         let memory = &hostile.rings[0];
         let mut producer = Producer::new(Arc::clone(memory));
         let mut peer = Consumer::new(Arc::clone(memory));
-        // What was published to the arena: position, address, length.
+        // Published payloads in the arena: position, address, length.
         let mut owed: Vec<(u64, usize, usize)> = Vec::new();
         let mut latest: Option<Reservation> = None;
         while let Some(step) = hostile.input.next() {
             hostile.focus[0].set(producer.position());
-            // What was beyond belief before may have been sent by now.
+            // A claim about unsent messages becomes valid once these are sent.
             hostile.note_claim(0);
             match step & 7 {
                 0 | 1 => hostile.strike(),
@@ -92,7 +93,7 @@ pub fn producer(data: &[u8]) {
                     latest = match producer.try_reserve(len) {
                         Ok(reservation) => reservation,
                         Err(Fault::Released { .. }) => None,
-                        Err(fault) => panic!("{fault} is not for a producer to find"),
+                        Err(fault) => panic!("{fault} is not a fault of the released count"),
                     };
                     if let Some(reservation) = latest {
                         let at = reservation.as_ptr().as_ptr();
@@ -126,7 +127,7 @@ pub fn producer(data: &[u8]) {
                 }
                 _ => {
                     let _ = producer.consumer_needs_ring();
-                    assert!(producer.under_way() <= memory.geometry().slots());
+                    assert!(producer.in_flight() <= memory.geometry().slots());
                 }
             }
         }

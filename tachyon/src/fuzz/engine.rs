@@ -1,4 +1,4 @@
-//! A caller's core, over rings of a callee that answers what it likes, driven in any order of steps.
+//! A caller's core, driven in any order of steps, over rings of a callee that sends any reply.
 
 use core::cell::Cell;
 use std::collections::HashMap;
@@ -14,11 +14,11 @@ use crate::ring::{Consumer, MessageHeader, Producer};
 use crate::type_id::{MSG_TYPE_ERROR, make_type_id};
 use crate::wait::Deadline;
 
-/// What the driver attaches to a call: how often the call has ended.
+/// The driver's tag of a call: counts how often the call has ended.
 type Ends = Rc<Cell<u32>>;
 
-/// Every call ends exactly once, by its reply or because its driver gives it up, and nothing is kept of it then. What a
-/// reply shows lies where payloads may.
+/// Every call ends exactly once, by its reply or because its driver gives up, and leaves nothing behind. The payload of
+/// a reply is readable.
 pub fn engine(data: &[u8]) {
     attack(data, 2, |hostile| {
         let mut pair = Pair::new(hostile, Role::Source);

@@ -1,6 +1,6 @@
-//! A peer that writes what it likes into a ring.
+//! A peer that writes anything into a ring.
 #![allow(unsafe_code, reason = "writes any byte of a segment, as a peer can")]
-#![allow(clippy::cast_possible_truncation, reason = "any word will do")]
+#![allow(clippy::cast_possible_truncation, reason = "any value of a word is valid input")]
 
 use core::cell::{Cell, RefCell};
 use std::sync::Arc;
@@ -10,34 +10,34 @@ use super::input::{Input, near};
 use crate::ring::{Geometry, RingMemory, Use, halves, joined};
 use crate::sync::{AtomicU64, Ordering};
 
-/// Bytes of payload that the fuzzed rings hold: the fewest slots, and an arena that laps often.
+/// Payload capacity of the fuzzed rings in bytes: the fewest slots, and an arena that laps often.
 pub(super) const CAPACITY: usize = 512;
 
-/// Rings that are kept from one input to the next: making one costs more than all that is done with it.
+/// The number of rings kept from one input to the next: to make a ring costs more than to run an input.
 const KEPT: usize = 4;
 
 thread_local! {
     static RINGS: RefCell<Vec<Arc<RingMemory>>> = const { RefCell::new(Vec::new()) };
 }
 
-/// A peer's access to the rings it shares with us, and the input that says how it abuses it.
+/// A peer's access to the shared rings, and the input that chooses its writes.
 pub(crate) struct Hostile<'a> {
     pub(crate) input: Input<'a>,
     pub(super) rings: Vec<Arc<RingMemory>>,
-    /// Rings that are none of its business: no strike touches them.
+    /// Further rings, which the peer does not share and never writes to.
     pub(crate) beside: Vec<Arc<RingMemory>>,
-    /// Per ring a position near which its words mean something: where we stand.
+    /// For each ring the position in use: most strikes are near it.
     pub(super) focus: Vec<Cell<u64>>,
-    /// Per ring the most messages it has ever claimed to have released, of those that were sent; see `producer`.
+    /// For each ring the most sent messages that the peer has ever claimed to have released; see `producer`.
     pub(super) claimed: Vec<Cell<u64>>,
 }
 
-/// Runs `target` over fresh rings. The input's first byte says where their positions start.
+/// Runs `target` over fresh rings. The first byte of the input gives their first position.
 pub(super) fn attack(data: &[u8], rings: usize, target: impl FnOnce(&Hostile<'_>)) {
     attack_beside(data, rings, 0, target);
 }
 
-/// As [`attack`], with further rings that the peer does not have.
+/// Like [`attack`], with further rings that the peer does not share.
 pub(crate) fn attack_beside(data: &[u8], rings: usize, beside: usize, target: impl FnOnce(&Hostile<'_>)) {
     let input = Input::new(data);
     let start = match input.byte() {
@@ -68,7 +68,7 @@ fn fresh(start: u64) -> Arc<RingMemory> {
     Arc::new(RingMemory::create_at(geometry, start).expect("memory for a ring").0)
 }
 
-/// Writes a word of two halves anew.
+/// Changes a word of two halves.
 fn change_halves(word: &AtomicU64, change: impl FnOnce(u32, u32) -> (u32, u32)) {
     let (low, high) = halves(word.load(Ordering::Relaxed));
     let (low, high) = change(low, high);
@@ -85,7 +85,7 @@ impl Attacker for Hostile<'_> {
 }
 
 impl Hostile<'_> {
-    /// The peer writes something that the front of the input says.
+    /// Makes a write that the front of the input chooses.
     pub(crate) fn strike(&self) {
         disarmed(|| self.write(&|| self.input.byte()));
     }
@@ -117,8 +117,8 @@ impl Hostile<'_> {
             }
             7 => {
                 let inline = memory.inline(focus);
-                // SAFETY: the payload area is at least 40 bytes, 8-aligned and mapped as long as the memory; each
-                // reference to its bytes is to an `UnsafeCell` or was lent as a peer's to change.
+                // SAFETY: the payload area has at least 40 bytes, is 8-aligned and mapped as long as the memory. Each
+                // reference to its bytes is to an `UnsafeCell`, or allows that a peer changes them.
                 unsafe { inline.cast::<u64>().write_volatile(near(u64::from(byte()), byte(), byte())) };
             }
             8..10 => header.released.0.store(near(focus, byte(), byte()), Ordering::Relaxed),
@@ -133,14 +133,15 @@ impl Hostile<'_> {
                 let at = usize::from(u16::from_le_bytes([byte(), byte()])) % memory.segment().len();
                 // SAFETY: the offset lies in the mapping.
                 let at = unsafe { memory.segment().as_ptr().add(at) };
-                // SAFETY: the mapping is writable, and its bytes are a peer's to change: see above.
+                // SAFETY: the mapping is writable. Each reference to its bytes is to an `UnsafeCell`, or allows that a
+                // peer changes them.
                 unsafe { at.write_volatile(byte()) };
             }
         }
         self.note_claim(ring);
     }
 
-    /// Notes what the released word says, if a producer could believe it.
+    /// Notes the count in the released word, if a producer would accept it.
     pub(super) fn note_claim(&self, ring: usize) {
         let memory = &self.rings[ring];
         let released = memory.header().released.0.load(Ordering::Relaxed).wrapping_sub(memory.start());
@@ -150,7 +151,7 @@ impl Hostile<'_> {
         }
     }
 
-    /// Whether `len` bytes from `at` lie in the part of ring `ring` where payloads may.
+    /// Whether `len` bytes from `at` lie in ring `ring`, behind its header.
     pub(super) fn holds(&self, ring: usize, at: *const u8, len: usize) -> bool {
         let memory = &self.rings[ring];
         let base = memory.segment().as_ptr().as_ptr().addr();

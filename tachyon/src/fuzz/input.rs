@@ -2,8 +2,8 @@
 
 use core::cell::Cell;
 
-/// Bytes that say what happens: what this side does is read from the front, what the peer does behind its back from the
-/// end, so that neither shifts the meaning of the other.
+/// Bytes that choose the steps of a run. The steps of this side are read from the front, the peer's writes between
+/// loads from the end, so a change of one does not shift the other.
 #[derive(Debug)]
 pub(crate) struct Input<'a> {
     bytes: Cell<&'a [u8]>,
@@ -14,19 +14,19 @@ impl<'a> Input<'a> {
         Self { bytes: Cell::new(bytes) }
     }
 
-    /// The next byte from the front, as long as there is one.
+    /// The next byte from the front; `None` at the end of the input.
     pub(crate) fn next(&self) -> Option<u8> {
         let (first, rest) = self.bytes.get().split_first()?;
         self.bytes.set(rest);
         Some(*first)
     }
 
-    /// The next byte from the front; 0 when there is none.
+    /// The next byte from the front; 0 at the end of the input.
     pub(crate) fn byte(&self) -> u8 {
         self.next().unwrap_or(0)
     }
 
-    /// The next byte from the end, as long as there is one.
+    /// The next byte from the end; `None` at the end of the input.
     #[cfg(fuzzing)]
     pub(crate) fn back(&self) -> Option<u8> {
         let (last, rest) = self.bytes.get().split_last()?;
@@ -42,7 +42,7 @@ impl<'a> Input<'a> {
         u32::from(self.short()) | u32::from(self.short()) << 16
     }
 
-    /// The next `len` bytes from the front, or what is left.
+    /// The next `len` bytes from the front, or all remaining bytes.
     pub(crate) fn slice(&self, len: usize) -> &'a [u8] {
         let bytes = self.bytes.get();
         let (taken, rest) = bytes.split_at(len.min(bytes.len()));
@@ -50,13 +50,13 @@ impl<'a> Input<'a> {
         taken
     }
 
-    /// A position near `base`, or one of a few that are special.
+    /// A position near `base`, or a special one.
     pub(crate) fn near(&self, base: u64) -> u64 {
         near(base, self.byte(), self.byte())
     }
 }
 
-/// As [`Input::near`], from two bytes that were read already.
+/// Like [`Input::near`], from two bytes that were read already.
 pub(super) fn near(base: u64, how: u8, by: u8) -> u64 {
     match how {
         0..128 => base.wrapping_add_signed(i64::from(by.cast_signed())),

@@ -2,10 +2,9 @@
 //!
 //! Each target is a function of the fuzzer's input. It checks the invariants that hold for any peer, and panics if one
 //! fails. `tests/fuzz` passes the targets to libFuzzer; the tests here run them over the saved inputs, and over some
-//! random ones. See `docs/fuzzing.md`.
+//! random ones. See `docs/internals/fuzzing.md`.
 #![allow(unreachable_pub, reason = "public for the fuzzer alone, which sees this as `__fuzz`")]
 
-mod asker;
 #[cfg(fuzzing)]
 mod atomics;
 mod attack;
@@ -16,15 +15,16 @@ mod caller;
 mod contract;
 mod ends;
 mod engine;
+mod handshake;
 mod hostile;
 mod input;
 mod pair;
+mod scripted_caller;
 mod server;
 mod stats;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use asker::Asker;
 #[cfg(fuzzing)]
 pub(crate) use atomics::{AtomicU32, AtomicU64};
 #[cfg(fuzzing)]
@@ -38,10 +38,10 @@ pub use caller::caller;
 pub use contract::contract;
 pub use ends::{consumer, producer};
 pub use engine::engine;
+pub use handshake::{connector, listener};
 pub(crate) use hostile::{Hostile, attack_beside};
 pub(crate) use input::Input;
 pub(crate) use pair::{Pair, linked};
+pub(crate) use scripted_caller::ScriptedCaller;
 pub use server::server;
 pub use stats::stats;
-
-pub use crate::handshake::fuzz::{connector, listener};

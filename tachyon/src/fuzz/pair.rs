@@ -1,4 +1,4 @@
-//! A connection of which one side is the fuzzer's.
+//! A connection with the fuzzer on one side.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -12,15 +12,15 @@ use crate::options::Options;
 use crate::ring::{RingMemory, Side};
 use crate::wait::{Peer, PollingMode, Socket};
 
-/// Our side, over rings that a hostile peer has too, and the peer's end of the socket.
+/// This side of a connection over a hostile peer's rings, and the peer's end of the socket.
 pub(crate) struct Pair {
     pub(crate) ours: Established,
-    /// As long as the peer lives.
+    /// `None` once the peer is gone.
     socket: Option<OwnedFd>,
 }
 
 impl Pair {
-    /// Waits of our side end at once: it parks, is woken by its own interrupt hook, and has no time.
+    /// Waits of this side end at once: it parks, and its interrupt hook ends the wait.
     pub(crate) fn new(hostile: &Hostile<'_>, role: Role) -> Self {
         let (socket, theirs) = sockets();
         let options = Options::new().polling(PollingMode::Park).interrupt(|| true);
@@ -29,25 +29,25 @@ impl Pair {
         Self { ours, socket: Some(theirs) }
     }
 
-    /// The peer rings, so that no wait sleeps for as long as an interrupt takes.
+    /// Rings this side, so that no wait sleeps until the interrupt hook runs.
     pub(crate) fn ring(&self) {
         self.say(&[0; 8]);
     }
 
-    /// The peer sends any message. What finds no room is lost.
+    /// Sends any message from the peer. A message without room is lost.
     pub(crate) fn say(&self, bytes: &[u8]) {
         if let Some(socket) = &self.socket {
             let _ = send(socket, bytes, SendFlags::DONTWAIT | SendFlags::NOSIGNAL);
         }
     }
 
-    /// The peer is gone without a word.
+    /// Ends the peer without a close.
     pub(crate) fn die(&mut self) {
         self.socket = None;
     }
 }
 
-/// Both ends of an RPC connection of which no side is the fuzzer's, over `rings`: the callee's, and the caller's.
+/// Both ends of an honest RPC connection over `rings`: the callee's, then the caller's.
 pub(crate) fn linked(rings: &[Arc<RingMemory>], options: &Options) -> [Established; 2] {
     let (socket, other_socket) = sockets();
     let over = |side, role, socket| {

@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Asker, Hostile, Pair, REPEATED, attack_beside, dispatcher, linked};
+use super::{Hostile, Pair, REPEATED, ScriptedCaller, attack_beside, dispatcher, linked};
 use crate::connection::Halt;
 use crate::connection::{Established, Rx, State, Tx};
 use crate::dispatch::{Deferred, Dispatcher, StateRef};
@@ -65,21 +65,21 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
     let driven = Driven { worker, publication: None, ended: None };
     let mut service = Service { driven, later: Later { requests: Vec::new(), deferring: how & 8 != 0 } };
     let mut hostile_peer = Pair::new(hostile, Role::Sink);
-    let mut asker = Asker::new(hostile);
+    let mut scripted = ScriptedCaller::new(hostile);
     let [beside, theirs] = linked(&hostile.beside, &options);
     let mut neighbour = Neighbour::new(&theirs);
     service.driven.worker.add(Arrival::new(1, &hostile_peer.ours, None));
     service.driven.worker.add(Arrival::new(2, &beside, None));
     drop(beside);
     while let Some(step) = hostile.input.next() {
-        asker.aim(hostile);
+        scripted.aim(hostile);
         match step & 7 {
             0 => hostile.strike(),
-            1 | 2 => asker.ask(hostile, step),
+            1 | 2 => scripted.ask(hostile, step),
             3 if step == 251 => hostile_peer.die(),
             3 if step == 243 => hostile_peer.say(hostile.input.slice(usize::from(hostile.input.byte()))),
             3 => {
-                asker.drain(false);
+                scripted.drain(false);
                 hostile_peer.ring();
             }
             4 => neighbour.ask(hostile.input.slice(usize::from(step >> 3))),
@@ -90,7 +90,7 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
             _ => service.answer(dispatcher, usize::from(step >> 4)),
         }
     }
-    asker.aim(hostile);
+    scripted.aim(hostile);
     if how & 4 == 0 {
         for _ in 0..PASSES_PER_REQUEST * (neighbour.asked.len() + 1) {
             neighbour.drain();
@@ -109,7 +109,7 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
         }
         assert!(neighbour.asked.is_empty(), "never told: {:?}", neighbour.asked);
     }
-    let held = neighbour.caller.core.tx.producer.under_way();
+    let held = neighbour.caller.core.tx.producer.in_flight();
     assert_eq!(held, 0, "requests that were answered and not given back");
     service.driven.worker.disconnect_all();
     assert_eq!(neighbour.caller.state(), State::Closed);

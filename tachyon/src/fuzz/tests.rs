@@ -1,11 +1,11 @@
-//! The targets over what is saved in `tests/fuzz/corpus`, and over made-up input.
+//! The targets over the inputs in `tests/fuzz/corpus`, and over random inputs.
 
 use std::path::Path;
 
-/// Inputs made up for each target.
+/// Random inputs for each target.
 const MADE_UP: u64 = 500;
 
-/// Longest made-up input, in bytes.
+/// Longest random input, in bytes.
 const LONGEST: u64 = 300;
 
 fn run(name: &str, target: fn(&[u8])) {

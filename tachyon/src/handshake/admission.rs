@@ -1,4 +1,4 @@
-//! The listener's side of the handshake with one client.
+//! The listener's messages in the handshake with one client.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -6,19 +6,19 @@ use std::path::Path;
 
 use rustix::process::geteuid;
 
-use super::conversation::{Break, Conversation, Stop};
+use super::conversation::{Conversation, ConversationError, WaitError};
 use super::credentials::Credentials;
 use super::error::ListenError;
-use super::refusal::{ProtocolError, Refusal};
+use super::rejection::{ProtocolError, Rejection};
 use super::wire::{self, Code, Hello};
 use super::{Offer, Role, description, namespace};
 use crate::options::Options;
 use crate::ring::RingMemory;
 
-/// Why there is no link: the client's fault or ours.
+/// The reason why there is no link: a fault of the client, or of this side.
 pub(super) enum Failure {
-    Refused(Refusal),
-    Ours(ListenError),
+    Rejected(Rejection),
+    Local(ListenError),
 }
 
 /// One client's handshake in progress.
@@ -34,23 +34,23 @@ impl Admission<'_> {
         if self.options.trusts(who.uid, geteuid().as_raw()) {
             Ok(())
         } else {
-            Err(Failure::Refused(Refusal::ForeignUser { uid: who.uid }))
+            Err(Failure::Rejected(Rejection::ForeignUser { uid: who.uid }))
         }
     }
 
-    /// The client's wish, settled into our role.
-    pub(super) fn settle(&self, hello: Hello) -> Result<Role, Failure> {
+    /// This side's role, from the client's hello.
+    pub(super) fn agree_role(&self, hello: Hello) -> Result<Role, Failure> {
         if hello.kind != self.offer.kind {
             let (asked, served) = (hello.kind.name(), self.offer.kind.name());
-            return Err(Failure::Refused(Refusal::WrongKind { asked, served }));
+            return Err(Failure::Rejected(Rejection::WrongKind { asked, served }));
         }
         if namespace::differ(namespace::time_namespace(), hello.time_namespace) {
-            return Err(Failure::Refused(Refusal::OtherTimeNamespace));
+            return Err(Failure::Rejected(Rejection::OtherTimeNamespace));
         }
         self.offer
             .role
-            .settle(hello.role)
-            .ok_or_else(|| Failure::Refused(Refusal::RoleClash { role: hello.role.name(hello.kind) }))
+            .agree(hello.role)
+            .ok_or_else(|| Failure::Rejected(Rejection::RoleClash { role: hello.role.name(hello.kind) }))
     }
 
     /// Makes this client's rings and hands them over.
@@ -59,64 +59,66 @@ impl Admission<'_> {
         let mut theirs = Vec::with_capacity(self.offer.geometries.len());
         for &geometry in &self.offer.geometries {
             let (memory, descriptor) = RingMemory::create(geometry)
-                .map_err(|source| Failure::Ours(ListenError::Memory { path: self.path.to_owned(), source }))?;
+                .map_err(|source| Failure::Local(ListenError::Memory { path: self.path.to_owned(), source }))?;
             rings.push(memory);
             theirs.push(descriptor);
         }
         let carried: Vec<BorrowedFd<'_>> = theirs.iter().map(AsFd::as_fd).collect();
         let welcome = wire::write_welcome(self.offer, role);
-        self.conversation.say(welcome, &carried).map_err(|why| self.broken(why))?;
+        self.conversation.send(welcome, &carried).map_err(|why| self.broken(why))?;
         Ok(rings)
     }
 
-    pub(super) fn broken(&self, why: Break) -> Failure {
+    pub(super) fn broken(&self, why: ConversationError) -> Failure {
         match why {
-            Break::Stopped(Stop::TimedOut) => Failure::Refused(Refusal::Silent),
-            Break::Closed | Break::Reset => Failure::Refused(Refusal::Gone),
-            Break::Protocol(error) => refused(error),
-            Break::Stopped(Stop::Interrupted) => Failure::Ours(ListenError::Interrupted { path: self.path.to_owned() }),
-            Break::Stopped(Stop::System { operation, source }) => self.system(operation, source),
+            ConversationError::Wait(WaitError::TimedOut) => Failure::Rejected(Rejection::Silent),
+            ConversationError::Closed | ConversationError::Reset => Failure::Rejected(Rejection::Gone),
+            ConversationError::Protocol(error) => broken_protocol(error),
+            ConversationError::Wait(WaitError::Interrupted) => {
+                Failure::Local(ListenError::Interrupted { path: self.path.to_owned() })
+            }
+            ConversationError::Wait(WaitError::System { operation, source }) => self.system(operation, source),
         }
     }
 
     fn system(&self, operation: &'static str, source: io::Error) -> Failure {
-        Failure::Ours(ListenError::system(operation, self.path, source))
+        Failure::Local(ListenError::system(operation, self.path, source))
     }
 
-    pub(super) fn turn_away(&self, why: &Refusal) {
+    pub(super) fn reject(&self, why: &Rejection) {
         let kind = self.offer.kind;
         let (code, detail) = match why {
-            Refusal::ForeignUser { .. } => (Code::NotAllowed, 0),
-            Refusal::WrongKind { .. } => (Code::WrongKind, kind as u8),
-            Refusal::RoleClash { .. } => (Code::RoleClash, self.offer.role as u8),
-            Refusal::Protocol(ProtocolError::Version { .. }) => (Code::Version, 0),
-            Refusal::Busy => (Code::Busy, 0),
-            Refusal::Probe => return self.describe(),
-            Refusal::OtherTimeNamespace => (Code::OtherTimeNamespace, 0),
-            Refusal::Silent | Refusal::RingTooLarge { .. } | Refusal::Protocol(_) => (Code::Other, 0),
-            Refusal::Gone | Refusal::Crowded => return,
+            Rejection::ForeignUser { .. } => (Code::NotAllowed, 0),
+            Rejection::WrongKind { .. } => (Code::WrongKind, kind as u8),
+            Rejection::RoleClash { .. } => (Code::RoleClash, self.offer.role as u8),
+            Rejection::Protocol(ProtocolError::Version { .. }) => (Code::Version, 0),
+            Rejection::Busy => (Code::Busy, 0),
+            Rejection::Probe => return self.describe(),
+            Rejection::OtherTimeNamespace => (Code::OtherTimeNamespace, 0),
+            Rejection::Silent | Rejection::RingTooLarge { .. } | Rejection::Protocol(_) => (Code::Other, 0),
+            Rejection::Gone | Rejection::Crowded => return,
         };
-        self.reject(code, detail, &why.to_string());
+        self.send_reject(code, detail, &why.to_string());
     }
 
-    /// Tells a probe that this listener is there, and what it offers, if it knows that.
+    /// Answers a probe, with the description of the options.
     fn describe(&self) {
-        // One that cannot be made leaves the answer without it.
+        // On failure the answer goes without the description.
         let file = self.options.offered().and_then(|text| description::write(text).ok());
         let carried: Vec<BorrowedFd<'_>> = file.iter().map(AsFd::as_fd).collect();
-        self.reject_with(Code::OnePeer, 0, &Refusal::Probe.to_string(), &carried);
+        self.send_reject_with(Code::OnePeer, 0, &Rejection::Probe.to_string(), &carried);
     }
 
-    pub(super) fn reject(&self, code: Code, detail: u8, text: &str) {
-        self.reject_with(code, detail, text, &[]);
+    pub(super) fn send_reject(&self, code: Code, detail: u8, text: &str) {
+        self.send_reject_with(code, detail, text, &[]);
     }
 
-    fn reject_with(&self, code: Code, detail: u8, text: &str, carried: &[BorrowedFd<'_>]) {
-        // A courtesy to a client that is about to be hung up on: if it cannot be told, the hang-up says enough.
+    fn send_reject_with(&self, code: Code, detail: u8, text: &str, carried: &[BorrowedFd<'_>]) {
+        // Best effort: the client also notices the hang-up.
         let _ = self.conversation.socket.send(wire::write_reject(code, detail, text).as_ref(), carried);
     }
 }
 
-pub(super) fn refused(error: ProtocolError) -> Failure {
-    Failure::Refused(Refusal::Protocol(error))
+pub(super) fn broken_protocol(error: ProtocolError) -> Failure {
+    Failure::Rejected(Rejection::Protocol(error))
 }

@@ -1,4 +1,4 @@
-//! Who is at the other end of a socket.
+//! The identity of the process at the other end of a socket.
 #![allow(unsafe_code, reason = "two socket options have no sound safe wrapper")]
 
 use std::io;
@@ -9,14 +9,14 @@ use libc::{c_int, socklen_t};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-/// The process at the other end, as the kernel vouches for it.
+/// The identity of the peer, from the kernel.
 #[derive(Debug)]
 pub(super) struct Credentials {
-    /// Ends with the process. `None` if the kernel has no pidfds or the process is out of sight.
+    /// Readable once the process has ended. `None` if the kernel has no pidfds, or the process is invisible.
     pub(super) pidfd: Option<OwnedFd>,
-    /// `None` if the process lives in a pid namespace that cannot be seen from here.
+    /// `None` if the process is in a pid namespace that this process does not see.
     pub(super) pid: Option<u32>,
-    /// `None` for a user that this user namespace does not map: the kernel shows all of them as one.
+    /// `None` for a user that this user namespace does not map: the kernel shows all such users by one number.
     pub(super) uid: Option<u32>,
 }
 
@@ -29,7 +29,7 @@ pub(super) fn of_peer(socket: BorrowedFd<'_>) -> io::Result<Option<Credentials>>
     let pid = Pid::from_raw(ucred.pid);
     let pidfd = match peer_pidfd(socket, pid) {
         Ok(pidfd) => pidfd,
-        // Reaped already. INVAL is how kernels up to 6.8 say it.
+        // The process is reaped already. Kernels up to 6.8 return INVAL.
         Err(Errno::SRCH | Errno::INVAL) => return Ok(None),
         Err(errno) => return Err(errno.into()),
     };
@@ -37,18 +37,17 @@ pub(super) fn of_peer(socket: BorrowedFd<'_>) -> io::Result<Option<Credentials>>
     Ok(Some(Credentials { pidfd, pid, uid: mapped(ucred.uid) }))
 }
 
-/// The user id, unless it may be the one that stands for all users without an id here.
-///
-/// In a namespace that maps every user nobody needs such a stand-in, and the number is that of a user like others.
+/// The user id; `None` for the overflow id, which stands for all unmapped users. In a namespace that maps all users,
+/// the overflow id is an ordinary user.
 fn mapped(uid: u32) -> Option<u32> {
     let read = |path| std::fs::read_to_string(path).ok();
-    let maps_all = read("/proc/self/uid_map").is_some_and(|map| maps_everybody(&map));
-    let stand_in = || read("/proc/sys/kernel/overflowuid").and_then(|uid| uid.trim().parse().ok()).unwrap_or(65534);
-    (maps_all || uid != stand_in()).then_some(uid)
+    let maps_all = read("/proc/self/uid_map").is_some_and(|map| maps_all_users(&map));
+    let overflow = || read("/proc/sys/kernel/overflowuid").and_then(|uid| uid.trim().parse().ok()).unwrap_or(65534);
+    (maps_all || uid != overflow()).then_some(uid)
 }
 
-/// Whether a map of user ids, lines of inside, outside and count, is that of a namespace that leaves no user out.
-fn maps_everybody(map: &str) -> bool {
+/// Whether a user namespace maps all users. A line of the map has the first id inside, the first id outside, the count.
+fn maps_all_users(map: &str) -> bool {
     map.split_ascii_whitespace().eq(["0", "0", "4294967295"])
 }
 
@@ -60,12 +59,12 @@ fn peer_pidfd(socket: BorrowedFd<'_>, pid: Option<Pid>) -> Result<Option<OwnedFd
     }
 }
 
-/// A pidfd by number. The number may have passed to another process by now; then the connection's other sign of death,
-/// the hang-up of the socket, still holds.
+/// A pidfd by process id. The id may belong to another process by now. The hang-up of the socket, the other sign of the
+/// peer's end, still works then.
 fn by_pid(pid: Option<Pid>) -> Result<Option<OwnedFd>, Errno> {
     let Some(pid) = pid else { return Ok(None) };
     match pidfd_open(pid, PidfdFlags::empty()) {
-        // No such system call before Linux 5.3, or a sandbox that forbids it.
+        // Before Linux 5.3, or in a sandbox that forbids the call.
         Err(Errno::NOSYS | Errno::PERM) => Ok(None),
         outcome => outcome.map(Some),
     }
@@ -73,12 +72,12 @@ fn by_pid(pid: Option<Pid>) -> Result<Option<OwnedFd>, Errno> {
 
 fn so_peerpidfd(socket: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
     let raw: c_int = option(socket, libc::SO_PEERPIDFD)?;
-    // SAFETY: on success the kernel has just installed `raw` as a new descriptor for this call, so it is open and nobody
-    // else owns it.
+    // SAFETY: on success the kernel has installed `raw` as a new descriptor for this call, so it is open and has no
+    // other owner.
     Ok(unsafe { OwnedFd::from_raw_fd(raw) })
 }
 
-/// Plain C types that any bytes are a valid value of.
+/// C types for which any bytes are a valid value.
 trait PlainOption: Copy {}
 impl PlainOption for c_int {}
 impl PlainOption for libc::ucred {}
@@ -86,8 +85,8 @@ impl PlainOption for libc::ucred {}
 fn option<T: PlainOption>(socket: BorrowedFd<'_>, name: c_int) -> Result<T, Errno> {
     let mut value = MaybeUninit::<T>::zeroed();
     let mut len = socklen_t::try_from(size_of::<T>()).map_err(|_| Errno::INVAL)?;
-    // SAFETY: the descriptor is open for the length of the borrow; `value` is writable for the `len` bytes announced,
-    // and both pointers outlive the call.
+    // SAFETY: the descriptor is open for the length of the borrow; `value` is writable for `len` bytes, and both
+    // pointers outlive the call.
     let outcome = unsafe {
         libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, name, value.as_mut_ptr().cast(), &raw mut len)
     };
@@ -126,10 +125,10 @@ mod tests {
     }
 
     #[test]
-    fn only_a_namespace_that_maps_everybody_has_no_stand_in() {
-        assert!(maps_everybody("         0          0 4294967295\n"));
+    fn only_a_namespace_that_maps_all_users_has_no_overflow_id() {
+        assert!(maps_all_users("         0          0 4294967295\n"));
         for map in ["", "0 1000 1\n", "0 0 4294967294\n", "0 0 65536\n65536 65536 4294901759\n"] {
-            assert!(!maps_everybody(map), "{map}");
+            assert!(!maps_all_users(map), "{map}");
         }
         assert_eq!(mapped(1000), Some(1000));
     }

@@ -1,4 +1,4 @@
-//! A memory file carries a callee's description to a probe: no message of the handshake has room for it.
+//! The memory file that carries a callee's description to a probe. No message of the handshake has room for it.
 
 use std::fs::File;
 use std::io;
@@ -7,13 +7,13 @@ use std::os::unix::fs::FileExt;
 
 use crate::shm::{Segment, ShmError};
 
-/// Longest text that is read, in bytes: ten times that of a table of 65,536 endpoints with a line each.
+/// Longest accepted text, in bytes: ten times the text of 65,536 endpoints with a line each.
 const LONGEST: u64 = 64 << 20;
 
-/// Puts a text into a memory file.
+/// Writes a text to a new memory file.
 ///
 /// # Errors
-/// The system's refusal to make it.
+/// [`ShmError`] when the system does not give the memory.
 pub(super) fn write(text: &str) -> Result<OwnedFd, ShmError> {
     let (_, file) = Segment::create(text.len())?;
     let file = File::from(file);
@@ -21,8 +21,8 @@ pub(super) fn write(text: &str) -> Result<OwnedFd, ShmError> {
     Ok(file.into())
 }
 
-/// Copies the text out of a memory file of the peer's, which may change meanwhile. `None` if that is no text, or none of
-/// a description's length.
+/// Copies the text of the peer's memory file, which may change meanwhile. `None` if the bytes are no UTF-8, or too
+/// many.
 pub(super) fn read(file: OwnedFd) -> io::Result<Option<String>> {
     let file = File::from(file);
     let len = file.metadata()?.len();
@@ -45,7 +45,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_text_is_none() {
+    fn other_bytes_are_none() {
         let file = File::from(write("text").unwrap());
         file.write_all_at(&[0xff], 0).unwrap();
         assert_eq!(read(file.into()).unwrap(), None);

@@ -1,25 +1,25 @@
-//! Why no connection came about.
+//! Errors of listening and connecting.
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::PathError;
-use super::refusal::{ProtocolError, Refusal, user};
+use super::rejection::{ProtocolError, Rejection, user};
 use crate::ring::CapacityError;
 use crate::shm::ShmError;
 
-/// Listening failed. Nothing of it is left behind: no socket file, no shared memory.
+/// Listening failed, and left no socket file and no shared memory behind.
 ///
-/// A client that misbehaves is no error; it is turned away and the listener waits for the next one.
+/// A faulty client is no error: the listener rejects it and waits for the next client.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ListenError {
-    /// The path cannot be a socket's.
+    /// The path cannot be the path of a socket.
     #[error(transparent)]
     Path(#[from] PathError),
 
-    /// The capacity of a ring is not possible.
+    /// No ring can have the capacity.
     #[error(transparent)]
     Capacity(#[from] CapacityError),
 
@@ -30,47 +30,47 @@ pub enum ListenError {
         directory: PathBuf,
     },
 
-    /// The path names something that is not a socket, which is never overwritten.
-    #[error("{path:?} exists and is not a socket: choose another path, or remove it yourself")]
+    /// The path names a file that is not a socket. Listening never removes such a file.
+    #[error("{path:?} exists and is not a socket: choose another path, or remove the file")]
     NotASocket {
         /// The path.
         path: PathBuf,
     },
 
-    /// Another listener holds the path.
-    #[error("{path:?} is held by a live listener: stop it or choose another path")]
+    /// Another listener has the path.
+    #[error("{path:?} belongs to a live listener: stop that listener, or choose another path")]
     AddressInUse {
         /// The path.
         path: PathBuf,
     },
 
-    /// Another listener keeps the file locked by which those at one path take turns.
-    #[error("another process of yours keeps {path:?} locked: it starts to listen there, or hangs; end it")]
+    /// Another process holds the lock for the path.
+    #[error("another process holds the lock {path:?}: wait until it listens, or end it if it hangs")]
     Locked {
         /// The lock file.
         path: PathBuf,
     },
 
-    /// The file by which listeners at one path take turns belongs to another user, who could keep it locked for ever.
+    /// The lock file for the path belongs to another user, who could hold the lock for ever.
     #[error("the lock file {path:?} belongs to user {uid}: put the socket into a directory that only you can write to")]
     ForeignLock {
         /// The lock file.
         path: PathBuf,
-        /// Whose it is.
+        /// The user id of its owner.
         uid: u32,
     },
 
-    /// Nobody who could be accepted connected in time.
-    #[error("no client connected to {path:?} in time{}: start the connecting side or raise the timeout",
-        turned_away(*.refused, .last.as_ref()))]
+    /// No acceptable client connected in time.
+    #[error("no client connected to {path:?} in time{}: start the connecting side, or raise the timeout",
+        rejections(*.rejected, .last.as_ref()))]
     TimedOut {
         /// The path.
         path: PathBuf,
-        /// How many clients were turned away meanwhile.
-        refused: usize,
-        /// Why the last of them was turned away.
+        /// The number of rejected clients.
+        rejected: usize,
+        /// The reason for the last rejection.
         #[source]
-        last: Option<Refusal>,
+        last: Option<Rejection>,
     },
 
     /// The interrupt hook ended the wait.
@@ -81,7 +81,7 @@ pub enum ListenError {
     },
 
     /// The process or the system has no file descriptor left.
-    #[error("no file descriptor left to listen on {path:?}: close some or raise the limit (`ulimit -n`)")]
+    #[error("no file descriptor left to listen on {path:?}: close some, or raise the limit with `ulimit -n`")]
     OutOfDescriptors {
         /// The path.
         path: PathBuf,
@@ -89,19 +89,19 @@ pub enum ListenError {
         source: io::Error,
     },
 
-    /// The shared memory could not be made.
+    /// The system did not give the shared memory.
     #[error("cannot make the shared memory for a client of {path:?}: {source}")]
     Memory {
         /// The path.
         path: PathBuf,
-        /// What went wrong with it.
+        /// The failure of the shared memory.
         source: ShmError,
     },
 
     /// A system call failed for another reason.
     #[error("cannot {operation} {path:?}: {source}")]
     Io {
-        /// What was being done.
+        /// The operation that failed.
         operation: &'static str,
         /// The path.
         path: PathBuf,
@@ -110,76 +110,76 @@ pub enum ListenError {
     },
 }
 
-/// Connecting failed. Nothing of it is left behind.
+/// Connecting failed, and left nothing behind.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The path cannot be a socket's.
+    /// The path cannot be the path of a socket.
     #[error(transparent)]
     Path(#[from] PathError),
 
-    /// A ring size that no ring can have was asked for.
+    /// No ring can have the requested size.
     #[error(transparent)]
     Capacity(#[from] CapacityError),
 
-    /// Nobody listened at the path in time.
+    /// No process listened at the path in time.
     #[error("no listener at {path:?} after {timeout:?}: {}", missing(*.served))]
     NoListener {
         /// The path.
         path: PathBuf,
-        /// How long was waited.
+        /// The time waited.
         timeout: Duration,
-        /// Whether a process still serves a connection that it accepted there: a listener for one peer, or a server that
-        /// stops. `false` where the system does not say.
+        /// Whether a process still serves a connection that it accepted there: a listener for one peer, or a stopping
+        /// server. `false` where the system does not say.
         served: bool,
-        /// The last refusal.
+        /// The system's reason at the last attempt.
         source: io::Error,
     },
 
-    /// The path names something that is not a socket.
-    #[error("{path:?} is not a socket: pass the path that the listening side was given")]
+    /// The path names a file that is not a socket.
+    #[error("{path:?} is not a socket: pass the path of the listening side")]
     NotASocket {
         /// The path.
         path: PathBuf,
     },
 
     /// A socket of another type listens at the path.
-    #[error("what listens at {path:?} is a socket of another type: pass the path that the listening side was given")]
+    #[error("the socket at {path:?} is of another type: pass the path of the listening side")]
     WrongSocketType {
         /// The path.
         path: PathBuf,
     },
 
-    /// A listener is there but did not answer in time.
-    #[error("the listener at {path:?} gave no answer within {timeout:?}: it hangs, is busy or speaks another protocol")]
+    /// The listener did not answer in time.
+    #[error("the listener at {path:?} did not answer within {timeout:?}: check whether it hangs, or raise the timeout")]
     NoAnswer {
         /// The path.
         path: PathBuf,
-        /// How long was waited.
+        /// The time waited.
         timeout: Duration,
     },
 
-    /// The listener hung up before the handshake was finished.
-    #[error("the listener at {path:?} hung up during the handshake: see what ended it, then connect again")]
+    /// The listener hung up during the handshake.
+    #[error("the listener at {path:?} hung up during the handshake: see its own error, then connect again")]
     Closed {
         /// The path.
         path: PathBuf,
     },
 
     /// The listener serves another kind of connection.
-    #[error("the listener at {path:?} serves a {theirs} and this side asked for a {ours}: use the same kind on both")]
+    #[error("the listener at {path:?} serves a {theirs}, and this side asked for a {ours}: use the same on both sides")]
     WrongKind {
         /// The path.
         path: PathBuf,
-        /// What this side asked for.
+        /// The kind of this side.
         ours: &'static str,
-        /// What the listener serves.
+        /// The kind of the listener.
         theirs: &'static str,
     },
 
     /// The two sides speak different versions.
     #[error(
-        "the listener at {path:?} speaks protocol version {theirs}, this side {ours}: use the same release on both"
+        "the listener at {path:?} has protocol version {theirs}, this side {ours}: use the same release on both sides"
     )]
     VersionMismatch {
         /// The path.
@@ -191,23 +191,23 @@ pub enum ConnectError {
     },
 
     /// Both sides want the same end.
-    #[error("the listener at {path:?} is a {role} too: one side has to take the other end")]
+    #[error("the listener at {path:?} is a {role} too: take the other end on one side")]
     RoleClash {
         /// The path.
         path: PathBuf,
-        /// The end both want.
+        /// The end that both sides want.
         role: &'static str,
     },
 
     /// The listener does not admit this process.
-    #[error("the listener at {path:?} does not admit this user: run as the listener's user, or let it allow any user")]
+    #[error("the listener at {path:?} does not admit this user: run as its user, or set its `any_uid`")]
     NotAllowed {
         /// The path.
         path: PathBuf,
     },
 
-    /// The listener runs as another user, whom this side does not trust.
-    #[error("the listener at {path:?} runs as {}, not {ours}: allow any user if you trust it", user(*.theirs))]
+    /// The listener runs as another user, which this side does not trust.
+    #[error("the listener at {path:?} runs as {}, not {ours}: set `any_uid` if you trust that user", user(*.theirs))]
     ForeignListener {
         /// The path.
         path: PathBuf,
@@ -217,46 +217,49 @@ pub enum ConnectError {
         theirs: Option<u32>,
     },
 
-    /// Each side reads another monotonic clock, so no deadline means the same to both.
+    /// The two sides read different monotonic clocks, so a deadline does not mean the same to both.
     #[error(
-        "the listener at {path:?} runs in another time namespace: run both sides in one, so that deadlines mean the same"
+        "the listener at {path:?} runs in another time namespace: \
+         run both sides in one, so that deadlines mean the same"
     )]
     OtherTimeNamespace {
-        /// The path asked for.
+        /// The path.
         path: PathBuf,
     },
-    /// The listener has as many clients as it takes.
-    #[error("the listener at {path:?} has no place for another client: try again later")]
+
+    /// The listener has as many clients as its limits allow.
+    #[error("the listener at {path:?} has no place for another client: try again later, or raise its limits")]
     Busy {
         /// The path.
         path: PathBuf,
     },
 
-    /// The listener takes one peer, and keeps its place from a [probe](crate::Options::probe).
+    /// The listener takes one peer, and a [probe](crate::Options::probe) does not get this place.
     #[error(
-        "the listener at {path:?} is there and takes one peer, which a probe is not: \
-         let a caller connect, or serve several callers with `RpcServer`"
+        "the listener at {path:?} waits for its one peer, and a probe gets no place: \
+         connect a caller, or serve several callers with `RpcServer`"
     )]
     OnePeer {
         /// The path.
         path: PathBuf,
-        /// The callee's endpoints as JSON ([`Description::from_json`](crate::schema::describe::Description::from_json) reads it), if the
-        /// callee was [given](crate::Options::description) them. The peer wrote it: nothing in it is checked.
+        /// The callee's description as JSON, for
+        /// [`Description::from_json`](crate::schema::describe::Description::from_json), if the callee has the
+        /// [option](crate::Options::description). The peer wrote the text, and it is not checked.
         description: Option<String>,
     },
 
-    /// The listener turned this side away in its own words.
-    #[error("the listener at {path:?} refused: {text}")]
+    /// The listener rejected this side for another reason.
+    #[error("the listener at {path:?} rejected this side: {text}")]
     Rejected {
         /// The path.
         path: PathBuf,
-        /// The listener's words, without control characters.
+        /// The listener's reason, without control characters.
         text: String,
     },
 
-    /// What answered does not keep to the protocol.
+    /// The process at the path breaks the protocol.
     #[error(
-        "what listens at {path:?} breaks the protocol ({source}): check the path, use the same release on both sides"
+        "the process at {path:?} breaks the protocol ({source}): check the path, use the same release on both sides"
     )]
     Protocol {
         /// The path.
@@ -273,7 +276,7 @@ pub enum ConnectError {
     },
 
     /// The process or the system has no file descriptor left.
-    #[error("no file descriptor left to connect to {path:?}: close some or raise the limit (`ulimit -n`)")]
+    #[error("no file descriptor left to connect to {path:?}: close some, or raise the limit with `ulimit -n`")]
     OutOfDescriptors {
         /// The path.
         path: PathBuf,
@@ -284,7 +287,7 @@ pub enum ConnectError {
     /// A system call failed for another reason.
     #[error("cannot {operation} {path:?}: {source}")]
     Io {
-        /// What was being done.
+        /// The operation that failed.
         operation: &'static str,
         /// The path.
         path: PathBuf,
@@ -323,16 +326,16 @@ fn is_out_of_descriptors(error: &io::Error) -> bool {
 
 fn missing(served: bool) -> &'static str {
     if served {
-        "who listened there serves whom it has and takes no other: serve several callers with `RpcServer`, or start it again"
+        "a process there serves its one peer and takes no other: serve several callers with `RpcServer`, or restart it"
     } else {
-        "start the listening side first or raise the timeout"
+        "start the listening side first, or raise the timeout"
     }
 }
 
-fn turned_away(refused: usize, last: Option<&Refusal>) -> String {
-    match (refused, last) {
-        (1, Some(last)) => format!(" (one was turned away: {last})"),
-        (refused, Some(last)) => format!(" ({refused} were turned away, the last because {last})"),
+fn rejections(rejected: usize, last: Option<&Rejection>) -> String {
+    match (rejected, last) {
+        (1, Some(last)) => format!(" (one client was rejected: {last})"),
+        (rejected, Some(last)) => format!(" ({rejected} clients were rejected, the last because {last})"),
         _ => String::new(),
     }
 }
@@ -349,10 +352,10 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_that_waited_in_vain_says_whom_it_turned_away() {
-        let text = |refused, last| ListenError::TimedOut { path: "/p".into(), refused, last }.to_string();
-        assert!(!text(0, None).contains("turned away"));
-        assert!(text(1, Some(Refusal::Silent)).contains("one was turned away: it did not finish"));
-        assert!(text(3, Some(Refusal::Gone)).contains("3 were turned away, the last because it hung up"));
+    fn a_timed_out_listener_names_its_rejections() {
+        let text = |rejected, last| ListenError::TimedOut { path: "/p".into(), rejected, last }.to_string();
+        assert!(!text(0, None).contains("rejected"));
+        assert!(text(1, Some(Rejection::Silent)).contains("one client was rejected: it did not finish"));
+        assert!(text(3, Some(Rejection::Gone)).contains("3 clients were rejected, the last because it hung up"));
     }
 }

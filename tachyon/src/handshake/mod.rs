@@ -1,4 +1,4 @@
-//! How two processes meet: a Unix socket, three or four short messages, and the descriptors of the shared memory.
+//! The handshake: over a Unix socket, three short messages with the descriptors of the shared memory make a connection.
 //!
 //! ```text
 //! connector                                listener
@@ -10,42 +10,40 @@
 //!     |-------------------------------------->|
 //! ```
 //!
-//! Only after `Ready` does the listener hand the connection to its user, so a client that dies or gives up half-way
-//! costs it nothing but time. The socket stays open afterwards: its hang-up is how either side learns of the other's
-//! end, and rings are messages on it (`wait::socket`). A [`Link`] exists only when the whole conversation went well.
+//! The listener passes the connection on only after `Ready`, so a client that dies before costs only time. The socket
+//! stays open: its hang-up shows the end of the other side, and ring messages travel on it (`wait::socket`). A [`Link`]
+//! exists only after a complete handshake.
 
 mod admission;
-mod binding;
+mod bind;
 mod connector;
 mod conversation;
 mod credentials;
 mod description;
 mod error;
-#[cfg(any(test, fuzzing))]
-pub(crate) mod fuzz;
-mod guest;
 mod listener;
 mod namespace;
 mod path;
+mod pending_client;
 mod process;
-mod refusal;
+mod rejection;
 mod served;
-mod wire;
+pub(crate) mod wire;
 
 pub(crate) use connector::{Connecting, connect};
 pub use error::{ConnectError, ListenError};
-pub(crate) use guest::{Guest, Progress};
 pub(crate) use listener::{Listener, listen};
 pub use path::PathError;
 pub(crate) use path::absolute;
+pub(crate) use pending_client::{PendingClient, Progress};
 pub(crate) use process::Process;
-pub use refusal::{ProtocolError, Refusal};
+pub use rejection::{ProtocolError, Rejection};
 pub(crate) use wire::Wishes;
 
 use crate::ring::{Geometry, RingMemory, Side, Use};
 use crate::wait::Peer;
 
-/// What a connection is for.
+/// The kind of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Messages in one direction over one ring.
@@ -55,7 +53,7 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    /// How many rings a connection of this kind has.
+    /// The number of rings of a connection.
     pub(crate) const fn rings(self) -> usize {
         match self {
             Self::Bus => 1,
@@ -63,7 +61,7 @@ impl Kind {
         }
     }
 
-    /// What its rings carry.
+    /// The use of its rings.
     pub(crate) const fn carries(self) -> Use {
         match self {
             Self::Bus => Use::Bus,
@@ -71,7 +69,7 @@ impl Kind {
         }
     }
 
-    /// The name used in messages to people.
+    /// The name in error texts.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Bus => "bus",
@@ -80,10 +78,10 @@ impl Kind {
     }
 }
 
-/// Which end of the rings one side wants.
+/// The end of the rings that one side wants.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
-    /// Whatever the peer leaves.
+    /// The end that the peer does not take.
     Either = 0,
     /// Sends on ring 0: a sender, or a caller.
     Source = 1,
@@ -92,8 +90,8 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    /// What becomes of a side that asked for `self` when its peer asked for `theirs`; `None` if both want the same end.
-    pub(crate) const fn settle(self, theirs: Self) -> Option<Self> {
+    /// The role of a side that asked for `self`, with a peer that asked for `theirs`; `None` if both want the same end.
+    pub(crate) const fn agree(self, theirs: Self) -> Option<Self> {
         match (self, theirs) {
             (Self::Source, Self::Source) | (Self::Sink, Self::Sink) => None,
             (Self::Either, Self::Source) => Some(Self::Sink),
@@ -102,10 +100,10 @@ impl Role {
         }
     }
 
-    /// The name used in messages to people.
+    /// The name in error texts.
     pub(crate) const fn name(self, kind: Kind) -> &'static str {
         match (self, kind) {
-            (Self::Either, _) => "undecided",
+            (Self::Either, _) => "unassigned",
             (Self::Source, Kind::Bus) => "sender",
             (Self::Sink, Kind::Bus) => "receiver",
             (Self::Source, Kind::Rpc) => "caller",
@@ -114,19 +112,19 @@ impl Role {
     }
 }
 
-/// What a listener offers to every client.
+/// A listener's offer to a client.
 #[derive(Debug, Clone)]
 pub(crate) struct Offer {
     pub(crate) kind: Kind,
     pub(crate) role: Role,
-    /// One per ring of the kind; for RPC forward, then reverse.
+    /// One for each ring; for RPC the forward ring, then the reverse ring.
     pub(crate) geometries: Vec<Geometry>,
 }
 
-/// A finished handshake.
+/// The result of a finished handshake.
 #[derive(Debug)]
 pub(crate) struct Link {
-    /// Ours; [`Role::Either`] only if both sides left it open.
+    /// This side's role; [`Role::Either`] only if both sides asked for either.
     pub(crate) role: Role,
     pub(crate) side: Side,
     pub(crate) rings: Vec<RingMemory>,

@@ -1,9 +1,8 @@
-//! The time namespace of a process: two that read different monotonic clocks cannot agree on a deadline.
+//! The time namespace of a process. Two processes with different monotonic clocks cannot agree on a deadline.
 
 use rustix::fs::stat;
 
-/// The inode that stands for this process's time namespace; 0 if the system does not say, as before Linux 5.6 or without
-/// `/proc`.
+/// The inode of this process's time namespace; 0 if the system does not say, before Linux 5.6 or without `/proc`.
 pub(super) fn time_namespace() -> u64 {
     stat("/proc/self/ns/time").map_or(0, |found| found.st_ino)
 }
@@ -21,6 +20,6 @@ mod tests {
     fn one_namespace_is_the_same_at_every_look() {
         assert!(!differ(time_namespace(), time_namespace()));
         assert!(differ(1, 2));
-        assert!(!differ(0, 2) && !differ(2, 0), "a system that does not say");
+        assert!(!differ(0, 2) && !differ(2, 0), "an unknown namespace differs from none");
     }
 }

@@ -1,4 +1,4 @@
-//! Which paths a socket can have.
+//! The path of a Unix socket.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -12,19 +12,19 @@ pub(super) const MAX_PATH: usize = 107;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PathError {
-    /// There is no path.
+    /// The path is empty.
     #[error("the socket path is empty: pass a path such as /tmp/NAME.sock")]
     Empty,
 
     /// The path does not fit a socket address.
     #[error(
         "the socket path {path:?} is {len} bytes long, the system allows {MAX_PATH}: \
-         use a shorter directory, or a relative path where nobody connects again"
+         use a shorter directory, or a relative path if no caller reconnects"
     )]
     TooLong {
         /// The path.
         path: PathBuf,
-        /// Its length in bytes.
+        /// The length of the path, in bytes.
         len: usize,
     },
 
@@ -36,8 +36,8 @@ pub enum PathError {
     },
 }
 
-/// The path that means the same after a change of the working directory, for those that connect again. Connecting
-/// refuses a path that cannot be had.
+/// The absolute form of a path, for callers that reconnect after a change of the working directory. On failure the path
+/// itself.
 pub(crate) fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }

@@ -1,20 +1,20 @@
-//! The process of a client, for limits per process: a number that no other process has had.
+//! The identity of a client's process, for limits per process.
 
 use std::os::fd::{AsFd, BorrowedFd};
 
 use super::credentials::Credentials;
 
-/// `f_type` of the file system of pidfds, whose inode numbers are never given twice (Linux 6.9).
+/// `f_type` of pidfs, whose inode numbers are unique (Linux 6.9).
 const PIDFS_MAGIC: i64 = 0x5049_4446;
 
-/// A process, as far as it can be told from others.
+/// The identity of a process, by the best means of the system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Process {
     /// The inode number of its pidfd.
     Inode(u64),
-    /// Its number, and when it started, in ticks since boot; 0 if the system does not say.
+    /// The process id, and the start time in ticks since boot; 0 if the system does not say.
     Started(u32, u64),
-    /// A process of another pid namespace. All such of one user count as one.
+    /// An invisible process of another pid namespace. All such processes of one user count as one process.
     Unseen(Option<u32>),
 }
 
@@ -27,7 +27,7 @@ impl Process {
     }
 }
 
-/// The inode number, if it is one that tells processes apart.
+/// The inode number of a pidfd, if it is unique.
 #[allow(clippy::useless_conversion, clippy::unnecessary_cast, reason = "the fields are narrower on some architectures")]
 fn inode(pidfd: BorrowedFd<'_>) -> Option<u64> {
     let found = rustix::fs::fstatfs(pidfd).ok()?;
@@ -37,7 +37,7 @@ fn inode(pidfd: BorrowedFd<'_>) -> Option<u64> {
     rustix::fs::fstat(pidfd).ok().map(|stat| stat.st_ino.into())
 }
 
-/// The twenty-second field of a process's `stat`. The second one, the name, ends with the last parenthesis.
+/// Field 22 of a process's `stat`. Field 2, the name, may contain spaces, and ends with the last parenthesis.
 fn started(pid: u32) -> Option<u64> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit_once(')')?.1.split_ascii_whitespace().nth(19)?.parse().ok()

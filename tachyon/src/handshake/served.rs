@@ -1,4 +1,4 @@
-//! Whether a process still serves a connection that it accepted at a path: the system's table of sockets says so.
+//! Whether a process still serves a connection that it accepted at a path, from the system's table of sockets.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -15,8 +15,8 @@ const CONNECTED: &[u8] = b"03";
 
 /// Whether a socket that was accepted at `path` is still connected. False where the system does not say.
 ///
-/// An accepted socket keeps the address of the listening one for as long as it is open. The table has that as it was
-/// written when it was bound, so that a path that was relative there and is absolute here is not found.
+/// An accepted socket keeps the address of its listening socket while it is open. The table has the path in the form of
+/// the bind, so a socket that was bound to a relative path is not found by the absolute path.
 pub(super) fn is_served(path: &Path) -> bool {
     let table = std::fs::read("/proc/net/unix").unwrap_or_default();
     has_peer(&table, path) || has_peer(&table, &absolute(path))
@@ -31,7 +31,7 @@ fn has_peer(table: &[u8], path: &Path) -> bool {
             rest = &column[end..];
             &column[..end]
         });
-        // A path may contain spaces, and begins behind exactly one.
+        // A path may contain spaces, and follows exactly one space.
         let name = rest.strip_prefix(b" ").unwrap_or_default();
         columns[TYPE] == SEQPACKET && columns[STATE] == CONNECTED && name == path.as_os_str().as_bytes()
     })

@@ -1,9 +1,9 @@
-//! The bytes of the handshake, and the rules they obey.
+//! The bytes of the handshake, and their rules.
 //!
-//! Every message begins with the same eight bytes: magic, version, tag, zero. That prefix and the whole of `Reject` are
-//! the same in all versions, so that two versions can at least tell each other why they part. Numbers are
-//! little-endian, reserved bytes are zero, and every message has one exact length. Readers copy, check and only then
-//! use; each rule that can be broken is a [`ProtocolError`] of its own.
+//! Every message begins with eight bytes: magic, version, tag, zero. This prefix and the whole `Reject` are the same in
+//! all versions, so that two versions can report their mismatch. Numbers are little-endian, reserved bytes are zero,
+//! and every message has one exact length. Readers copy and check a message before they use it; each broken rule is its
+//! own variant of [`ProtocolError`].
 
 use zerocopy::little_endian::{U16, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -16,7 +16,7 @@ pub(crate) const PROTOCOL_VERSION: u16 = 2;
 
 const MAGIC: [u8; 4] = *b"TCHY";
 
-/// Room for any message of this version and a byte more, which only a foreign message fills.
+/// Room for any message of this version, and one byte more to notice a longer message.
 pub(super) const BUFFER_LEN: usize = size_of::<RejectBytes>() + 1;
 
 /// Longest text of a `Reject` in bytes.
@@ -49,9 +49,9 @@ struct HelloBytes {
     prefix: Prefix,
     kind: u8,
     role: u8,
-    /// Per ring the exponent of the wished capacity plus one; 0 leaves it to the listener.
+    /// For each ring, one plus the base-2 logarithm of the wished capacity; 0 for no wish.
     wishes: [u8; MAX_RINGS],
-    /// 1 asks a listener for one peer to keep its place; 0 otherwise.
+    /// 1 for a probe, which takes no place at a listener for one peer; 0 otherwise.
     probe: u8,
     reserved: [u8; 3],
     time_namespace: U64,
@@ -80,40 +80,40 @@ struct WelcomeBytes {
 struct RejectBytes {
     prefix: Prefix,
     code: u8,
-    /// The listener's kind or role, where the code is about one.
+    /// The listener's kind or role, if the code is about it.
     detail: u8,
     text_len: u8,
     reserved: [u8; 5],
     text: [u8; TEXT_LEN],
 }
 
-/// What a connector asks for.
+/// A connector's request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Hello {
-    pub(super) kind: Kind,
-    pub(super) role: Role,
-    /// Whether a listener for one peer is to keep its place.
-    pub(super) probe: bool,
-    /// The capacities wished for, per ring; a listener for one peer goes by its own.
-    pub(super) wishes: Wishes,
+pub(crate) struct Hello {
+    pub(crate) kind: Kind,
+    pub(crate) role: Role,
+    /// Whether the connector is a probe.
+    pub(crate) probe: bool,
+    /// The wished capacities. A listener for one peer ignores them.
+    pub(crate) wishes: Wishes,
     /// The time namespace of this process; 0 if the system does not say.
-    pub(super) time_namespace: u64,
+    pub(crate) time_namespace: u64,
 }
 
-/// The capacity wished for each ring; `None` leaves it to the listener.
+/// The wished capacity of each ring; `None` for no wish.
 pub(crate) type Wishes = [Option<Geometry>; MAX_RINGS];
 
-/// What a listener grants.
+/// A listener's grant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Welcome {
-    /// The listener's, settled against the connector's wish.
+    /// The listener's role, agreed with the connector's request.
     pub(super) role: Role,
     pub(super) geometries: Vec<Geometry>,
 }
 
-/// Why a listener turns a client away.
+/// The reason of a reject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Code {
+pub(crate) enum Code {
     Other = 0,
     WrongKind = 1,
     Version = 2,
@@ -124,7 +124,7 @@ pub(super) enum Code {
     OnePeer = 7,
 }
 
-/// A listener's refusal.
+/// A listener's reject.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Reject {
     pub(super) version: u16,
@@ -150,7 +150,7 @@ impl Kind {
 }
 
 impl Role {
-    pub(super) const fn from_wire(byte: u8) -> Option<Self> {
+    pub(crate) const fn from_wire(byte: u8) -> Option<Self> {
         match byte {
             0 => Some(Self::Either),
             1 => Some(Self::Source),
@@ -176,7 +176,7 @@ impl Prefix {
         Ok(prefix)
     }
 
-    /// Checks that this is our version's message with `tag`.
+    /// Checks the version and the tag.
     fn check(self, tag: Tag) -> Result<(), ProtocolError> {
         let theirs = self.version.get();
         if theirs != PROTOCOL_VERSION {
@@ -189,7 +189,7 @@ impl Prefix {
     }
 }
 
-pub(super) fn write_hello(hello: Hello) -> [u8; size_of::<HelloBytes>()] {
+pub(crate) fn write_hello(hello: Hello) -> [u8; size_of::<HelloBytes>()] {
     let Hello { kind, role, probe, wishes, time_namespace } = hello;
     zerocopy::transmute!(HelloBytes {
         prefix: Prefix::new(Tag::Hello),
@@ -218,15 +218,15 @@ pub(super) fn read_hello(bytes: &[u8]) -> Result<Hello, ProtocolError> {
     })
 }
 
-/// A capacity as its exponent plus one.
+/// Reads a wished capacity: one plus its base-2 logarithm, or 0.
 fn wish(byte: u8, kind: Kind) -> Result<Option<Geometry>, ProtocolError> {
     let Some(exponent) = byte.checked_sub(1) else { return Ok(None) };
     let capacity = 1usize.checked_shl(exponent.into()).unwrap_or(0);
     Ok(Some(Geometry::new(capacity, kind.carries())?))
 }
 
-/// The listener's `Welcome` for `offer`, which has at most [`MAX_RINGS`] rings, with its settled role.
-pub(super) fn write_welcome(offer: &Offer, settled: Role) -> [u8; size_of::<WelcomeBytes>()] {
+/// The listener's `Welcome` for `offer`, which has at most [`MAX_RINGS`] rings, with the listener's agreed role.
+pub(crate) fn write_welcome(offer: &Offer, agreed: Role) -> [u8; size_of::<WelcomeBytes>()] {
     let none = RingBytes { capacity: U64::ZERO, segment_len: U64::ZERO };
     let mut geometry = [none; MAX_RINGS];
     for (to, from) in geometry.iter_mut().zip(&offer.geometries) {
@@ -236,15 +236,15 @@ pub(super) fn write_welcome(offer: &Offer, settled: Role) -> [u8; size_of::<Welc
     zerocopy::transmute!(WelcomeBytes {
         prefix: Prefix::new(Tag::Welcome),
         kind: offer.kind as u8,
-        role: settled as u8,
+        role: agreed as u8,
         rings: u8::try_from(offer.geometries.len()).unwrap_or(u8::MAX),
         reserved: [0; 5],
         geometry,
     })
 }
 
-/// A refusal; a text that is too long is cut.
-pub(super) fn write_reject(code: Code, detail: u8, text: &str) -> [u8; size_of::<RejectBytes>()] {
+/// A reject; a long text is cut.
+pub(crate) fn write_reject(code: Code, detail: u8, text: &str) -> [u8; size_of::<RejectBytes>()] {
     let cut = &text.as_bytes()[..text.floor_char_boundary(TEXT_LEN)];
     let mut field = [0; TEXT_LEN];
     field[..cut.len()].copy_from_slice(cut);
@@ -295,7 +295,7 @@ impl RingBytes {
     }
 }
 
-/// Reserved bytes are let pass here: a refusal of another version is worth more than its form.
+/// Does not check reserved bytes: a reject of another version may use them.
 fn read_reject(bytes: &[u8]) -> Result<Reject, ProtocolError> {
     let reject: RejectBytes = exactly(bytes)?;
     let len = usize::from(reject.text_len).min(TEXT_LEN);
@@ -309,12 +309,12 @@ fn read_reject(bytes: &[u8]) -> Result<Reject, ProtocolError> {
         7 => Code::OnePeer,
         _ => Code::Other,
     };
-    // The text ends up in terminals and logs, where a peer's control characters have no business.
+    // The text is shown in terminals and logs, which a peer's control characters could disturb.
     let text = String::from_utf8_lossy(&reject.text[..len]).replace(char::is_control, "\u{fffd}");
     Ok(Reject { version: reject.prefix.version.get(), code, detail: reject.detail, text })
 }
 
-pub(super) fn write_ready() -> [u8; size_of::<Prefix>()] {
+pub(crate) fn write_ready() -> [u8; size_of::<Prefix>()] {
     zerocopy::transmute!(Prefix::new(Tag::Ready))
 }
 

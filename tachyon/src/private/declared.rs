@@ -1,6 +1,6 @@
 //! Reading and writing the fields of declared errors.
 
-use crate::schema::payload::{Refused, Scratch};
+use crate::schema::payload::{BoxedMalformed, Scratch};
 
 /// The head of an error without fields.
 const EMPTY: &[u8] = &[4, 0, 0, 0];
@@ -13,8 +13,8 @@ const EMPTY: &[u8] = &[4, 0, 0, 0];
 /// The error of `read`.
 pub fn declared<E>(
     fields: &[u8],
-    read: impl for<'a> FnOnce(&'a [u8], &mut Scratch<'a>) -> Result<E, Refused>,
-) -> Result<E, Refused> {
+    read: impl for<'a> FnOnce(&'a [u8], &mut Scratch<'a>) -> Result<E, BoxedMalformed>,
+) -> Result<E, BoxedMalformed> {
     read(if fields.is_empty() { EMPTY } else { fields }, &mut Scratch::private())
 }
 

@@ -50,15 +50,15 @@ pub use crate::dispatch::{
 pub use crate::rpc::CallError;
 pub use crate::rpc::Within as Limited;
 pub use crate::rpc::{
-    Body, Borrowed, Caller, Calls, Contract, Fields, InPlace, Started, Whole, call, call_in_place, start,
+    Body, Borrowed, Caller, Calls, Contract, Fields, InPlace, SingleValue, Started, call, call_in_place, start,
 };
 pub use crate::schema::describe::Signature;
 /// The error of readers.
-pub use crate::schema::payload::Refused as Malformed;
+pub use crate::schema::payload::BoxedMalformed as Malformed;
 pub use crate::schema::payload::{
-    Argument, DeclaredError, EnumLayout, Field, Fixed, Form, Head, HeadField, HeadLayout, Layout, List, Message,
-    NoOption, Pass, Primitive, ReplyValue, Scratch, StructLayout, Undeclared, Value, ValueType, Variant, Writer,
-    align8, assert_by_value, assert_place, deeper, deepest, list_len, offsets, own_list, read_list, write_list,
+    Argument, DeclaredError, EnumLayout, Field, Fixed, Form, Head, HeadField, HeadLayout, IntoView, Layout, List,
+    Message, NoOption, Primitive, ReplyValue, Scratch, StructLayout, Undeclared, Value, ValueType, Variant, Writer,
+    align8, assert_by_value, assert_place, list_len, max_depth, offsets, outer_depth, own_list, read_list, write_list,
 };
 
 /// The `msg_type` that marks an error reply.

@@ -6,7 +6,7 @@
 use core::marker::PhantomData;
 
 use crate::dispatch::{HandlerResult, Request};
-use crate::rpc::{Body, Borrowed, Whole};
+use crate::rpc::{Body, Borrowed, SingleValue};
 use crate::schema::payload::{Argument, Fixed, Value, assert_by_value, with_scratch};
 
 /// Tests whether `T` travels: [`YES`](Self::YES).
@@ -103,7 +103,7 @@ impl<T> Slot<T> for Select<false> {
     }
 
     fn body(_value: &T) -> impl Body {
-        Whole::<()>::new(())
+        SingleValue::<()>::new(())
     }
 
     fn lend(_request: Request<'_>, _handler: impl FnOnce(&T) -> HandlerResult) -> HandlerResult {

@@ -1,4 +1,4 @@
-//! The receiving end of a ring: polling, checking, releasing.
+//! The receiving end of a ring: it polls, checks, takes and releases messages.
 
 use core::ptr::NonNull;
 use std::collections::VecDeque;
@@ -9,33 +9,33 @@ use super::memory::{Cursor, Fault, RingMemory};
 use super::parked::Waker;
 use crate::sync::Ordering;
 
-/// A message taken from the ring: its header, copied and checked, and the place of its payload.
+/// A message taken from the ring: its header, copied and checked, and the address of its payload.
 ///
-/// Plain data. The payload stays in place until [`Consumer::release`] gets the position.
+/// The payload stays in place until [`Consumer::release`] gets the position.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Frame {
     pub(crate) position: u64,
     pub(crate) correlation_id: u64,
     pub(crate) type_id: u32,
-    /// As in [`MessageHeader`](super::MessageHeader).
+    /// As [`MessageHeader::due`](super::MessageHeader::due) takes the deadline.
     pub(crate) deadline: u32,
     pub(crate) len: usize,
     pub(crate) data: NonNull<u8>,
 }
 
 impl Frame {
-    /// Stands where no message has been taken yet.
+    /// The value before the first message.
     pub(crate) const fn none() -> Self {
         Self { position: 0, correlation_id: 0, type_id: 0, deadline: 0, len: 0, data: NonNull::dangling() }
     }
 }
 
-// SAFETY: a frame is an address into a shared mapping with no owner of its own; code that dereferences it proves that
-// the mapping lives and that the frame has not been released.
+// SAFETY: a frame is an address into a shared mapping and owns nothing; code that dereferences it proves that the
+// mapping lives and that the frame has not been released.
 #[allow(unsafe_code, reason = "a frame may be kept by a guard that another thread drops")]
 unsafe impl Send for Frame {}
 
-/// Slots that a consumer which is behind fetches ahead: as many as cross from core to core while it reads one.
+/// Slots that a consumer prefetches while it is behind: as many as cross between cores while it reads one slot.
 const AHEAD: usize = 8;
 
 /// The outcome of one look for a message.
@@ -45,26 +45,26 @@ pub(crate) enum Look {
     Taken,
     /// The next message is not published yet.
     NotYet,
-    /// There is one that was not wanted; it was not taken.
+    /// The next message was not wanted, and not taken.
     Unwanted,
-    /// No correct peer writes what lies there.
+    /// The slot holds a value that no correct peer writes.
     Broken(Fault),
 }
 
 /// The one consumer of a ring.
 #[derive(Debug)]
 pub(crate) struct Consumer {
-    /// At the next message to take.
+    /// Points to the next message to take.
     next: Cursor,
     waker: Waker,
     /// Everything before this position is released.
     released: u64,
-    /// Positions released ahead of an earlier one that is still held, ascending.
+    /// Positions released before an earlier position was released, ascending.
     early: VecDeque<u64>,
-    /// Longest payload that lies in a slot, and in its first line.
+    /// Longest payload that fits a slot, and longest that fits its first line, in bytes.
     inline_len: usize,
     first_line_len: usize,
-    /// Lines beyond the first that the last message had in its slot.
+    /// Lines after the first that the last message filled in its slot.
     lines: usize,
 }
 
@@ -107,8 +107,8 @@ impl Consumer {
         self.position().wrapping_sub(self.memory().start())
     }
 
-    /// Messages published and not yet taken. Looks at a few slots, however many there are: published messages lie
-    /// together, from the next position on.
+    /// Messages published and not yet taken. A binary search: published messages are contiguous from the next position
+    /// on.
     pub(crate) fn waiting(&self) -> usize {
         let published = |ahead: usize| {
             let position = self.position().wrapping_add(ahead as u64);
@@ -126,35 +126,35 @@ impl Consumer {
         low
     }
 
-    /// Whether the next look would find something: a message, or a reason to give the ring up.
+    /// Whether the next look would find a message or a fault.
     pub(crate) fn is_ready(&self) -> bool {
         halves(self.next.slot().publication.load(Ordering::Acquire)).0 != self.next.lap().wrapping_sub(1)
     }
 
-    /// Whether a look is worth its cost: the next slot has changed, or the ring is no longer open. Two loads that stay in
-    /// this core's cache until then, and nothing else, so that waiting for it ends as early as it can.
+    /// Whether the next slot has changed, or the ring is no longer open. Only two loads, both from lines that stay in
+    /// this core's cache until the peer writes: a spin over this function ends as early as possible.
     #[inline]
-    pub(crate) fn has_news(&self) -> bool {
+    pub(crate) fn has_changed(&self) -> bool {
         let (sequence, _) = halves(self.next.slot().publication.load(Ordering::Relaxed));
         sequence != self.next.lap().wrapping_sub(1) || !self.memory().is_open()
     }
 
-    /// Fetches a slot that comes soon: the producer is ahead, so it is probably written.
+    /// Prefetches a later slot. The producer is ahead, so the slot is probably published.
     #[inline]
     pub(crate) fn prepare(&self) {
         self.next.prefetch_ahead(AHEAD, false);
     }
 
-    /// Takes the next message into `loan` if it has been published and `wanted` says so of its correlation id. `loan`
-    /// stays as it is otherwise.
+    /// Takes the next message into `frame` if it is published and `wanted` accepts its correlation id. Otherwise
+    /// `frame` does not change.
     ///
-    /// The loan is written word by word where its words will be read one by one: a copy of it in wider moves would have to
-    /// wait for the stores before it, which is most of a short round trip.
+    /// The words of the frame are stored where they are read later, one by one: a copy in wider moves would wait for
+    /// the narrower stores before it, and that wait is most of a short round trip.
     #[inline]
-    pub(crate) fn take_into(&mut self, loan: &mut Frame, wanted: impl FnOnce(u64) -> bool) -> Look {
+    pub(crate) fn take_into(&mut self, frame: &mut Frame, wanted: impl FnOnce(u64) -> bool) -> Look {
         let Self { next, lines, inline_len, first_line_len, .. } = self;
         let (slot, lap) = (next.slot(), next.lap());
-        // Acquire: pairs with the producer's release store of the same word.
+        // Acquire: pairs with the release store of `Producer::publish_slot`.
         let (found, len) = halves(slot.publication.load(Ordering::Acquire));
         if found != lap {
             return if found == lap.wrapping_sub(1) {
@@ -164,7 +164,7 @@ impl Consumer {
             };
         }
         if *lines > 0 {
-            // The message has as many lines as the one before it, in all likelihood.
+            // The message probably has as many lines as the one before it.
             next.prefetch_for_reading(core::mem::take(lines));
         }
         let correlation_id = slot.correlation_id.load(Ordering::Relaxed);
@@ -183,12 +183,12 @@ impl Consumer {
                 }
             }
         }
-        loan.position = next.position();
-        loan.correlation_id = correlation_id;
-        loan.type_id = type_id;
-        loan.deadline = deadline;
-        loan.len = len as usize;
-        loan.data = data;
+        frame.position = next.position();
+        frame.correlation_id = correlation_id;
+        frame.type_id = type_id;
+        frame.deadline = deadline;
+        frame.len = len as usize;
+        frame.data = data;
         next.advance();
         Look::Taken
     }
@@ -204,8 +204,8 @@ impl Consumer {
         }
     }
 
-    /// Gives the room of a taken message back to the producer. Messages may be released in any order; room comes back in
-    /// the order they were sent. True when some did.
+    /// Releases a taken message. Messages may be released in any order, but the producer gets room back in the order of
+    /// sending. True when the producer got room.
     #[inline]
     #[must_use = "the producer may wait for room"]
     pub(crate) fn release(&mut self, position: u64) -> bool {
@@ -222,7 +222,7 @@ impl Consumer {
         true
     }
 
-    /// Gives back everything taken up to and including `position`, as far as it is not released yet.
+    /// Releases every taken message up to and including `position` that is not released yet.
     pub(crate) fn release_through(&mut self, position: u64) {
         self.released = position.wrapping_add(1);
         let (released, slots) = (self.released, self.memory().slot_count());
@@ -231,7 +231,7 @@ impl Consumer {
         self.publish_released();
     }
 
-    /// Moves the count over positions that were released early.
+    /// Advances the count past positions that were released early.
     fn pass_early(&mut self) {
         while self.early.front() == Some(&self.released) {
             self.early.pop_front();
@@ -243,7 +243,7 @@ impl Consumer {
     fn publish_released(&self) {
         let header = self.memory().header();
         self.waker.begin(&header.producer_parked.0);
-        // Release: pairs with the producer's acquire load; our reads of the slots are over when it sees this.
+        // Release: pairs with the acquire load of `Producer::refresh`. The reads of the released slots come before.
         header.released.0.store(self.released, Ordering::Release);
     }
 
@@ -254,28 +254,27 @@ impl Consumer {
         self.early.insert(at, position);
     }
 
-    /// After a release that gave room back: whether the producer is parked and must be rung. True at most once for each
-    /// time it parks.
+    /// After a release that gave room: whether the producer is parked and must be rung. True at most once per arming.
     #[inline]
     pub(crate) fn producer_needs_ring(&mut self) -> bool {
         self.waker.needs_ring(&self.next.memory().header().producer_parked.0)
     }
 
-    /// The producer could not be rung: the next release tries again.
+    /// Notes that the producer could not be rung: the next release tries again.
     #[cold]
     pub(crate) fn ring_later(&self) {
         self.memory().header().producer_parked.0.set();
     }
 }
 
-/// Correlation id and type of the messages that lie in a ring, from the oldest that is not released on, without taking
-/// them. For the thread that takes and releases; to another one they may change, and mean nothing.
+/// The correlation ids and type ids of all unreleased messages of a ring, the oldest first, without taking them. Only
+/// for the thread that takes and releases: for another thread the words may change meanwhile.
 pub(crate) fn unreleased(memory: &RingMemory) -> impl Iterator<Item = (u64, u32)> {
     let from = memory.header().released.0.load(Ordering::Relaxed);
     (0..memory.slot_count()).map_while(move |ahead| {
         let position = from.wrapping_add(ahead);
         let slot = memory.slot(position);
-        // Acquire: pairs with the producer's release store of the same word.
+        // Acquire: pairs with the release store of `Producer::publish_slot`.
         let (lap, _) = halves(slot.publication.load(Ordering::Acquire));
         (lap == memory.lap(position)).then(|| {
             let (type_id, _) = halves(slot.kind.load(Ordering::Relaxed));
@@ -284,7 +283,7 @@ pub(crate) fn unreleased(memory: &RingMemory) -> impl Iterator<Item = (u64, u32)
     })
 }
 
-/// The place of a payload too long for its slot, whose lines are fetched from there on.
+/// The address of a payload in the arena, after checking it. Prefetches the payload.
 #[inline(never)]
 fn locate(place: &Cursor, len: u32) -> Result<NonNull<u8>, Fault> {
     let memory = place.memory();

@@ -1,4 +1,4 @@
-//! How much memory a ring takes and where its parts lie, computed from its capacity and its use.
+//! The size of a ring's segment and the offsets of its parts, computed from the ring's capacity and use.
 
 use thiserror::Error;
 
@@ -9,24 +9,30 @@ use super::layout::{ARENA_ALIGN, HEADER_LEN, SLOT_HEADER_LEN};
 /// The largest capacity of one direction, in bytes: 2 GiB.
 pub const MAX_CAPACITY: usize = 1 << 31;
 
-/// Fewest slots of a ring, however small its arena, so that short messages still pipeline. A model has two, so that it
-/// gets to the ring's end and round it.
+/// Fewest slots of a ring of any capacity, so that short messages still pipeline. A ring of a loom model has two, so
+/// that the model reaches the second lap.
 const MIN_SLOTS: usize = if cfg!(loom) { 2 } else { 64 };
 
-/// A capacity that no ring can have.
+/// A capacity that no ring can have, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error(
-    "capacity must be a power of two from 1 to {MAX_CAPACITY} bytes, got {0}; \
-     round it up with `usize::next_power_of_two`"
-)]
+#[error("a capacity of {0} bytes {problem}", problem = problem(*.0))]
 pub struct CapacityError(pub usize);
 
-/// What a ring carries, which decides about its slots. `docs/decisions/0021-slots-by-use.md` has the measurements.
+fn problem(capacity: usize) -> String {
+    match capacity {
+        0 => "holds no message; use a power of two from 1 up".to_owned(),
+        1..MAX_CAPACITY => format!("is not a power of two; use {}", capacity.next_power_of_two()),
+        _ => format!("is too large; use a power of two up to {MAX_CAPACITY}"),
+    }
+}
+
+/// The use of a ring, which decides the size of its slots; measured in `docs/decisions/0021-slots-by-use.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Use {
-    /// Requests or replies: one message is under way, and what counts is how many lines it takes. Slots of 256 bytes.
+    /// Requests or replies: few messages are in flight, and the latency grows with the lines of one message. Slots of
+    /// 256 bytes.
     Calls,
-    /// A stream of messages: what counts is how many lines pass in a time. Slots of 64 bytes.
+    /// A stream of messages: the throughput is limited by the lines that cross per second. Slots of 64 bytes.
     Bus,
 }
 
@@ -51,7 +57,7 @@ impl Use {
     }
 }
 
-/// The shape of one ring. Two sides that agree on the capacity and the use agree on everything else.
+/// The capacity and the use of one ring. All other sizes and offsets follow from them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Geometry {
     capacity: usize,
@@ -68,18 +74,18 @@ impl Geometry {
         }
     }
 
-    /// The same with half the capacity; `None` for the smallest.
+    /// The geometry with half the capacity; `None` for the smallest.
     pub(crate) const fn halved(self) -> Option<Self> {
         if self.capacity < 2 { None } else { Some(Self { capacity: self.capacity / 2, ..self }) }
     }
 
-    /// Bytes of payload the ring holds, which is also its largest message.
+    /// Bytes of payload that the ring holds; the longest message has this length.
     #[inline]
     pub(crate) const fn capacity(self) -> usize {
         self.capacity
     }
 
-    /// The power of two that the capacity is.
+    /// The base-2 logarithm of the capacity.
     pub(crate) const fn exponent(self) -> u8 {
         self.capacity.trailing_zeros().to_le_bytes()[0]
     }
@@ -96,7 +102,7 @@ impl Geometry {
         1 << self.stride_exponent()
     }
 
-    /// Payload bytes that travel inside a slot of this ring; a longer payload lies in the arena.
+    /// Longest payload inside a slot of this ring, in bytes; a longer payload lies in the arena.
     #[inline]
     pub(crate) const fn inline_len(self) -> usize {
         #[cfg(loom)]
@@ -108,7 +114,7 @@ impl Geometry {
         }
     }
 
-    /// Number of slots, a power of two: the most messages that are under way at once.
+    /// Number of slots, a power of two: the most messages in flight at once.
     #[inline]
     pub(crate) const fn slots(self) -> usize {
         let wanted = if cfg!(loom) { 0 } else { self.capacity >> self.stride_exponent() };
@@ -127,12 +133,12 @@ impl Geometry {
         if self.capacity > ARENA_ALIGN { self.capacity } else { ARENA_ALIGN }
     }
 
-    /// Where the arena begins in the segment.
+    /// Offset of the arena in the segment, in bytes.
     pub(crate) const fn arena_offset(self) -> usize {
         HEADER_LEN + (self.slots() << self.stride_exponent())
     }
 
-    /// Bytes of the whole segment.
+    /// Length of the segment, in bytes.
     pub(crate) const fn segment_len(self) -> usize {
         self.arena_offset() + self.arena_len()
     }
@@ -143,7 +149,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn refuses_what_is_not_a_power_of_two() {
+    fn an_impossible_capacity_is_refused_with_a_possible_one() {
+        let text = |capacity| CapacityError(capacity).to_string();
+        assert_eq!(text(1000), "a capacity of 1000 bytes is not a power of two; use 1024");
+        assert_eq!(text(0), "a capacity of 0 bytes holds no message; use a power of two from 1 up");
+        assert_eq!(text(1 << 32), "a capacity of 4294967296 bytes is too large; use a power of two up to 2147483648");
         for bad in [0, 3, 1000, MAX_CAPACITY + 1, MAX_CAPACITY * 2, usize::MAX] {
             assert_eq!(Geometry::new(bad, Use::Calls), Err(CapacityError(bad)));
         }

@@ -1,15 +1,15 @@
-//! The bytes of a segment. `docs/wire-format.md` draws them.
+//! The layout of a segment; `docs/internals/wire-format.md` shows the bytes.
 //!
-//! The peer may write any byte at any time, so every field is an atomic, is read once into a local and checked there.
-//! Fields with different writers are 128 bytes apart: a core fetches lines in pairs, and two writers in one pair would
-//! take it from each other.
+//! The peer may write any byte at any time, so every field is an atomic, and its readers load it once and check the
+//! copy. Fields with different writers are 128 bytes apart: a core fetches lines in pairs, so two writers in one pair
+//! would share it falsely.
 
 use core::mem::{offset_of, size_of};
 
 use super::parked::ParkedWord;
 use crate::sync::{AtomicU32, AtomicU64};
 
-/// Begins every segment: "TACHYON" and the generation of the layout.
+/// The first word of every segment: "TACHYON" and the version of the layout.
 pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"TACHYON\x02");
 
 /// Bytes before the first slot: one page.
@@ -21,7 +21,7 @@ pub(crate) const SLOT_HEADER_LEN: usize = size_of::<Slot>();
 /// Payload bytes that share a cache line with the slot's header.
 pub(crate) const FIRST_LINE_LEN: usize = LINE_LEN - 24;
 
-/// Bytes of a cache line, of the machines that this is tuned for.
+/// Bytes of a cache line on the machines that the layout is tuned for.
 pub(crate) const LINE_LEN: usize = 64;
 
 /// Alignment of payloads in the arena, in bytes.
@@ -31,7 +31,7 @@ pub(crate) const ARENA_ALIGN: usize = 64;
 #[repr(C, align(128))]
 pub(crate) struct CacheAligned<T>(pub(crate) T);
 
-/// Written by the creator before the peer has the segment, and never after.
+/// Written by the creator before the peer has the segment, and never again.
 #[repr(C)]
 pub(crate) struct Identity {
     pub(crate) magic: AtomicU64,
@@ -40,14 +40,15 @@ pub(crate) struct Identity {
     pub(crate) stride: AtomicU64,
 }
 
-/// The side of the connection that has taken each end of the ring (0: neither).
+/// The side of the connection that has claimed each end of the ring; 0 for neither.
 #[repr(C)]
 pub(crate) struct Ends {
     pub(crate) producer: AtomicU32,
     pub(crate) consumer: AtomicU32,
 }
 
-/// The first page of a segment. `docs/memory-model.md` names the writer, the ordering and the partner of every word.
+/// The first page of a segment. `docs/internals/memory-model.md` names the writer, the ordering and the partner of
+/// every word.
 #[repr(C)]
 pub(crate) struct Header {
     pub(crate) identity: CacheAligned<Identity>,
@@ -56,31 +57,30 @@ pub(crate) struct Header {
     pub(crate) released: CacheAligned<AtomicU64>,
     pub(crate) consumer_parked: CacheAligned<ParkedWord>,
     pub(crate) producer_parked: CacheAligned<ParkedWord>,
-    /// The processor that the listener, or the connector, last began to wait on, plus one; 0 before.
+    /// One plus the processor on which the listener, and the connector, last began to wait; 0 before.
     pub(crate) processors: [CacheAligned<AtomicU32>; 2],
 }
 
-/// What stands before the payload of a slot: three words, so that a message takes three stores to send and three loads to
-/// take.
+/// The header of a slot, before the payload. Three words: sending takes three stores, and taking three loads.
 #[repr(C)]
 pub(crate) struct Slot {
-    /// The sequence in the lower half, the payload's length in bytes in the upper one. The sequence is the lap of the
-    /// message's position exactly when the rest of the slot may be read; before that it is one less, so zeroed memory is
-    /// a fresh ring.
+    /// The sequence in the lower half, the payload's length in bytes in the upper half. The sequence equals the lap of
+    /// the message's position once the rest of the slot may be read. Until then it is one less, so zeroed memory is a
+    /// fresh ring.
     pub(crate) publication: AtomicU64,
     pub(crate) correlation_id: AtomicU64,
-    /// The type id in the lower half, the deadline in the upper one; see
+    /// The type id in the lower half, the deadline in the upper half; see
     /// [`MessageHeader::due`](super::MessageHeader::due).
     pub(crate) kind: AtomicU64,
 }
 
-/// Two halves of a word, the lower one first.
+/// Joins the halves of a word, the lower half first.
 #[inline]
 pub(crate) const fn joined(low: u32, high: u32) -> u64 {
     (high as u64) << 32 | low as u64
 }
 
-/// The halves of a word, the lower one first.
+/// Splits a word into its halves, the lower half first.
 #[inline]
 #[allow(clippy::cast_possible_truncation, reason = "takes the halves apart")]
 pub(crate) const fn halves(word: u64) -> (u32, u32) {

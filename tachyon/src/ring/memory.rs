@@ -1,4 +1,4 @@
-//! A segment seen as a ring: typed, bounds-proof access to its words, and the ends of its life.
+//! A segment as a ring: typed access within bounds to its words, and its state word.
 #![allow(unsafe_code, reason = "turns a mapping into references to its shared words")]
 #![allow(clippy::cast_possible_truncation, reason = "the crate is 64-bit only, and positions are masked")]
 
@@ -15,7 +15,7 @@ use super::layout::{HEADER_LEN, Header, LINE_LEN, MAGIC, SLOT_HEADER_LEN, Slot};
 use crate::shm::{Segment, ShmError};
 use crate::sync::{AtomicU32, Ordering};
 
-/// Which of the two processes of a connection: the one that listened or the one that connected.
+/// One of the two processes of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Side {
     Listener = 1,
@@ -38,72 +38,73 @@ impl Side {
 
 const FATAL_BIT: u32 = 4;
 
-/// Most lines that are fetched of a payload in the arena; the processor's own prefetcher follows from there.
+/// Most lines to prefetch of a payload in the arena; the processor's own prefetcher follows from there.
 const MOST_LINES: usize = 16;
 
-/// A ring whose shared words hold something no correct peer writes.
+/// A value in shared memory or on the socket that no correct peer writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Fault {
-    /// The lap of a slot is neither this one nor the one before.
-    #[error("lap {found} in a slot where {expected} or the one before it was possible")]
+    /// The lap in a slot is neither the present lap nor the lap before.
+    #[error("a slot has lap {found} instead of {expected} or the lap before")]
     Sequence {
-        /// The lap that the slot held.
+        /// The lap in the slot.
         found: u32,
         /// The lap of a published message.
         expected: u32,
     },
-    /// A message longer than the ring.
-    #[error("message of {len} bytes in a ring of {capacity}")]
+    /// A message is longer than the ring.
+    #[error("a message has {len} bytes in a ring of {capacity} bytes")]
     Length {
-        /// What the slot held.
+        /// The length in the slot, in bytes.
         len: u32,
         /// The ring's capacity in bytes.
         capacity: usize,
     },
-    /// A payload outside the arena.
-    #[error("payload of {len} bytes at offset {offset} of an arena of {arena} bytes")]
+    /// A payload lies outside of the arena.
+    #[error("a payload of {len} bytes lies at offset {offset} of an arena of {arena} bytes")]
     Offset {
-        /// What the slot held.
+        /// The offset in the slot, in bytes.
         offset: u64,
         /// The message's length in bytes.
         len: u32,
-        /// Bytes of the arena.
+        /// The length of the arena, in bytes.
         arena: usize,
     },
-    /// The consumer claims to have released what was never sent, or takes a release back.
-    #[error("released count {found}, which is not between {from} and {to}")]
+    /// The consumer claims to have released unsent messages, or takes a release back.
+    #[error("the released count is {found}, which is not between {from} and {to}")]
     Released {
-        /// What the word held.
+        /// The count in the word.
         found: u64,
-        /// The count seen before.
+        /// The count at the last look.
         from: u64,
-        /// Messages sent.
+        /// The number of sent messages.
         to: u64,
     },
-    /// A reply to a call that was never made.
-    #[error("reply to call {0}, which was never made")]
+    /// A reply names a call that was never made.
+    #[error("a reply is to call {0}, which was never made")]
     Correlation(u64),
-    /// A message on the connection's socket that is no ring: only eight bytes without descriptors are.
-    #[error("message of {len} bytes {} on the socket of the connection", if *.descriptors { "with descriptors" } else { "where 8 were possible" })]
+    /// A message on the connection's socket is no ring message: a ring message is 8 bytes without descriptors.
+    #[error("a message on the socket has {len} bytes{} instead of 8 bytes",
+        if *.descriptors { " and descriptors" } else { "" })]
     Socket {
-        /// Bytes of the message, as far as they were read.
+        /// Bytes of the message, at most 9.
         len: usize,
-        /// Whether descriptors came with it.
+        /// Whether the message carries descriptors.
         descriptors: bool,
     },
-    /// The peer found the ring broken first and said so in its state word.
-    #[error("the peer reported a corrupted ring")]
+    /// The peer found a fault first and set the state word.
+    #[error("the peer reported corrupted shared memory")]
     Reported,
 }
 
-/// The mapping of one ring. Both ends of it, guards and views share one of these; the last one unmaps it.
+/// The mapping of one ring. The ring's ends, guards and views share it; dropping the last of them unmaps it.
 pub(crate) struct RingMemory {
     header: NonNull<Header>,
     slots: NonNull<u8>,
     arena: NonNull<u8>,
     geometry: Geometry,
-    /// What `geometry` computes, and every message asks for.
+    /// Computed from `geometry` once, because every message needs them.
     slot_mask: usize,
     stride_exponent: u32,
     lap_exponent: u32,
@@ -112,17 +113,18 @@ pub(crate) struct RingMemory {
     segment: Segment,
 }
 
-// SAFETY: the pointers lead into `segment`, which is Send and lives as long as they do; what they lead to is only
-// touched through atomics, or through payload bytes whose single writer the ring protocol names.
+// SAFETY: the pointers lead into `segment`, which is Send and lives as long as they do; all accesses through them are
+// atomic, or to payload bytes, which have one writer at a time by the ring protocol.
 unsafe impl Send for RingMemory {}
-// SAFETY: as for Send; `&RingMemory` gives out atomics, and raw pointers whose use is the ends' own proof.
+// SAFETY: as for Send; `&RingMemory` gives atomics, and raw pointers, for whose use the ring's ends have their own
+// proofs.
 unsafe impl Sync for RingMemory {}
 
 impl RingMemory {
-    /// Makes a new ring and the descriptor for the peer. No page of it is touched but the first.
+    /// Makes a new ring and the descriptor for the peer. Only the first page is touched.
     ///
     /// # Errors
-    /// The system's refusal to give the memory.
+    /// [`ShmError`] when the system does not give the memory.
     pub(crate) fn create(geometry: Geometry) -> Result<(Self, OwnedFd), ShmError> {
         let (segment, fd) = Segment::create(geometry.segment_len())?;
         let memory = Self::over(segment, geometry);
@@ -133,7 +135,7 @@ impl RingMemory {
     }
 
     /// As [`create`](Self::create), with the first message at position `start`, so that a test reaches the overflow of
-    /// the counters. Both ends must be made over this one object: `start` does not travel.
+    /// the counters. Both ends must be made over this object: `start` is not in the segment.
     #[cfg(any(test, fuzzing, loom))]
     pub(crate) fn create_at(geometry: Geometry, start: u64) -> Result<(Self, OwnedFd), ShmError> {
         let (mut memory, fd) = Self::create(geometry)?;
@@ -148,7 +150,7 @@ impl RingMemory {
         identity.stride.store(self.geometry.stride() as u64, Ordering::Relaxed);
     }
 
-    /// Makes a fresh ring one whose first message has position `start`.
+    /// Moves the first message of a fresh ring to position `start`.
     #[cfg(any(test, fuzzing, loom))]
     fn begin_at(&mut self, start: u64) {
         self.start = start;
@@ -160,17 +162,17 @@ impl RingMemory {
         }
     }
 
-    /// Makes the memory that of a fresh ring again, so that a fuzzer need not map another one for every input.
+    /// Resets the memory to a fresh ring, so that a fuzzer does not map a new ring for every input.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn renew(&mut self, start: u64) {
-        // SAFETY: the mapping is `len` bytes and writable, and an exclusive borrow of its one owner means that no other
-        // reference into it is in use.
+        // SAFETY: the mapping is `len` bytes and writable, and the exclusive borrow of its one owner means that no
+        // other reference into it is in use.
         unsafe { self.segment.as_ptr().write_bytes(0, self.segment.len()) };
         self.identify();
         self.begin_at(start);
     }
 
-    /// Maps a ring that the peer made, after checking that it is one of this shape.
+    /// Maps the peer's ring, after checking that it has this geometry.
     ///
     /// # Errors
     /// [`ShmError`] when the descriptor is no sealed memory of the right size, or does not hold such a ring.
@@ -187,7 +189,7 @@ impl RingMemory {
         Ok(memory)
     }
 
-    /// Makes the words themselves: zeros are no words of a model checker's.
+    /// Constructs the words: loom's atomics are not zero bytes.
     #[cfg(loom)]
     fn construct(&self) {
         // SAFETY: the header lies at the beginning of a writable mapping that no other thread has yet.
@@ -195,7 +197,7 @@ impl RingMemory {
         for index in 0..self.geometry.slots() {
             // SAFETY: index is below the slot count, and `over` checked that the mapping holds that many.
             let slot = unsafe { self.slots.add(index << self.stride_exponent) };
-            // SAFETY: as for the header.
+            // SAFETY: the slot lies in a writable mapping that no other thread has yet.
             unsafe { slot.cast::<Slot>().write(Slot::zeroed()) };
         }
     }
@@ -205,7 +207,7 @@ impl RingMemory {
         let base = segment.as_ptr();
         // SAFETY: the offset is below `segment_len`, which the assertion above bounds by the mapping's length.
         let slots = unsafe { base.add(HEADER_LEN) };
-        // SAFETY: as above.
+        // SAFETY: this offset too is below `segment_len`.
         let arena = unsafe { base.add(geometry.arena_offset()) };
         Self {
             header: base.cast(),
@@ -247,7 +249,7 @@ impl RingMemory {
         unsafe { self.header.as_ref() }
     }
 
-    /// Where the slot of a position begins.
+    /// The first byte of the slot of a position.
     #[inline]
     pub(crate) fn slot_start(&self, position: u64) -> NonNull<u8> {
         let index = position as usize & self.slot_mask;
@@ -263,20 +265,20 @@ impl RingMemory {
         unsafe { self.slot_start(position).cast().as_ref() }
     }
 
-    /// The payload area of the slot of a position: `stride` bytes less the slot's header, 8-aligned.
+    /// The payload area of the slot of a position: `stride` bytes minus the slot's header, 8-aligned.
     #[inline]
     pub(crate) fn inline(&self, position: u64) -> NonNull<u8> {
         // SAFETY: the slot is `stride` bytes of the mapping, more than its header.
         unsafe { self.slot_start(position).add(SLOT_HEADER_LEN) }
     }
 
-    /// The lap of a position: what the sequence of its slot is from its publication on. Before, it is one less.
+    /// The lap of a position: the sequence of its slot from publication on. Before, the sequence is one less.
     #[inline]
     pub(crate) fn lap(&self, position: u64) -> u32 {
         ((position >> self.lap_exponent) as u32).wrapping_add(1)
     }
 
-    /// Fetches a line to read it soon. A hint that changes nothing, as the next one.
+    /// Prefetches a line for reading.
     #[inline]
     pub(crate) fn fetch_to_read(line: *const u8) {
         #[cfg(target_arch = "x86_64")]
@@ -286,7 +288,7 @@ impl RingMemory {
             unsafe { _mm_prefetch::<_MM_HINT_T0>(line.cast()) };
         }
         #[cfg(target_arch = "aarch64")]
-        // SAFETY: as above.
+        // SAFETY: prefetching is allowed for any address, changes no register and cannot fault.
         unsafe {
             core::arch::asm!("prfm pldl1keep, [{}]", in(reg) line, options(nostack, preserves_flags));
         }
@@ -294,18 +296,18 @@ impl RingMemory {
         let _ = line;
     }
 
-    /// Fetches a line as this core's own, to write it soon.
+    /// Prefetches a line for writing, as this core's own.
     #[inline]
     pub(crate) fn fetch_to_write(line: *const u8) {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: PREFETCHW reads and writes nothing, changes no register and cannot fault. Every 64-bit x86 processor takes
-        // it, some as no operation. The compiler's own intrinsic would be one for reading, unless built for a processor
-        // that is known to have this one.
+        // SAFETY: PREFETCHW reads and writes nothing, changes no register and cannot fault. Every 64-bit x86 processor
+        // accepts PREFETCHW, some as no operation. The compiler's intrinsic becomes a prefetch for reading unless the
+        // target is known to have PREFETCHW.
         unsafe {
             core::arch::asm!("prefetchw [{}]", in(reg) line, options(nostack, preserves_flags));
         }
         #[cfg(target_arch = "aarch64")]
-        // SAFETY: as for reading.
+        // SAFETY: prefetching is allowed for any address, changes no register and cannot fault.
         unsafe {
             core::arch::asm!("prfm pstl1keep, [{}]", in(reg) line, options(nostack, preserves_flags));
         }
@@ -313,7 +315,7 @@ impl RingMemory {
         let _ = line;
     }
 
-    /// Fetches the first lines of `len` bytes of the arena to read them soon.
+    /// Prefetches the first lines of `len` bytes of the arena for reading.
     #[inline]
     pub(crate) fn fetch_arena(data: NonNull<u8>, len: usize) {
         for line in 0..len.div_ceil(LINE_LEN).min(MOST_LINES) {
@@ -321,14 +323,14 @@ impl RingMemory {
         }
     }
 
-    /// The arena offset written in the slot of `position`: the peer's word, to be checked.
+    /// The arena offset in the slot of `position`. The peer wrote it, so the caller checks it.
     #[inline]
     pub(crate) fn arena_offset_of(&self, position: u64) -> u64 {
         let inline = self.inline(position);
         #[cfg(loom)]
         self.segment.reads(inline, size_of::<u64>());
         // SAFETY: the payload area is at least 40 bytes, 8-aligned and mapped as long as self; any bytes are a valid
-        // u64. A volatile read takes the value exactly once, whatever the peer does meanwhile.
+        // u64. A volatile read takes the value exactly once, even if the peer changes it meanwhile.
         unsafe { inline.cast::<u64>().read_volatile() }
     }
 
@@ -343,18 +345,19 @@ impl RingMemory {
         Some(unsafe { self.arena.add(offset) })
     }
 
-    /// Notes the processor that `side` waits on, and gives the one that its peer last did; 0 is none that is known.
+    /// Stores the processor that `side` waits on, and returns the processor that the peer last waited on; 0 for
+    /// unknown.
     #[cfg(not(loom))]
     pub(crate) fn exchange_processors(&self, side: Side, ours: u32) -> u32 {
         let word = |side: Side| &self.header().processors[side as usize - 1].0;
-        // A hint on both sides: nothing is ordered by these words.
+        // Relaxed: the words are a hint and order nothing.
         if word(side).load(Ordering::Relaxed) != ours {
             word(side).store(ours, Ordering::Relaxed);
         }
         word(side.peer()).load(Ordering::Relaxed)
     }
 
-    /// Takes one end of the ring for `side`; false when the other side has it.
+    /// Claims one end of the ring for `side`; false when the other side has it.
     pub(crate) fn claim(end: &AtomicU32, side: Side) -> bool {
         match end.compare_exchange(0, side as u32, Ordering::Relaxed, Ordering::Relaxed) {
             Ok(_) => true,
@@ -362,7 +365,7 @@ impl RingMemory {
         }
     }
 
-    /// Says that `side` closed in good order. Everything it published is visible to whoever sees this.
+    /// Notes that `side` closed in good order. A thread that sees the bit also sees all messages of `side`.
     pub(crate) fn close(&self, side: Side) {
         self.header().state.0.fetch_or(side.closed_bit(), Ordering::Release);
     }
@@ -380,14 +383,14 @@ impl RingMemory {
         self.header().state.0.load(Ordering::Acquire) & FATAL_BIT != 0
     }
 
-    /// Whether anything at all is wrong, in one load: the fast path asks only this.
+    /// Whether the ring is neither closed nor condemned, in one load, for the fast path.
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
         self.header().state.0.load(Ordering::Relaxed) == 0
     }
 }
 
-/// The place of one end in its ring: the next position, its lap, and its slot.
+/// The next position of one end of a ring, with the position's lap and slot.
 #[derive(Debug)]
 pub(crate) struct Cursor {
     memory: Arc<RingMemory>,
@@ -395,12 +398,12 @@ pub(crate) struct Cursor {
     lap: u32,
     stride: usize,
     slot: NonNull<u8>,
-    /// Behind the last slot.
+    /// The end of the last slot.
     end: NonNull<u8>,
 }
 
-// SAFETY: the pointers lead into `memory`, which is Send and Sync and lives as long as it does; what it leads to is only
-// touched through atomics, or through payload bytes whose single writer the ring protocol names.
+// SAFETY: the pointers lead into `memory`, which is Send and Sync and lives as long as they do; all accesses through
+// them are atomic, or to payload bytes, which have one writer at a time by the ring protocol.
 unsafe impl Send for Cursor {}
 // SAFETY: as for Send.
 unsafe impl Sync for Cursor {}
@@ -432,7 +435,8 @@ impl Cursor {
 
     #[inline]
     pub(crate) fn slot(&self) -> &Slot {
-        // SAFETY: `slot` was given by `slot_start` of `self.memory`, which lives as long as self: see `RingMemory::slot`.
+        // SAFETY: `slot` is the start of a slot of `self.memory`, which lives as long as self; the obligations are
+        // those of `RingMemory::slot`: slots are aligned, and made of atomics, valid for any bytes.
         unsafe { self.slot.cast().as_ref() }
     }
 
@@ -443,7 +447,7 @@ impl Cursor {
         unsafe { self.slot.add(SLOT_HEADER_LEN) }
     }
 
-    /// Fetches `lines` lines of the slot after the first for reading, at most three: a slot has four.
+    /// Prefetches `lines` lines of the slot after the first, for reading; at most three, since a slot has four.
     #[inline]
     pub(crate) fn prefetch_for_reading(&self, lines: usize) {
         let line = |index: usize| self.slot.as_ptr().wrapping_add(index * LINE_LEN);
@@ -469,19 +473,20 @@ impl Cursor {
         }
     }
 
-    /// Fetches the first line of a slot some positions ahead, for reading or for writing. Near the end of the ring that is
-    /// a line behind it, and nothing but a wasted hint.
+    /// Prefetches the first line of a slot `positions` ahead, for reading or for writing. Near the end of the slots
+    /// this is a line behind them, and only wastes a hint.
     #[inline]
     pub(crate) fn prefetch_ahead(&self, positions: usize, write: bool) {
         let ahead = self.slot.as_ptr().wrapping_add(positions * self.stride);
         if write { RingMemory::fetch_to_write(ahead) } else { RingMemory::fetch_to_read(ahead) }
     }
 
-    /// Goes to the next position.
+    /// Advances to the next position.
     #[inline]
     pub(crate) fn advance(&mut self) {
         self.position = self.position.wrapping_add(1);
-        // SAFETY: the slot is one of the ring's, so the next one, or the arena behind the last one, begins in the mapping.
+        // SAFETY: the slot lies in the ring, so the next slot, or the arena behind the last slot, begins in the
+        // mapping.
         self.slot = unsafe { self.slot.add(self.stride) };
         if self.slot == self.end {
             self.slot = self.memory.slots;

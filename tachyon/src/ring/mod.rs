@@ -1,8 +1,9 @@
 //! One direction of a connection: a lock-free ring for one producer and one consumer in two processes.
 //!
-//! The slot carries its own sequence, which the consumer polls, so no index is shared (the scheme of Dmitry Vyukov's
-//! bounded queue, narrowed to one producer and one consumer), and right behind it a payload that fits. A longer payload
-//! lies in the arena, contiguous. `docs/wire-format.md` draws the bytes, `docs/memory-model.md` pairs the orderings.
+//! Each slot carries a sequence, which the consumer polls, so the two ends share no index. This is the scheme of Dmitry
+//! Vyukov's bounded queue, for one producer and one consumer. A payload that fits the slot follows the sequence; a
+//! longer payload lies in the arena, in one piece. `docs/internals/wire-format.md` shows the bytes, and `docs/internals/memory-model.md`
+//! names the writer, the ordering and the partner of every word.
 
 mod consumer;
 mod geometry;

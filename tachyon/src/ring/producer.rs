@@ -1,11 +1,11 @@
-//! The sending end of a ring: room, reservation, publication.
+//! The sending end of a ring: it reserves room, copies payloads and publishes messages.
 //!
-//! Design notes. The end keeps a stale copy of the consumer's released count and looks at the shared one only when the
-//! stale one says "full" (as rtrb does). The extents of messages in the arena are kept here, privately, so that nothing
-//! the consumer writes can make the producer overwrite a payload that is still under way.
+//! The producer keeps a stale copy of the consumer's released count, and loads the shared count only when the stale
+//! copy says "full" (as rtrb does). The extents of messages in the arena are private to the producer, so that a value
+//! from the consumer cannot make the producer overwrite a payload in flight.
 //!
-//! Order of writes: everything beyond the first line of a slot, then the rest of the first line in one burst, the
-//! sequence last. The consumer polls the first line, so an early write there would take the line away twice.
+//! Order of writes: first all lines after the first, then the first line in one burst, its sequence last. The consumer
+//! polls the first line, so an early write there would move the line between the cores twice.
 #![allow(unsafe_code, reason = "copies payloads into shared memory")]
 #![allow(clippy::cast_possible_truncation, reason = "a message is at most 2 GiB")]
 
@@ -18,7 +18,8 @@ use super::memory::{Cursor, Fault, RingMemory};
 use super::parked::Waker;
 use crate::sync::Ordering;
 
-/// What travels beside a payload. Two words, as the slot has them, so that it travels to the ring in registers.
+/// The type id, deadline and correlation id of a message: two words as in the slot, so that they are passed in
+/// registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct MessageHeader {
     kind: u64,
@@ -32,15 +33,15 @@ impl MessageHeader {
         Self::due(type_id, correlation_id, 0)
     }
 
-    /// The header of a message whose sender waits until `deadline`, as `wait::Deadline` writes it; 0 is no limit.
+    /// The header of a message whose sender waits until `deadline`, in the format of `Deadline::to_wire`; 0 is no
+    /// limit.
     #[inline]
     pub(crate) const fn due(type_id: u32, correlation_id: u64, deadline: u32) -> Self {
         Self { kind: joined(type_id, deadline), correlation_id }
     }
 }
 
-/// Room for one message, taken but not yet visible to the consumer. Plain data: [`Producer::publish`] uses it up, and
-/// forgetting it publishes nothing.
+/// Room for one message, not yet visible to the consumer. Forgetting a reservation publishes nothing.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Reservation {
     data: NonNull<u8>,
@@ -49,8 +50,8 @@ pub(crate) struct Reservation {
     arena_start: u64,
 }
 
-// SAFETY: a reservation is an address into a shared mapping with no owner of its own; code that dereferences it proves
-// that the mapping lives and that it runs for the ring's one producer, on any thread.
+// SAFETY: a reservation is an address into a shared mapping and owns nothing; code that dereferences it, on any thread,
+// proves that the mapping lives and that the code runs for the ring's one producer.
 unsafe impl Send for Reservation {}
 
 impl Reservation {
@@ -65,14 +66,14 @@ impl Reservation {
     }
 }
 
-/// Slots that a producer in a stream fetches ahead: as many as cross from core to core while it writes one.
+/// Slots that a producer of a stream prefetches: as many as cross between cores while it writes one slot.
 const AHEAD: usize = 8;
 
-/// Most messages between two looks at the consumer's count.
+/// Most messages between two loads of the consumer's count.
 const LOOK_EVERY: u64 = 1024;
 
-/// Payloads from this length on, in bytes, lie at the start of the arena whenever there is room: so few lines are written
-/// again and again, and both cores have those close by.
+/// Payloads of at least this length, in bytes, lie at the start of the arena if it is free: the same few lines are then
+/// written again and again, and stay in the caches of both cores.
 const REUSE_FROM: usize = 16 << 10;
 
 /// The part of the arena that one message holds.
@@ -85,18 +86,18 @@ struct Extent {
 /// The one producer of a ring.
 #[derive(Debug)]
 pub(crate) struct Producer {
-    /// At the next message.
+    /// Points to the next message.
     next: Cursor,
     waker: Waker,
-    /// The consumer's released count when last looked at.
+    /// The consumer's released count at the last load.
     released: u64,
-    /// Free-running byte positions of the arena: next free byte, first byte still under way.
+    /// Free-running byte positions of the arena: the next free byte, and the first byte in flight.
     arena_head: u64,
     arena_tail: u64,
     extents: VecDeque<Extent>,
-    /// Position up to which slots are free by the stale count, and at most [`LOOK_EVERY`] ahead of the last look.
+    /// Position up to which slots are free by the stale count, at most [`LOOK_EVERY`] ahead of the last load.
     free_until: u64,
-    /// Longest payload that lies in a slot, and in its first line.
+    /// Longest payload that fits a slot, and longest that fits its first line, in bytes.
     inline_len: usize,
     first_line_len: usize,
 }
@@ -119,7 +120,7 @@ impl Producer {
         }
     }
 
-    /// Position of the next message; one more than the last published one's.
+    /// Position of the next message.
     #[inline]
     pub(crate) fn position(&self) -> u64 {
         self.next.position()
@@ -131,20 +132,20 @@ impl Producer {
     }
 
     /// Messages published that the consumer has not released, by its own count.
-    pub(crate) fn under_way(&self) -> usize {
+    pub(crate) fn in_flight(&self) -> usize {
         let released = self.memory().header().released.0.load(Ordering::Relaxed);
         let slots = self.memory().geometry().slots();
         usize::try_from(self.position().wrapping_sub(released)).map_or(slots, |count| count.min(slots))
     }
 
-    /// Whether the ring is neither closed nor known to be broken.
+    /// Whether the ring is neither closed nor condemned.
     #[inline]
     pub(crate) fn is_open(&self) -> bool {
         self.memory().is_open()
     }
 
-    /// Fetches a slot some messages ahead, if it is known to be free: one that is not is still being read, and its reader
-    /// would have to fetch it back.
+    /// Prefetches a slot some messages ahead if the slot is known to be free. The consumer may still read any other
+    /// slot, and would have to fetch its line back.
     #[inline]
     pub(crate) fn prepare_ahead(&self) {
         if self.free_until.wrapping_sub(self.position()) > AHEAD as u64 {
@@ -152,25 +153,26 @@ impl Producer {
         }
     }
 
-    /// Longest message this ring can ever carry, in bytes.
+    /// Longest message that this ring can carry, in bytes.
     #[inline]
     pub(crate) fn max_len(&self) -> usize {
         self.memory().geometry().capacity()
     }
 
-    /// Whether a slot is free, by the stale count. False now and then in any case, so that the caller looks closer.
+    /// Whether a slot is free by the stale count. False at least every [`LOOK_EVERY`] messages, so that the count is
+    /// loaded.
     #[inline]
     pub(crate) fn has_slot(&self) -> bool {
         self.position() != self.free_until
     }
 
-    /// Longest payload that [`push_short`](Self::push_short) takes.
+    /// Longest payload that [`push_first_line`](Self::push_first_line) takes, in bytes.
     #[inline]
     pub(crate) fn first_line_len(&self) -> usize {
         self.first_line_len
     }
 
-    /// Takes room for `len` bytes, at most [`max_len`](Self::max_len); `None` while there is none.
+    /// Reserves room for `len` bytes, at most [`max_len`](Self::max_len); `None` while there is no room.
     #[inline]
     pub(crate) fn try_reserve(&mut self, len: usize) -> Result<Option<Reservation>, Fault> {
         debug_assert!(len <= self.max_len());
@@ -207,7 +209,7 @@ impl Producer {
     }
 
     /// Free-running start of `len` contiguous free bytes, if the arena has them. A payload never wraps: the rest of the
-    /// lap is skipped, at no cost while nothing in the arena is under way.
+    /// lap is skipped, which costs no room while the arena has no payload in flight.
     fn fit(&self, len: usize) -> Option<u64> {
         let arena = self.memory().geometry().arena_len() as u64;
         let need = (len as u64).next_multiple_of(ARENA_ALIGN as u64);
@@ -222,21 +224,21 @@ impl Producer {
         fits(start).then_some(start)
     }
 
-    /// Looks at the consumer's released count and takes back what it freed.
+    /// Loads the consumer's released count and frees the released slots and extents.
     #[cold]
     fn refresh(&mut self) -> Result<(), Fault> {
-        // Acquire: pairs with the consumer's release store, so that its reads of the freed slots happen before we
-        // write there again.
+        // Acquire: pairs with the release store of `Consumer::publish_released`. The consumer's reads of the freed
+        // slots come before the next writes there.
         let found = self.memory().header().released.0.load(Ordering::Acquire);
         if found.wrapping_sub(self.released) > self.position().wrapping_sub(self.released) {
             return Err(Fault::Released { found, from: self.released, to: self.position() });
         }
         self.released = found;
-        let under_way = self.position().wrapping_sub(found);
-        let free = (self.memory().slot_count() - under_way).min(LOOK_EVERY);
+        let in_flight = self.position().wrapping_sub(found);
+        let free = (self.memory().slot_count() - in_flight).min(LOOK_EVERY);
         self.free_until = self.position().wrapping_add(free);
         while let Some(extent) = self.extents.front() {
-            if self.position().wrapping_sub(extent.position) <= under_way {
+            if self.position().wrapping_sub(extent.position) <= in_flight {
                 break;
             }
             self.arena_tail = extent.end;
@@ -245,7 +247,7 @@ impl Producer {
         Ok(())
     }
 
-    /// Copies `data` into the beginning of a reservation.
+    /// Copies `data` to the beginning of a reservation.
     ///
     /// # Panics
     /// When `data` is longer than the reservation.
@@ -258,24 +260,24 @@ impl Producer {
             return copy_inline(data, reservation.data);
         }
         // SAFETY: the reservation is `reservation.len` bytes of a mapping that `self.memory` keeps, which only this
-        // producer writes until it publishes them. A ring's payloads are lent to safe code by its consumer alone, and
-        // a message still lent is not released, so its bytes are in no reservation: `data` does not overlap.
+        // producer writes until it publishes them. Safe code gets slices of a ring's payloads from its consumer alone,
+        // and a message in use is not released, so its bytes are in no reservation: `data` does not overlap.
         unsafe { ptr::copy_nonoverlapping(data.as_ptr(), reservation.data.as_ptr(), data.len()) };
     }
 
     /// Publishes the first `len` bytes of a reservation.
     ///
-    /// The caller has checked `len <= reservation.len()` and holds the latest reservation this producer gave.
+    /// The caller has checked `len <= reservation.len()` and holds the latest reservation of this producer.
     #[inline]
     pub(crate) fn publish(&mut self, reservation: Reservation, len: usize, header: MessageHeader) {
         debug_assert!(len <= reservation.len);
         if reservation.len > self.inline_len {
             self.place(reservation, len);
         }
-        self.expose(len, header);
+        self.publish_slot(len, header);
     }
 
-    /// Notes the place of a payload that was written to the arena; one that fits the slot moves there.
+    /// Notes the extent of a payload in the arena, or moves the payload to the slot if it fits.
     fn place(&mut self, reservation: Reservation, len: usize) {
         let inline = self.next.inline();
         if len > self.inline_len {
@@ -301,39 +303,39 @@ impl Producer {
         }
     }
 
-    /// Writes the header of the next message into its slot, whose payload is there, and publishes it.
+    /// Writes the header of the next message into its slot and publishes the slot. The payload is already written.
     #[inline]
-    fn expose(&mut self, len: usize, header: MessageHeader) {
+    fn publish_slot(&mut self, len: usize, header: MessageHeader) {
         let slot = self.next.slot();
         slot.correlation_id.store(header.correlation_id, Ordering::Relaxed);
         slot.kind.store(header.kind, Ordering::Relaxed);
         self.waker.begin(&self.memory().header().consumer_parked.0);
-        // Release: pairs with the consumer's acquire load; everything written above is visible to a reader of this.
+        // Release: pairs with the acquire load of `Consumer::take_into`, which then sees the header and the payload.
         slot.publication.store(joined(self.next.lap(), len as u32), Ordering::Release);
         self.next.advance();
     }
 
-    /// Fetches the lines beyond the first that a payload will have in the next slot, all at once: written one after the
-    /// other, each would be waited for.
+    /// Prefetches the lines after the first that a payload fills in the next slot. Without this the writes would wait
+    /// for the lines one by one.
     #[inline]
     fn fetch_lines(&self, len: usize) {
         self.next.prefetch_for_writing((SLOT_HEADER_LEN + len - 1) / LINE_LEN);
     }
 
-    /// Copies a payload that fits the first line in, and publishes it. The caller has found a slot.
+    /// Publishes a copy of a payload that fits the first line. The caller has found a slot.
     #[inline]
-    pub(crate) fn push_short(&mut self, data: &[u8], header: MessageHeader) {
+    pub(crate) fn push_first_line(&mut self, data: &[u8], header: MessageHeader) {
         let inline = self.next.inline();
         #[cfg(loom)]
         self.memory().segment().writes(inline, data.len());
-        copy_short(data, inline);
-        self.expose(data.len(), header);
+        copy_first_line(data, inline);
+        self.publish_slot(data.len(), header);
     }
 
-    /// Copies any payload in and publishes it, if there is room by the stale counts. The caller has found a slot. False
-    /// says only that [`push_slow`](Self::push_slow) has to look closer.
+    /// Publishes a copy of a payload that does not fit the first line, if there is room by the stale counts. The caller
+    /// has found a slot. After false, [`push_slow`](Self::push_slow) has the answer.
     #[inline]
-    pub(crate) fn push_long(&mut self, data: &[u8], header: MessageHeader) -> bool {
+    pub(crate) fn push_fast(&mut self, data: &[u8], header: MessageHeader) -> bool {
         if data.len() > self.inline_len {
             return self.push_to_arena(data, header);
         }
@@ -343,11 +345,11 @@ impl Producer {
         #[cfg(loom)]
         self.memory().segment().writes(inline, data.len());
         copy_lines(first, tail, inline);
-        self.expose(data.len(), header);
+        self.publish_slot(data.len(), header);
         true
     }
 
-    /// As [`push_long`](Self::push_long), for a payload that lies in the arena.
+    /// As [`push_fast`](Self::push_fast), for a payload that lies in the arena.
     #[inline(never)]
     fn push_to_arena(&mut self, data: &[u8], header: MessageHeader) -> bool {
         if data.len() > self.max_len() || data.len() >= REUSE_FROM {
@@ -357,11 +359,11 @@ impl Producer {
         let reservation = self.arena_reservation(start, data.len());
         self.fill(reservation, data);
         self.place(reservation, data.len());
-        self.expose(data.len(), header);
+        self.publish_slot(data.len(), header);
         true
     }
 
-    /// Copies `data` in and publishes it, if there is room for it.
+    /// Publishes a copy of `data` if there is room; false while there is none.
     pub(crate) fn push_slow(&mut self, data: &[u8], header: MessageHeader) -> Result<bool, Fault> {
         let Some(reservation) = self.try_reserve(data.len())? else { return Ok(false) };
         self.fill(reservation, data);
@@ -369,40 +371,40 @@ impl Producer {
         Ok(true)
     }
 
-    /// After publishing: whether the consumer is parked and must be rung. True at most once for each time it parks.
+    /// After publishing: whether the consumer is parked and must be rung. True at most once per arming.
     #[inline]
     pub(crate) fn consumer_needs_ring(&mut self) -> bool {
         self.waker.needs_ring(&self.next.memory().header().consumer_parked.0)
     }
 
-    /// The consumer could not be rung: the next publication tries again.
+    /// Notes that the consumer could not be rung: the next publication tries again.
     #[cold]
     pub(crate) fn ring_later(&self) {
         self.memory().header().consumer_parked.0.set();
     }
 }
 
-/// Copies a payload that fits a slot to its payload area: what lies beyond the first line first.
+/// Copies a payload that fits a slot to its payload area, the first line last.
 #[inline]
 fn copy_inline(data: &[u8], inline: NonNull<u8>) {
     match data.split_first_chunk() {
         Some((first, tail)) => copy_lines(first, tail, inline),
-        None => copy_short(data, inline),
+        None => copy_first_line(data, inline),
     }
 }
 
-/// Copies a payload of at least 40 bytes that fits a slot: what lies beyond the first line first.
+/// Copies a payload of at least 40 bytes that fits a slot, the first line last.
 #[inline]
 fn copy_lines(first: &[u8; FIRST_LINE_LEN], tail: &[u8], inline: NonNull<u8>) {
     copy_tail(tail, inline);
-    // SAFETY: the payload area has at least 40 bytes and the tail's, and is the producer's until it publishes the slot. The
-    // payload is not that area: see `Producer::fill`.
+    // SAFETY: the payload area has at least 40 bytes plus the tail's, and is the producer's until it publishes the
+    // slot. The payload is not that area: see `Producer::fill`.
     unsafe { ptr::copy_nonoverlapping(first.as_ptr(), inline.as_ptr(), FIRST_LINE_LEN) };
 }
 
-/// Copies a payload of at most 40 bytes. Moves of fixed size that overlap take less time than a call of `memcpy`.
+/// Copies a payload of at most 40 bytes. Overlapping moves of fixed size take less time than a call of `memcpy`.
 #[inline]
-fn copy_short(data: &[u8], inline: NonNull<u8>) {
+fn copy_first_line(data: &[u8], inline: NonNull<u8>) {
     let len = data.len();
     debug_assert!(len <= FIRST_LINE_LEN);
     let copy = |at: usize, part: &[u8]| {
@@ -432,20 +434,20 @@ fn copy_short(data: &[u8], inline: NonNull<u8>) {
     }
 }
 
-/// Copies what lies beyond the first line to its place behind it, and touches nothing in the first line.
+/// Copies the payload's bytes after the first line to the following lines, and does not touch the first line.
 #[inline]
 fn copy_tail(tail: &[u8], inline: NonNull<u8>) {
     let copy = |at: usize, part: &[u8]| {
         // SAFETY: every call below has `at + part.len() <= tail.len()`, and the payload area has that many bytes behind
-        // the first 40.
+        // its first 40 bytes.
         let to = unsafe { inline.add(FIRST_LINE_LEN + at) };
         // SAFETY: as above there are `part.len()` bytes from there on; for the rest see `copy_inline`.
         unsafe { ptr::copy_nonoverlapping(part.as_ptr(), to.as_ptr(), part.len()) };
     };
     let len = tail.len();
     if let Some(last) = tail.last_chunk::<16>() {
-        // Moves of fixed sizes, largest first: the compiler makes a call of `memcpy` of a loop. A slot's lines after the
-        // first hold at most 192 bytes.
+        // Moves of fixed sizes, the largest first: the compiler would turn a loop into a call of `memcpy`. A slot's
+        // lines after the first hold at most 192 bytes.
         let (mut at, mut rest) = (0, tail);
         if let Some((chunk, behind)) = rest.split_first_chunk::<128>() {
             copy(at, chunk);

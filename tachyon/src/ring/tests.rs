@@ -1,4 +1,4 @@
-//! The ring against a model queue, at its limits, and against a peer that lies.
+//! The ring against a model queue, at its limits, and against a hostile peer.
 #![allow(unsafe_code, reason = "reads payloads in place and plays a hostile peer")]
 #![allow(clippy::cast_possible_truncation, reason = "test data only has to differ")]
 
@@ -24,10 +24,10 @@ fn ring_at(capacity: usize, start: u64) -> (Arc<RingMemory>, Producer, Consumer)
 fn try_push(producer: &mut Producer, data: &[u8], type_id: u32, correlation_id: u64) -> Result<bool, Fault> {
     let header = MessageHeader::due(type_id, correlation_id, type_id ^ 5);
     if producer.has_slot() && data.len() <= producer.first_line_len() {
-        producer.push_short(data, header);
+        producer.push_first_line(data, header);
         return Ok(true);
     }
-    Ok((producer.has_slot() && producer.push_long(data, header)) || producer.push_slow(data, header)?)
+    Ok((producer.has_slot() && producer.push_fast(data, header)) || producer.push_slow(data, header)?)
 }
 
 fn ring(capacity: usize) -> (Arc<RingMemory>, Producer, Consumer) {
@@ -164,7 +164,7 @@ fn step(capacity: usize) -> impl Strategy<Value = Step> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(400) })]
 
-    /// Whatever is sent comes out once, whole and in order; room refused is room that the model says is taken.
+    /// Every sent message comes out once, unchanged and in order; the ring is full only when the model is.
     #[test]
     fn behaves_as_a_queue(
         (capacity, start, steps) in (0u32..13, prop_oneof![Just(0), u64::MAX - 200..=u64::MAX]).prop_flat_map(
@@ -187,8 +187,8 @@ proptest! {
                         producer.publish(room, actual, MessageHeader::new(actual as u32, seed));
                         queue.push_back((seed, sent));
                     } else {
-                        let under_way = queue.len() + held.len();
-                        prop_assert!(under_way > 0, "an empty ring refused {len} of {capacity} bytes");
+                        let in_flight = queue.len() + held.len();
+                        prop_assert!(in_flight > 0, "an empty ring refused {len} of {capacity} bytes");
                         let bytes: usize = queue.iter().map(|(_, sent)| sent).chain(held.iter().map(|(_, sent)| sent))
                             .filter(|sent| sent.len() > memory.geometry().inline_len())
                             .map(|sent| sent.len().next_multiple_of(ARENA_ALIGN)).sum();
@@ -196,7 +196,7 @@ proptest! {
                         // out of order count as taken.
                         let early = consumer.held() < held.len() + 1;
                         prop_assert!(
-                            under_way >= memory.geometry().slots()
+                            in_flight >= memory.geometry().slots()
                                 || bytes + 2 * len.next_multiple_of(ARENA_ALIGN) > memory.geometry().arena_len()
                                 || early
                         );
@@ -204,7 +204,7 @@ proptest! {
                 }
                 Step::Take => match consumer.try_take().unwrap() {
                     Some(frame) => {
-                        let (expected, sent) = queue.pop_front().expect("a message nobody sent");
+                        let (expected, sent) = queue.pop_front().expect("a message that was sent");
                         prop_assert_eq!(frame.correlation_id, expected);
                         prop_assert_eq!(frame.type_id as usize, sent.len());
                         held.push((frame, sent));

@@ -1,4 +1,4 @@
-//! Whether caller and callee mean the same by an endpoint, and a description on its way to a caller, piece by piece.
+//! The comparison of an endpoint's two declarations, and the reassembly of a description from its chunks.
 
 use crate::engine::{ErrorKind, RpcError};
 use crate::rpc::CallError;
@@ -8,20 +8,21 @@ use crate::schema::describe::{Chunk, Description, EndpointDescription, Query};
 /// times as much memory.
 const LONGEST: usize = 16 << 20;
 
-/// The pieces that have come so far.
+/// The chunks of a description that have arrived.
 #[derive(Debug)]
-pub(crate) struct Pieces {
+pub(crate) struct Chunks {
     msg_type: u16,
     json: Vec<u8>,
 }
 
-impl Pieces {
-    /// None yet of what the callee says about one endpoint, or about [`WHOLE_TABLE`](crate::schema::describe::WHOLE_TABLE).
+impl Chunks {
+    /// No chunk yet, for the description of one endpoint or of the
+    /// [`WHOLE_TABLE`](crate::schema::describe::WHOLE_TABLE).
     pub(crate) fn of(msg_type: u16) -> Self {
         Self { msg_type, json: Vec::new() }
     }
 
-    /// What to ask next.
+    /// The next query.
     ///
     /// # Errors
     /// [`CallError::Describe`] when the description does not end.
@@ -30,13 +31,13 @@ impl Pieces {
         Ok(Query { msg_type: self.msg_type, offset }.encode())
     }
 
-    /// Adds the answer; gives the whole when that was the last piece.
+    /// Adds a chunk. Gives the description when the chunk was the last.
     ///
     /// # Errors
-    /// [`CallError::Describe`] when it is not a piece of this description, or the whole is none.
+    /// [`CallError::Describe`] when the chunk does not belong to this description, or the description cannot be read.
     pub(crate) fn add(&mut self, answer: &[u8]) -> Result<Option<Description>, CallError> {
         let json = &mut self.json;
-        let chunk = Chunk::decode(answer).ok_or_else(|| broken("a piece of it has no head"))?;
+        let chunk = Chunk::decode(answer).ok_or_else(|| broken("a chunk of it has no head"))?;
         if chunk.total > LONGEST || chunk.bytes.len() > chunk.total - json.len().min(chunk.total) {
             return Err(broken("it is longer than it says, or than it may be"));
         }
@@ -49,42 +50,42 @@ impl Pieces {
     }
 }
 
-/// The comparison of one endpoint with the callee's of the same message type, as questions and answers: one of each for
-/// every piece of what the callee says about the endpoint.
+/// The comparison of one endpoint with the callee's endpoint of the same message type: one query and one answer for
+/// each chunk of the callee's description.
 #[derive(Debug)]
 pub struct Agreement {
     here: EndpointDescription,
-    pieces: Pieces,
+    chunks: Chunks,
 }
 
 impl Agreement {
     /// The comparison of an endpoint.
     pub fn on(here: EndpointDescription) -> Self {
-        let pieces = Pieces::of(here.msg_type);
-        Self { here, pieces }
+        let chunks = Chunks::of(here.msg_type);
+        Self { here, chunks }
     }
 
-    /// What to ask next. A ring that is too small for the question belongs to a peer that was never meant to be asked.
+    /// The next query. A ring that is too small for a query belongs to a peer that expects none.
     ///
     /// # Errors
     /// [`CallError::Describe`] when the description does not end.
     pub(crate) fn question(&self) -> Result<[u8; 6], CallError> {
-        self.pieces.query()
+        self.chunks.query()
     }
 
-    /// Takes the answer; true when the two sides mean the same, false when another question is due. A callee that says
-    /// nothing about its endpoints is taken at its word.
+    /// Takes an answer. True when the two declarations match, false when another query is due. A callee without
+    /// descriptions is not compared.
     ///
     /// # Errors
-    /// [`CallError::Mismatch`] when the two sides do not mean the same, [`CallError::Describe`] when the answer is no
-    /// description, [`CallError::Remote`] for an error.
+    /// [`CallError::Mismatch`] when the declarations differ, [`CallError::Describe`] when the answer is no description,
+    /// [`CallError::Remote`] for an error.
     pub fn answered(&mut self, type_id: u32, answer: &[u8]) -> Result<bool, CallError> {
         match RpcError::decode(type_id, answer) {
             Some(error) if error.kind == ErrorKind::NoHandler => return Ok(true),
             Some(error) => return Err(CallError::Remote(error)),
             None => {}
         }
-        let Some(theirs) = self.pieces.add(answer)? else { return Ok(false) };
+        let Some(theirs) = self.chunks.add(answer)? else { return Ok(false) };
         if let Some(theirs) = theirs.endpoint(self.here.msg_type) {
             self.here.agree_with(theirs)?;
         }

@@ -1,4 +1,4 @@
-//! Which failed calls are worth another attempt: one rule for every caller.
+//! The rule for another attempt at a failed call, the same for every caller.
 
 use std::time::Duration;
 
@@ -6,11 +6,11 @@ use crate::engine::ErrorKind;
 use crate::rpc::CallError;
 use crate::wait::Deadline;
 
-/// How often an idempotent request is sent anew after the connection was lost. A request that ends every callee that
-/// takes it must not end them for ever.
+/// Times that an idempotent request is sent again after its connection was lost. The limit protects the next callees
+/// from a request that kills each callee.
 const RESENDS: u32 = 2;
 
-/// For how long a call without a deadline is made again where it was not begun.
+/// Time for which a call without a deadline is tried again while it was not begun.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The attempts at one call.
@@ -60,7 +60,7 @@ impl Attempts {
         self.lost
     }
 
-    /// The error of the last attempt as that of the call, which an earlier attempt may have begun.
+    /// The error of the call: that of the last attempt, marked as sent if an earlier attempt may have begun.
     #[cold]
     pub fn outcome<E>(&self, error: CallError<E>) -> CallError<E> {
         match error {

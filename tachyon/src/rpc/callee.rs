@@ -57,7 +57,7 @@ impl Callee {
     /// Connects to the caller that listens at `path`, waiting up to 5 seconds for it to appear.
     ///
     /// # Errors
-    /// [`ConnectError`]: nobody listens, or the listener is of another kind, version or user.
+    /// [`ConnectError`]: no process listens, or the listener is of another kind, version or user.
     pub fn connect(path: impl AsRef<Path>) -> Result<Self, ConnectError> {
         Self::connect_with(path, &Options::new())
     }
@@ -74,8 +74,8 @@ impl Callee {
         Self { rx: established.rx(0), tx: established.tx(1) }
     }
 
-    /// Waits for the next request. Whoever takes one this way owes its caller a [`reply`](Self::reply) or a
-    /// [`reply_error`](Self::reply_error).
+    /// Waits for the next request. Each request needs a [`reply`](Self::reply) or a [`reply_error`](Self::reply_error):
+    /// its caller waits for one.
     ///
     /// # Errors
     /// [`ServeError::Closed`] when the caller closed in good order; otherwise it died, or the memory is corrupted.
@@ -100,57 +100,57 @@ impl Callee {
     /// As [`serve`](Self::serve).
     pub fn try_serve(&mut self) -> Result<Option<RpcRxGuard<'_>>, ServeError> {
         for _ in 0..CONTROLS_PER_LOOK {
-            if !self.rx.try_take_loan()? {
+            if !self.rx.try_take_current()? {
                 break;
             }
             open_loan(&self.rx)?;
-            if !is_control(&self.rx.loan) {
+            if !is_control(&self.rx.current) {
                 return Ok(Some(RpcRxGuard::over(&mut self.rx)));
             }
-            let answered = try_answer_control(&mut self.tx, &self.rx.loan);
-            self.rx.release_loan();
+            let answered = try_answer_control(&mut self.tx, &self.rx.current);
+            self.rx.release_current();
             answered?;
         }
         Ok(None)
     }
 
-    /// Takes the next request of a user as the loan of the forward ring.
+    /// Takes the next request that is no control request as the current frame of the forward ring.
     #[inline]
     fn take(&mut self, deadline: Deadline) -> Result<(), ServeError> {
         loop {
-            self.rx.take_loan(deadline)?;
+            self.rx.take_current(deadline)?;
             open_loan(&self.rx)?;
-            if !is_control(&self.rx.loan) {
+            if !is_control(&self.rx.current) {
                 return Ok(());
             }
             self.answer_control(deadline)?;
         }
     }
 
-    /// Answers and releases a request that no user sees.
+    /// Answers and releases a control request.
     #[cold]
     fn answer_control(&mut self, deadline: Deadline) -> Result<(), ServeError> {
-        let request = self.rx.loan;
+        let request = self.rx.current;
         let answered = if is_cancel(&request) {
             Ok(())
         } else {
             let (type_id, payload) = control_reply(&request, self.tx.max_len());
             self.tx.send(&payload, MessageHeader::new(type_id, request.correlation_id), deadline)
         };
-        self.rx.release_loan();
+        self.rx.release_current();
         match answered {
-            // Nobody is left to take the answer; what the caller sent before its end comes first all the same.
+            // The caller is gone. Its earlier requests are still served.
             Ok(()) | Err(Unsent::Halted(Halt::Closed | Halt::PeerDead)) => {}
             Err(unsent) => return Err(unsent.into()),
         }
-        Ok(self.rx.check_patience(deadline)?)
+        Ok(self.rx.check_deadline(deadline)?)
     }
 
     /// Answers a request with a copy of `payload`, waiting for room.
     ///
     /// # Errors
-    /// [`ServeError::InvalidCorrelation`] for an id no request came with, [`ServeError::TooLarge`] for a payload that can never fit (the
-    /// caller still waits; tell it with [`reply_error`](Self::reply_error)), or the caller is gone.
+    /// [`ServeError::InvalidCorrelation`] for an id no request came with, [`ServeError::TooLarge`] for a payload that
+    /// can never fit (answer with [`reply_error`](Self::reply_error): the caller still waits), or the caller is gone.
     #[inline]
     pub fn reply(&mut self, correlation_id: u64, msg_type: u16, payload: &[u8]) -> Result<(), ServeError> {
         check_correlation(&self.tx, correlation_id)?;
@@ -203,7 +203,7 @@ impl Callee {
         self.rx.waiter.budget.set_mode(mode);
     }
 
-    /// Sets what is asked, at least every 50 ms, whether a wait should end as interrupted.
+    /// Sets the hook that a wait asks at least every 50 ms. A wait ends as interrupted when the hook returns true.
     pub fn set_interrupt(&mut self, interrupt: Option<Interrupt>) {
         self.tx.waiter.interrupt = interrupt;
         self.rx.waiter.interrupt = interrupt;

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::agreement::{Agreement, Pieces};
+use super::agreement::{Agreement, Chunks};
 use super::attempts::{Attempts, is_stopping};
 use super::error::CallError;
 use super::guard::{RpcRxGuard, RpcTxGuard};
@@ -25,8 +25,8 @@ static CALLERS: AtomicU64 = AtomicU64::new(0);
 
 /// The calling end of RPC between two processes.
 ///
-/// Calls may be under way together: [`start`](Self::start) sends, [`finish`](Self::finish) takes a call's reply, in whatever
-/// order replies come. [`call`](Self::call) does both. Dropping the caller closes the connection in good order.
+/// Calls may be under way together: [`start`](Self::start) sends, [`finish`](Self::finish) takes a call's reply, in
+/// any order. [`call`](Self::call) does both. Dropping the caller closes the connection in good order.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
@@ -53,9 +53,9 @@ static CALLERS: AtomicU64 = AtomicU64::new(0);
 pub struct Caller {
     pub(crate) core: CallerCore<()>,
     pub(super) reconnect: Option<Box<ReconnectPolicy>>,
-    /// Tells this caller from all others of the process.
+    /// Unique within the process.
     pub(super) identity: u64,
-    /// Where parts of typed replies are copied.
+    /// Scratch memory for the parts of typed replies that are copied.
     pub(super) words: Words,
 }
 
@@ -63,13 +63,13 @@ impl Caller {
     /// Connects to the callee that listens at `path`, waiting up to 5 seconds for it to appear.
     ///
     /// # Errors
-    /// [`ConnectError`]: nobody listens, or the listener is of another kind, version or user.
+    /// [`ConnectError`]: no process listens, or the listener is of another kind, version or user.
     pub fn connect(path: impl AsRef<Path>) -> Result<Self, ConnectError> {
         Self::connect_with(path, &Options::new())
     }
 
-    /// As [`connect`](Self::connect), with [`Options`]. One that [reconnects](Options::reconnect) also waits past a callee
-    /// that ends in the middle of the handshake.
+    /// As [`connect`](Self::connect), with [`Options`]. A caller that [reconnects](Options::reconnect) tries
+    /// again when a callee ends in the middle of the handshake.
     ///
     /// # Errors
     /// As [`connect`](Self::connect).
@@ -121,9 +121,9 @@ impl Caller {
         self.start_until(msg_type, payload, Deadline::never())
     }
 
-    /// As [`start`](Self::start), for a call that is due within `timeout`: the wait for room ends then, and the callee is
-    /// told, so that it need not begin work whose result comes too late. [`finish_timeout`](Self::finish_timeout) limits
-    /// the wait for the reply.
+    /// As [`start`](Self::start), with a deadline for the call: the wait for room ends after `timeout`, and the request
+    /// carries the deadline, so that the callee does not begin work whose result comes too late.
+    /// [`finish_timeout`](Self::finish_timeout) limits the wait for the reply.
     ///
     /// # Errors
     /// As [`start`](Self::start), and [`CallError::TimedOut`].
@@ -133,20 +133,13 @@ impl Caller {
 
     #[inline]
     pub(crate) fn start_until(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<u64, CallError> {
-        match self.start_fast(msg_type, payload, deadline) {
-            Some(call) => Ok(call),
-            None => self.start_slow(msg_type, payload, deadline),
+        if msg_type != MSG_TYPE_ERROR
+            && self.reconnect.is_none()
+            && let Some(call) = self.core.send_fast(make_type_id(0, msg_type), payload, deadline, ())
+        {
+            return Ok(call);
         }
-    }
-
-    /// Sends a request if there is room, a connection, and nothing to be looked at first. `None`, for any reason, says that
-    /// nothing was sent, and [`start_until`](Self::start_until) has the answer.
-    #[inline]
-    pub(super) fn start_fast(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Option<u64> {
-        if msg_type == MSG_TYPE_ERROR || self.reconnect.is_some() {
-            return None;
-        }
-        self.core.send_fast(make_type_id(0, msg_type), payload, deadline, ())
+        self.start_slow(msg_type, payload, deadline)
     }
 
     #[inline(never)]
@@ -154,7 +147,7 @@ impl Caller {
         self.connected(deadline, |caller| caller.send(msg_type, payload, deadline))
     }
 
-    /// Sends a request of a user's over the present connection, whatever that is.
+    /// Sends a user's request over the present connection.
     #[inline]
     pub(super) fn send(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<u64, CallError> {
         if msg_type == MSG_TYPE_ERROR {
@@ -180,7 +173,7 @@ impl Caller {
         Ok(self.core.commit(reservation, payload.len(), header, ()))
     }
 
-    /// What travels beside the payload of the next call.
+    /// The header of the next call.
     #[inline]
     pub(crate) fn header(&self, msg_type: u16, deadline: Deadline) -> MessageHeader {
         self.core.header(make_type_id(0, msg_type), deadline)
@@ -196,8 +189,7 @@ impl Caller {
         Ok(RpcTxGuard::request(&mut self.core, reservation, make_type_id(0, msg_type)))
     }
 
-    /// Takes room for a request, on a connection where both sides mean the same by its endpoint if there is one to
-    /// `verify`, with its key.
+    /// Takes room for a request. With `verify`, an endpoint and its key, both sides' declarations are compared first.
     pub(crate) fn reserve_until(
         &mut self,
         msg_type: u16,
@@ -231,7 +223,7 @@ impl Caller {
         room_while_taking(tx, rx, len, deadline, |rx, frame| file(rx, calls, frame))
     }
 
-    /// Waits for the reply to a call. An error reply is a reply: [`RpcRxGuard::error`] tells.
+    /// Waits for the reply to a call. An error reply is a reply: see [`RpcRxGuard::error`].
     ///
     /// # Errors
     /// [`CallError::UnknownCorrelation`] for a call that is not outstanding; otherwise the callee closed or died, or
@@ -259,31 +251,31 @@ impl Caller {
         for _ in 0..MOST_PER_LOOK {
             match self.core.standing(correlation_id) {
                 Standing::Unknown => return Err(CallError::UnknownCorrelation(correlation_id)),
-                Standing::Settled => {
-                    self.take_settled(correlation_id)?;
+                Standing::Finished => {
+                    self.take_finished(correlation_id)?;
                     return Ok(Some(self.lend()));
                 }
                 Standing::Awaited => {}
             }
-            if !self.core.rx.try_take_loan()? {
+            if !self.core.rx.try_take_current()? {
                 return Ok(None);
             }
-            if self.core.rx.loan.correlation_id == correlation_id {
+            if self.core.rx.current.correlation_id == correlation_id {
                 self.core.end(correlation_id, false);
                 return Ok(Some(self.lend()));
             }
-            let other = self.core.rx.take_over();
+            let other = self.core.rx.detach_current();
             self.core.file(other)?;
         }
         Ok(None)
     }
 
-    /// Takes what has come of a call that is settled, as the loan of the reverse ring.
+    /// Takes the outcome of a finished call as the current frame of the reverse ring.
     #[cold]
-    fn take_settled(&mut self, correlation_id: u64) -> Result<(), CallError> {
+    fn take_finished(&mut self, correlation_id: u64) -> Result<(), CallError> {
         match self.core.take_outcome(correlation_id) {
             Some(Ok(Arrived { type_id, payload })) => {
-                self.core.rx.lend_kept(correlation_id, type_id, payload);
+                self.core.rx.set_current_copied(correlation_id, type_id, payload);
                 Ok(())
             }
             Some(Err(end)) => Err(Halt::from(end).into()),
@@ -309,44 +301,44 @@ impl Caller {
         RpcRxGuard::over(&mut self.core.rx)
     }
 
-    /// Takes the reply to a call as the loan of the reverse ring. A call that times out stays outstanding.
+    /// Takes the reply to a call as the current frame of the reverse ring. A call that times out stays outstanding.
     #[inline]
     pub(crate) fn take(&mut self, correlation_id: u64, deadline: Deadline) -> Result<(), CallError> {
-        if self.take_lone(correlation_id) {
+        if self.take_reply_fast(correlation_id) {
             return Ok(());
         }
         self.take_slow(correlation_id, deadline)
     }
 
-    /// As [`take`](Self::take), if this is the only call under way and its reply comes soon and lies in its slot. False,
-    /// whatever the reason, says that nothing was taken.
+    /// As [`take`](Self::take), if this is the only call under way and its reply comes soon and lies in its slot. False
+    /// says that nothing was taken.
     #[inline]
-    pub(super) fn take_lone(&mut self, correlation_id: u64) -> bool {
-        self.core.take_lone(correlation_id)
+    pub(super) fn take_reply_fast(&mut self, correlation_id: u64) -> bool {
+        self.core.take_reply_fast(correlation_id)
     }
 
-    /// As [`take`](Self::take), for one of several calls, or if something has to be looked at closer.
+    /// The slow path of [`take`](Self::take): for one of several calls, and for everything that ends a wait.
     #[inline(never)]
     pub(super) fn take_slow(&mut self, correlation_id: u64, deadline: Deadline) -> Result<(), CallError> {
         match self.core.standing(correlation_id) {
             Standing::Unknown => return Err(CallError::UnknownCorrelation(correlation_id)),
-            Standing::Settled => return self.take_settled(correlation_id),
+            Standing::Finished => return self.take_finished(correlation_id),
             Standing::Awaited => {}
         }
         loop {
-            if let Err(halt) = self.core.rx.take_loan(deadline) {
+            if let Err(halt) = self.core.rx.take_current(deadline) {
                 if self.reconnect.is_some() && matches!(halt, Halt::Closed | Halt::PeerDead) {
                     self.core.end(correlation_id, false);
                 }
                 return Err(halt.into());
             }
-            if self.core.rx.loan.correlation_id == correlation_id {
+            if self.core.rx.current.correlation_id == correlation_id {
                 self.core.end(correlation_id, false);
                 return Ok(());
             }
-            let other = self.core.rx.take_over();
+            let other = self.core.rx.detach_current();
             self.core.file(other)?;
-            // A wait that always finds something never looks at the clock by itself.
+            // While replies keep coming the waiter never reads the clock.
             if deadline.has_passed() {
                 return Err(CallError::TimedOut { sent: true });
             }
@@ -367,11 +359,11 @@ impl Caller {
         self.core.end_all(true);
     }
 
-    /// Undoes what a user changed of how this caller waits.
+    /// Restores the polling mode and the interrupt hook of `options`.
     pub(crate) fn restore(&mut self, options: &Options) {
         for waiter in [&mut self.core.tx.waiter, &mut self.core.rx.waiter] {
             waiter.interrupt = options.interrupt_hook();
-            // What the budget has learnt is kept with the mode.
+            // A budget keeps what it learnt as long as its mode stays.
             if waiter.budget.mode() != options.polling_mode() {
                 waiter.budget.set_mode(options.polling_mode());
             }
@@ -399,7 +391,7 @@ impl Caller {
         self.core.rx.waiter.budget.set_mode(mode);
     }
 
-    /// Sets what is asked, at least every 50 ms, whether a wait should end as interrupted.
+    /// Sets the hook that a wait asks at least every 50 ms. A wait ends as interrupted when the hook returns true.
     pub fn set_interrupt(&mut self, interrupt: Option<Interrupt>) {
         self.core.tx.waiter.interrupt = interrupt;
         self.core.rx.waiter.interrupt = interrupt;
@@ -432,9 +424,8 @@ impl Caller {
         self.call_until(msg_type, payload, Deadline::after(timeout), false)
     }
 
-    /// As [`call`](Self::call), for an endpoint that may be called twice where it is called once: a request lost
-    /// with its callee is sent again to the next one, at most twice. Only a caller that
-    /// [reconnects](crate::Options::reconnect) does so.
+    /// As [`call`](Self::call), for an endpoint that may run twice: a request that is lost with its callee is sent
+    /// again to the next callee, at most twice. Only a caller that [reconnects](crate::Options::reconnect) does so.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -496,7 +487,7 @@ impl Caller {
         Ok(self.lend())
     }
 
-    /// Makes a call again that failed, where that is worth it.
+    /// Tries a failed call again as [`Attempts`] allows.
     #[cold]
     pub(super) fn try_again<E>(
         &mut self,
@@ -517,21 +508,21 @@ impl Caller {
         outcome.map_err(|error| attempts.outcome(error))
     }
 
-    /// Calls, and takes the reply as the loan of the reverse ring, unless it is an error.
+    /// Calls, and takes the reply as the current frame of the reverse ring, unless it is an error.
     #[inline]
     fn exchange(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<(), CallError> {
         let call = self.start_until(msg_type, payload, deadline)?;
         self.complete(call, deadline)?;
-        if crate::type_id::msg_type(self.core.rx.loan.type_id) == MSG_TYPE_ERROR {
+        if crate::type_id::msg_type(self.core.rx.current.type_id) == MSG_TYPE_ERROR {
             return Err(self.refused());
         }
         Ok(())
     }
 
-    /// Takes the reply to a call as the loan of the reverse ring, or gives the call up.
+    /// Takes the reply to a call as the current frame of the reverse ring, or gives the call up.
     #[inline]
     pub(super) fn complete(&mut self, call: u64, deadline: Deadline) -> Result<(), CallError> {
-        if self.core.take_lone(call) {
+        if self.core.take_reply_fast(call) {
             return Ok(());
         }
         self.complete_slow(call, deadline)
@@ -547,7 +538,7 @@ impl Caller {
         outcome
     }
 
-    /// What the error reply that was taken says; it is released.
+    /// Releases the error reply that was taken, and gives its error.
     #[cold]
     pub(super) fn refused(&mut self) -> CallError {
         let guard = self.lend();
@@ -557,7 +548,7 @@ impl Caller {
         }
     }
 
-    /// As [`connect_with`](Self::connect_with), by `deadline` and past a server that is just ending.
+    /// As [`connect_with`](Self::connect_with), until `deadline`, and again when a server ends in the handshake.
     pub(crate) fn connect_by(path: &Path, options: &Options, deadline: Deadline) -> Result<Self, ConnectError> {
         let mut caller = Self::over(&connect_by(path, options, deadline)?);
         caller.reconnect = ReconnectPolicy::new(path, options);
@@ -569,7 +560,7 @@ impl Caller {
         self.reconnect.is_some()
     }
 
-    /// Does what sends something: over a new connection if the present one is found at its end, before or meanwhile.
+    /// Runs an operation that sends. Reconnects first if the connection has ended, and again if it ends meanwhile.
     #[inline]
     pub(super) fn connected<T>(
         &mut self,
@@ -595,9 +586,9 @@ impl Caller {
     /// Waits for the end of a connection whose callee stops, and keeps the replies to other calls.
     pub(crate) fn await_end(&mut self, deadline: Deadline) -> Result<(), CallError> {
         loop {
-            match self.core.rx.take_loan(deadline) {
+            match self.core.rx.take_current(deadline) {
                 Ok(()) => {
-                    let frame = self.core.rx.take_over();
+                    let frame = self.core.rx.detach_current();
                     self.core.file(frame)?;
                 }
                 Err(Halt::Closed | Halt::PeerDead) => return Ok(()),
@@ -612,8 +603,8 @@ impl Caller {
         if self.reconnect.is_some() { self.look_after(deadline) } else { Ok(()) }
     }
 
-    /// A callee that died without a word shows only to a system call, which is made once per tick: a request that
-    /// follows another one closely may still be sent to the dead.
+    /// Only a system call shows that a callee was killed, and this makes one per tick: a request that closely follows
+    /// another one may still be sent to a dead callee.
     fn look_after(&mut self, deadline: Deadline) -> Result<(), CallError> {
         let Some(policy) = &mut self.reconnect else { return Ok(()) };
         let connection = &self.core.tx.connection;
@@ -625,7 +616,7 @@ impl Caller {
         policy.looked = now;
         match connection.state() {
             State::Closed | State::PeerDead => self.reconnect(deadline),
-            // Corrupted memory is for the operation to report: its peer is not to be trusted with another connection.
+            // The operation reports corrupted memory. Its peer is not trusted with another connection.
             State::Open | State::FatalError => Ok(()),
         }
     }
@@ -637,7 +628,7 @@ impl Caller {
         self.replace(connecting.finish()).map_err(|source| CallError::reconnecting(source, deadline))
     }
 
-    /// Begins to connect again; `None` for a caller that does not.
+    /// Begins to connect again. `None` for a caller that does not reconnect.
     pub(crate) fn connecting(&mut self, deadline: Deadline) -> Result<Option<Connecting>, CallError> {
         let Some(policy) = &self.reconnect else { return Ok(None) };
         self.core.tx.connection.check_process()?;
@@ -645,7 +636,7 @@ impl Caller {
         connecting.map(Some).map_err(|source| CallError::reconnecting(source, deadline))
     }
 
-    /// Ends the time of the present connection, and begins that of the new one if there is one.
+    /// Ends the present connection and takes the new one, if there is one.
     pub(crate) fn replace(&mut self, outcome: Result<Link, ConnectError>) -> Result<(), ConnectError> {
         let end = match self.core.tx.connection.state() {
             State::Closed => End::Closed,
@@ -657,8 +648,8 @@ impl Caller {
         established.map(drop)
     }
 
-    /// Asks the callee for a sign of life and tells how long the answer took: the way there and back, and the wait for
-    /// the requests before it. No handler is involved. A callee whose loop is in a handler answers after it.
+    /// Measures a round trip to the callee, the wait for earlier requests included. No handler runs. A callee answers
+    /// after the handler that it is in.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -690,11 +681,11 @@ impl Caller {
         Ok(began.elapsed())
     }
 
-    /// Asks the callee what it offers.
+    /// Asks the callee for the description of its endpoints.
     ///
     /// # Errors
-    /// [`CallError::Remote`] of kind [`NoHandler`](crate::ErrorKind::NoHandler) when it cannot say, because no
-    /// [`Dispatcher`](crate::Dispatcher) serves there; [`CallError::Describe`] when what it says is no description;
+    /// [`CallError::Remote`] of kind [`NoHandler`](crate::ErrorKind::NoHandler) when no
+    /// [`Dispatcher`](crate::Dispatcher) serves there; [`CallError::Describe`] when the answer is no description;
     /// otherwise as [`call`](Self::call).
     pub fn describe(&mut self) -> Result<Description, CallError> {
         self.describe_until(WHOLE_TABLE, Deadline::never())
@@ -708,7 +699,7 @@ impl Caller {
         self.describe_until(WHOLE_TABLE, Deadline::after(timeout))
     }
 
-    /// Asks the callee about one endpoint; `None` when it does not have it.
+    /// Asks the callee for the description of one endpoint. `None` when the callee does not have the endpoint.
     ///
     /// # Errors
     /// As [`describe`](Self::describe), and [`CallError::TimedOut`].
@@ -726,14 +717,14 @@ impl Caller {
         self.describe_here(msg_type, deadline)
     }
 
-    /// The description of one endpoint, or of the whole table, put together from its pieces. All of them come over the
+    /// The description of one endpoint, or of the whole table, put together from its chunks. All of them come over the
     /// present connection.
     #[cold]
     fn describe_here(&mut self, msg_type: u16, deadline: Deadline) -> Result<Description, CallError> {
-        let mut pieces = Pieces::of(msg_type);
+        let mut chunks = Chunks::of(msg_type);
         loop {
-            let reply = self.control(Operation::Describe, &pieces.query()?, deadline)?;
-            if let Some(description) = pieces.add(&reply)? {
+            let reply = self.control(Operation::Describe, &chunks.query()?, deadline)?;
+            if let Some(description) = chunks.add(&reply)? {
                 return Ok(description);
             }
         }
@@ -786,8 +777,8 @@ impl Caller {
 }
 
 impl CallError {
-    /// What an error reply means for a call in one piece. A callee that finds the deadline passed may say so before
-    /// the caller has looked at its own clock.
+    /// The error of a call whose reply is an error. A callee can report that the deadline passed before the caller has
+    /// looked at its own clock.
     #[cold]
     pub(crate) fn refused(error: RpcError) -> Self {
         if error.kind == ErrorKind::DeadlinePassed { Self::TimedOut { sent: true } } else { Self::Remote(error) }

@@ -1,4 +1,4 @@
-//! Control requests: what every callee answers by itself, without a handler of its user's.
+//! Control requests: every callee answers them itself, without a user's handler.
 //!
 //! They travel on [`ROUTE_CONTROL`], with the operation as message type.
 
@@ -9,8 +9,8 @@ use crate::ring::{Frame, MessageHeader};
 use crate::schema::describe::Operation;
 use crate::type_id::msg_type;
 
-/// The reply to a control request, as far as that takes no table of endpoints: type identifier and payload. An operation
-/// that does, or that this version does not know, is one without a handler.
+/// The reply to a control request that needs no table of endpoints: type identifier and payload. Every other operation
+/// is refused with `NoHandler`.
 #[cold]
 pub(crate) fn control_reply(frame: &Frame, max_len: usize) -> (u32, Vec<u8>) {
     match Operation::of(msg_type(frame.type_id)) {
@@ -27,9 +27,9 @@ pub(crate) fn refusal(frame: &Frame, kind: ErrorKind, max_len: usize) -> (u32, V
     (type_id, payload)
 }
 
-/// Answers a control request over a ring that others may be using at this moment: without waiting, so that a caller
-/// that takes no replies stops nobody. One whose ring is full asks again. One that is gone takes no answer, but what it
-/// had sent after the question is still to be served.
+/// Answers a control request without waiting: the ring may be in use, and a caller that takes no replies must not block
+/// the callee. A caller whose ring is full gets no answer and asks again. The later requests of a caller that is gone
+/// are still served.
 #[cold]
 pub(crate) fn try_answer_control(tx: &mut Tx, frame: &Frame) -> Result<(), Unsent> {
     if is_cancel(frame) {

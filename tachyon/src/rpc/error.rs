@@ -16,7 +16,10 @@ family! {
     /// `E` is the error that the endpoint declares, marked with [`#[tachyon::error]`](macro@crate::error).
     CallError<E = Undeclared> says sent {
         /// The request can never fit the forward ring.
-        #[error("a request of {size} bytes can never fit a ring of {max}; connect with larger `ring_sizes`, or listen with a larger forward capacity")]
+        #[error(
+            "a request of {size} bytes can never fit a ring of {max}; connect with larger `ring_sizes`, or listen \
+             with a larger forward capacity"
+        )]
         TooLarge {
             /// Bytes asked for.
             size: usize,
@@ -45,18 +48,18 @@ family! {
         /// The callee was gone, and there is a listener that refuses a new connection. The next call tries anew.
         #[error("the callee is gone, and connecting again failed: {0}")]
         Reconnect(#[source] Box<ConnectError>),
-        /// The two sides do not mean the same by an endpoint. It was not called.
+        /// The two sides declare the endpoint differently. It was not called.
         #[error("{0}; build both sides from one definition")]
         Mismatch(#[source] Mismatch),
-        /// The reply is not what the endpoint gives.
+        /// The reply does not match the endpoint's return type.
         #[error("{endpoint}: the reply cannot be read: {problem}")]
         BadReply {
             /// The endpoint's name on this side.
             endpoint: String,
-            /// What is wrong with the reply.
+            /// The fault of the reply.
             problem: Malformed
         },
-        /// What the callee said about itself is no description.
+        /// The callee's description cannot be read.
         #[error("the callee's description cannot be read: {0}")]
         Describe(String),
     }
@@ -118,7 +121,7 @@ impl<E> CallError<E> {
             | Self::Reconnect(_)
             | Self::Mismatch(_)
             | Self::Describe(_) => false,
-            // Where it is not known, the call may have begun: it was given up before, or belongs to the parent process.
+            // The call may have begun: it was given up earlier, or belongs to the parent process.
             Self::Failed(_)
             | Self::BadReply { .. }
             | Self::UnknownCorrelation(_)
@@ -167,14 +170,17 @@ family! {
     /// Why a request was not served or a reply not sent.
     ServeError {
         /// The reply can never fit the reverse ring.
-        #[error("a reply of {size} bytes can never fit a ring of {max}; its caller can connect with larger `ring_sizes`, or listen with a larger reverse capacity")]
+        #[error(
+            "a reply of {size} bytes can never fit a ring of {max}; its caller can connect with larger \
+             `ring_sizes`, or listen with a larger reverse capacity"
+        )]
         TooLarge {
             /// Bytes asked for.
             size: usize,
             /// Bytes the ring holds.
             max: usize
         },
-        /// No request came with this correlation id, so nobody waits for the reply.
+        /// No request came with this correlation id, so no caller waits for the reply.
         #[error("no request came with correlation id {0}; reply with the id of the request that `serve` gave")]
         InvalidCorrelation(u64),
         /// No endpoint has the request's message type. Its caller got an error reply.
@@ -183,9 +189,11 @@ family! {
             /// The request's message type.
             msg_type: u16
         },
-        /// The table has an endpoint that changes the state, and was to be served by those who share the state. Nothing was
-        /// served.
-        #[error("endpoint `{name}` (msg_type {msg_type}) changes the state; serve with one thread (`serve_forever`), or have it take `&State`")]
+        /// The table has an endpoint that takes `&mut State`, and several threads were to serve it. Nothing was served.
+        #[error(
+            "endpoint `{name}` (msg_type {msg_type}) changes the state; serve with one thread (`serve_forever`), or \
+             have it take `&State`"
+        )]
         Exclusive {
             /// The endpoint's name.
             name: String,
@@ -203,12 +211,12 @@ family! {
         /// An endpoint failed. Its caller got an error reply.
         #[error("{0}")]
         Handler(HandlerFailure),
-        /// The server was stopped, and handlers went on for longer than its `stop_timeout`. Everything else ended in good
-        /// order. An async handler that does not reach its next `await` is left behind; a blocking one keeps the serving
-        /// call until it returns.
+        /// The server was stopped, and handlers went on for longer than its `stop_timeout`. Everything else ended in
+        /// good order. An async handler that does not reach its next `await` is left behind; a blocking one keeps the
+        /// serving call until it returns.
         #[error("the server stopped, but {count} handlers went on for longer than its stop_timeout")]
         HandlersLeft {
-            /// How many.
+            /// Number of handlers that were still running.
             count: usize
         },
         /// A thread that served a server ended by a panic outside of handlers and hooks. The server is stopped and its
@@ -226,7 +234,7 @@ impl From<Halt> for Box<ServeError> {
 }
 
 impl ServeError {
-    /// How the connection ended, of an error that says so.
+    /// The end of the connection, for an error that reports one.
     #[cold]
     pub(crate) fn into_halt(self) -> Halt {
         match self {
@@ -252,16 +260,17 @@ pub struct HandlerFailure {
     pub name: String,
     /// The endpoint's message type.
     pub msg_type: u16,
-    /// What the caller was told.
+    /// The kind of the error reply that the caller got.
     pub kind: ErrorKind,
-    /// What went wrong, in the handler's words.
+    /// The handler's text.
     pub text: String,
     /// The name of the declared error that the handler returned.
     pub declared: Option<String>,
 }
 
 impl HandlerFailure {
-    /// Whether this is an answer and no failure: a declared error, or a request that is not what the endpoint takes.
+    /// Whether the endpoint answered as its contract allows: with a declared error, or with a refusal of a request that
+    /// does not match.
     pub fn is_answer(&self) -> bool {
         self.declared.is_some() || self.kind == ErrorKind::BadRequest
     }

@@ -12,21 +12,21 @@ use crate::type_id::msg_type;
 
 /// A received request or reply. Derefs to its payload; dropping it releases its room to the peer.
 pub struct RpcRxGuard<'a> {
-    /// What it lends is the loan of this direction.
+    /// The end whose current frame the guard lends.
     rx: &'a mut Rx,
 }
 
 impl<'a> RpcRxGuard<'a> {
-    /// A guard of the direction's loan.
+    /// A guard of the direction's current frame.
     #[inline]
     pub(crate) fn over(rx: &'a mut Rx) -> Self {
         Self { rx }
     }
 
-    /// Which call this belongs to; a callee passes it to `reply`.
+    /// The call that this belongs to. A callee passes it to `reply`.
     #[inline]
     pub fn correlation_id(&self) -> u64 {
-        self.rx.loan.correlation_id
+        self.rx.current.correlation_id
     }
 
     /// The message type; [`MSG_TYPE_ERROR`](crate::type_id::MSG_TYPE_ERROR) in an error reply.
@@ -37,7 +37,7 @@ impl<'a> RpcRxGuard<'a> {
     /// The whole type identifier: route and message type.
     #[inline]
     pub fn type_id(&self) -> u32 {
-        self.rx.loan.type_id
+        self.rx.current.type_id
     }
 
     /// The error this reply reports, if it is an error reply.
@@ -52,14 +52,14 @@ impl Deref for RpcRxGuard<'_> {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        slice::payload(&self.rx.loan, self.rx)
+        slice::payload(&self.rx.current, self.rx)
     }
 }
 
 impl Drop for RpcRxGuard<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.rx.release_loan();
+        self.rx.release_current();
     }
 }
 
@@ -73,9 +73,9 @@ impl fmt::Debug for RpcRxGuard<'_> {
     }
 }
 
-/// Room for one request or reply, to be written in place. Derefs to its bytes, which hold whatever was there before.
+/// Room for one request or reply, to be written in place. Derefs to its bytes, which hold earlier contents of the ring.
 ///
-/// Dropping it publishes nothing and gives the room back; a dropped request has used up no correlation id.
+/// Dropping it publishes nothing and gives the room back; a dropped request uses up no correlation id.
 #[derive(Debug)]
 #[must_use = "a guard that is not committed publishes nothing"]
 pub struct RpcTxGuard<'a> {

@@ -5,7 +5,7 @@ use core::fmt;
 use core::slice::from_raw_parts;
 
 use super::guard::RpcRxGuard;
-use crate::schema::payload::{Message, Refused, Scratch};
+use crate::schema::payload::{BoxedMalformed, Message, Scratch};
 
 /// A reply that is lent where it lies. Dropping it releases its room to the callee.
 ///
@@ -23,11 +23,11 @@ impl<'c, M: Message> InPlace<'c, M> {
     /// # Errors
     /// It is no `M`.
     #[inline]
-    pub(super) fn read(guard: RpcRxGuard<'c>, scratch: &mut Scratch<'c>) -> Result<Self, Refused> {
+    pub(super) fn read(guard: RpcRxGuard<'c>, scratch: &mut Scratch<'c>) -> Result<Self, BoxedMalformed> {
         let payload: &[u8] = &guard;
-        // SAFETY: the bytes lie in the mapping, or on the heap, of the direction that the guard borrows for 'c. They stay
-        // there until the guard is dropped: the view moves with the guard into one struct, is dropped before it, and
-        // `get` lends it only while that struct is borrowed.
+        // SAFETY: the bytes lie in the mapping, or on the heap, of the direction that the guard borrows for 'c. They
+        // stay there until the guard is dropped: the view moves with the guard into one struct, is dropped before it,
+        // and `get` lends it only while that struct is borrowed.
         let payload: &'c [u8] = unsafe { from_raw_parts(payload.as_ptr(), payload.len()) };
         let view = M::read(payload, scratch, "the reply")?;
         Ok(Self { view, guard })

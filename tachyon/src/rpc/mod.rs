@@ -33,4 +33,4 @@ pub use agreement::Agreement;
 #[doc(hidden)]
 pub use attempts::Attempts;
 #[doc(hidden)]
-pub use typed::{Body, Borrowed, Contract, Fields, Whole, call, call_in_place, start};
+pub use typed::{Body, Borrowed, Contract, Fields, SingleValue, call, call_in_place, start};

@@ -1,7 +1,7 @@
 //! A caller that outlives its callee.
 //!
-//! What may be sent twice is not for this file to decide: it only gives a caller whose connection has ended a new one,
-//! before something is sent. A request that was published is never sent again from here.
+//! A caller whose connection has ended gets a new one before it sends. A published request is never sent again from
+//! here; [`Attempts`](super::attempts::Attempts) decides about repeats.
 
 use std::path::{Path, PathBuf};
 
@@ -14,12 +14,12 @@ use crate::options::Options;
 use crate::rpc::CallError;
 use crate::wait::Deadline;
 
-/// What it takes to connect again.
+/// Where and how to connect again.
 #[derive(Debug)]
 pub(crate) struct ReconnectPolicy {
     pub(super) path: PathBuf,
     pub(super) options: Options,
-    /// When the peer was last looked for.
+    /// The tick at which the peer was last checked.
     pub(super) looked: Timespec,
 }
 
@@ -35,8 +35,8 @@ pub(super) fn tick() -> Timespec {
     clock_gettime(ClockId::MonotonicCoarse)
 }
 
-/// Begins to connect by `deadline`, to a path where one server may be dying and the next one not yet there: a listener
-/// that hangs up in the middle of the handshake is waited out as a missing one is.
+/// Begins to connect until `deadline`. One server may be ending while the next one starts: a listener that hangs up in
+/// the handshake is waited for like a missing one.
 pub(crate) fn connecting_by(path: &Path, options: &Options, deadline: Deadline) -> Result<Connecting, ConnectError> {
     let limit = deadline.remaining().map_or(options.connect_timeout(), |left| left.min(options.connect_timeout()));
     Connecting::new(path, Kind::Rpc, Role::Source, &options.clone().timeout(limit).reconnect(true))
@@ -47,7 +47,7 @@ pub(super) fn connect_by(path: &Path, options: &Options, deadline: Deadline) -> 
 }
 
 impl CallError {
-    /// What becomes of a call that was due by `deadline` when connecting again failed.
+    /// The error of a call with `deadline` whose caller could not connect again.
     pub(crate) fn reconnecting(source: ConnectError, deadline: Deadline) -> Self {
         match source {
             ConnectError::Interrupted { .. } => Self::Interrupted { sent: false },

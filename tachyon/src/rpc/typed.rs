@@ -1,4 +1,4 @@
-//! Calls of typed endpoints: what a generated client is made over.
+//! Calls of typed endpoints: generated clients are thin layers over these.
 
 use core::marker::PhantomData;
 use core::ptr;
@@ -11,12 +11,12 @@ use crate::connection::slice;
 use crate::engine::RpcError;
 use crate::rpc::CallError;
 use crate::schema::describe::Signature;
-use crate::schema::payload::{DeclaredError, Message, Refused, SHORT, Scratch, Value, on_stack};
-use crate::type_id::{MSG_TYPE_ERROR, msg_type};
+use crate::schema::payload::{BoxedMalformed, DeclaredError, Message, SHORT, Scratch, Value, on_stack};
+use crate::type_id::{MSG_TYPE_ERROR, make_type_id, msg_type};
 use crate::wait::Deadline;
 
-/// What generated clients call over: a [`Caller`], a [`PooledCaller`](crate::client::pool::PooledCaller), or one of these
-/// [`within`](Caller::within) a time. Only this crate implements it.
+/// The transport of a generated client: a [`Caller`], a [`PooledCaller`](crate::client::pool::PooledCaller), or one of
+/// these [`within`](Caller::within) a time. Only this crate implements it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot make calls",
     label = "not a caller",
@@ -66,32 +66,32 @@ impl<C: Calls> Calls for Within<'_, C> {
     }
 }
 
-/// What travels, as types: of an endpoint, or of a service's method.
+/// The types that an endpoint, or a method of a service, exchanges.
 pub trait Contract {
-    /// What the caller gets.
+    /// The reply.
     type Reply: Message;
-    /// The error that is declared.
+    /// The declared error.
     type Error: DeclaredError;
-    /// All of it, described.
+    /// The description of all three.
     const SIGNATURE: &'static Signature;
 }
 
-/// What a request consists of.
+/// The contents of a request.
 pub trait Body {
-    /// Its bytes, if they lie somewhere as they are.
+    /// The bytes, if they lie in memory already.
     fn bytes(&self) -> Option<&[u8]>;
 
-    /// How many there are.
+    /// Length in bytes.
     fn size(&self) -> usize;
 
-    /// Writes them.
+    /// Writes the bytes to `out`, which has [`size`](Self::size) bytes.
     fn write(&self, out: &mut [u8]);
 }
 
 /// A request of one value, or of none.
-pub struct Whole<'v, M: Message>(M::View<'v>);
+pub struct SingleValue<'v, M: Message>(M::View<'v>);
 
-impl<'v, M: Message> Whole<'v, M> {
+impl<'v, M: Message> SingleValue<'v, M> {
     /// The request of a view.
     #[inline]
     pub fn new(view: M::View<'v>) -> Self {
@@ -99,7 +99,7 @@ impl<'v, M: Message> Whole<'v, M> {
     }
 }
 
-impl<M: Message> Body for Whole<'_, M> {
+impl<M: Message> Body for SingleValue<'_, M> {
     #[inline]
     fn bytes(&self) -> Option<&[u8]> {
         M::bytes(M::shrink(self.0))
@@ -168,8 +168,8 @@ impl<F: Fn(&mut [u8])> Body for Fields<F> {
 }
 
 impl Caller {
-    /// This caller with `timeout` for each call, the wait for room included. The callee learns of the limit, so that it
-    /// need not begin work whose result comes too late.
+    /// This caller with `timeout` for each call, the wait for room included. The request carries the
+    /// deadline, so that the callee does not begin work whose result comes too late.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
@@ -194,8 +194,8 @@ impl Caller {
         Within::new(self, Some(timeout))
     }
 
-    /// Sends a request to the endpoint of a signature. The first one of a typed endpoint on a connection compares the two
-    /// sides' descriptions.
+    /// Sends a request to the endpoint of a signature. The first one of a typed endpoint on a connection compares the
+    /// two sides' descriptions.
     #[inline]
     fn start_typed(
         &mut self,
@@ -229,7 +229,8 @@ impl Caller {
         deadline: Deadline,
     ) -> Result<u64, CallError> {
         if (!signature.is_typed() || self.core.verified.contains(key(signature)))
-            && let Some(call) = self.start_fast(signature.msg_type(), request, deadline)
+            && self.reconnect.is_none()
+            && let Some(call) = self.core.send_fast(make_type_id(0, signature.msg_type()), request, deadline, ())
         {
             return Ok(call);
         }
@@ -246,7 +247,7 @@ impl Caller {
         send: &mut dyn FnMut(&mut Self) -> Result<u64, CallError>,
     ) -> Result<u64, CallError> {
         self.connected(deadline, |caller| {
-            // The next callee may mean something else.
+            // The next callee may declare the endpoint differently.
             if signature.is_typed() {
                 caller.verify(|| signature.into(), key(signature), deadline)?;
             }
@@ -254,7 +255,7 @@ impl Caller {
         })
     }
 
-    /// Calls, and takes the reply as the loan of the reverse ring, unless it is an error.
+    /// Calls, and takes the reply as the current frame of the reverse ring, unless it is an error.
     #[inline]
     fn exchange_typed<E: DeclaredError>(
         &mut self,
@@ -302,7 +303,7 @@ impl Caller {
         read.map_err(|problem| unreadable(C::SIGNATURE, problem))
     }
 
-    /// Takes the reply to a call as the loan of the reverse ring, unless it is an error.
+    /// Takes the reply to a call as the current frame of the reverse ring, unless it is an error.
     #[inline]
     fn take_typed<E: DeclaredError>(
         &mut self,
@@ -311,7 +312,7 @@ impl Caller {
         deadline: Deadline,
     ) -> Result<(), CallError<E>> {
         self.complete(call, deadline).map_err(CallError::widen)?;
-        if msg_type(self.core.rx.loan.type_id) == MSG_TYPE_ERROR {
+        if msg_type(self.core.rx.current.type_id) == MSG_TYPE_ERROR {
             return Err(self.refused_typed(signature));
         }
         Ok(())
@@ -327,7 +328,7 @@ impl Caller {
     }
 }
 
-/// What a signature goes by. Signatures are statics, so that their address tells them apart.
+/// The key of a signature: its address, which is unique since signatures are statics.
 #[inline]
 fn key(signature: &'static Signature) -> usize {
     ptr::from_ref(signature).addr()
@@ -423,7 +424,7 @@ impl<C: Contract> Started<C> {
         caller.lend_reply::<C>()
     }
 
-    /// Calls of several callers have the same numbers, and replies of other types.
+    /// Correlation ids are unique within one caller only.
     #[inline]
     fn check(&self, caller: &Caller) -> Result<(), CallError<C::Error>> {
         if self.caller == caller.identity { Ok(()) } else { Err(CallError::UnknownCorrelation(self.call)) }
@@ -432,6 +433,6 @@ impl<C: Contract> Started<C> {
 
 #[cold]
 #[allow(clippy::boxed_local, reason = "as readers return it")]
-fn unreadable<E>(signature: &'static Signature, problem: Refused) -> CallError<E> {
+fn unreadable<E>(signature: &'static Signature, problem: BoxedMalformed) -> CallError<E> {
     CallError::BadReply { endpoint: signature.name().to_owned(), problem: *problem }
 }

@@ -1,4 +1,4 @@
-//! An RPC connection whose direction is still open.
+//! An RPC connection whose sides have not taken their roles.
 
 use std::path::Path;
 
@@ -10,10 +10,10 @@ use crate::handshake::{ConnectError, ListenError};
 use crate::handshake::{Kind, Role};
 use crate::options::Options;
 
-/// A connected pair of rings of which neither side has said yet whether it calls or answers.
+/// A connected pair of rings whose sides have not yet taken the role of caller or callee.
 ///
-/// [`Caller`] and [`Callee`] say so when they connect, which is what most programs want. This is for those that learn
-/// it later, as Python's `RpcBus` does: the first operation decides.
+/// [`Caller`] and [`Callee`] take their role when they connect, which is right for most programs. `RpcBus` is for
+/// programs that learn their role later, such as Python's `RpcBus`, whose first operation decides.
 #[derive(Debug)]
 #[must_use = "dropping a bus closes it"]
 pub struct RpcBus {
@@ -48,7 +48,7 @@ impl RpcBus {
     /// Connects to the listener at `path`, waiting up to 5 seconds for it to appear.
     ///
     /// # Errors
-    /// [`ConnectError`]: nobody listens, or the listener is of another kind, version or user.
+    /// [`ConnectError`]: no process listens, or the listener is of another kind, version or user.
     pub fn connect(path: impl AsRef<Path>) -> Result<Self, ConnectError> {
         Self::connect_with(path, &Options::new())
     }

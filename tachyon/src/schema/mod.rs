@@ -1,4 +1,4 @@
-//! Codecs and contracts: how values travel, what a callee says about its endpoints, and code from that.
+//! Values that travel, descriptions of endpoints, and code made of descriptions.
 
 pub mod codegen;
 pub mod describe;

@@ -2,7 +2,7 @@
 //!
 //! The acceptor is a state machine with an epoll of its own. Its driver
 //! ([`AcceptorDriver`](super::acceptor_driver::AcceptorDriver)) watches the epoll: a thread, or the serving worker,
-//! task or loop. The acceptor runs no code of users: callers, refusals and errors go to a worker's inbox.
+//! task or loop. The acceptor runs no code of users: callers, rejections and errors go to a worker's inbox.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -18,7 +18,7 @@ use super::quota::{CallerQuota, QuotaGrant, QuotaOwner};
 use super::session::Arrival;
 use crate::connection::Established;
 use crate::handshake::ListenError;
-use crate::handshake::{Guest as PendingClient, Listener, Offer, Progress, Refusal};
+use crate::handshake::{Listener, Offer, PendingClient, Progress, Rejection};
 use crate::wait::Deadline;
 
 /// Most handshakes at a time. Further clients wait in the kernel's queue.
@@ -92,7 +92,7 @@ impl Acceptor {
     pub(super) fn watch(&self, notifier: &Notifier) -> std::io::Result<()> {
         if let Some(listener) = &self.listener {
             // A server may drop privileges between listening and serving.
-            listener.tell_who_listens();
+            listener.update_credentials();
         }
         self.poller.add(notifier, Token::Notified)
     }
@@ -156,7 +156,7 @@ impl Acceptor {
                         self.advance(handshake, control);
                     }
                 }
-                Ok(Some(None)) => control.send_event(AcceptorEvent::Rejected(Refusal::Gone)),
+                Ok(Some(None)) => control.send_event(AcceptorEvent::Rejected(Rejection::Gone)),
                 Ok(None) => return,
                 Err(error) => {
                     control.send_event(AcceptorEvent::Error(error.into()));
@@ -206,7 +206,7 @@ impl Acceptor {
     fn report_evicted(&mut self, control: &Control) {
         if self.next_report.has_passed() {
             self.next_report = Deadline::after(PAUSE);
-            control.send_event(AcceptorEvent::Rejected(Refusal::Crowded));
+            control.send_event(AcceptorEvent::Rejected(Rejection::Crowded));
         } else if let Some(publication) = control.publication() {
             publication.writer.count_rejected();
         }
@@ -303,7 +303,7 @@ impl Acceptor {
                 control.send_event(AcceptorEvent::Arrival(Box::new(Arrival::new(self.next_id, &established, grant))));
                 self.next_id += 1;
             }
-            Ok(Progress::Refused(refusal)) => control.send_event(AcceptorEvent::Rejected(refusal)),
+            Ok(Progress::Rejected(rejection)) => control.send_event(AcceptorEvent::Rejected(rejection)),
             Err(error) => control.send_event(AcceptorEvent::Error(error.into())),
         }
     }

@@ -14,7 +14,7 @@ use super::events::{DisconnectReason, ServerEvent};
 use super::service::NoService;
 use super::session::Arrival;
 use crate::foreign;
-use crate::handshake::Refusal;
+use crate::handshake::Rejection;
 use crate::stats::Publication;
 use crate::sync::{AtomicUsize, Ordering};
 use crate::wait::{Deadline, StopTime};
@@ -54,7 +54,7 @@ pub(super) enum AcceptorEvent {
     /// A caller to serve.
     Arrival(Box<Arrival>),
     /// A client was rejected.
-    Rejected(Refusal),
+    Rejected(Rejection),
     /// The system refused an operation.
     Error(Box<dyn Error + Send + Sync>),
 }
@@ -217,7 +217,7 @@ impl Control {
                 self.report(&ServerEvent::Joined(&arrival.info));
                 return Some(arrival);
             }
-            AcceptorEvent::Rejected(refusal) => self.report(&ServerEvent::Rejected(&refusal.to_string())),
+            AcceptorEvent::Rejected(rejection) => self.report(&ServerEvent::Rejected(&rejection.to_string())),
             AcceptorEvent::Error(error) => self.report(&ServerEvent::Error(&*error)),
         }
         None

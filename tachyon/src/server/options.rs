@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::quota::Limits;
-use crate::handshake::{Kind, Offer, Refusal, Role, Wishes};
+use crate::handshake::{Kind, Offer, Rejection, Role, Wishes};
 use crate::options::Options;
 use crate::ring::CapacityError;
 use crate::ring::{Geometry, Use};
@@ -177,13 +177,13 @@ impl ServerOptions {
     }
 
     /// The offer to a client with `wishes`, before the quota.
-    pub(super) fn terms(&self, standard: &Offer, wishes: &Wishes) -> Result<Offer, Refusal> {
+    pub(super) fn terms(&self, standard: &Offer, wishes: &Wishes) -> Result<Offer, Rejection> {
         let mut offer = standard.clone();
         let largest = [self.largest.0, self.largest.1];
         for ((geometry, wish), most) in offer.geometries.iter_mut().zip(wishes).zip(largest) {
             let Some(wish) = wish else { continue };
             if wish.capacity() > most {
-                return Err(Refusal::RingTooLarge { asked: wish.capacity(), most });
+                return Err(Rejection::RingTooLarge { asked: wish.capacity(), most });
             }
             *geometry = *wish;
         }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::handshake::{Offer, Process, Refusal};
+use crate::handshake::{Offer, Process, Rejection};
 use crate::ring::Geometry;
 
 /// The limits of a quota.
@@ -62,22 +62,22 @@ impl CallerQuota {
     /// size in `least`.
     ///
     /// # Errors
-    /// [`Refusal::Busy`] when the quota has no caller left, or too few bytes for the smallest rings.
+    /// [`Rejection::Busy`] when the quota has no caller left, or too few bytes for the smallest rings.
     pub(super) fn grant(
         self: &Arc<Self>,
         owner: QuotaOwner,
         wished: &mut Offer,
         least: &Offer,
-    ) -> Result<QuotaGrant, Refusal> {
+    ) -> Result<QuotaGrant, Rejection> {
         let Limits { callers, each_process, each, all } = self.limits;
         let mut used = self.used();
         let of_process = used.processes.get(&owner.process).copied().unwrap_or(0);
         let most_foreign = (callers / 2).max(1);
         if used.callers >= callers || of_process >= each_process || (owner.foreign && used.foreign >= most_foreign) {
-            return Err(Refusal::Busy);
+            return Err(Rejection::Busy);
         }
         let left = all.saturating_sub(used.bytes).min(each);
-        let Some(bytes) = shrink(&mut wished.geometries, &least.geometries, left) else { return Err(Refusal::Busy) };
+        let Some(bytes) = shrink(&mut wished.geometries, &least.geometries, left) else { return Err(Rejection::Busy) };
         used.callers += 1;
         used.foreign += usize::from(owner.foreign);
         used.bytes += bytes;
@@ -142,13 +142,13 @@ mod tests {
         let grant = |process, foreign| quota.grant(owner(process, foreign), &mut least.clone(), &least);
         let first = grant(1, false).unwrap();
         let _second = grant(1, false).unwrap();
-        assert!(matches!(grant(1, false), Err(Refusal::Busy)), "a third of one process");
+        assert!(matches!(grant(1, false), Err(Rejection::Busy)), "a third of one process");
         drop(first);
         let _first = grant(1, true).unwrap();
         let foreign = grant(2, true).unwrap();
-        assert!(matches!(grant(3, true), Err(Refusal::Busy)), "more than half of other users");
+        assert!(matches!(grant(3, true), Err(Rejection::Busy)), "more than half of other users");
         let _last = grant(3, false).unwrap();
-        assert!(matches!(grant(4, false), Err(Refusal::Busy)), "a fifth");
+        assert!(matches!(grant(4, false), Err(Rejection::Busy)), "a fifth");
         drop(foreign);
         let _foreign = grant(4, true).unwrap();
     }
@@ -173,7 +173,7 @@ mod tests {
         while let Ok((kept, _)) = grant(&least) {
             core::mem::forget(kept);
         }
-        assert!(matches!(grant(&least), Err(Refusal::Busy)));
+        assert!(matches!(grant(&least), Err(Rejection::Busy)));
         drop(first);
         assert!(bytes(&grant(&offer([1 << 24; 2])).unwrap().1) <= bytes(&large), "what each may have");
     }

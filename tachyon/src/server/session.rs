@@ -177,7 +177,7 @@ impl<B> Session<B> {
     /// Adapts the polling budget to the wait for a request that has come.
     fn learn(&mut self) {
         if self.idle_since == 0 {
-            self.budget.met();
+            self.budget.note_first_round();
         } else {
             let now = monotonic_nanos();
             let came = if (self.idle_since..=now).contains(&self.rung_at) { self.rung_at } else { now };

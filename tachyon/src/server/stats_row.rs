@@ -30,7 +30,7 @@ impl StatsRow {
         let slots = rx.ring().geometry().slots();
         let forward = Fill { used: rx.consumer.waiting(), slots };
         let slots = tx.ring().geometry().slots();
-        let reverse = Fill { used: tx.producer.under_way(), slots };
+        let reverse = Fill { used: tx.producer.in_flight(), slots };
         self.publication.writer.set_fill(self.row, forward, reverse);
     }
 }

@@ -1,14 +1,13 @@
-//! How much memory the machine could still give.
+//! How much memory the machine can still give.
 //!
-//! Allocating shared memory that is not there does not fail: the kernel goes on, page by page, and then kills a process
-//! to go on further. So whoever asks for more than there is has to be refused beforehand. The answer is a snapshot; it
-//! keeps mistakes out, not races.
+//! The kernel lets a process size a memory file beyond the free memory, and kills a process when the pages are touched.
+//! So a segment that cannot fit is refused before it is made. The answer is a snapshot: it catches mistakes, not races.
 
 use std::fs;
 
 use super::cgroup;
 
-/// Bytes that could be allocated without ending a process; `None` if the system does not say.
+/// Bytes that the system can allocate without killing a process; `None` if the system does not say.
 pub(super) fn available() -> Option<u64> {
     let machine = fs::read_to_string("/proc/meminfo").ok().and_then(|meminfo| parse(&meminfo));
     [machine, cgroup::available()].into_iter().flatten().min()

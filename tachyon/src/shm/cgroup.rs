@@ -1,12 +1,12 @@
-//! What the control groups of this process, a container's for instance, leave it of memory.
+//! The memory that the control groups of this process, such as a container's, still allow it.
 //!
-//! Shared memory counts like any other, and a group at its limit has one of its processes killed, also by an allocation
-//! that could have failed. So the limits are read before.
+//! Shared memory counts against the limit of a group, and the kernel kills a process of a group at its limit instead of
+//! failing the allocation. So the limits are read first.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Bytes that every control group of this process could still give, or `None` if none of them sets a limit.
+/// Bytes that all control groups of this process still allow; `None` if no group sets a limit.
 pub(super) fn available() -> Option<u64> {
     left(&fs::read_to_string("/proc/self/cgroup").ok()?, Path::new("/sys/fs/cgroup"))
 }
@@ -16,7 +16,7 @@ fn left(memberships: &str, mounts: &Path) -> Option<u64> {
     memberships.lines().filter_map(|line| least(line, mounts)).min()
 }
 
-/// The least that a group and those it lies in leave.
+/// The least that a group and its parents allow.
 fn least(membership: &str, mounts: &Path) -> Option<u64> {
     // `0::/path` in version 2, `4:cpu,memory:/path` in version 1.
     let mut parts = membership.splitn(3, ':');
@@ -33,7 +33,7 @@ fn least(membership: &str, mounts: &Path) -> Option<u64> {
     ancestors(&root, path).filter_map(|group| second_version(&group)).min()
 }
 
-/// A group's folder and those above it, up to the mount. What a container does not see of them is not there.
+/// The folders of a group and its parents, up to the mount. A container does not see the groups above its own.
 fn ancestors(mount: &Path, path: &str) -> impl Iterator<Item = PathBuf> {
     let mut inside = Some(PathBuf::from(path));
     let mount = mount.to_owned();
@@ -45,7 +45,7 @@ fn ancestors(mount: &Path, path: &str) -> impl Iterator<Item = PathBuf> {
 }
 
 fn second_version(group: &Path) -> Option<u64> {
-    // A group without a limit says `max`, which is no number.
+    // `max`, for a group without a limit, is not a number.
     let limit = number(&group.join("memory.max"))?;
     let used = number(&group.join("memory.current"))?;
     Some(limit.saturating_sub(used).saturating_add(reclaimable(group, "inactive_file ")))
@@ -57,7 +57,7 @@ fn first_version(group: &Path) -> Option<u64> {
     Some(limit.saturating_sub(used).saturating_add(reclaimable(group, "total_inactive_file ")))
 }
 
-/// Copies of files, which make room when they have to.
+/// Bytes of cached files, which the kernel drops when it needs memory.
 fn reclaimable(group: &Path, entry: &str) -> u64 {
     let Ok(stat) = fs::read_to_string(group.join("memory.stat")) else { return 0 };
     stat.lines().find_map(|line| line.strip_prefix(entry)?.trim().parse().ok()).unwrap_or(0)

@@ -1,7 +1,7 @@
-//! Shared memory: segments both sides can map and nobody can resize.
+//! Shared memory: segments that both sides map and no process can resize.
 //!
-//! A segment is an anonymous file (`memfd`) whose size is sealed for ever before anyone else sees it. The seals are what
-//! makes mapping a peer's segment sound: a file that cannot shrink cannot turn a load of ours into `SIGBUS`.
+//! A segment is an anonymous file (`memfd`). Its maker seals its size before another process gets the descriptor. The
+//! seals make mapping a peer's segment sound: a file that cannot shrink cannot turn a load into `SIGBUS`.
 
 mod available;
 mod cgroup;

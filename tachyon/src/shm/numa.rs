@@ -8,39 +8,39 @@ use memmap2::Advice;
 
 use super::{NumaError, Segment};
 
-/// Allocate on the given node, elsewhere if it is full: a full node must not kill the process.
+/// Allocates on the given node, and elsewhere if that node is full: a full node must not kill the process.
 const MPOL_PREFERRED: c_int = 1;
-/// Move the pages that are already allocated, as far as no other process has mapped them.
+/// Moves allocated pages, unless another process has mapped them.
 const MPOL_MF_MOVE: c_uint = 1 << 1;
 
-/// Nodes are named by one 64-bit mask, whatever the machine's word.
+/// Nodes that the mask has bits for: 64 on every machine.
 const NODES: u32 = 64;
 const WORDS: usize = (NODES / c_ulong::BITS) as usize;
-/// The kernel subtracts one from the number of bits it is told.
+/// The kernel subtracts one from this number of bits.
 const MAX_NODE: c_ulong = NODES as c_ulong + 1;
 
 impl Segment {
-    /// Prefers memory of NUMA node `node` (0..=63) for this segment, and moves there what is already allocated.
+    /// Prefers memory of NUMA node `node` (0..=63) for this segment, and moves its allocated pages there.
     ///
-    /// The kernel leaves pages where they are that the peer has touched already, so this works best right after the
-    /// connection is made. The contents do not change.
+    /// The kernel does not move pages that the peer has touched, so call this right after connecting. The contents do
+    /// not change.
     ///
     /// # Errors
     ///
-    /// [`NumaError`] says whether the node, the kernel or a sandbox stands in the way. The segment stays usable.
+    /// [`NumaError`] if the node, the kernel or a sandbox prevents this. The segment stays usable.
     pub(crate) fn bind_to_node(&self, node: u32) -> Result<(), NumaError> {
         let mask = node_mask(node)?;
-        // Only pages in this process's page table are moved, so all of them have to be there first. A kernel that
-        // cannot populate (before 5.14) then moves only what was touched, which is less but not wrong.
+        // Only pages in this process's page table are moved, so all pages are populated first. A kernel before 5.14
+        // cannot populate them and moves only the touched pages, which is harmless.
         match self.mapping().advise(Advice::PopulateWrite) {
             Err(error) if error.raw_os_error() != Some(libc::EINVAL) => {
                 return Err(NumaError::System { node, source: error });
             }
             _ => {}
         }
-        // SAFETY: the address and length are exactly those of a mapping that lives as long as `self`; the mask is a live
-        // array of `MAX_NODE - 1` bits that the kernel only reads. mbind changes where pages are, never what they hold
-        // nor how they may be accessed, so no pointer into the segment is invalidated.
+        // SAFETY: the address and length are exactly those of a mapping that lives as long as `self`; the mask is a
+        // live array of `MAX_NODE - 1` bits that the kernel only reads. mbind changes where pages are, never what they
+        // hold nor how they may be accessed, so no pointer into the segment is invalidated.
         let outcome: c_long = unsafe {
             libc::syscall(
                 libc::SYS_mbind,
@@ -101,7 +101,7 @@ mod tests {
         let (segment, _fd) = Segment::create(3 * 4096).unwrap();
         segment.poke(5000, 42);
         match segment.bind_to_node(0) {
-            // A kernel or a sandbox without mbind has to say so; either way the segment must be intact.
+            // A kernel or a sandbox without mbind reports an error, and the segment stays intact.
             Ok(()) | Err(NumaError::Unsupported | NumaError::NotPermitted) => {}
             Err(error) => panic!("{error}"),
         }

@@ -14,20 +14,20 @@ use rustix::process::{Resource, getrlimit};
 use super::ShmError;
 use super::available::available;
 
-/// Shown as `/memfd:tachyon` in `/proc/PID/maps`, for whoever wonders where the memory went.
+/// Shown as `/memfd:tachyon` in `/proc/PID/maps`.
 const NAME: &CStr = c"tachyon";
 
 /// `f_type` of tmpfs, where every memfd without huge pages lives.
 const TMPFS_MAGIC: i64 = 0x0102_1994;
 
-/// The seals every segment carries, each with the word for what it forbids.
+/// The seals of every segment, each with the name of the forbidden change.
 const REQUIRED_SEALS: [(SealFlags, &str); 3] =
     [(SealFlags::SHRINK, "shrinking"), (SealFlags::GROW, "growing"), (SealFlags::SEAL, "unsealing")];
 
 /// A shared memory segment mapped into this process, readable and writable, unmapped on drop.
 ///
-/// The peer may write any byte of it at any time, so the segment gives out a pointer and never a slice. The memory stays
-/// valid for reads and writes as long as the segment lives: its file is sealed, so nobody can truncate it.
+/// The peer may write any byte of it at any time, so the segment gives a pointer and never a slice. The memory stays
+/// valid for reads and writes as long as the segment lives: its file is sealed, so no process can truncate it.
 #[derive(Debug)]
 pub(crate) struct Segment {
     mapping: MmapRaw,
@@ -36,9 +36,9 @@ pub(crate) struct Segment {
 impl Segment {
     /// Creates a zeroed segment of `len` bytes and returns it with the descriptor to hand to the peer.
     ///
-    /// No page is allocated before it is touched: a large segment costs address space until it is used. A system that
-    /// never promises more memory than it has (`vm.overcommit_memory` is 2) could refuse a page then, with a `SIGBUS`, so
-    /// there all are allocated here. The descriptor is close-on-exec; the mapping does not need it.
+    /// No page is allocated before it is touched, so an unused segment costs only address space. With strict overcommit
+    /// (`vm.overcommit_memory` is 2) a touch could end in `SIGBUS`, so all pages are allocated here. The descriptor is
+    /// close-on-exec; the mapping does not need the descriptor.
     ///
     /// # Errors
     ///
@@ -46,11 +46,11 @@ impl Segment {
     /// [`ShmError::NoDescriptor`] when the system runs out, [`ShmError::System`] otherwise.
     pub(crate) fn create(len: usize) -> Result<(Self, OwnedFd), ShmError> {
         let file_len = check_len(len)?;
-        // A fuzzer makes small ones over and over, and asking takes ten times as long as making one.
+        // A fuzzer makes small segments over and over, and the question takes ten times as long as a segment.
         if !cfg!(fuzzing) && available().is_some_and(|available| file_len > available) {
             return Err(failed("allocate", len, Errno::NOMEM));
         }
-        // Beyond this the kernel does not only refuse to size the file, it also sends a signal that ends the process.
+        // Beyond this limit the kernel also sends a signal that ends the process.
         if getrlimit(Resource::Fsize).current.is_some_and(|limit| file_len > limit) {
             return Err(failed("size", len, Errno::FBIG));
         }
@@ -66,13 +66,13 @@ impl Segment {
         Ok((segment, file))
     }
 
-    /// Maps a segment received from a peer, after checking that it can be trusted to stay `len` bytes long.
+    /// Maps a segment received from a peer, after checking that its length is `len` bytes and stays so.
     ///
     /// # Errors
     ///
-    /// [`ShmError::NotSharedMemory`] for anything but a plain memfd (huge pages included: touching a page that the peer
-    /// punched out would raise `SIGBUS` once the pool is empty), [`ShmError::NotSealed`], [`ShmError::WrongLength`], and
-    /// [`ShmError::System`] if it cannot be inspected or mapped for writing.
+    /// [`ShmError::NotSharedMemory`] unless the file is a plain memfd (one of huge pages is refused: after the peer
+    /// punches a page out, a touch raises `SIGBUS` if the pool is empty), [`ShmError::NotSealed`],
+    /// [`ShmError::WrongLength`], and [`ShmError::System`] if the file cannot be inspected or mapped for writing.
     pub(crate) fn adopt(fd: BorrowedFd<'_>, len: usize) -> Result<Self, ShmError> {
         check_sealed(fd, len)?;
         Self::map(&fd, len)
@@ -92,22 +92,21 @@ impl Segment {
             .expect("mmap never places a mapping chosen by the kernel at address zero")
     }
 
-    /// The length in bytes, exactly as asked for.
+    /// The length in bytes.
     pub(crate) fn len(&self) -> usize {
         self.mapping.len()
     }
 
-    /// The mapping itself, for the room's other files.
     pub(super) fn mapping(&self) -> &MmapRaw {
         &self.mapping
     }
 }
 
-/// Checks that a descriptor is one of a plain memfd that will stay `len` bytes long.
+/// Checks that a descriptor belongs to a plain memfd whose length is, and stays, `len` bytes.
 pub(super) fn check_sealed(fd: BorrowedFd<'_>, len: usize) -> Result<(), ShmError> {
     check_len(len)?;
-    // Asked first, since it is answered for every kind of file without waiting: a file of a user's file system could let
-    // each of the others take as long as it likes.
+    // The seals come first: this question never blocks, for any kind of file. On a user's file system (FUSE) each of
+    // the other questions can block for any time.
     if rustix::fs::fcntl_get_seals(fd) == Err(Errno::INVAL) {
         return Err(ShmError::NotSharedMemory { found: "a file that cannot be sealed" });
     }
@@ -127,7 +126,7 @@ pub(super) fn check_sealed(fd: BorrowedFd<'_>, len: usize) -> Result<(), ShmErro
     if let Some((_, missing)) = REQUIRED_SEALS.into_iter().find(|(seal, _)| !seals.contains(*seal)) {
         return Err(ShmError::NotSealed { missing });
     }
-    // Read again: only now that the seals are known to be there has the length stopped changing.
+    // Read again: the length is final only once the seals are known to be set.
     let sealed = rustix::fs::fstat(fd).map_err(|errno| failed("inspect", len, errno))?;
     let found = u64::try_from(sealed.st_size).unwrap_or(0);
     if usize::try_from(found) != Ok(len) {
@@ -136,18 +135,18 @@ pub(super) fn check_sealed(fd: BorrowedFd<'_>, len: usize) -> Result<(), ShmErro
     Ok(())
 }
 
-/// Whether the system refuses a page at its first touch when memory was promised away.
+/// Whether overcommit is strict, so that the first touch of a page can fail.
 fn promises_strictly() -> bool {
     static STRICT: OnceLock<bool> = OnceLock::new();
     if let Some(strict) = STRICT.get() {
         return *strict;
     }
-    // Asked again if it cannot be read now, for want of a descriptor.
+    // A failure, such as no free descriptor, is not remembered.
     let Ok(mode) = fs::read("/proc/sys/vm/overcommit_memory") else { return false };
     *STRICT.get_or_init(|| mode.trim_ascii() == b"2")
 }
 
-/// `len` as a file length, if a segment can have it.
+/// `len` as a file length, if a segment can have that length.
 fn check_len(len: usize) -> Result<u64, ShmError> {
     if len == 0 || isize::try_from(len).is_err() {
         return Err(ShmError::Length { len });
@@ -155,7 +154,7 @@ fn check_len(len: usize) -> Result<u64, ShmError> {
     u64::try_from(len).map_err(|_| ShmError::Length { len })
 }
 
-/// A new, empty memfd; not executable where the kernel can promise that (Linux 6.3).
+/// A new, empty memfd; sealed against execution where the kernel can do so (Linux 6.3).
 fn memfd(len: usize) -> Result<OwnedFd, ShmError> {
     let plain = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
     match rustix::fs::memfd_create(NAME, plain | MemfdFlags::NOEXEC_SEAL) {
@@ -170,7 +169,7 @@ fn is_tmpfs(statfs: &StatFs) -> bool {
     i64::try_from(statfs.f_type) == Ok(TMPFS_MAGIC)
 }
 
-/// What a file of this type is called, if it cannot be a segment.
+/// The name of a file type that cannot be a segment.
 fn foreign_file(file_type: FileType) -> Option<&'static str> {
     match file_type {
         FileType::RegularFile => None,

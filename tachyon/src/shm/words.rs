@@ -1,4 +1,4 @@
-//! A segment as a row of 64-bit words: written by the process that made it, only ever read by others.
+//! A segment as an array of 64-bit words: its maker writes them, other processes only read them.
 #![allow(unsafe_code, reason = "turns a mapping into a slice of atomics")]
 
 use core::ops::Deref;
@@ -13,14 +13,14 @@ use crate::sync::{AtomicU64, Ordering};
 /// Bytes of one word.
 const WORD: usize = size_of::<u64>();
 
-/// The words of a segment that this process made.
+/// The words of a segment of this process.
 #[derive(Debug)]
 pub(crate) struct Words {
     segment: Segment,
 }
 
 impl Words {
-    /// Makes `count` words of 0, and the descriptor that others map them through.
+    /// Makes `count` words of 0, and the descriptor through which other processes map them.
     ///
     /// # Errors
     /// As [`Segment::create`].
@@ -38,19 +38,20 @@ impl Deref for Words {
     fn deref(&self) -> &[AtomicU64] {
         let words = self.segment.as_ptr().cast::<AtomicU64>().as_ptr();
         // SAFETY: the mapping is `segment.len()` bytes, lives as long as self and begins at a page, so it holds this
-        // many aligned words. Any bytes are a valid u64, and whoever else maps them can only race with atomics.
+        // many aligned words. Any bytes are a valid u64, and this slice gives access by atomics alone, so an access by
+        // another process is no data race.
         unsafe { core::slice::from_raw_parts(words, self.segment.len() / WORD) }
     }
 }
 
-/// The words of a segment that another process made, mapped for reading alone.
+/// The words of another process's segment, mapped read-only.
 #[derive(Debug)]
 pub(crate) struct ObservedWords {
     mapping: MmapRaw,
 }
 
 impl ObservedWords {
-    /// Maps a segment, after checking that it is sealed and `len` bytes long.
+    /// Maps a segment of `len` bytes, after checking its length and its seals.
     ///
     /// # Errors
     /// As [`Segment::adopt`].
@@ -63,18 +64,18 @@ impl ObservedWords {
         Ok(Self { mapping })
     }
 
-    /// How many words there are.
+    /// The number of words.
     pub(crate) fn len(&self) -> usize {
         self.mapping.len() / WORD
     }
 
-    /// A copy of the first `N` words, each read once, in their order; `None` when there are fewer.
+    /// A copy of the first `N` words, each read once, in order; `None` when there are fewer.
     pub(crate) fn copy_first<const N: usize>(&self) -> Option<[u64; N]> {
         let words = self.words().first_chunk::<N>()?;
         Some(words.each_ref().map(|word| word.load(Ordering::Acquire)))
     }
 
-    /// A copy of all words, each read once, from the first to the last. They are not of one moment.
+    /// A copy of all words, each read once, in order. The copy is not atomic: words may change between two reads.
     pub(crate) fn copy(&self) -> Vec<u64> {
         self.words().iter().map(|word| word.load(Ordering::Acquire)).collect()
     }
@@ -97,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_observed() {
+    fn observers_see_written_words() {
         let (words, file) = Words::create(600).unwrap();
         let observed = ObservedWords::adopt(file.as_fd(), 600 * WORD).unwrap();
         assert!(observed.copy().iter().all(|word| *word == 0));

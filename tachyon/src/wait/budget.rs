@@ -1,8 +1,8 @@
-//! How long a wait spins before it parks, and what it learns from each wait.
+//! The budget of a wait: the time for which it spins before it parks, learnt from earlier waits.
 //!
-//! Times are in nanoseconds on `CLOCK_MONOTONIC`. The lesson of a wait is how long it was, not how it was spent: a
-//! message that came within the cost of a park should have been spun for, also by a waiter that parked.
-//! `docs/decisions/0019-waiting.md` has the traces behind the numbers.
+//! Times are in nanoseconds on `CLOCK_MONOTONIC`. A budget learns from the length of a wait, whether the wait spun or
+//! parked: for a message that came within the cost of a park, spinning would have been right.
+//! `docs/decisions/0019-waiting.md` has the traces behind the constants.
 
 use std::sync::OnceLock;
 use std::sync::atomic::AtomicU32;
@@ -11,57 +11,68 @@ use std::time::Duration;
 use super::monotonic_nanos;
 use crate::sync::Ordering;
 
-/// What a thread does while it waits for its peer.
+/// How a thread waits for its peer: it spins, parks, or spins and then parks.
 ///
-/// Spinning answers within the time of a cache line; parking costs a wake-up by the system (microseconds) and no
-/// processor time while waiting. In every mode, a peer's death, an orderly close and a deadline end the wait.
+/// A spinning thread sees a message within the time of a cache line and uses a whole core. A parked thread uses no
+/// processor time, and its wake-up by the system takes microseconds. In every mode, a message, the peer's death, an
+/// orderly close and a deadline end the wait.
+///
+/// ```
+/// use std::time::Duration;
+/// use tachyon::{Options, PollingMode};
+///
+/// // Spin for at most 50 us, then park.
+/// let options = Options::new().polling(PollingMode::Spin(Duration::from_micros(50)));
+/// # let _ = options;
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub enum PollingMode {
-    /// Spins for as long as a park would cost, which it measures, then parks. After waits much longer than that it spins
-    /// less, and after short ones as before. An idle process costs nothing.
+    /// Spins for the measured cost of a park (5 to 80 us), then parks. After waits much longer than that it spins less;
+    /// a short wait restores the whole time. An idle process uses no processor time.
     #[default]
     Adaptive,
-    /// Spins and never parks. Give it a core of its own.
+    /// Spins and never parks. The thread needs a core of its own.
     PureSpin,
     /// Looks this many times, then parks.
     Spins(u32),
     /// Spins for this long, then parks.
     Spin(Duration),
-    /// Parks at once.
+    /// Parks without spinning.
     Park,
 }
 
-/// Bounds of the cost of a park, and the cost before the first measurement.
+/// Bounds of the cost of a park in nanoseconds, and the cost before the first measurement.
 const CHEAPEST_PARK: u32 = 5_000;
 const DEAREST_PARK: u32 = 80_000;
 const FIRST_PARK: u32 = 25_000;
 
-/// Weight of the past in the average cost of a park, as a power of two.
-const MEMORY: u32 = 3;
+/// Weight of the past in the average cost of a park, as a base-2 logarithm.
+const PAST_WEIGHT: u32 = 3;
 
-/// The cost of a park in this process: from the ring's sending to the waiter that looks again.
+/// The cost of a park in this process, in nanoseconds: from the sending of a ring message to the waiter's next look.
 static PARK_COST: AtomicU32 = AtomicU32::new(FIRST_PARK);
 
-/// A budget below this is none.
+/// A smaller budget, in nanoseconds, becomes 0.
 const LEAST_BUDGET: u32 = 2_000;
 
-/// Stands for the whole budget, which follows the cost of a park.
+/// Stands for the whole budget, which changes with the cost of a park.
 const WHOLE: u32 = u32::MAX;
 
-/// What a wait within one turn of the clock is at least: looks between two readings.
+/// Bounds of the number of looks between two readings of the clock.
 const FEWEST_LOOKS: u32 = 16;
 const MOST_LOOKS: u32 = 512;
 
-/// Time between two readings of the clock.
+/// Nanoseconds between two readings of the clock.
 const READ_EVERY: u64 = 1_000;
 
-/// Notes that a wake-up took `nanos` from the ring's sending. A hostile time moves the cost within its bounds.
+/// Notes that a wake-up took `nanos` from the sending of its ring message. A hostile peer can move the cost only within
+/// the bounds.
 pub(crate) fn note_park(nanos: u64) {
     let sample = u32::try_from(nanos).unwrap_or(DEAREST_PARK).clamp(CHEAPEST_PARK, DEAREST_PARK);
     let before = PARK_COST.load(Ordering::Relaxed);
-    // Another thread's note may be lost, which is one of many.
-    PARK_COST.store(before - (before >> MEMORY) + (sample >> MEMORY), Ordering::Relaxed);
+    // Not atomic as a whole: a note of another thread may be lost, which does not matter for an average.
+    PARK_COST.store(before - (before >> PAST_WEIGHT) + (sample >> PAST_WEIGHT), Ordering::Relaxed);
 }
 
 /// The cost of a park in nanoseconds.
@@ -69,14 +80,15 @@ pub(super) fn park_cost() -> u64 {
     PARK_COST.load(Ordering::Relaxed).into()
 }
 
-/// The least and the most that a park may seem to cost, and between them its cost now.
+/// The lower bound of the cost of a park, the present cost, and the upper bound, in nanoseconds.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn park_cost_bounds() -> (u64, u64, u64) {
-    // Rounding takes less than the weight of the past off the least one.
-    (u64::from(CHEAPEST_PARK) - (1 << MEMORY), park_cost(), DEAREST_PARK.into())
+    // Rounding lowers the least cost by less than the weight of the past.
+    (u64::from(CHEAPEST_PARK) - (1 << PAST_WEIGHT), park_cost(), DEAREST_PARK.into())
 }
 
-/// Looks that take about a microsecond, measured once: the quickest of three tries, since a preemption makes one longer.
+/// The number of looks that take about a microsecond. Measured once, as the fastest of three tries: a preemption makes
+/// a try longer.
 pub(crate) fn looks_per_reading() -> u32 {
     static LOOKS: OnceLock<u32> = OnceLock::new();
     *LOOKS.get_or_init(|| {
@@ -95,7 +107,7 @@ pub(crate) fn looks_per_reading() -> u32 {
     })
 }
 
-/// The most that a wait spins.
+/// The limit of the spinning of one wait.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Spin {
     Unlimited,
@@ -103,14 +115,14 @@ pub(crate) enum Spin {
     Nanos(u64),
 }
 
-/// The spinning part of one waiter: its mode and, when adaptive, what it has learnt.
+/// The mode of one waiter, and its learnt budget.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Budget {
     mode: PollingMode,
-    /// Costs of a park that are worth spinning: one, and two for a caller, whose answer is under way.
+    /// The whole budget, in costs of a park: one, or two for a caller, whose reply is probably on its way.
     factor: u32,
     learnt: u32,
-    /// Looks of the first round, before the clock is read for the first time.
+    /// Looks before the first reading of the clock.
     first_round: u32,
 }
 
@@ -129,7 +141,7 @@ impl Budget {
         self.mode
     }
 
-    /// The same waiter in another mode, which has learnt nothing there.
+    /// Changes the mode and forgets the learnt budget.
     pub(crate) fn set_mode(&mut self, mode: PollingMode) {
         *self = Self::new(mode, self.factor);
     }
@@ -138,7 +150,7 @@ impl Budget {
         u64::from(self.factor) * park_cost()
     }
 
-    /// The most that the next wait spins after its first round.
+    /// The limit of the next wait's spinning after the first round.
     #[inline]
     pub(crate) fn spin(self) -> Spin {
         match self.mode {
@@ -151,7 +163,7 @@ impl Budget {
         }
     }
 
-    /// Looks of the first round of a wait, which takes no notice of the clock.
+    /// Looks of the first round of a wait, which does not read the clock.
     #[inline]
     pub(crate) fn first_round(self) -> u32 {
         self.first_round
@@ -159,7 +171,7 @@ impl Budget {
 
     /// Notes a wait that ended within its first round.
     #[inline]
-    pub(crate) fn met(&mut self) {
+    pub(crate) fn note_first_round(&mut self) {
         self.learnt = WHOLE;
     }
 
@@ -180,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn one_short_wait_makes_up_for_many_long_ones() {
+    fn one_short_wait_restores_the_budget_after_many_long_waits() {
         let mut budget = Budget::new(PollingMode::Adaptive, 1);
         let whole = budget.spin();
         for _ in 0..40 {
@@ -193,7 +205,7 @@ mod tests {
 
     #[test]
     fn waits_somewhat_longer_than_a_park_teach_nothing() {
-        // The cost of a park moves while other tests park: only a try during which it stays counts.
+        // The cost of a park changes while other tests park: only a try with a constant cost counts.
         for _ in 0..1000 {
             let cost = park_cost();
             let mut budget = Budget::new(PollingMode::Adaptive, 1);
@@ -208,7 +220,7 @@ mod tests {
                 return;
             }
         }
-        panic!("the cost of a park never stays");
+        panic!("the cost of a park changed in each of 1000 tries");
     }
 
     #[test]
@@ -217,7 +229,7 @@ mod tests {
             Spin::Nanos(nanos) => nanos,
             other => panic!("{other:?}"),
         };
-        // The cost moves while other tests park, but stays within its bounds.
+        // The cost changes while other tests park, but stays within its bounds.
         assert!(nanos(2) >= 2 * u64::from(CHEAPEST_PARK) && nanos(2) <= 2 * u64::from(DEAREST_PARK));
         assert!(nanos(1) >= u64::from(CHEAPEST_PARK) && nanos(1) <= u64::from(DEAREST_PARK));
     }
@@ -243,7 +255,7 @@ mod tests {
         ] {
             let mut budget = Budget::new(mode, 1);
             budget.learn(2_000_000);
-            budget.met();
+            budget.note_first_round();
             assert_eq!(budget.spin(), spin);
         }
     }

@@ -1,4 +1,4 @@
-//! Points in time a call must not wait past.
+//! Deadlines, as nanoseconds of `CLOCK_MONOTONIC` and in the format of a message.
 
 use std::time::Duration;
 
@@ -7,41 +7,40 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::sync::{AtomicU64, Ordering};
 
-/// When a wait gives up; possibly never.
+/// The moment at which a wait gives up; possibly never.
 ///
-/// Kept as `CLOCK_MONOTONIC` nanoseconds, which every process of the machine counts alike, so that a deadline can travel
-/// with a request.
+/// `CLOCK_MONOTONIC` is the same for all processes of a time namespace, so a deadline can travel with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Deadline(u64);
 
-/// Nanoseconds of the unit in which a deadline travels, as a power of two.
+/// Nanoseconds of a deadline's unit in a message, as a base-2 logarithm.
 const UNIT_EXPONENT: u32 = 16;
 
-/// Units from which on a deadline travels as none.
+/// A deadline this many units ahead, or more, travels as no deadline.
 const FARTHEST: u64 = 1 << 31;
 
-/// The value that is never reached: 584 years of uptime.
+/// No deadline. The clock reaches this value after 584 years.
 const NEVER: u64 = u64::MAX;
 
 impl Deadline {
-    /// Waits for as long as it takes.
+    /// No limit.
     pub(crate) const fn never() -> Self {
         Self(NEVER)
     }
 
-    /// Gives up `timeout` from now. A timeout past the clock's range is never reached.
+    /// The moment `timeout` from now. A timeout beyond the clock's range means no limit.
     pub(crate) fn after(timeout: Duration) -> Self {
         let nanos = u64::try_from(timeout.as_nanos()).unwrap_or(NEVER);
         Self(monotonic_nanos().saturating_add(nanos))
     }
 
-    /// Gives up when the clock shows `nanos`; any value is a deadline, if only one long past or never reached.
+    /// The moment at which the clock shows `nanos`. Every value is valid.
     pub(crate) const fn at_nanos(nanos: u64) -> Self {
         Self(nanos)
     }
 
-    /// As a message carries it: units of 65,536 ns of the clock, rounded up, modulo 2^32. 0 is no limit, so a real 0
-    /// travels as 1, and one unit late; a deadline farther than 2^31 units (some 39 hours) travels as none.
+    /// The deadline in the format of a message: units of 65,536 ns of the clock, rounded up, modulo 2^32. 0 means no
+    /// limit, so a real 0 becomes 1, one unit later. A deadline 2^31 units (39 hours) ahead or more becomes no limit.
     pub(crate) fn to_wire(self) -> u32 {
         match self.nanos() {
             None => 0,
@@ -53,12 +52,13 @@ impl Deadline {
         if at.saturating_sub(now) >= FARTHEST - 1 {
             return 0;
         }
-        // One long past is one that has just passed: its own value would come round to the future.
+        // A deadline long past becomes one that has just passed: modulo 2^32 the old value would be in the future.
         let at = at.max(now.saturating_sub(1));
         u32::try_from(at & u64::from(u32::MAX)).map_or(1, |at| at.max(1))
     }
 
-    /// A deadline that came with a message. Any value is one: it lies at most 39 hours ahead or in the past.
+    /// The deadline of a received message. Every value is valid: the deadline lies at most 39 hours ahead or in the
+    /// past.
     #[inline]
     pub(crate) fn from_wire(wire: u32) -> Self {
         if wire == 0 { Self::never() } else { Self::from_units_of_now(wire) }
@@ -76,30 +76,30 @@ impl Deadline {
         Self(at.saturating_mul(1 << UNIT_EXPONENT))
     }
 
-    /// What the clock shows then, in nanoseconds; `None` when there is no limit.
+    /// The deadline in nanoseconds of the clock; `None` for no limit.
     #[inline]
     pub(crate) const fn nanos(self) -> Option<u64> {
         if self.0 == NEVER { None } else { Some(self.0) }
     }
 
-    /// Time left; `None` when there is no limit, zero when it has passed.
+    /// The remaining time: `None` for no limit, zero after the deadline.
     pub(crate) fn remaining(self) -> Option<Duration> {
         self.remaining_at(monotonic_nanos())
     }
 
-    /// As [`remaining`](Self::remaining), at a time that was read before.
+    /// As [`remaining`](Self::remaining), at the time `now`, in nanoseconds.
     #[inline]
     pub(crate) fn remaining_at(self, now: u64) -> Option<Duration> {
         self.nanos().map(|at| Duration::from_nanos(at.saturating_sub(now)))
     }
 
-    /// As [`has_passed`](Self::has_passed), at a time that was read before.
+    /// As [`has_passed`](Self::has_passed), at the time `now`, in nanoseconds.
     #[inline]
     pub(crate) fn has_passed_at(self, now: u64) -> bool {
         self.nanos().is_some_and(|at| now >= at)
     }
 
-    /// The earlier one of two.
+    /// The earlier deadline.
     pub(crate) fn min(self, other: Self) -> Self {
         Self(self.0.min(other.0))
     }
@@ -110,7 +110,7 @@ impl Deadline {
     }
 }
 
-/// What `CLOCK_MONOTONIC` shows, in nanoseconds.
+/// `CLOCK_MONOTONIC` in nanoseconds.
 #[cfg(not(loom))]
 pub(crate) fn monotonic_nanos() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
@@ -127,10 +127,10 @@ impl From<Option<Duration>> for Deadline {
     }
 }
 
-/// When a server was asked to stop, and how long what has begun has from then on.
+/// The time of a server's stop, and the timeout of the requests that have begun before.
 #[derive(Debug)]
 pub(crate) struct StopTime {
-    /// On the monotonic clock; 0 before.
+    /// In nanoseconds of `CLOCK_MONOTONIC`; 0 before the stop.
     asked_at: AtomicU64,
     timeout: Duration,
 }
@@ -140,7 +140,7 @@ impl StopTime {
         Self { asked_at: AtomicU64::new(0), timeout }
     }
 
-    /// The first stop counts.
+    /// Begins the stop. Later calls change nothing.
     pub(crate) fn stop(&self) {
         let _ = self.asked_at.compare_exchange(0, monotonic_nanos(), Ordering::Release, Ordering::Relaxed);
     }
@@ -153,12 +153,12 @@ impl StopTime {
         self.timeout
     }
 
-    /// Until when what has begun may go on, if the stop was asked for.
+    /// The deadline of the requests that have begun; `None` before the stop.
     pub(crate) fn deadline(&self) -> Option<Deadline> {
         self.later(Duration::ZERO)
     }
 
-    /// So much later than [`deadline`](Self::deadline).
+    /// A moment `grace` later than [`deadline`](Self::deadline).
     pub(crate) fn later(&self, grace: Duration) -> Option<Deadline> {
         let asked_at = self.asked_at.load(Ordering::Acquire);
         if asked_at == 0 {
@@ -209,7 +209,7 @@ mod tests {
         assert_eq!(Deadline::units_to_wire(turn + 7, turn - 5), 7);
         assert_eq!(Deadline::from_units(7, turn - 5), Deadline::at_nanos((turn + 7) << UNIT_EXPONENT));
         assert_eq!(Deadline::from_units(u32::MAX, turn + 5), Deadline::at_nanos((turn - 1) << UNIT_EXPONENT));
-        // Long past is just past, and so stays past.
+        // A deadline long past stays past.
         assert_eq!(Deadline::units_to_wire(3, turn * 2), u32::MAX);
     }
 

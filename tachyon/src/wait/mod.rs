@@ -1,11 +1,12 @@
-//! The one way to wait: spin for a budget, then park.
+//! Waiting: spin for a budget, then park.
 //!
 //! Parking is `poll` on the socket of the connection and the peer's pidfd. So a message, a close, the peer's death, a
-//! deadline and a signal all end the same call. `ring::parked` has the steps around it, and why no wake-up is lost.
+//! deadline and a signal all end the same call. `ring::parked` has the steps around it, and the reason why no wake-up
+//! is lost.
 
 mod budget;
 mod deadline;
-mod gaps;
+mod interarrival;
 #[cfg(not(loom))]
 mod peer;
 #[cfg(not(loom))]
@@ -31,41 +32,42 @@ pub(crate) use peer::Peer;
 use sleep::{Slept, sleep};
 pub(crate) use sleepers::Ticket;
 #[cfg(loom)]
-pub(crate) use sleepers::{Sleepers, Turn};
+pub(crate) use sleepers::{LeadOrFollow, Sleepers};
 #[cfg(not(loom))]
-pub(crate) use socket::{Foreign, Socket};
+pub(crate) use socket::{BadDescriptors, Socket};
 
-// The models of `tests/loom` bring their own kernel; everything else here is what they check.
+// `tests/loom` checks this room over a kernel of its own.
 #[cfg(loom)]
 use crate::kernel::{peer, sleep};
 use crate::ring::{Fault, ParkedWord, arm};
-use gaps::{Gaps, Window};
+use interarrival::{Interarrival, Window};
 
-/// Asked at least every 50 ms while a call waits, and after every signal; `true` ends the wait as interrupted.
+/// A function that a waiting call asks at least every 50 ms and after every signal; `true` ends the wait as
+/// interrupted.
 pub type Interrupt = fn() -> bool;
 
-/// Longest sleep between two questions to an [`Interrupt`].
+/// Longest sleep between two calls of an [`Interrupt`].
 pub(crate) const INTERRUPT_SLICE: Duration = Duration::from_millis(50);
 
-/// Nanoseconds between two looks for a dead peer while spinning; far below the 100 ms in which death must be noticed.
+/// Nanoseconds between two looks for a dead peer while spinning; the limit for noticing a death is 100 ms.
 const LIFE_CHECK: u64 = 5_000_000;
 
-/// Nanoseconds that a waiter looks after the fence of its arming, before it sleeps.
+/// Nanoseconds for which a waiter looks after the fence of its arming, before it sleeps.
 const LOOK_FOR: u64 = 5_000;
 
-/// Nanoseconds from an arming to the second look, which a sleep must not outlast.
+/// Most nanoseconds from an arming to the second look.
 pub(crate) const SECOND_LOOK: u64 = 10_000_000;
 
-/// Why a wait ended without what it waited for.
+/// The reason why a wait ended in vain.
 #[derive(Debug)]
-pub(crate) enum Stop<E> {
+pub(crate) enum WaitError<E> {
     TimedOut,
     Interrupted,
-    /// The peer is gone, and a last look after its end found nothing.
+    /// The peer is gone, and the last look, after the peer's end, found nothing.
     Gone,
-    /// The peer sent something else than a ring.
+    /// The peer sent a message that is no ring message.
     Broken(Fault),
-    /// The condition itself failed.
+    /// The look failed.
     Failed(E),
     Io(io::Error),
 }
@@ -75,41 +77,41 @@ pub(crate) enum Stop<E> {
 pub(crate) struct Waiter {
     pub(crate) budget: Budget,
     pub(crate) interrupt: Option<Interrupt>,
-    /// Of a callee or a receiver, which may be sent to at regular times; `None` for others.
-    gaps: Option<Gaps>,
-    /// Looks that [`spin_briefly`](Self::spin_briefly) took of the wait that goes on.
+    /// For a callee or a receiver, whose messages may come regularly; `None` for other waiters.
+    interarrival: Option<Interarrival>,
+    /// Looks that [`spin_briefly`](Self::spin_briefly) has used of the present wait.
     looked: u32,
 }
 
-/// What a wait is for.
+/// The object of a wait.
 #[derive(Clone, Copy)]
 pub(crate) struct Awaited<'a> {
     pub(crate) peer: &'a Peer,
-    /// The words of what is waited for.
+    /// The parked words of the awaited messages and room.
     pub(crate) words: &'a [&'a ParkedWord],
-    /// The peer last waited on this processor: while this side spins, it does not run.
+    /// Whether the peer last waited on this processor, so that it cannot run while this side spins.
     pub(crate) shares_core: bool,
     pub(crate) deadline: Deadline,
 }
 
 impl Waiter {
     pub(crate) fn new(mode: PollingMode, factor: u32, interrupt: Option<Interrupt>) -> Self {
-        Self { budget: Budget::new(mode, factor), interrupt, gaps: None, looked: 0 }
+        Self { budget: Budget::new(mode, factor), interrupt, interarrival: None, looked: 0 }
     }
 
-    /// The waits of a callee for its requests, and of a receiver for its messages.
+    /// For a callee that waits for requests, or a receiver that waits for messages.
     pub(crate) fn for_requests(mode: PollingMode, interrupt: Option<Interrupt>) -> Self {
-        Self { gaps: Some(Gaps::default()), ..Self::new(mode, 1, interrupt) }
+        Self { interarrival: Some(Interarrival::default()), ..Self::new(mode, 1, interrupt) }
     }
 
-    /// The beginning of a wait that is nearly always short: spins for about a microsecond, looking with `glance` alone.
-    /// True when that saw something; otherwise the wait goes on with [`wait`](Self::wait), which also reads the clock and
-    /// asks for the peer.
+    /// The beginning of a wait that is nearly always short: spins for about a microsecond over `glance`. True when
+    /// `glance` was true; otherwise the wait goes on with [`wait`](Self::wait), which also reads the clock and checks
+    /// the peer.
     #[inline]
     pub(crate) fn spin_briefly(&mut self, glance: impl Fn() -> bool) -> bool {
         for _ in 0..self.budget.first_round() {
             if glance() {
-                self.budget.met();
+                self.budget.note_first_round();
                 return true;
             }
             core::hint::spin_loop();
@@ -118,17 +120,16 @@ impl Waiter {
         false
     }
 
-    /// Waits until `look` gives something.
+    /// Waits until `look` finds something.
     ///
-    /// `look` is asked first, often, and last: after the peer's end it is asked once more, so that nothing that was
-    /// committed before is lost.
+    /// `look` comes first, and once more after the peer's end, so that no message from before the end is lost.
     pub(crate) fn wait<T, E>(
         &mut self,
         awaited: &Awaited<'_>,
         mut look: impl FnMut() -> Result<Option<T>, E>,
-    ) -> Result<T, Stop<E>> {
-        if let Some(found) = look().map_err(Stop::Failed)? {
-            self.budget.met();
+    ) -> Result<T, WaitError<E>> {
+        if let Some(found) = look().map_err(WaitError::Failed)? {
+            self.budget.note_first_round();
             return Ok(found);
         }
         let began = monotonic_nanos();
@@ -145,14 +146,14 @@ impl Waiter {
         self.park(began, awaited, &mut look)
     }
 
-    /// Spins for as long as `spin` says; `None` when that is used up.
+    /// Spins up to the limit `spin`; `None` when the limit is reached.
     fn spin<T, E>(
         &self,
         spin: Spin,
         began: u64,
         awaited: &Awaited<'_>,
         look: &mut impl FnMut() -> Result<Option<T>, E>,
-    ) -> Result<Option<T>, Stop<E>> {
+    ) -> Result<Option<T>, WaitError<E>> {
         let (looks, nanos) = match spin {
             Spin::Unlimited => (u64::MAX, u64::MAX),
             Spin::Looks(looks) => (looks.into(), u64::MAX),
@@ -166,7 +167,7 @@ impl Waiter {
         while left > 0 {
             let round = left.min(looks_per_reading().into());
             for _ in 0..round {
-                if let Some(found) = look().map_err(Stop::Failed)? {
+                if let Some(found) = look().map_err(WaitError::Failed)? {
                     return Ok(Some(found));
                 }
                 core::hint::spin_loop();
@@ -174,12 +175,12 @@ impl Waiter {
             left -= round;
             let now = monotonic_nanos();
             if awaited.deadline.has_passed_at(now) {
-                return Err(Stop::TimedOut);
+                return Err(WaitError::TimedOut);
             }
             if now - began >= nanos {
                 return Ok(None);
             }
-            // An end that was seen before is not looked for again.
+            // A known end needs no system call to find it again.
             if awaited.peer.was_gone() || now - life_checked >= LIFE_CHECK {
                 life_checked = now;
                 if let Some(found) = self.check_life(awaited, look)? {
@@ -190,27 +191,27 @@ impl Waiter {
         Ok(None)
     }
 
-    /// What parking would notice by itself, looked for now and then by a waiter that spins for long. The look after the
-    /// peer's end may find what it committed before.
+    /// Checks for an interrupt and for the peer's end, which a parked waiter would notice by itself. After the peer's
+    /// end a last look may find a message from before.
     fn check_life<T, E>(
         &self,
         awaited: &Awaited<'_>,
         look: &mut impl FnMut() -> Result<Option<T>, E>,
-    ) -> Result<Option<T>, Stop<E>> {
+    ) -> Result<Option<T>, WaitError<E>> {
         if !awaited.peer.was_gone() {
             self.check_interrupt()?;
-            // Two pure spinners on one core would otherwise keep it from each other.
+            // Two spinning peers on one core would otherwise block each other for a time slice.
             std::thread::yield_now();
             if !awaited.peer.is_gone() {
                 return Ok(None);
             }
         }
-        look().map_err(Stop::Failed)?.map_or(Err(Stop::Gone), |found| Ok(Some(found)))
+        look().map_err(WaitError::Failed)?.map_or(Err(WaitError::Gone), |found| Ok(Some(found)))
     }
 
-    fn check_interrupt<E>(&self) -> Result<(), Stop<E>> {
+    fn check_interrupt<E>(&self) -> Result<(), WaitError<E>> {
         match self.interrupt {
-            Some(interrupt) if interrupt() => Err(Stop::Interrupted),
+            Some(interrupt) if interrupt() => Err(WaitError::Interrupted),
             _ => Ok(()),
         }
     }
@@ -221,10 +222,13 @@ impl Waiter {
         began: u64,
         awaited: &Awaited<'_>,
         look: &mut impl FnMut() -> Result<Option<T>, E>,
-    ) -> Result<T, Stop<E>> {
+    ) -> Result<T, WaitError<E>> {
         let adaptive = self.budget.mode() == PollingMode::Adaptive && !awaited.shares_core;
-        let mut window =
-            if adaptive { self.gaps.as_mut().and_then(|gaps| gaps.window(began, park_cost())) } else { None };
+        let mut window = if adaptive {
+            self.interarrival.as_mut().and_then(|interarrival| interarrival.window(began, park_cost()))
+        } else {
+            None
+        };
         let had_window = window.is_some();
         let mut spun = 0;
         loop {
@@ -232,7 +236,7 @@ impl Waiter {
             let looked = match arm_and_look(awaited.words, look) {
                 Ok(Armed::Sleep { since }) => self.sleep_armed(since, window, ticket, awaited, look),
                 Ok(Armed::Found(found)) => Ok(Some((found, None))),
-                Err(error) => Err(Stop::Failed(error)),
+                Err(error) => Err(WaitError::Failed(error)),
             };
             awaited.words.iter().for_each(|word| word.clear());
             let mut looked = looked?;
@@ -252,18 +256,18 @@ impl Waiter {
         }
     }
 
-    /// Learns from a wait that parked, and from its window: how long it spun there, and whether it met the message.
+    /// Learns from a wait that parked, and from its window: the time spun, and whether the message came in the window.
     fn learn(&mut self, waited: u64, window: Option<(u64, bool)>) {
         self.budget.learn(waited);
-        let Some(gaps) = &mut self.gaps else { return };
-        gaps.learn(waited);
+        let Some(interarrival) = &mut self.interarrival else { return };
+        interarrival.learn(waited);
         if let Some((spun, hit)) = window {
-            gaps.note_window(waited, spun, hit);
+            interarrival.note_window(waited, spun, hit);
         }
     }
 
-    /// Sleeps until something is found, with the time of the ring that told of it. `None` when a ring tells of nothing, so
-    /// that the words have to be set again, or when the window begins.
+    /// Sleeps until a look finds something, and returns it with the sending time of the ring message. `None` when the
+    /// look after a ring message finds nothing, so that the words have to be set again, or when the window begins.
     fn sleep_armed<T, E>(
         &self,
         armed: u64,
@@ -271,20 +275,20 @@ impl Waiter {
         ticket: Ticket,
         awaited: &Awaited<'_>,
         look: &mut impl FnMut() -> Result<Option<T>, E>,
-    ) -> Result<Option<(T, Option<u64>)>, Stop<E>> {
+    ) -> Result<Option<(T, Option<u64>)>, WaitError<E>> {
         loop {
-            // Read before the look: a look after the second one's time is the second look.
+            // The clock before the look: a look that begins at the time of the second look is the second look.
             let now = monotonic_nanos();
-            // Asked before the look: nothing the peer committed before an end seen here can escape that look.
+            // The end before the look: the look finds every message that the peer published before an end seen here.
             let gone = awaited.peer.was_gone();
-            if let Some(found) = look().map_err(Stop::Failed)? {
+            if let Some(found) = look().map_err(WaitError::Failed)? {
                 return Ok(Some((found, None)));
             }
             if gone {
-                return Err(Stop::Gone);
+                return Err(WaitError::Gone);
             }
             if awaited.deadline.has_passed_at(now) {
-                return Err(Stop::TimedOut);
+                return Err(WaitError::TimedOut);
             }
             self.check_interrupt()?;
             if window.is_some_and(|window| now >= window.from) {
@@ -297,32 +301,32 @@ impl Waiter {
                 awaited.deadline.remaining_at(now),
                 window.map(|window| Duration::from_nanos(window.from - now)),
             ];
-            match sleep(awaited.peer, ticket, limit.into_iter().flatten().min()).map_err(Stop::Io)? {
+            match sleep(awaited.peer, ticket, limit.into_iter().flatten().min()).map_err(WaitError::Io)? {
                 Slept::Rung(sent_at) => {
-                    let found = look().map_err(Stop::Failed)?;
+                    let found = look().map_err(WaitError::Failed)?;
                     return Ok(found.map(|found| (found, sent_at)));
                 }
                 Slept::Otherwise => {}
-                Slept::Broken(fault) => return Err(Stop::Broken(fault)),
+                Slept::Broken(fault) => return Err(WaitError::Broken(fault)),
             }
         }
     }
 }
 
-/// What came of an arming.
+/// The result of an arming.
 #[derive(Debug)]
 pub(crate) enum Armed<T> {
-    /// The look found this: there is nothing to sleep for.
+    /// A look found this, so the waiter does not sleep.
     Found(T),
-    /// Nothing yet. The waiter sleeps, and looks again [`SECOND_LOOK`] after this time at the latest.
+    /// No look found anything. The waiter sleeps, and looks again at most [`SECOND_LOOK`] after this time.
     Sleep { since: u64 },
 }
 
-/// Asks the peer to ring for what the words stand for, and looks until 5 us have passed: a message that was on its way
-/// then is found on time. The one place where a waiter sets its words.
+/// Sets the words, and looks until 5 us have passed, to find a message that was published during the arming. The one
+/// place where a waiter sets its words.
 ///
 /// # Errors
-/// Those of `look`.
+/// The errors of `look`.
 pub(crate) fn arm_and_look<T, E>(
     words: &[&ParkedWord],
     look: &mut impl FnMut() -> Result<Option<T>, E>,

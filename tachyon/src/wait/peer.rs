@@ -1,4 +1,4 @@
-//! The process at the other end: how it is rung, and whether it still lives.
+//! The process at the other end: rings it, and notices its end.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -10,10 +10,10 @@ use super::{budget, monotonic_nanos};
 use crate::ring::Fault;
 use crate::sync::{AtomicBool, Ordering};
 
-/// The peer's process, as the connection's socket and, where the system gives one, its pidfd show it.
+/// The peer's process, seen through the connection's socket and, where the system has pidfds, the peer's pidfd.
 ///
-/// Either sign of death is enough: the pidfd ends with the process even when a forked child of it still holds the
-/// socket, and the socket ends with the connection even when the process lives on.
+/// Either sign of the peer's end is enough: the pidfd becomes readable with the death of the process even if a forked
+/// child still holds the socket, and the socket ends with the connection even if the process lives on.
 #[derive(Debug)]
 pub(crate) struct Peer {
     socket: Socket,
@@ -30,25 +30,25 @@ impl Peer {
         Self { socket, pidfd, pid, uid, gone: AtomicBool::new(false), sleepers: Sleepers::default() }
     }
 
-    /// The peer's process id, when it is visible from here.
+    /// The peer's process id; `None` if the process is in a pid namespace that this process does not see.
     pub(crate) fn pid(&self) -> Option<u32> {
         self.pid
     }
 
-    /// The user the peer runs as.
+    /// The peer's user id; `None` if this user namespace does not map the user.
     pub(crate) fn uid(&self) -> Option<u32> {
         self.uid
     }
 
-    /// Wakes the peer, now or when it next sleeps. Never waits. False when it still has to be rung.
+    /// Rings the peer, which wakes now or at its next sleep. Never waits. False when the peer still has to be rung.
     pub(crate) fn ring(&self) -> bool {
         self.socket.ring(monotonic_nanos())
     }
 
-    /// Takes the rings that came, and notes the peer's end if it hung up. Never waits.
+    /// Takes the ring messages, and notes the peer's end if the peer hung up. Never waits.
     ///
     /// # Errors
-    /// [`Fault::Socket`]: the peer sent something else than a ring.
+    /// [`Fault::Socket`]: the peer sent a message that is no ring message.
     pub(crate) fn hear(&self) -> Result<Heard, Fault> {
         let heard = self.socket.hear()?;
         if heard.gone {
@@ -57,26 +57,26 @@ impl Peer {
         Ok(heard)
     }
 
-    /// As [`hear`](Self::hear), for a waiter that slept in the system from `slept_at` on: the ring's time tells what its
-    /// wake-up cost.
+    /// As [`hear`](Self::hear), for a waiter that slept in the system from `slept_at` on: the time in the ring message
+    /// gives the cost of the wake-up.
     pub(crate) fn hear_after_sleep(&self, slept_at: u64) -> Result<Heard, Fault> {
         let heard = self.hear()?;
         let now = monotonic_nanos();
-        // A ring from before the sleep ended it at once, and one from the future is a lie or another clock.
+        // A ring message from before the sleep caused no wake-up, and a time in the future is wrong.
         if heard.rang && (slept_at..=now).contains(&heard.sent_at) {
             budget::note_park(now - heard.sent_at);
         }
         Ok(heard)
     }
 
-    /// What to poll to hear the peer and to learn of its end.
+    /// The descriptors to poll for ring messages and for the peer's end.
     pub(super) fn poll_fds(&self) -> impl Iterator<Item = PollFd<'_>> {
         let socket = PollFd::new(&self.socket, PollFlags::IN | PollFlags::RDHUP);
         let process = self.pidfd.as_ref().map(|pidfd| PollFd::new(pidfd, PollFlags::IN));
         core::iter::once(socket).chain(process)
     }
 
-    /// Notes what a poll over [`poll_fds`](Self::poll_fds) found of the peer's end; true when a ring may lie there.
+    /// Notes the peer's end if a poll over [`poll_fds`](Self::poll_fds) found it; true when there may be ring messages.
     pub(super) fn note(&self, fds: &[PollFd<'_>]) -> bool {
         let found = |index: usize| fds.get(index).map_or(PollFlags::empty(), PollFd::revents);
         if !(found(0) - PollFlags::IN).is_empty() || !found(1).is_empty() {
@@ -85,26 +85,26 @@ impl Peer {
         found(0).contains(PollFlags::IN)
     }
 
-    /// The peer's process, where the system gives a descriptor for it; readable once it has ended.
+    /// The peer's pidfd, where the system has pidfds; readable once the process has ended.
     pub(crate) fn process(&self) -> Option<BorrowedFd<'_>> {
         self.pidfd.as_ref().map(AsFd::as_fd)
     }
 
-    /// Notes the peer's end, which a watcher of the descriptors saw.
+    /// Notes the peer's end.
     pub(crate) fn mark_gone(&self) {
-        // Release: pairs with the load of `was_gone`. Another thread that reads the end sees everything that the system
-        // showed to this one before it, so its look misses no message from before the end.
+        // Release: pairs with the load of `was_gone`. A thread that loads the end also sees all that this thread saw
+        // before it, so the thread's next look misses no message from before the end.
         self.gone.store(true, Ordering::Release);
     }
 
     /// Whether an earlier look found the peer gone; costs one load.
     #[inline]
     pub(crate) fn was_gone(&self) -> bool {
-        // Acquire: see `mark_gone`.
+        // Acquire: pairs with `mark_gone`.
         self.gone.load(Ordering::Acquire)
     }
 
-    /// Looks whether the peer is gone, without waiting. Costs a system call until it is.
+    /// Whether the peer is gone. Never waits. Costs a system call until the peer is gone.
     pub(crate) fn is_gone(&self) -> bool {
         if !self.was_gone() {
             let mut fds: Vec<PollFd<'_>> = self.poll_fds().collect();
@@ -115,7 +115,7 @@ impl Peer {
         self.was_gone()
     }
 
-    /// Hangs up, so that a waiting peer learns at once, and so do threads of this process that wait.
+    /// Hangs up, which wakes a waiting peer and waiting threads of this process.
     pub(crate) fn hang_up(&self) {
         self.socket.hang_up();
     }

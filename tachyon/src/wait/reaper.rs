@@ -1,8 +1,8 @@
-//! Closes descriptors that a peer passed, in a thread of its own.
+//! The reaper: a thread that closes descriptors that a peer passed.
 //!
-//! Closing a descriptor can take as long as its maker likes: a TCP socket lingers, a file of a user's file system waits
-//! for that user. So a descriptor of unknown kind is never closed by a thread that owes an answer. The thread is made
-//! when the first such descriptor comes.
+//! The maker of a descriptor can delay its close for any time: a TCP socket lingers, and a file of a user's file system
+//! (FUSE) waits for that user. So a thread with other work never closes a descriptor of unknown kind. The reaper starts
+//! with the first such descriptor.
 
 use std::os::fd::OwnedFd;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -11,25 +11,25 @@ use std::sync::{Mutex, PoisonError};
 use super::thread;
 use crate::sync::{AtomicU32, AtomicUsize, Ordering};
 
-/// Descriptors from which on no peer may pass any more.
+/// Most descriptors that may wait to be closed.
 pub(crate) const MOST_HELD: usize = 64;
 
 const STACK: usize = 64 << 10;
 
-/// Descriptors that are not closed yet, and the process that holds them: a forked child has no thread that closes its
-/// copies.
+/// The number of descriptors that wait to be closed, and the process that holds them: a forked child has no reaper for
+/// its copies.
 static HELD: AtomicUsize = AtomicUsize::new(0);
 static HOLDER: AtomicU32 = AtomicU32::new(0);
 
-/// The way to the thread, and the process that has it: a forked child has none.
+/// The channel to the reaper, and the process in which the reaper runs: a forked child has none.
 static THREAD: Mutex<Option<(u32, Sender<OwnedFd>)>> = Mutex::new(None);
 
-/// Whether so many descriptors wait to be closed that no more may come in.
+/// Whether [`MOST_HELD`] descriptors wait to be closed, so that no more may come in.
 pub(crate) fn is_full() -> bool {
     held().load(Ordering::Relaxed) >= MOST_HELD
 }
 
-/// The count of this process.
+/// The count of this process, reset after a fork.
 fn held() -> &'static AtomicUsize {
     let pid = std::process::id();
     if HOLDER.load(Ordering::Relaxed) != pid && HOLDER.swap(pid, Ordering::Relaxed) != pid {
@@ -38,7 +38,7 @@ fn held() -> &'static AtomicUsize {
     &HELD
 }
 
-/// Closes a descriptor without waiting for it.
+/// Lets the reaper close a descriptor.
 pub(crate) fn close(descriptor: OwnedFd) {
     held().fetch_add(1, Ordering::Relaxed);
     let mut thread = THREAD.lock().unwrap_or_else(PoisonError::into_inner);
@@ -55,7 +55,7 @@ pub(crate) fn close(descriptor: OwnedFd) {
             drop(sender.send(descriptor));
             *thread = Some((pid, sender));
         }
-        // Left open, and counted: better than a thread that waits for a stranger.
+        // Left open, and counted: a leak is better than a wait for the descriptor's maker.
         Err(_) => std::mem::forget(descriptor),
     }
 }

@@ -1,4 +1,4 @@
-//! The system call that parking is.
+//! The system call of a parked waiter.
 
 use std::io;
 use std::time::Duration;
@@ -6,27 +6,27 @@ use std::time::Duration;
 use rustix::event::{PollFd, Timespec, poll};
 use rustix::io::Errno;
 
-use super::sleepers::{Ticket, Turn};
+use super::sleepers::{LeadOrFollow, Ticket};
 use super::{Peer, monotonic_nanos};
 use crate::ring::Fault;
 
 /// How a sleep ended.
 #[derive(Debug)]
 pub(super) enum Slept {
-    /// By a ring, which was sent at this time by the peer's word for it, or by a ring that another thread took.
+    /// By a ring message, with the sending time that the message states; `None` if another thread took the message.
     Rung(Option<u64>),
     /// By the peer's end, the limit or a signal.
     Otherwise,
-    /// The peer sent something else than a ring.
+    /// The peer sent a message that is no ring message.
     Broken(Fault),
 }
 
-/// One `poll` over all that may end the wait, for at most `limit`. Takes the rings and notes a death that it saw.
+/// One `poll` over the peer's descriptors, for at most `limit`. Takes the ring messages and notes the peer's end.
 pub(super) fn sleep(peer: &Peer, ticket: Ticket, limit: Option<Duration>) -> io::Result<Slept> {
-    let mut lead = match peer.sleepers.take_turn(ticket, limit) {
-        Turn::Lead(lead) => lead,
-        Turn::Woken => return Ok(Slept::Rung(None)),
-        Turn::Passed => return Ok(Slept::Otherwise),
+    let mut leader = match peer.sleepers.lead_or_follow(ticket, limit) {
+        LeadOrFollow::Leader(leader) => leader,
+        LeadOrFollow::RingsTaken => return Ok(Slept::Rung(None)),
+        LeadOrFollow::NoRings => return Ok(Slept::Otherwise),
     };
     let mut fds: Vec<PollFd<'_>> = peer.poll_fds().collect();
     let timeout = limit.map(|limit| Timespec::try_from(limit).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 }));
@@ -41,7 +41,7 @@ pub(super) fn sleep(peer: &Peer, ticket: Ticket, limit: Option<Duration>) -> io:
     }
     Ok(match peer.hear_after_sleep(slept_at) {
         Ok(heard) if heard.rang => {
-            lead.took_rings();
+            leader.took_rings();
             Slept::Rung(Some(heard.sent_at))
         }
         Ok(_) => Slept::Otherwise,

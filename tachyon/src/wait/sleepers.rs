@@ -1,14 +1,14 @@
-//! Several threads of one side that sleep on the one socket of a connection.
+//! Several threads of one side that sleep on one socket, by the leader/followers pattern.
 //!
-//! One of them leads: it sleeps in the system and takes the rings. The others sleep on a condition of this process, and
-//! look again whenever the leader took rings, or leads no more. A thread takes a ticket before it arms; if rings were
-//! taken since, it does not sleep, because one of them may have been its own.
+//! The leader sleeps in the system and takes the ring messages. The followers sleep on a condition variable, and look
+//! again when the leader has taken ring messages or has stopped leading. A thread takes a ticket before it arms. If a
+//! leader has taken ring messages since, the thread does not sleep, because one of the messages may have been its own.
 
 use std::time::Duration;
 
 use crate::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
-/// The threads of one side that sleep.
+/// The sleeping threads of one side.
 #[derive(Debug, Default)]
 pub(crate) struct Sleepers {
     state: Mutex<State>,
@@ -19,34 +19,34 @@ pub(crate) struct Sleepers {
 struct State {
     led: bool,
     following: u32,
-    /// Times that a leader took rings.
-    turns: u64,
+    /// The number of times that a leader has taken ring messages.
+    rounds: u64,
 }
 
-/// The number of turns at some time before an arming.
+/// The number of rounds before an arming.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ticket(u64);
 
-/// What a thread that would sleep does.
+/// The next step of a thread that has no message.
 #[derive(Debug)]
-pub(crate) enum Turn<'a> {
-    /// It leads: it sleeps in the system.
-    Lead(Lead<'a>),
-    /// It looks again: a leader took rings since its ticket, and one of them may have been its own.
-    Woken,
-    /// It looks at the clock: its limit has passed while another thread led, or that thread leads no more.
-    Passed,
+pub(crate) enum LeadOrFollow<'a> {
+    /// The thread leads, so it sleeps in the system.
+    Leader(Leader<'a>),
+    /// A leader has taken ring messages since the ticket, so the thread looks again.
+    RingsTaken,
+    /// The limit has passed, or the leader has stopped leading without ring messages.
+    NoRings,
 }
 
 /// The right to sleep in the system. Dropping it wakes the followers.
 #[derive(Debug)]
-pub(crate) struct Lead<'a> {
+pub(crate) struct Leader<'a> {
     sleepers: &'a Sleepers,
     took_rings: bool,
 }
 
-impl Lead<'_> {
-    /// The leader took rings, of which some may have been for its followers.
+impl Leader<'_> {
+    /// Notes that the leader has taken ring messages, some of them perhaps for followers.
     pub(crate) fn took_rings(&mut self) {
         self.took_rings = true;
     }
@@ -58,29 +58,29 @@ impl Sleepers {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Comes before an arming.
+    /// The ticket of a thread that is about to arm.
     pub(crate) fn ticket(&self) -> Ticket {
-        Ticket(self.state().turns)
+        Ticket(self.state().rounds)
     }
 
-    /// Takes the lead, or sleeps as a follower for at most `limit` while another thread has it.
-    pub(crate) fn take_turn(&self, ticket: Ticket, limit: Option<Duration>) -> Turn<'_> {
+    /// Becomes the leader, or sleeps as a follower for at most `limit` while another thread leads.
+    pub(crate) fn lead_or_follow(&self, ticket: Ticket, limit: Option<Duration>) -> LeadOrFollow<'_> {
         let mut state = self.state();
-        if state.turns == ticket.0 {
+        if state.rounds == ticket.0 {
             if !state.led {
                 state.led = true;
-                return Turn::Lead(Lead { sleepers: self, took_rings: false });
+                return LeadOrFollow::Leader(Leader { sleepers: self, took_rings: false });
             }
             state.following += 1;
             state = self.follow(state, limit);
             state.following -= 1;
         }
-        if state.turns == ticket.0 { Turn::Passed } else { Turn::Woken }
+        if state.rounds == ticket.0 { LeadOrFollow::NoRings } else { LeadOrFollow::RingsTaken }
     }
 
     #[cfg(not(loom))]
     fn follow<'a>(&'a self, state: MutexGuard<'a, State>, limit: Option<Duration>) -> MutexGuard<'a, State> {
-        // Woken for no reason, too: the caller looks again in any case.
+        // A spurious wake-up is harmless: the caller looks again in any case.
         match limit {
             Some(limit) => self.woken.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0,
             None => self.woken.wait(state).unwrap_or_else(PoisonError::into_inner),
@@ -93,12 +93,12 @@ impl Sleepers {
     }
 }
 
-impl Drop for Lead<'_> {
+impl Drop for Leader<'_> {
     fn drop(&mut self) {
         let mut state = self.sleepers.state();
         state.led = false;
         if self.took_rings {
-            state.turns = state.turns.wrapping_add(1);
+            state.rounds = state.rounds.wrapping_add(1);
         }
         if state.following > 0 {
             self.sleepers.woken.notify_all();
@@ -114,9 +114,9 @@ mod tests {
 
     const PATIENCE: Option<Duration> = Some(Duration::from_secs(20));
 
-    fn lead(sleepers: &Sleepers, ticket: Ticket) -> Lead<'_> {
-        match sleepers.take_turn(ticket, PATIENCE) {
-            Turn::Lead(lead) => lead,
+    fn lead(sleepers: &Sleepers, ticket: Ticket) -> Leader<'_> {
+        match sleepers.lead_or_follow(ticket, PATIENCE) {
+            LeadOrFollow::Leader(lead) => lead,
             other => panic!("{other:?}"),
         }
     }
@@ -129,7 +129,7 @@ mod tests {
             drop(lead(&sleepers, ticket));
         }
         lead(&sleepers, ticket).took_rings();
-        assert!(matches!(sleepers.take_turn(ticket, PATIENCE), Turn::Woken));
+        assert!(matches!(sleepers.lead_or_follow(ticket, PATIENCE), LeadOrFollow::RingsTaken));
         drop(lead(&sleepers, sleepers.ticket()));
     }
 
@@ -139,12 +139,12 @@ mod tests {
         let ticket = sleepers.ticket();
         for rings in [false, true] {
             let mut first = lead(&sleepers, ticket);
-            assert!(matches!(sleepers.take_turn(ticket, Some(Duration::from_millis(5))), Turn::Passed));
+            assert!(matches!(sleepers.lead_or_follow(ticket, Some(Duration::from_millis(5))), LeadOrFollow::NoRings));
             thread::scope(|scope| {
-                let follower = scope.spawn(|| match sleepers.take_turn(ticket, PATIENCE) {
-                    Turn::Passed => false,
-                    Turn::Woken => true,
-                    Turn::Lead(_) => panic!("there is a leader"),
+                let follower = scope.spawn(|| match sleepers.lead_or_follow(ticket, PATIENCE) {
+                    LeadOrFollow::NoRings => false,
+                    LeadOrFollow::RingsTaken => true,
+                    LeadOrFollow::Leader(_) => panic!("there is a leader"),
                 });
                 while sleepers.state().following == 0 {
                     thread::yield_now();

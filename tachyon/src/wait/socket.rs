@@ -1,9 +1,9 @@
-//! The socket of a connection: the messages of the handshake, the rings after it, and the hang-up at the end.
+//! The socket of a connection: the messages of the handshake, then ring messages, and the hang-up at the end.
 //!
-//! It was made here, by `connect` or `accept`, and never leaves this process, so no peer can hold its lock, fill its
-//! buffer from our side or change its flags. What a peer can do is to send descriptors whose closing takes as long as it
-//! likes. They are kept out by `SO_PASSRIGHTS` (Linux 6.16) or, before that, by peeking at each message first: one that
-//! carries any is never taken, and the socket that holds it is closed by the [`reaper`].
+//! This process made its end, by `connect` or `accept`, and never passes it on. So no peer can hold the lock of this
+//! end, fill its buffer or change its flags. But a peer can send descriptors whose close takes any time.
+//! `SO_PASSRIGHTS` (Linux 6.16) keeps them out. On older systems the socket peeks at each message first: a message with
+//! descriptors is never taken, and the [`reaper`] closes the socket that holds it.
 //! `docs/decisions/0020-the-socket-is-the-bell.md` compares the candidates.
 #![allow(unsafe_code, reason = "one socket option has no safe wrapper")]
 
@@ -20,102 +20,102 @@ use rustix::net::{
 use super::reaper;
 use crate::ring::Fault;
 
-/// Bytes of a ring: the time of its sending on `CLOCK_MONOTONIC`, in nanoseconds and little-endian.
+/// Bytes of a ring message: the sending time in nanoseconds of `CLOCK_MONOTONIC`, little-endian.
 pub(crate) const RING_LEN: usize = 8;
 
-/// Rings taken at a time: a correct peer sends one for each arming.
-const RINGS_AT_ONCE: u32 = 16;
+/// Most ring messages taken at one look. A correct peer sends one for each arming.
+const RINGS_PER_LOOK: u32 = 16;
 
-/// Most descriptors of one message that come in: more than any message of the protocol has.
+/// Most descriptors taken from one message; no message of the protocol has as many.
 const MOST_DESCRIPTORS: usize = 8;
 
-/// `SO_PASSRIGHTS` of `asm-generic/socket.h`, where the machine uses that file.
+/// `SO_PASSRIGHTS` of `asm-generic/socket.h`, on the architectures that use this file.
 const PASSRIGHTS: Option<libc::c_int> =
     if cfg!(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "riscv64")) { Some(83) } else { None };
 
-/// How passed descriptors are kept out of this process.
+/// How the socket keeps passed descriptors out of this process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Rights {
-    /// The system refuses them to their sender.
+    /// The system refuses them to the sender.
     Refused,
-    /// Each message is peeked at before it is taken.
+    /// The socket peeks at each message before it takes the message.
     Peeked,
 }
 
-/// A connected socket, or one that is about to connect. Dropping it hangs up.
+/// A connected or connecting socket. Dropping it hangs up.
 #[derive(Debug)]
 pub(crate) struct Socket {
-    /// Taken when it is dropped.
+    /// `None` only during the drop.
     fd: Option<OwnedFd>,
     rights: Rights,
     owner: u32,
 }
 
-/// What came over the socket since the last look.
+/// The messages on the socket since the last look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Heard {
-    /// At least one ring.
+    /// Whether there was a ring message.
     pub(crate) rang: bool,
-    /// The time at which the latest ring was sent, by its sender's word for it.
+    /// The latest sending time that a ring message states. The peer may lie.
     pub(crate) sent_at: u64,
-    /// There may be more.
+    /// Whether there may be more.
     pub(crate) more: bool,
-    /// The peer has hung up.
+    /// Whether the peer has hung up.
     pub(crate) gone: bool,
 }
 
 /// One message of the handshake.
 #[derive(Debug)]
 pub(crate) struct Packet {
-    /// Bytes written to the buffer.
+    /// Bytes in the buffer.
     pub(crate) len: usize,
-    /// The message was longer than the buffer, and the rest is lost.
+    /// Whether the message was longer than the buffer, so that its end is lost.
     pub(crate) cut: bool,
-    /// Descriptors that were asked for, all of them memory files: closing those cannot wait.
+    /// The expected descriptors, all of memory files, whose close cannot block.
     pub(crate) descriptors: Vec<OwnedFd>,
-    /// Descriptors of another kind came too, or some where none belong, or more than this process has places for.
-    pub(crate) foreign: Option<Foreign>,
+    /// The problem with the other descriptors, if there is one.
+    pub(crate) bad_descriptors: Option<BadDescriptors>,
 }
 
-/// What is wrong with the descriptors of a message.
+/// A problem with the descriptors of a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Foreign {
-    /// Some came where none belong.
+pub(crate) enum BadDescriptors {
+    /// The message should carry no descriptors.
     Unexpected,
-    /// Not all are memory files.
+    /// Some are not memory files.
     NotMemory,
-    /// More came than any message has.
+    /// There are more than in any message of the protocol.
     TooMany,
-    /// This process has no places left for them.
+    /// This process has too few free descriptors.
     NoPlace,
 }
 
 impl Socket {
-    /// A socket that was accepted from a listener for which [`refuse_rights`] gave `refused`.
+    /// An accepted socket; [`refuse_rights`] of its listener returned `refused`.
     pub(crate) fn accepted(fd: OwnedFd, refused: bool) -> Self {
         let rights = if refused { Rights::Refused } else { Rights::Peeked };
         Self { fd: Some(fd), rights, owner: std::process::id() }
     }
 
-    /// A socket that is about to connect.
+    /// A socket before it connects.
     pub(crate) fn connecting(fd: OwnedFd) -> Self {
         let refused = refuse_rights(fd.as_fd());
         Self::accepted(fd, refused)
     }
 
-    /// Lets descriptors in from now on, for the one message that carries some.
+    /// Lets descriptors in, for the welcome.
     pub(crate) fn admit_rights(&mut self) {
         if self.rights == Rights::Refused {
-            // If this fails the listener cannot send its welcome, and says so by its end.
+            // On failure the listener cannot send its welcome, and hangs up.
             drop(set_rights(self.as_fd(), true));
             self.rights = Rights::Peeked;
         }
     }
 
-    /// Keeps descriptors out again. False when a message lies there already, which may carry some.
+    /// Keeps descriptors out again. False when a message is already queued, which may carry descriptors.
     pub(crate) fn refuse_rights(&mut self) -> bool {
         let refused = refuse_rights(self.as_fd());
-        // Twice: a message that passed the system's check before the option changed may be queued behind the first look.
+        // Twice: a message that passed the system's check before the option changed may be queued after the first look.
         match peek(self.as_fd(), &mut [0; 1]).or_else(|_| peek(self.as_fd(), &mut [0; 1])) {
             Err(Errno::AGAIN) => {
                 if refused {
@@ -123,33 +123,31 @@ impl Socket {
                 }
                 true
             }
-            // The end, which the next operation reports; or an empty message, behind which others may lie: the socket goes
-            // on peeking.
+            // The next operation reports an end. An empty message may have others behind it, so the socket still peeks.
             Ok((0, false)) | Err(_) => true,
             Ok(_) => false,
         }
     }
 
-    /// Rings the peer: it is woken if it sleeps on the socket, or the next time it would. Never waits. False when that
-    /// could not be, and the peer still has to be rung.
+    /// Rings the peer, which wakes now or at its next sleep. Never waits. False when the peer still has to be rung.
     pub(crate) fn ring(&self, now: u64) -> bool {
         match send(self, &now.to_le_bytes(), SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
-            // A full socket rings already, and a closed one has no hearer left.
+            // A full socket wakes the peer already, and a closed socket has no reader.
             Ok(_) | Err(Errno::AGAIN | Errno::PIPE | Errno::CONNRESET | Errno::NOTCONN) => true,
             Err(_) => false,
         }
     }
 
-    /// Takes the rings that lie there. Never waits.
+    /// Takes the queued ring messages. Never waits.
     ///
     /// # Errors
-    /// [`Fault::Socket`] for a message that is no ring; one that carries descriptors is left where it is.
+    /// [`Fault::Socket`] for a message that is no ring message. A message with descriptors stays queued.
     pub(crate) fn hear(&self) -> Result<Heard, Fault> {
         let mut heard = Heard::default();
-        for _ in 0..RINGS_AT_ONCE {
-            // One byte more than a ring, which only a longer message fills.
+        for _ in 0..RINGS_PER_LOOK {
+            // One byte more than a ring message, to notice a longer message.
             let mut bytes = [0; RING_LEN + 1];
-            // Only a message that was looked at is taken: another one may arrive in between.
+            // Each take follows a peek at the same message: the next message may carry descriptors.
             let looked = if self.rights == Rights::Peeked { peek(self.as_fd(), &mut bytes) } else { Ok((0, false)) };
             match looked {
                 Ok((_, false)) => {}
@@ -171,7 +169,7 @@ impl Socket {
                     heard.rang = true;
                 }
                 Ok((len, _)) => return Err(Fault::Socket { len, descriptors: false }),
-                // Nothing more, or an end that a poll reports.
+                // No more messages, or an end, which a poll reports.
                 Err(_) => return Ok(heard),
             }
         }
@@ -188,12 +186,12 @@ impl Socket {
         }
         let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
         let sent = sendmsg(self, &[IoSlice::new(bytes)], &mut control, flags)?;
-        // A sequenced-packet socket takes a message whole or not at all.
+        // A sequenced-packet socket sends the whole message or nothing.
         if sent == bytes.len() { Ok(()) } else { Err(Errno::MSGSIZE) }
     }
 
-    /// Takes one message of the handshake without waiting. Descriptors come in only if `expected`; a message that carries
-    /// some where none belong is left where it is.
+    /// Takes one message of the handshake without waiting. Descriptors come in only if `expected`; otherwise a message
+    /// with descriptors stays queued.
     pub(crate) fn receive(&self, buffer: &mut [u8], expected: bool) -> Result<Packet, Errno> {
         if expected {
             return self.receive_with_descriptors(buffer);
@@ -201,12 +199,12 @@ impl Socket {
         if self.rights == Rights::Peeked {
             let (len, carries) = peek(self.as_fd(), buffer)?;
             if carries {
-                let foreign = Some(Foreign::Unexpected);
-                return Ok(Packet { len, cut: false, descriptors: Vec::new(), foreign });
+                let bad_descriptors = Some(BadDescriptors::Unexpected);
+                return Ok(Packet { len, cut: false, descriptors: Vec::new(), bad_descriptors });
             }
         }
         let (len, cut) = self.take(buffer)?;
-        Ok(Packet { len, cut, descriptors: Vec::new(), foreign: None })
+        Ok(Packet { len, cut, descriptors: Vec::new(), bad_descriptors: None })
     }
 
     /// Takes a message without its descriptors.
@@ -217,43 +215,43 @@ impl Socket {
         Ok((received.bytes, received.flags.contains(ReturnFlags::TRUNC)))
     }
 
-    /// Copies the descriptors of the next message while it still lies there: so this thread never drops the last
-    /// reference to one, neither if they find no place here nor if they are refused.
+    /// Copies the descriptors of the next message before it takes the message. So this thread never drops the last
+    /// reference to a descriptor, not even without free descriptors or after a rejection.
     fn receive_with_descriptors(&self, buffer: &mut [u8]) -> Result<Packet, Errno> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT | RecvFlags::PEEK;
         let peeked = recvmsg(self, &mut [IoSliceMut::new(buffer)], &mut control, flags)?;
-        let mut packet = Packet { len: peeked.bytes, cut: false, descriptors: Vec::new(), foreign: None };
-        let mut strangers = Vec::new();
+        let mut packet = Packet { len: peeked.bytes, cut: false, descriptors: Vec::new(), bad_descriptors: None };
+        let mut others = Vec::new();
         for message in control.drain() {
             let RecvAncillaryMessage::ScmRights(rights) = message else { continue };
             for descriptor in rights {
-                // Asked first, since it is answered for every kind of file without waiting.
+                // This question never blocks, for any kind of file.
                 let memory = rustix::fs::fcntl_get_seals(&descriptor).is_ok();
-                if memory { packet.descriptors.push(descriptor) } else { strangers.push(descriptor) }
+                if memory { packet.descriptors.push(descriptor) } else { others.push(descriptor) }
             }
         }
         if peeked.flags.contains(ReturnFlags::CTRUNC) {
-            // The message keeps them all, and the socket that keeps the message goes to the reaper.
-            let all = packet.descriptors.len() + strangers.len() >= MOST_DESCRIPTORS;
-            // Closing one may wait although the message has another reference: a user's file system hears of each.
-            strangers.into_iter().for_each(reaper::close);
-            packet.foreign = Some(if all { Foreign::TooMany } else { Foreign::NoPlace });
+            // The message still holds all descriptors, and the reaper closes the socket that holds the message.
+            let all = packet.descriptors.len() + others.len() >= MOST_DESCRIPTORS;
+            // A close may block although the message has another reference: a user's file system learns of each close.
+            others.into_iter().for_each(reaper::close);
+            packet.bad_descriptors = Some(if all { BadDescriptors::TooMany } else { BadDescriptors::NoPlace });
             return Ok(packet);
         }
-        if !strangers.is_empty() {
-            packet.foreign = Some(Foreign::NotMemory);
+        if !others.is_empty() {
+            packet.bad_descriptors = Some(BadDescriptors::NotMemory);
         }
         let taken = self.take(buffer);
-        strangers.into_iter().for_each(reaper::close);
+        others.into_iter().for_each(reaper::close);
         (packet.len, packet.cut) = taken?;
         Ok(packet)
     }
 
-    /// Hangs up: both sides read what lies there, and then the end.
+    /// Hangs up: both sides read the queued messages, then the end.
     pub(crate) fn hang_up(&self) {
-        // An error means that the peer hung up first.
+        // An error means that the peer has hung up first.
         let _ = shutdown(self, Shutdown::Both);
     }
 }
@@ -261,24 +259,24 @@ impl Socket {
 impl Drop for Socket {
     fn drop(&mut self) {
         let Some(fd) = self.fd.take() else { return };
-        // A forked child has a copy of its parent's socket, which is no last reference and not its own to shut down.
+        // A forked child has a copy of its parent's socket: not the last reference, and not the child's to shut down.
         if self.rights == Rights::Refused || self.owner != std::process::id() {
             return;
         }
-        // Nothing is added after this.
+        // After this, no message is added.
         let _ = shutdown(&fd, Shutdown::Both);
-        // From now on each message shows its sender's credentials, so that an empty one is told from the end.
+        // From now on each message shows its sender's credentials, which tells an empty message from the end.
         if sockopt::set_socket_passcred(&fd, true).is_err() {
             return reaper::close(fd);
         }
         loop {
             match next_at_end(fd.as_fd()) {
                 Ok(Next::Plain) => {
-                    // What was just looked at is taken; an error is for the next look.
+                    // Takes the message of the peek; the next peek finds an error.
                     let _ = recv(&fd, &mut [0; 1][..], RecvFlags::DONTWAIT);
                 }
                 Ok(Next::End) => return,
-                // The kernel tells of a reset once, and keeps the messages behind it.
+                // The kernel reports a reset once, and keeps the messages behind it.
                 Err(Errno::CONNRESET | Errno::INTR) => {}
                 Ok(Next::WithDescriptors) | Err(_) => return reaper::close(fd),
             }
@@ -292,8 +290,8 @@ impl AsFd for Socket {
     }
 }
 
-/// Has the system refuse descriptors to a socket's peer, and to those of the sockets accepted from it; false when it
-/// cannot.
+/// Makes the system refuse descriptors from the peers of a socket and of sockets accepted from it; false when the
+/// system cannot.
 pub(crate) fn refuse_rights(socket: BorrowedFd<'_>) -> bool {
     set_rights(socket, false).is_ok()
 }
@@ -306,14 +304,14 @@ fn set_rights(socket: BorrowedFd<'_>, admitted: bool) -> io::Result<()> {
     let Some(option) = PASSRIGHTS else { return Err(io::ErrorKind::Unsupported.into()) };
     let value = libc::c_int::from(admitted);
     let len = libc::socklen_t::try_from(size_of::<libc::c_int>()).map_err(|_| io::ErrorKind::InvalidInput)?;
-    // SAFETY: the descriptor is open for the length of the borrow, and `value` is readable for the `len` bytes announced.
+    // SAFETY: the descriptor is open for the length of the borrow, and `value` is readable for `len` bytes.
     let outcome =
         unsafe { libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, option, (&raw const value).cast(), len) };
     if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Looks at the next message without taking it: its bytes as far as they fit, and whether it carries descriptors, none of
-/// which comes in or is closed.
+/// Peeks at the next message: copies the bytes that fit, and returns their number and whether the message carries
+/// descriptors. No descriptor comes in or is closed.
 fn peek(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> Result<(usize, bool), Errno> {
     let mut control = RecvAncillaryBuffer::default();
     let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
@@ -329,7 +327,7 @@ enum Next {
 }
 
 fn next_at_end(socket: BorrowedFd<'_>) -> Result<Next, Errno> {
-    // Room for the credentials and nothing else.
+    // Room for the credentials alone, so that descriptors set `CTRUNC`.
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;

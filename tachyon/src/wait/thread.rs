@@ -1,25 +1,25 @@
-//! Threads of this crate beside those that the program made: they take no signals.
+//! Threads of this crate, which block all signals.
 #![allow(unsafe_code, reason = "sets the signal mask of a thread")]
 
 use std::io;
 use std::mem::MaybeUninit;
 use std::thread::{Builder, JoinHandle};
 
-/// Starts a thread that leaves all signals to the program's own threads, whose system calls they have to end.
+/// Starts a thread that blocks all signals: a signal has to interrupt a system call of a thread of the program.
 ///
 /// # Errors
-/// The system's refusal to make a thread.
+/// The system's error when it makes no thread.
 pub(crate) fn spawn<T: Send + 'static>(
     name: &str,
     stack: usize,
     run: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<JoinHandle<T>> {
-    // The new thread inherits the mask, so no signal finds it without one.
+    // The new thread inherits the mask, so it blocks signals from its start.
     let _blocked = Blocked::all();
     Builder::new().name(name.to_owned()).stack_size(stack).spawn(run)
 }
 
-/// All signals of this thread are blocked; dropping this brings the former mask back.
+/// Blocks all signals of this thread; dropping it restores the former mask.
 struct Blocked(libc::sigset_t);
 
 impl Blocked {
@@ -37,7 +37,7 @@ impl Blocked {
 
 impl Drop for Blocked {
     fn drop(&mut self) {
-        // SAFETY: the set is the one that the system gave for this thread, and no former one is asked for.
+        // SAFETY: the set is the former mask of this thread, from the system; the null pointer asks for no former mask.
         unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const self.0, std::ptr::null_mut()) };
     }
 }

@@ -1,4 +1,4 @@
-//! Descriptions as input: reading, comparing, generating code.
+//! The fuzz target `describe`: reads descriptions, compares them, and generates code from them.
 
 use std::sync::Arc;
 
@@ -11,10 +11,10 @@ use tachyon::payload::Primitive;
 
 use crate::{generated, parsed};
 
-/// Of the inputs of the fuzzer one in so many has its code parsed as Rust, too: that takes longer than all the rest.
+/// The fuzzer parses the code of one input in this many as Rust: parsing takes longer than all other steps.
 const PARSED: u32 = 64;
 
-/// Names and texts that a peer may choose: what is special to Rust, to JSON, to documentation and to terminals.
+/// Names and texts that a peer may choose, with special characters of Rust, JSON, documentation and terminals.
 const TEXTS: [&str; 32] = [
     "",
     "_",
@@ -64,11 +64,11 @@ const PRIMITIVES: [Primitive; 11] = [
     Primitive::Bool,
 ];
 
-/// Reads a description that is JSON as it stands, or one made up from `data`.
+/// Reads `data` as the JSON of a description, or generates a description from `data`.
 ///
-/// A description that can be read survives being written, and becomes Rust that consists of nothing but payload types,
-/// errors and one trait, with all names and texts. One that is made up may have lengths and offsets that are refused
-/// when it is read, and becomes such Rust too.
+/// A description that can be read is unchanged after it is written and read again. The generated code consists only of
+/// payload types, errors and one trait. A generated description may have lengths and offsets that the reader refuses.
+/// Its code consists of the same.
 pub fn describe(data: &[u8]) {
     let Some((how, data)) = data.split_first() else { return };
     let description = if how & 1 == 0 {
@@ -78,7 +78,7 @@ pub fn describe(data: &[u8]) {
             Err(error) => return assert!(!error.to_string().is_empty()),
         }
     } else {
-        Maker { data, types: Vec::new() }.description()
+        Generator { data, types: Vec::new() }.description()
     };
     let json = description.to_json();
     let is_sound = match Description::from_json(&json) {
@@ -101,21 +101,21 @@ pub fn describe(data: &[u8]) {
     }
     let source = codegen::rust(&description);
     generated::check(&source);
-    // By the input alone, so that one that fails fails again.
+    // Chosen by the input alone, so that a failure can be reproduced.
     let sum = data.iter().fold(0u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(*byte)));
     if cfg!(not(fuzzing)) || sum.is_multiple_of(PARSED) {
         parsed::check(&source);
     }
 }
 
-/// Descriptions from bytes.
-struct Maker<'a> {
+/// Generates descriptions from bytes.
+struct Generator<'a> {
     data: &'a [u8],
-    /// Types made so far, to be shared.
+    /// The types so far, for references.
     types: Vec<TypeDescription>,
 }
 
-impl Maker<'_> {
+impl Generator<'_> {
     fn byte(&mut self) -> u8 {
         match self.data.split_first() {
             Some((first, rest)) => {
@@ -141,7 +141,7 @@ impl Maker<'_> {
         Description::new(endpoints)
     }
 
-    /// One of the special texts, two of them, or one and a letter.
+    /// One of [`TEXTS`], two of them, or one and a letter.
     fn text(&mut self) -> String {
         let byte = self.byte();
         let pick = |byte: u8| TEXTS[usize::from(byte) % TEXTS.len()];
@@ -180,7 +180,7 @@ impl Maker<'_> {
         self.one_of(depth, 15)
     }
 
-    /// A type of one of the kinds up to `last`: those up to 7 are fixed.
+    /// A type of a kind up to `last`. The kinds up to 7 are fixed.
     fn one_of(&mut self, depth: u8, last: u8) -> TypeDescription {
         let kind = if depth > 4 { 0 } else { self.byte() & last };
         let made = match kind {
@@ -228,11 +228,11 @@ impl Maker<'_> {
         HeadDescription { name: self.text(), doc: self.text(), len, fields }
     }
 
-    /// Fields from `end` on, of types of the kinds up to `last`.
+    /// Fields from the offset `end` on, of types of the kinds up to `last`.
     fn fields(&mut self, end: &mut usize, depth: u8, last: u8) -> Vec<FieldDescription> {
         let fields = (0..self.byte() & 3).map(|_| {
             let value_type = self.one_of(depth + 1, last);
-            // Mostly where it should be.
+            // Mostly at the right offset.
             let (gap, default) = match self.byte() {
                 0..200 => (0, false),
                 200..228 => (0, true),

@@ -1,8 +1,8 @@
-//! Whether generated Rust is what the generator may write, and nothing else.
+//! Checks that generated Rust has only lines that the generator may write.
 //!
-//! A parser of all of Rust takes longer than everything else that is done with a description. Generated code is
-//! a small part of Rust in fixed lines, so this goes through it line by line, and allows less than the parser does: no
-//! item, attribute, expression or comment that is not spelled out here, no name twice, no type that is not defined.
+//! Generated code is a small part of Rust in fixed lines. This check reads the code line by line, which is much faster
+//! than a full parser, and allows less: no item, attribute, expression or comment other than those below, no name
+//! twice, no type without a definition.
 
 use std::collections::{HashMap, HashSet};
 
@@ -10,7 +10,7 @@ const FIRST: &str = "// Generated from a callee's description by `tachyon codege
 
 const NUMBERS: [&str; 11] = ["u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "f32", "f64", "bool"];
 
-/// Identifiers that need `r#`: the words that Rust keeps for itself.
+/// Reserved words, which need `r#` as identifiers.
 const KEYWORDS: [&str; 52] = [
     "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn", "else",
     "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod",
@@ -18,27 +18,27 @@ const KEYWORDS: [&str; 52] = [
     "true", "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
 ];
 
-/// Names that generated code uses without a path, and those that the macro makes of the trait: no type has them.
+/// Names that no type may have: generated code uses them without a path, or the macro makes them of the trait.
 const USED: [&str; 10] =
     ["Endpoints", "EndpointsClient", "EndpointsService", "Result", "String", "Vec", "Option", "str", "Copy", "tachyon"];
 
-/// The client has these itself.
+/// The client's own methods.
 const METHODS: [&str; 5] = ["new", "with_timeout", "within", "metadata", "into_inner"];
 
-/// Panics unless `source` is payload types and errors, each in its lines, and then one trait.
+/// Panics unless `source` consists of payload types and errors, and then one trait.
 pub(crate) fn check(source: &str) {
     let checked = Checker { lines: source.split('\n'), line: "", types: HashMap::new() }.file();
-    assert!(checked.is_some(), "not what the generator may write:\n{source}");
+    assert!(checked.is_some(), "code that the generator may not write:\n{source}");
 }
 
 struct Checker<'a> {
     lines: core::str::Split<'a, char>,
-    /// The line that is looked at.
+    /// The current line.
     line: &'a str,
     types: HashMap<&'a str, Kind>,
 }
 
-/// The kind of type that a name stands for.
+/// The kind of a named type.
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Fixed,
@@ -47,13 +47,13 @@ enum Kind {
 }
 
 impl<'a> Checker<'a> {
-    /// Goes on to the next line.
+    /// Moves to the next line.
     fn step(&mut self) -> Option<()> {
         self.line = self.lines.next()?;
         Some(())
     }
 
-    /// Goes on after exactly this line.
+    /// Moves past the current line if it equals `line`.
     fn pass(&mut self, line: &str) -> Option<()> {
         (self.line == line).then(|| self.step())?
     }
@@ -85,11 +85,11 @@ impl<'a> Checker<'a> {
             }
         }
         self.service()?;
-        // The last line ends as all others do.
+        // The last line ends with a line break.
         (self.line.is_empty() && self.lines.next().is_none()).then_some(())
     }
 
-    /// One line or more of comments that document what follows.
+    /// One or more lines of documentation.
     fn documentation(&mut self, indent: &str) -> Option<()> {
         let mut fence = None;
         let mut lines = 0;
@@ -100,7 +100,7 @@ impl<'a> Checker<'a> {
             }
             let text = text.get(1..).unwrap_or_default();
             if lines == 0 {
-                // Around all of a text that has code in it.
+                // A text that contains code is fenced as a whole.
                 fence = text.strip_suffix("text").filter(|fence| fence.len() > 2 && fence.bytes().all(|at| at == b'`'));
                 if fence.is_none() && is_code(text) {
                     return None;
@@ -116,7 +116,7 @@ impl<'a> Checker<'a> {
         (lines > 0 && fence.is_none()).then_some(())
     }
 
-    /// At most these allowances, in this order.
+    /// Any of the attributes that allow these lints, in this order.
     fn allow(&mut self, indent: &str, lints: &[&str]) -> Option<()> {
         for lint in lints {
             let allowed = format!("#[allow({lint}, reason = \"the name is the callee's\")]");
@@ -142,7 +142,7 @@ impl<'a> Checker<'a> {
         self.define(name, kind)
     }
 
-    /// One field or more, each with its documentation.
+    /// One or more fields, each with its documentation.
     fn fields(&mut self, indent: &str, visibility: &str, kind: Kind) -> Option<()> {
         let mut fields = HashSet::new();
         while self.line.trim_start().starts_with("///") {
@@ -172,7 +172,7 @@ impl<'a> Checker<'a> {
             };
             self.step()?;
             (is_identifier(variant) && names.insert(variant)).then_some(())?;
-            // The variant's name, and values of fields by their names: `Name: field {field}`.
+            // The variant's name, then the names and values of fields: `Name: field {field}`.
             let plain = variant.strip_prefix("r#").unwrap_or(variant);
             let (text, shown) = text.split_once(": ").map_or((text, None), |(text, shown)| (text, Some(shown)));
             let is_shown = |part: &str| {
@@ -251,7 +251,7 @@ impl<'a> Checker<'a> {
         let (name, rest) = self.line.strip_prefix("    fn ")?.split_once('(')?;
         let mut params = HashSet::new();
         let reply = if rest.is_empty() {
-            // A parameter per line.
+            // One parameter on each line.
             self.step()?;
             self.pass("        &self,")?;
             while let Some(param) = self.line.strip_prefix("        ") {
@@ -265,7 +265,7 @@ impl<'a> Checker<'a> {
             (list.next() == Some("&self")).then_some(())?;
             let mut list = list.peekable();
             while let Some(param) = list.next() {
-                // The comma behind a lifetime is part of a type.
+                // The comma after a lifetime belongs to a type.
                 let whole = match list.peek() {
                     Some(rest) if param.ends_with("<'_") => format!("{param}, {rest}"),
                     _ => param.to_owned(),
@@ -285,17 +285,17 @@ impl<'a> Checker<'a> {
         Some(name)
     }
 
-    /// A parameter; gives its name.
+    /// Checks a parameter, and returns its name.
     fn param<'b>(&self, param: &'b str) -> Option<&'b str> {
         let (name, ty) = param.split_once(": ")?;
-        (is_identifier(name) && self.is_lent(ty)).then_some(name)
+        (is_identifier(name) && self.is_param(ty)).then_some(name)
     }
 
-    /// The type of a parameter: numbers by value, everything else lent.
-    fn is_lent(&self, ty: &str) -> bool {
+    /// Whether a parameter may have this type: a number by value, any other type by reference.
+    fn is_param(&self, ty: &str) -> bool {
         let inside = |head: &str| ty.strip_prefix(head).and_then(|rest| rest.strip_suffix('>'));
         if let Some(of) = inside("Option<") {
-            return self.is_lent(of) || self.is_fixed(of);
+            return self.is_param(of) || self.is_fixed(of);
         }
         if let Some(of) = inside("tachyon::List<'_, ") {
             return self.is_owned(of);
@@ -304,12 +304,12 @@ impl<'a> Checker<'a> {
             let names = [view, &format!("r#{view}")];
             return names.iter().any(|name| self.types.get(name) == Some(&Kind::Variable));
         }
-        let Some(lent) = ty.strip_prefix('&') else { return NUMBERS.contains(&ty) };
-        let slice = lent.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-        lent == "str" || self.is_fixed(lent) || slice.is_some_and(|element| self.is_fixed(element))
+        let Some(target) = ty.strip_prefix('&') else { return NUMBERS.contains(&ty) };
+        let slice = target.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+        target == "str" || self.is_fixed(target) || slice.is_some_and(|element| self.is_fixed(element))
     }
 
-    /// The type of a field or a reply.
+    /// Whether a field or a reply may have this type.
     fn is_owned(&self, ty: &str) -> bool {
         let inside = |head: &str| ty.strip_prefix(head).and_then(|rest| rest.strip_suffix('>'));
         match inside("Vec<").or_else(|| inside("Option<")) {
@@ -318,7 +318,7 @@ impl<'a> Checker<'a> {
         }
     }
 
-    /// A number, a fixed type that was defined, or arrays of one.
+    /// Whether a type is a number, a defined fixed type, or an array of one.
     fn is_fixed(&self, mut ty: &str) -> bool {
         while let Some(array) = ty.strip_prefix('[') {
             let Some((of, len)) = array.strip_suffix(']').and_then(|array| array.rsplit_once("; ")) else {
@@ -341,18 +341,18 @@ fn is_identifier(name: &str) -> bool {
         && !["", "_", "crate", "self", "super", "Self"].contains(&name)
         && !name.starts_with(|first: char| first.is_ascii_digit())
         && name.chars().all(|letter| {
-            // The parser of all of Rust knows the other alphabets.
+            // The full parser checks other alphabets.
             let is_foreign = !letter.is_ascii() && !letter.is_whitespace() && !is_misleading(letter);
             letter == '_' || letter.is_ascii_alphanumeric() || is_foreign
         })
 }
 
-/// Whether rustdoc may take a line for code, which `cargo test` would run.
+/// Whether rustdoc may read a line as code, which `cargo test` would run.
 fn is_code(text: &str) -> bool {
     ["```", "~~~", "    "].iter().any(|mark| text.contains(mark))
 }
 
-/// Whether a character makes code look like other code than it is.
+/// Whether a character makes code look like other code.
 fn is_misleading(letter: char) -> bool {
     letter.is_control() || matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -364,27 +364,31 @@ mod tests {
     const SOURCE: &str = "// Generated from a callee's description by `tachyon codegen rust`.\n\
         \n/// A side.\n#[tachyon::payload]\n#[derive(Debug, Clone, Copy, PartialEq, Eq)]\n#[repr(u8)]\n\
         pub enum Side {\n    /// Travels as 1.\n    Buy = 1,\n}\n\
-        \n/// ````text\n/// ```\n///     code\n/// ````\n#[tachyon::payload]\n#[derive(Debug, Clone, Copy, PartialEq)]\n\
+        \n/// ````text\n/// ```\n///     code\n/// ````\n#[tachyon::payload]\n\
+        #[derive(Debug, Clone, Copy, PartialEq)]\n\
         pub struct Order {\n    /// At offset 0.\n    pub sides: [[Side; 2]; 3],\n}\n\
         \n/// Text.\n#[tachyon::payload]\n#[derive(Debug, Clone, PartialEq)]\npub struct Scan {\n\
         \u{20}   /// At offset 4 of the head.\n    pub notes: Option<Vec<String>>,\n}\n\
         \n/// Errors.\n#[tachyon::error]\n#[derive(Debug, Clone, PartialEq)]\npub enum LongError {\n\
-        \u{20}   /// Two.\n    #[error(\"Two: a {a}\")]\n    Two {\n        /// At offset 4 of the head.\n        a: u8,\n    },\n\
+        \u{20}   /// Two.\n    #[error(\"Two: a {a}\")]\n    Two {\n        /// At offset 4 of the head.\n\
+        \u{20}       a: u8,\n    },\n\
         \u{20}   /// Busy.\n    #[error(\"Busy\")]\n    Busy,\n}\n\
         \n/// The endpoints of the callee.\n#[tachyon::tachyon_rpc]\npub trait Endpoints {\n\
-        \u{20}   /// First.\n    #[rpc(msg_type = 1)]\n    fn order(&self, request: &[Order]) -> Result<Vec<u8>, String>;\n\
-        \n    /// Second.\n    #[rpc(msg_type = 2)]\n    fn long(\n        &self,\n        request: &Order,\n        scan: ScanRef<'_>,\n    ) -> Result<Vec<Scan>, LongError>;\n\
-        \n    /// Third.\n    #[rpc(msg_type = 3)]\n    fn more(&self, a: u8, b: tachyon::List<'_, Scan>, c: Option<&str>) -> Result<(), String>;\n\
+        \u{20}   /// First.\n    #[rpc(msg_type = 1)]\n\
+        \u{20}   fn order(&self, request: &[Order]) -> Result<Vec<u8>, String>;\n\
+        \n    /// Second.\n    #[rpc(msg_type = 2)]\n    fn long(\n        &self,\n        request: &Order,\n\
+        \u{20}       scan: ScanRef<'_>,\n    ) -> Result<Vec<Scan>, LongError>;\n\
+        \n    /// Third.\n    #[rpc(msg_type = 3)]\n\
+        \u{20}   fn more(&self, a: u8, b: tachyon::List<'_, Scan>, c: Option<&str>) -> Result<(), String>;\n\
         }\n";
 
     #[test]
-    fn what_the_generator_writes_passes() {
+    fn generated_code_passes() {
         check(SOURCE);
     }
 
-    /// Each of these is Rust as well, except where it is said.
     #[test]
-    fn anything_else_does_not() {
+    fn other_code_is_refused() {
         for (from, to) in [
             ("/// A side.\n", "/// A side.\nfn evil() {}\n"),
             ("/// A side.\n", "/// A side.\n#[path = \"evil\"]\n"),
@@ -426,9 +430,9 @@ mod tests {
             ("c: Option<&str>) -> Result<(), String>;\n}\n", "c: Option<&str>) -> Result<(), String>;\n}\nmod evil;\n"),
             ("c: Option<&str>) -> Result<(), String>;\n}\n", "c: Option<&str>) -> Result<(), String>;\n}"),
         ] {
-            let spoilt = SOURCE.replacen(from, to, 1);
-            assert_ne!(spoilt, SOURCE, "{from}");
-            assert!(std::panic::catch_unwind(|| check(&spoilt)).is_err(), "passes: {spoilt}");
+            let changed = SOURCE.replacen(from, to, 1);
+            assert_ne!(changed, SOURCE, "{from}");
+            assert!(std::panic::catch_unwind(|| check(&changed)).is_err(), "passes: {changed}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Whether generated Rust is Rust, by a parser of all of it, and has no items or attributes but those of the generator's.
+//! Checks with a full parser that generated code is Rust, and has only the items and attributes of the generator.
 
 use syn::{Attribute, Item};
 
@@ -27,7 +27,7 @@ pub(crate) fn check(source: &str) {
                 check_attributes(&item.attrs);
                 traits += 1;
             }
-            _ => panic!("more than types and a trait:\n{source}"),
+            _ => panic!("an item that is no type and no trait:\n{source}"),
         }
     }
     assert_eq!(traits, 1, "{source}");
@@ -39,6 +39,6 @@ fn check_attributes(attributes: &[Attribute]) {
         let path = path.join("::");
         let known =
             ["doc", "derive", "repr", "allow", "tachyon::payload", "tachyon::error", "tachyon::tachyon_rpc", "error"];
-        assert!(known.contains(&path.as_str()), "an attribute {path}");
+        assert!(known.contains(&path.as_str()), "the attribute {path} is not the generator's");
     }
 }

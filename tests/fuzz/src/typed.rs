@@ -1,35 +1,35 @@
-//! Typed decoding: any bytes as any payload.
+//! The fuzz target `typed`: reads any bytes as any payload.
 
 use tachyon::payload::Value;
 
-/// All sizes of number, a `bool`, an enum and nested arrays.
+/// Numbers of every size, a `bool`, an enum and nested arrays.
 #[tachyon::payload]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Order {
     /// Eight bytes.
     pub instrument: u64,
-    /// Any bits.
+    /// No invalid bit pattern.
     pub limit: f64,
-    /// Fixed lengths, one in the other.
+    /// An array of arrays.
     pub levels: [[u16; 2]; 2],
-    /// Three values of 256.
+    /// Three of 256 values are valid.
     pub side: Side,
-    /// Two values of 256.
+    /// Two of 256 values are valid.
     pub partial: [bool; 3],
     /// Signed.
     pub quantity: i32,
 }
 
-/// Negative, none, and the largest.
+/// The smallest value, zero, and the largest value.
 #[tachyon::payload]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(i8)]
 pub enum Side {
-    /// A gap before it.
+    /// The smallest value.
     Buy = -128,
-    /// The zero.
+    /// Zero.
     Hold = 0,
-    /// A gap before it.
+    /// The largest value.
     Sell = 127,
 }
 
@@ -37,62 +37,63 @@ pub enum Side {
 #[tachyon::payload]
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scan {
-    /// Before everything else.
+    /// A number before the variable fields.
     pub taken_at: u64,
     /// Text.
     pub frame: String,
-    /// Lent where they lie.
+    /// A list that is read in place.
     pub points: Vec<[f32; 2]>,
-    /// Text or none.
+    /// An option.
     pub note: Option<String>,
-    /// Checked.
+    /// A list of checked elements.
     pub sides: Vec<Side>,
-    /// A list of what has no fixed size.
+    /// A list of elements without a fixed size.
     pub tags: Vec<String>,
 }
 
 /// Reads `data` as values of every kind.
 ///
-/// What is read has no more bytes than it came from, and is read again from its own; what is not is said in a sentence.
+/// A value that can be read is written with few more bytes than `data`, and is unchanged when it is read again.
+/// Otherwise the error has a text.
 pub fn typed(data: &[u8]) {
     let Some((how, data)) = data.split_first() else { return };
-    // Every alignment of the first byte.
+    // The first byte has every alignment.
     let data = data.get(usize::from(how >> 5)..).unwrap_or_default();
     match how & 31 {
-        0 => look::<u8>(data),
-        1 => look::<u16>(data),
-        2 => look::<u32>(data),
-        3 => look::<u64>(data),
-        4 => look::<bool>(data),
-        5 => look::<Side>(data),
-        6 => look::<Order>(data),
-        7 => look::<[[i16; 3]; 2]>(data),
-        8 => look::<[Side; 4]>(data),
-        9 => look::<Vec<u8>>(data),
-        10 => look::<Vec<u64>>(data),
-        11 => look::<Vec<bool>>(data),
-        12 => look::<Vec<Side>>(data),
-        13 => look::<Vec<Order>>(data),
-        14 => look::<Vec<[bool; 2]>>(data),
-        15 => look::<String>(data),
-        16 => look::<Vec<String>>(data),
-        17 => look::<Vec<Vec<String>>>(data),
-        18 => look::<Option<u32>>(data),
-        19 => look::<Option<String>>(data),
-        20 => look::<Vec<Scan>>(data),
-        21 => look::<Option<Scan>>(data),
-        _ => look::<Scan>(data),
+        0 => read::<u8>(data),
+        1 => read::<u16>(data),
+        2 => read::<u32>(data),
+        3 => read::<u64>(data),
+        4 => read::<bool>(data),
+        5 => read::<Side>(data),
+        6 => read::<Order>(data),
+        7 => read::<[[i16; 3]; 2]>(data),
+        8 => read::<[Side; 4]>(data),
+        9 => read::<Vec<u8>>(data),
+        10 => read::<Vec<u64>>(data),
+        11 => read::<Vec<bool>>(data),
+        12 => read::<Vec<Side>>(data),
+        13 => read::<Vec<Order>>(data),
+        14 => read::<Vec<[bool; 2]>>(data),
+        15 => read::<String>(data),
+        16 => read::<Vec<String>>(data),
+        17 => read::<Vec<Vec<String>>>(data),
+        18 => read::<Option<u32>>(data),
+        19 => read::<Option<String>>(data),
+        20 => read::<Vec<Scan>>(data),
+        21 => read::<Option<Scan>>(data),
+        _ => read::<Scan>(data),
     }
 }
 
-fn look<T: Value>(data: &[u8]) {
+fn read<T: Value>(data: &[u8]) {
     match T::from_bytes(data) {
         Ok(value) => {
             let bytes = value.to_bytes();
-            // Fields and gaps that a sender leaves out are written again.
-            assert!(bytes.len() <= data.len() + 512 * (1 + data.len() / 8), "more than came");
+            // Optional fields and padding that the sender left out are written.
+            assert!(bytes.len() <= data.len() + 512 * (1 + data.len() / 8), "more bytes than the input allows");
             let again = T::from_bytes(&bytes).map(|value| value.to_bytes());
-            assert_eq!(again.ok(), Some(bytes), "what is read is written and read again");
+            assert_eq!(again.ok(), Some(bytes), "a value is unchanged when it is written and read again");
         }
         Err(problem) => assert!(!problem.to_string().is_empty()),
     }

@@ -1,4 +1,4 @@
-//! The models of a caller's core and its smallest driver: hear, look, arm, sleep.
+//! Models of a caller's core with a minimal driver: read the socket, poll, arm, sleep.
 
 use loom::thread;
 
@@ -11,13 +11,13 @@ use crate::ring::MessageHeader;
 use crate::type_id::{ROUTE_CANCEL, route_id};
 use crate::wait::{Deadline, SECOND_LOOK};
 
-/// A driver's sleep: it arms, and sleeps until the second look at first, then for as long as it takes.
+/// A driver's sleep: the driver arms, sleeps until the second look, and then sleeps without a limit.
 #[derive(Default)]
 struct Sleep(Option<Option<u64>>);
 
 impl Sleep {
-    /// A look found nothing: the next step is to arm, unless that was done, to sleep, and to hear the callee. Nothing
-    /// looks between the arming and the sleep but the core.
+    /// Takes the next step after a poll without a result: arms, or sleeps and reads the socket. Only the core polls
+    /// between arming and sleeping.
     fn next<T>(&mut self, ours: &Established, core: &mut CallerCore<T>, room: Option<usize>) {
         let second_look = match &mut self.0 {
             None if !core.arm(room) => return,
@@ -31,7 +31,7 @@ impl Sleep {
     }
 }
 
-/// Takes a request and gives its room back.
+/// Takes a request and releases it.
 fn take(taken: &mut Rx) -> (u64, u32) {
     let frame = taken.take(Deadline::never()).expect("a caller that stays");
     taken.release(frame.position);
@@ -42,7 +42,7 @@ fn answer(answers: &mut Tx, id: u64) {
     answers.send(&[], MessageHeader::new(1, id), Deadline::never()).expect("a caller that stays");
 }
 
-/// Three calls over rings of two slots: the third waits for room while the replies to the others come, in another order.
+/// Three calls over rings of two slots: the third waits for room while replies to the others arrive out of order.
 pub fn a_caller_with_two_calls_over_two_slots_is_woken(wakers: Wakers) {
     explore(1, wakers, || {
         let (ours, theirs) = connected_both_ways();
@@ -77,8 +77,8 @@ pub fn a_caller_with_two_calls_over_two_slots_is_woken(wakers: Wakers) {
     });
 }
 
-/// Three calls over rings of two slots, none of which is answered before all were taken: the third waits for room, and no
-/// reply wakes its caller meanwhile.
+/// Three calls over rings of two slots, whose callee takes all requests before it answers: the third call waits for
+/// room, and no reply wakes the caller.
 pub fn a_caller_that_waits_for_room_alone_is_woken(wakers: Wakers) {
     explore(2, wakers, || {
         let (ours, theirs) = connected_both_ways();
@@ -96,7 +96,7 @@ pub fn a_caller_that_waits_for_room_alone_is_woken(wakers: Wakers) {
                 sent += 1;
                 sleep = Sleep::default();
             } else {
-                assert!(core.next().expect("a callee that stays").is_none(), "nothing was answered");
+                assert!(core.next().expect("a callee that stays").is_none(), "no call was answered");
                 sleep.next(&ours, &mut core, Some(0));
             }
         }
@@ -104,7 +104,7 @@ pub fn a_caller_that_waits_for_room_alone_is_woken(wakers: Wakers) {
     });
 }
 
-/// A call is cancelled while its callee answers: the late reply is dropped, and its room given back.
+/// A call is cancelled while its callee answers: the late reply is dropped and released.
 pub fn a_cancellation_meets_a_reply(wakers: Wakers) {
     explore(3, wakers, || {
         let (ours, theirs) = connected_both_ways();

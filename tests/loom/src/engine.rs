@@ -1,4 +1,4 @@
-//! The calling end, which never waits.
+//! The caller's core, which never waits.
 
 #[path = "../../../tachyon/src/engine/caller.rs"]
 mod caller;

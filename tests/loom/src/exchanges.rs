@@ -1,5 +1,5 @@
-//! The models of a connection of two rings: a caller that waits for room and takes replies meanwhile, a server whose
-//! connection is parked while an `epoll` sleeps for it, and loops that arm and sleep by themselves.
+//! Models of a connection of two rings: a caller that waits for room and takes replies meanwhile, a server that parks
+//! the connection, and event loops that arm and sleep.
 
 use loom::thread;
 
@@ -10,10 +10,10 @@ use crate::models::{content, expect, explore, header, receive, send, sending};
 use crate::ring::{ParkedWord, arm};
 use crate::wait::{Deadline, SECOND_LOOK};
 
-/// A payload that fills the arena, so that there is one reply at a time.
+/// A payload that fills the arena, so that the ring holds one reply.
 const BIG: usize = 128;
 
-/// A caller that has sent three requests, and its callee, which has answered one: neither ring has any room.
+/// A caller that has sent three requests, and its callee, which has answered one. Both rings are full.
 fn full(caller: &Established, callee: &Established) -> [(Tx, Rx); 2] {
     let (mut requests, mut taken, mut answers) = (caller.tx(0), callee.rx(0), callee.tx(1));
     send(&mut requests, 1, 1).expect("room");
@@ -25,8 +25,8 @@ fn full(caller: &Established, callee: &Established) -> [(Tx, Rx); 2] {
     [(requests, caller.rx(1)), (answers, taken)]
 }
 
-/// A caller that has no room for a request: its callee gives none back before it has sent two replies, and has room for
-/// neither. A reply wakes the caller, which takes it off the ring, and then the room does.
+/// A caller that has no room for a request. The callee releases requests only after it has sent two replies, for which
+/// it has no room. A reply wakes the caller, which takes the reply off the ring, and then the released room wakes it.
 pub fn a_caller_takes_replies_while_it_waits_for_room(wakers: Wakers) {
     explore(2, wakers, || {
         let (ours, theirs) = connected_both_ways();
@@ -38,7 +38,7 @@ pub fn a_caller_takes_replies_while_it_waits_for_room(wakers: Wakers) {
                 send(&mut answers, number, BIG).expect("a caller that stays");
             }
             taken.release_through(frames[1].position);
-            // Kept to the end: dropping it closes, which wakes the other side.
+            // Kept to the end: dropping it closes the connection, which wakes the other side.
             (theirs, answers, taken)
         });
         let mut kept = 0;
@@ -54,8 +54,8 @@ pub fn a_caller_takes_replies_while_it_waits_for_room(wakers: Wakers) {
     });
 }
 
-/// A server parks the connection of a caller whose reply has no room, and is rung when the caller takes another reply.
-pub fn a_server_that_rests_for_room_is_woken(wakers: Wakers) {
+/// A server parks the connection of a caller whose reply has no room. The caller rings when it takes another reply.
+pub fn a_server_that_parks_for_room_is_woken(wakers: Wakers) {
     explore(3, wakers, || {
         let (ours, theirs) = connected_both_ways();
         let [(requests, mut replies), (mut answers, mut taken)] = full(&ours, &theirs);
@@ -64,19 +64,19 @@ pub fn a_server_that_rests_for_room_is_woken(wakers: Wakers) {
             receive(&mut taken, 2, 1).expect("a caller that stays");
             answers.send_reply(&content(2, BIG), header(2)).expect("a caller that stays");
             while !answers.flush().expect("a caller that stays") {
-                rest(&theirs, &taken, &mut answers);
+                park_and_sleep(&theirs, &taken, &mut answers);
             }
             (theirs, answers, taken)
         });
-        // Nothing after that: the fence of another wait would stand in for the fence of this release.
+        // The last operation: the fence of another wait would replace the fence of this release.
         receive(&mut replies, 1, BIG).expect("a server that stays");
         drop(serving.join().expect("the server"));
         drop(requests);
     });
 }
 
-/// A server parks the connection of a caller without requests, and is rung when there is one, and for the next one.
-pub fn a_server_that_rests_for_requests_is_woken(wakers: Wakers) {
+/// A server parks the connection of a caller without requests. The caller rings for each of two requests.
+pub fn a_server_that_parks_for_requests_is_woken(wakers: Wakers) {
     explore(3, wakers, || {
         let (ours, theirs) = connected_both_ways();
         let asking = sending(ours, &[1, 1]);
@@ -85,7 +85,7 @@ pub fn a_server_that_rests_for_requests_is_woken(wakers: Wakers) {
             let frame = loop {
                 match taken.try_take().expect("a caller that stays") {
                     Some(frame) => break frame,
-                    None => rest(&theirs, &taken, &mut answers),
+                    None => park_and_sleep(&theirs, &taken, &mut answers),
                 }
             };
             expect(taken.ring(), &frame, number, 1);
@@ -95,8 +95,8 @@ pub fn a_server_that_rests_for_requests_is_woken(wakers: Wakers) {
     });
 }
 
-/// Parks the connection, sleeps, and is ready to look again: the steps of a server's worker.
-fn rest(ours: &Established, taken: &Rx, answers: &mut Tx) {
+/// Parks the connection, sleeps, and unparks it: the steps of a server's worker.
+fn park_and_sleep(ours: &Established, taken: &Rx, answers: &mut Tx) {
     let Some(mut second_look) = park(taken, answers).map(Some) else { return };
     let peer = &ours.connection.peer;
     loop {
@@ -112,15 +112,15 @@ fn rest(ours: &Established, taken: &Rx, answers: &mut Tx) {
     }
 }
 
-/// How far an event loop has come on its way to sleep.
+/// The state of an event loop before a sleep.
 enum Arming {
     None,
-    /// It has armed, and its next sleep lasts until the second look, unless that was taken.
+    /// Armed. The next sleep lasts until the second look, or has no limit after it.
     Armed(Option<u64>),
 }
 
 impl Arming {
-    /// A look found nothing: the next step is to arm, or to sleep and hear the peer.
+    /// Takes the next step after a poll without a result: arms, or sleeps and reads the socket.
     fn next(self, established: &Established, word: &ParkedWord) -> Self {
         let peer = &established.connection.peer;
         match self {
@@ -139,8 +139,8 @@ impl Arming {
     }
 }
 
-/// An event loop takes what there is, arms, looks once more and sleeps; the word stays set while it takes, so that the
-/// peer may ring for a message that is taken already. The second look comes without an arming.
+/// An event loop takes all messages, arms, polls once more and sleeps. The parked word stays set while the loop takes,
+/// so the peer may ring for a message that is already taken. The second look comes without arming.
 pub fn a_loop_that_stays_armed_is_woken(wakers: Wakers) {
     explore(2, wakers, || {
         let (ours, theirs) = connected();
@@ -162,7 +162,7 @@ pub fn a_loop_that_stays_armed_is_woken(wakers: Wakers) {
     });
 }
 
-/// An event loop that has no room tries, arms, tries once more and sleeps.
+/// An event loop that has no room tries to send, arms, tries once more and sleeps.
 pub fn a_loop_that_waits_for_room_is_woken(wakers: Wakers) {
     explore(3, wakers, || {
         let (ours, theirs) = connected();

@@ -1,4 +1,4 @@
-//! A handshake of two threads: both get their end at once.
+//! A handshake without messages: returns both ends of a connection.
 
 use std::sync::Arc;
 
@@ -22,12 +22,12 @@ pub(crate) struct Link {
     pub(crate) peer: Peer,
 }
 
-/// Both sides of a connection of one ring: its sender's and its receiver's.
+/// Both sides of a connection of one ring: the sender's and the receiver's.
 pub(crate) fn connected() -> (Established, Established) {
     linked(1)
 }
 
-/// Both sides of a connection of two rings: the caller's, which sends in the first, and the callee's.
+/// Both sides of a connection of two rings: the caller's, which sends on ring 0, and the callee's.
 pub(crate) fn connected_both_ways() -> (Established, Established) {
     linked(2)
 }
@@ -41,7 +41,7 @@ fn linked(rings: usize) -> (Established, Established) {
     )
 }
 
-/// A ring of two slots, with room for two payloads that do not fit their slots. Its positions overflow with the second
+/// A ring of two slots, with room for two payloads that do not fit their slots. The position overflows at the second
 /// message.
 pub(crate) fn memory() -> Arc<RingMemory> {
     let capacity = Geometry::new(128, Use::Calls).expect("a power of two");

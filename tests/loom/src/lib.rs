@@ -1,13 +1,13 @@
-//! Tachyon's ring, its waiting and the life of its connections, compiled anew over loom's atomics.
+//! Models of Tachyon's ring, waits and connections: the library's files, compiled with loom's atomics.
 //!
-//! The rooms `ring`, `wait`, `connection` and `engine` below are the library's own files. The rest of the library has stand-ins here:
-//! words whose every interleaving and every permitted reordering loom tries ([`sync`]), memory that tells loom of each
-//! access to a payload ([`shm`]), a kernel with a socket, `poll` and a clock ([`kernel`]), and a handshake that hands
-//! both ends to one program. `docs/model-checking.md` says what is covered, and how to see a model fail.
+//! The modules `ring`, `wait`, `connection` and `engine` are the library's own files. This crate replaces the rest: atomics
+//! whose every interleaving and permitted reordering loom tries ([`sync`]), memory that reports each access to a
+//! payload to loom ([`shm`]), a kernel with a socket, `poll` and a clock ([`kernel`]), and a handshake that returns
+//! both ends. `docs/internals/model-checking.md` describes the models and their limits.
 #![cfg(loom)]
-#![allow(dead_code, reason = "the models use a part of each room")]
-#![allow(unreachable_pub, reason = "what is public in the library is private here")]
-#![allow(unused_imports, reason = "the models use a part of each room")]
+#![allow(dead_code, reason = "the models use a part of each module")]
+#![allow(unreachable_pub, reason = "public items of the library are private here")]
+#![allow(unused_imports, reason = "the models use a part of each module")]
 
 mod connection;
 mod engine;

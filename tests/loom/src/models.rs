@@ -1,5 +1,5 @@
-//! The models of one ring, and of a connection that has one. Each runs to its end in every order that loom finds, or
-//! panics.
+//! Models of a ring, and of a connection with one ring. A model passes if it ends without a panic in every order that
+//! loom tries.
 #![allow(unsafe_code, reason = "reads payloads in place")]
 
 use std::sync::Arc;
@@ -16,11 +16,11 @@ use crate::wait::Deadline;
 /// A payload that does not fit its slot.
 pub(crate) const LONG: usize = 41;
 
-/// Branches of one run from which on a model is taken to have no end.
+/// Most branches of one run. loom treats a model with more as endless.
 const MOST_BRANCHES: usize = 4_000;
 
-/// Explores `model`, with at most this many preemptions of a thread that could go on; loom's documentation calls two or
-/// three enough to find nearly all errors, and without a bound the larger models do not end.
+/// Explores `model` with at most `preemptions` preemptions. loom's documentation calls two or three enough to find
+/// nearly all errors. Without a bound, the exploration of the larger models does not end.
 pub(crate) fn explore(preemptions: usize, wakers: Wakers, model: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(preemptions);
@@ -29,7 +29,7 @@ pub(crate) fn explore(preemptions: usize, wakers: Wakers, model: impl Fn() + Syn
     builder.check(model);
 }
 
-/// The two ends of a ring of two slots whose positions overflow with the second message.
+/// The two ends of a ring of two slots, whose position overflows at the second message.
 fn ring() -> (Arc<RingMemory>, Producer, Consumer) {
     let memory = memory();
     (Arc::clone(&memory), Producer::new(Arc::clone(&memory)), Consumer::new(memory))
@@ -43,11 +43,11 @@ pub(crate) fn header(number: u8) -> MessageHeader {
     MessageHeader::new(u32::from(number), u64::from(number))
 }
 
-/// Reads a message as its receiver does, and checks that it is the one expected.
+/// Reads a message as its receiver does, and checks that it is message `number`.
 pub(crate) fn expect(memory: &RingMemory, frame: &Frame, number: u8, len: usize) {
     assert_eq!((frame.correlation_id, frame.type_id, frame.len), (u64::from(number), u32::from(number), len));
     memory.segment().reads(frame.data, frame.len);
-    // SAFETY: the frame was just taken from a ring that the caller keeps, and is not released.
+    // SAFETY: the frame was taken from a ring that the caller keeps, and is not released.
     let payload = unsafe { core::slice::from_raw_parts(frame.data.as_ptr(), frame.len) };
     assert_eq!(payload, content(number, len));
 }
@@ -68,7 +68,7 @@ fn take(consumer: &mut Consumer) -> Frame {
     }
 }
 
-/// Sends messages of these lengths through a bare ring, whose consumer reads and releases each.
+/// Sends messages of these lengths through a ring without a connection. The consumer reads and releases each.
 fn pass(preemptions: usize, lengths: &'static [usize]) {
     explore(preemptions, FENCED, move || {
         let (memory, mut producer, mut consumer) = ring();
@@ -87,17 +87,17 @@ fn pass(preemptions: usize, lengths: &'static [usize]) {
     });
 }
 
-/// Publishing and taking: a consumer that sees the sequence sees all that was written before it.
+/// Publishing and taking: a consumer that sees the publication word sees every write before it.
 pub fn messages_arrive_once_whole_and_in_order() {
     pass(3, &[3, LONG, 0]);
 }
 
-/// Releasing and sending again, in the slots: four messages through two.
+/// Releasing and sending again, in the slots: four messages through two slots.
 pub fn a_slot_is_written_again_only_after_it_was_read() {
     pass(3, &[8, 8, 8, 8]);
 }
 
-/// Releasing and sending again, in the arena: three payloads where two have room.
+/// Releasing and sending again, in the arena: three payloads through an arena with room for two.
 pub fn the_arena_is_written_again_only_after_it_was_read() {
     pass(3, &[LONG, LONG, LONG]);
 }
@@ -113,8 +113,8 @@ pub(crate) fn receive(receiver: &mut Rx, number: u8, len: usize) -> Result<(), H
     Ok(())
 }
 
-/// Sends messages of these lengths in a thread of its own. The connection is kept to the end: dropping it closes, which
-/// wakes the other side.
+/// Sends messages of these lengths in a new thread. The connection is kept to the end: dropping it closes the
+/// connection, which wakes the other side.
 pub(crate) fn sending(ours: Established, lengths: &'static [usize]) -> thread::JoinHandle<(Established, Tx)> {
     thread::spawn(move || {
         let mut sender = ours.tx(0);
@@ -125,7 +125,7 @@ pub(crate) fn sending(ours: Established, lengths: &'static [usize]) -> thread::J
     })
 }
 
-/// Sends messages through a connection whose two sides park whenever they wait.
+/// Sends messages through a connection whose two sides park when they wait.
 fn deliver(preemptions: usize, wakers: Wakers, lengths: &'static [usize]) {
     explore(preemptions, wakers, move || {
         let (ours, theirs) = connected();
@@ -138,13 +138,14 @@ fn deliver(preemptions: usize, wakers: Wakers, lengths: &'static [usize]) {
     });
 }
 
-/// Parking for messages: set the word, fence, look again; publish, fence, look at the word.
+/// Parking for messages. The waiter sets the word, fences, and looks again. The waker publishes, fences, and looks at
+/// the word.
 pub fn a_parked_receiver_is_woken(wakers: Wakers) {
     deliver(3, wakers, &[1]);
 }
 
-/// Parking for room: the third message has none until the first is released. The receiver does nothing after that: the
-/// fence of another wait of its own would stand in for the one of its release.
+/// Parking for room: the third message has none until the first is released. The release is the receiver's last
+/// operation: the fence of another wait would replace the fence of the release.
 pub fn a_parked_sender_is_woken(wakers: Wakers) {
     explore(3, wakers, || {
         let (ours, theirs) = connected();
@@ -154,12 +155,12 @@ pub fn a_parked_sender_is_woken(wakers: Wakers) {
     });
 }
 
-/// Parking in both directions in turn, with room short of slots and of arena.
+/// Parking on both sides in turn, for slots and for room in the arena.
 pub fn both_sides_park(wakers: Wakers) {
     deliver(2, wakers, &[LONG, LONG, LONG, 1]);
 }
 
-/// The sender closes right after its messages: the receiver gets all of them, and only then learns of the end.
+/// The sender closes right after its messages: the receiver gets every message, and then the end.
 pub fn a_close_loses_nothing(wakers: Wakers) {
     explore(3, wakers, || {
         let (ours, theirs) = connected();
@@ -171,14 +172,14 @@ pub fn a_close_loses_nothing(wakers: Wakers) {
             (ours, sender)
         });
         let mut receiver = theirs.rx(0);
-        receive(&mut receiver, 1, 1).expect("what was sent before the close");
-        receive(&mut receiver, 2, LONG).expect("what was sent before the close");
+        receive(&mut receiver, 1, 1).expect("a message sent before the close");
+        receive(&mut receiver, 2, LONG).expect("a message sent before the close");
         assert!(matches!(receiver.take(Deadline::never()), Err(Halt::Closed)));
         drop(sending.join().expect("the sender"));
     });
 }
 
-/// The sender closes without a word.
+/// The sender closes without a message.
 pub fn a_close_wakes_a_parked_receiver(wakers: Wakers) {
     explore(3, wakers, || {
         let (ours, theirs) = connected();
@@ -191,7 +192,7 @@ pub fn a_close_wakes_a_parked_receiver(wakers: Wakers) {
     });
 }
 
-/// The receiver closes while the sender waits for room that will never be.
+/// The receiver closes while the sender waits for room that is never released.
 pub fn a_close_by_the_receiver_wakes_a_parked_sender(wakers: Wakers) {
     explore(3, wakers, || {
         let (ours, theirs) = connected();
@@ -206,7 +207,7 @@ pub fn a_close_by_the_receiver_wakes_a_parked_sender(wakers: Wakers) {
     });
 }
 
-/// One side finds the ring broken while the other waits: neither sleeps on.
+/// One side finds the ring broken while the other waits: neither keeps sleeping.
 pub fn a_condemned_ring_wakes_both_sides(wakers: Wakers) {
     explore(3, wakers, || {
         let (ours, theirs) = connected();
@@ -222,7 +223,7 @@ pub fn a_condemned_ring_wakes_both_sides(wakers: Wakers) {
     });
 }
 
-/// The sender dies right after its message: no bit says so, only the kernel.
+/// The sender dies right after its message: only the kernel reports the death.
 pub fn a_death_loses_nothing(wakers: Wakers) {
     explore(3, wakers, || {
         let (ours, theirs) = connected();
@@ -233,9 +234,9 @@ pub fn a_death_loses_nothing(wakers: Wakers) {
             (ours, sender)
         });
         let mut receiver = theirs.rx(0);
-        receive(&mut receiver, 1, LONG).expect("what was sent before the death");
+        receive(&mut receiver, 1, LONG).expect("a message sent before the death");
         assert!(matches!(receiver.take(Deadline::never()), Err(Halt::PeerDead)));
-        // Kept until here: dropping it would close in good order.
+        // Kept until here: dropping it would close the connection.
         drop(dying.join().expect("the sender"));
     });
 }

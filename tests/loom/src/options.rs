@@ -1,4 +1,4 @@
-//! How the models wait: they park at once, and no hook interrupts them.
+//! The options of a model: its threads park at once, and no hook interrupts them.
 
 use crate::wait::{Interrupt, PollingMode};
 

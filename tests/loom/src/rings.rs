@@ -1,5 +1,5 @@
-//! The models of a single ring over the socket: it lies there when a sleep begins, it cannot be sent, or it has the
-//! waker fence the publications that follow. And a model of a sleep that ends by a signal.
+//! Models of a ring over the socket: a ring is in the socket before a sleep, cannot be sent, or makes the waker fence
+//! the next publications. And a model of a sleep that a signal ends.
 
 use loom::thread;
 
@@ -9,7 +9,7 @@ use crate::kernel::{AFTER_A_RING, RUNNING_OUT, SECOND_LOOK, Wakers};
 use crate::models::{explore, receive, send, sending};
 use crate::ring::arm;
 
-/// The receiver's first sleep ends by a ring that tells of nothing.
+/// A ring without a message ends the receiver's first sleep.
 pub fn a_stale_ring_loses_nothing(wakers: Wakers) {
     explore(3, wakers, || {
         let (ours, theirs) = connected();
@@ -28,7 +28,7 @@ fn sleep(established: &Established) {
     assert!(peer.poll(None) && peer.hear());
 }
 
-/// The first message's ring to a receiver that sleeps cannot be sent. The second message's ring is.
+/// The ring of the first message to a sleeping receiver cannot be sent. The ring of the second message is sent.
 pub fn a_ring_that_could_not_be_sent_is_sent_with_the_next_message(wakers: Wakers) {
     explore(3, wakers, || {
         let (ours, theirs) = connected();
@@ -47,7 +47,7 @@ pub fn a_ring_that_could_not_be_sent_is_sent_with_the_next_message(wakers: Waker
     });
 }
 
-/// The first release's ring to a sender that sleeps cannot be sent. The second release's ring is.
+/// The ring of the first release to a sleeping sender cannot be sent. The ring of the second release is sent.
 pub fn a_ring_that_could_not_be_sent_is_sent_with_the_next_release(wakers: Wakers) {
     explore(3, wakers, || {
         let (ours, theirs) = connected();
@@ -67,7 +67,7 @@ pub fn a_ring_that_could_not_be_sent_is_sent_with_the_next_release(wakers: Waker
     });
 }
 
-/// Both ends of a ring whose wakers have both rung, and that is empty.
+/// Both ends of an empty ring whose wakers have both rung.
 fn rung() -> (Established, Tx, Established, Rx) {
     let (ours, theirs) = connected();
     let (mut sender, mut receiver) = (ours.tx(0), theirs.rx(0));
@@ -79,7 +79,7 @@ fn rung() -> (Established, Tx, Established, Rx) {
     (ours, sender, theirs, receiver)
 }
 
-/// After a ring the sender's waker fences by itself: no store has to become visible in time.
+/// After a ring the sender's waker fences, so the model needs no assumption about visibility.
 pub fn messages_after_a_ring_assume_nothing() {
     explore(3, AFTER_A_RING, || {
         let (ours, mut sender, theirs, mut receiver) = rung();
@@ -94,7 +94,7 @@ pub fn messages_after_a_ring_assume_nothing() {
     });
 }
 
-/// After a ring the receiver's waker fences by itself.
+/// After a ring the receiver's waker fences.
 pub fn releases_after_a_ring_assume_nothing() {
     explore(3, AFTER_A_RING, || {
         let (ours, mut sender, theirs, mut receiver) = rung();
@@ -111,7 +111,7 @@ pub fn releases_after_a_ring_assume_nothing() {
     });
 }
 
-/// The first message has the waker's last fence, the second one has none.
+/// The first message has the waker's last fence, and the second message has none.
 pub fn a_waker_runs_out_of_fences() {
     explore(3, RUNNING_OUT, || {
         let (ours, theirs) = connected();
@@ -123,7 +123,7 @@ pub fn a_waker_runs_out_of_fences() {
     });
 }
 
-/// A signal ends the sleep before its limit: the second look is still to come.
+/// A signal ends the sleep before its limit. The second look must still come.
 pub fn a_signal_is_no_second_look() {
     explore(3, SECOND_LOOK, || {
         let (ours, theirs) = connected();

@@ -9,13 +9,13 @@ use loom::cell::UnsafeCell;
 
 pub(crate) use self::error::ShmError;
 
-/// Bytes that are watched together: those of one payload's alignment.
+/// Bytes that are checked together: the alignment of a payload.
 const LINE: usize = 64;
 
-/// As the library's, but shared between threads.
+/// A segment on the heap, shared between threads.
 ///
-/// The payload's bytes are plain memory. For each line of it there is a cell of loom's, which finds any two accesses of
-/// which one writes and neither happens before the other.
+/// The bytes of payloads are plain memory. Each line has a cell of loom's, which finds two accesses without an order of
+/// which one writes.
 #[derive(Debug)]
 pub(crate) struct Segment {
     base: NonNull<u8>,
@@ -23,21 +23,20 @@ pub(crate) struct Segment {
     lines: Vec<UnsafeCell<()>>,
 }
 
-// SAFETY: the memory is the segment's own, and every access to it is through atomics or watched by loom, which runs one
-// thread at a time.
+// SAFETY: the segment owns the memory. Every access is atomic or checked by loom, which runs one thread at a time.
 unsafe impl Send for Segment {}
 // SAFETY: as for Send.
 unsafe impl Sync for Segment {}
 
 impl Segment {
-    /// The descriptor leads nowhere: no peer is sent it.
+    /// Creates a segment. The descriptor is not the segment's, since no peer receives it.
     pub(crate) fn create(len: usize) -> Result<(Self, OwnedFd), ShmError> {
         let layout = Layout::from_size_align(len, 4096).expect("a ring's length");
         // SAFETY: the layout is not empty: a ring has a header.
         let base = NonNull::new(unsafe { alloc_zeroed(layout) }).expect("memory");
         let lines = (0..len.div_ceil(LINE)).map(|_| UnsafeCell::new(())).collect();
-        let nowhere = std::fs::File::open("/dev/null").expect("a device");
-        Ok((Self { base, layout, lines }, nowhere.into()))
+        let unused = std::fs::File::open("/dev/null").expect("a device");
+        Ok((Self { base, layout, lines }, unused.into()))
     }
 
     pub(crate) fn adopt(_fd: BorrowedFd<'_>, _len: usize) -> Result<Self, ShmError> {
@@ -52,12 +51,12 @@ impl Segment {
         self.layout.size()
     }
 
-    /// `len` payload bytes from `at` are about to be read.
+    /// Reports a read of `len` bytes of payload from `at`.
     pub(crate) fn reads(&self, at: NonNull<u8>, len: usize) {
         self.lines_of(at, len).iter().for_each(|line| line.with(|_| ()));
     }
 
-    /// `len` payload bytes from `at` are about to be written.
+    /// Reports a write of `len` bytes of payload from `at`.
     pub(crate) fn writes(&self, at: NonNull<u8>, len: usize) {
         self.lines_of(at, len).iter().for_each(|line| line.with_mut(|_| ()));
     }
@@ -70,13 +69,13 @@ impl Segment {
 
 impl Drop for Segment {
     fn drop(&mut self) {
-        // SAFETY: allocated with this layout in `create`, and this is the segment's last owner.
+        // SAFETY: `create` allocated the memory with this layout, and only this segment owns it.
         unsafe { dealloc(self.base.as_ptr(), self.layout) };
     }
 }
 
 mod error {
-    /// As far as a ring makes one.
+    /// The errors that a ring makes.
     #[derive(Debug, thiserror::Error)]
     pub(crate) enum ShmError {
         #[error("not a ring (magic {magic:#x}, capacity {capacity}, stride {stride})")]

@@ -1,5 +1,5 @@
-//! The models of two threads of one side that sleep on the one socket of a connection. They are a callee's: one waits
-//! for requests and the other one for room for a reply.
+//! Models of two threads of a callee that sleep on the one socket of a connection: one waits for requests, and the
+//! other for room for a reply.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::wait::Deadline;
 /// A payload that fills the arena.
 const BIG: usize = 128;
 
-/// The caller's two directions, and the callee's, of a connection whose second ring holds two replies and has no room.
+/// The caller's two directions and the callee's two, of a connection whose second ring holds two replies and is full.
 fn without_room() -> ([Established; 2], (Tx, Rx), (Tx, Rx)) {
     let (caller, callee) = connected_both_ways();
     let mut answers = callee.tx(1);
@@ -25,7 +25,7 @@ fn without_room() -> ([Established; 2], (Tx, Rx), (Tx, Rx)) {
     ([caller, callee], directions.0, directions.1)
 }
 
-/// Takes one request in a thread of its own.
+/// Takes one request in a new thread.
 fn taking(mut taken: Rx) -> JoinHandle<Rx> {
     thread::spawn(move || {
         receive(&mut taken, 1, 1).expect("a caller that stays");
@@ -33,7 +33,7 @@ fn taking(mut taken: Rx) -> JoinHandle<Rx> {
     })
 }
 
-/// Sends the third reply in a thread of its own.
+/// Sends the third reply in a new thread.
 fn answering(mut answers: Tx, len: usize) -> JoinHandle<Tx> {
     thread::spawn(move || {
         send(&mut answers, 3, len).expect("a caller that stays");
@@ -41,7 +41,7 @@ fn answering(mut answers: Tx, len: usize) -> JoinHandle<Tx> {
     })
 }
 
-/// The rings for both threads may come together, and either thread may take them.
+/// The rings for both threads may arrive together, and either thread may take them.
 pub fn two_threads_on_one_socket_are_woken(wakers: Wakers) {
     explore(3, wakers, || {
         let (_connections, (mut requests, mut replies), (answers, taken)) = without_room();
@@ -53,8 +53,8 @@ pub fn two_threads_on_one_socket_are_woken(wakers: Wakers) {
     });
 }
 
-/// The thread that waits for requests takes the ring for the other one. The room of the first reply is too little, so
-/// the other thread asks to be rung for the second, too.
+/// The thread that waits for requests takes the other thread's ring. The room of the first reply is too small, so the
+/// other thread asks for a ring for the second release.
 pub fn a_ring_that_another_thread_took_is_asked_for_again(wakers: Wakers) {
     explore(2, wakers, || {
         let (_connections, (mut requests, mut replies), (answers, taken)) = without_room();
@@ -68,7 +68,7 @@ pub fn a_ring_that_another_thread_took_is_asked_for_again(wakers: Wakers) {
     });
 }
 
-/// Both threads wait in vain until `close` ends their waits in the way that is expected.
+/// Both threads wait until `close` ends their waits with the `expected` error.
 fn end_both(
     wakers: Wakers,
     close: impl Fn(&[Arc<Connection>; 2]) + Send + Sync + 'static,
@@ -101,7 +101,7 @@ pub fn a_close_of_this_side_ends_its_waits(wakers: Wakers) {
     end_both(wakers, |[_, callee]| callee.close(), |halt| matches!(halt, Halt::ClosedHere));
 }
 
-/// The caller sends a request and dies, which either thread sees first: the request is taken all the same.
+/// The caller sends a request and dies. Either thread notices the death first, and the request is still taken.
 pub fn a_death_loses_nothing_for_two_threads(wakers: Wakers) {
     explore(3, wakers, || {
         let (connections, (mut requests, _replies), (mut answers, mut taken)) = without_room();

@@ -1,16 +1,16 @@
-//! loom's atomics and locks in place of the processor's and the system's.
+//! loom's atomics and locks.
 
 use loom::sync::atomic;
 pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 pub(crate) use loom::sync::{Condvar, Mutex, MutexGuard};
 pub(crate) use std::sync::PoisonError;
 
-/// The words that both sides write, with stores that loom puts into one order.
+/// An atomic that both sides write, whose stores have one order in loom.
 ///
-/// loom lets two stores that nothing else orders be seen in either order, also when an exchange in between has read the
-/// one and so stands right behind it, which the language rules out. A parked word is such a word: loom would have the
-/// waker read its own old 0 after the waiter's new 1. As an exchange, a store comes after all that were made before it;
-/// the other order is another run of the model.
+/// loom lets another thread see two unordered stores in either order, even if an exchange between them has read the
+/// first and so follows it directly, which the language forbids. For a parked word, loom would let the waker read its
+/// own old 0 after the waiter's new 1. Made as an exchange, a store follows every earlier store. The other order is
+/// another run of the model.
 #[derive(Debug)]
 pub(crate) struct AtomicU32(atomic::AtomicU32);
 

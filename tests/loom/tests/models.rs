@@ -1,14 +1,14 @@
-//! Every model, as a test. `make loom`.
+//! Every model as a test, run by `make loom`.
 #![cfg(loom)]
 
 use tachyon_loom::{FENCED, SECOND_LOOK, UNFENCED};
 
-/// The models of a room, each as a test.
+/// The models of a module, each as a test.
 macro_rules! models {
-    ($room:ident $wakers:tt: $($name:ident),* $(,)?) => {$(
+    ($module:ident $wakers:tt: $($name:ident),* $(,)?) => {$(
         #[test]
         fn $name() {
-            tachyon_loom::$room::$name $wakers;
+            tachyon_loom::$module::$name $wakers;
         }
     )*};
 }
@@ -31,8 +31,8 @@ macro_rules! parking {
         models! {
             exchanges(super::$wakers):
             a_caller_takes_replies_while_it_waits_for_room,
-            a_server_that_rests_for_room_is_woken,
-            a_server_that_rests_for_requests_is_woken,
+            a_server_that_parks_for_room_is_woken,
+            a_server_that_parks_for_requests_is_woken,
             a_loop_that_stays_armed_is_woken,
             a_loop_that_waits_for_room_is_woken,
         }

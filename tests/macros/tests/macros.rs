@@ -1,17 +1,17 @@
-//! What the macros refuse, as rustc reports it: one case for each rule. What they accept stands in `ui/pass`: programs which
-//! are tests of this package, each by itself.
+//! Code that the macros refuse, with the errors of rustc: one case for each rule. The programs in `ui/pass` are code
+//! that the macros accept; each is a test of this package.
 //!
-//! After a change of wording, `TRYBUILD=overwrite cargo test -p tachyon-macro-tests --test macros` writes the new texts;
-//! read them before keeping them.
+//! After a change of wording, `TRYBUILD=overwrite cargo test -p tachyon-macro-tests --test macros` writes the new
+//! texts; read the difference before you commit it.
 
-/// All in one go of cargo: trybuild would build one case after the other if some were to pass.
+/// All cases fail, so that trybuild builds them in one run of cargo: with passing cases, it builds them one by one.
 #[test]
 fn refused() {
     trybuild::TestCases::new().compile_fail("ui/fail/*.rs");
 }
 
-/// What trybuild does not show, because it switches the lint off: an endpoint that is neither listed nor called is
-/// reported as unused, once, and one that is either is not.
+/// rustc reports an endpoint that is neither listed nor called as unused, once, and no other. trybuild cannot show
+/// this, because it switches the lint off.
 mod unused {
     use tachyon::{Endpoint, endpoints, tachyon_rpc};
 

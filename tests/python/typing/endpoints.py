@@ -1,4 +1,4 @@
-"""What type checkers have to know about endpoints on pools, event loops and in Rust; read by them, never run."""
+"""Types of endpoints in pools, in event loops and in Rust; mypy and pyright read this file, which never runs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def mirrored(point: Point) -> Point:
 
 @tachyon_rpc(msg_type=2)
 async def slowly(point: Point) -> Point:
-    """Do so as a task."""
+    """Take and give a Struct in a task."""
     return point
 
 
@@ -66,7 +66,7 @@ def with_arguments(bus: RpcBus, pool: Pool, point: Point) -> None:
     assert_type(mirrored.call(bus, payload=point, on_response=bytes), bytes)
     assert_type(count.call(bus, None, bytes, timeout=0.5), bytes)
     scaled.call(bus, point, "x")  # type: ignore[call-overload] # pyright: ignore[reportArgumentType, reportCallIssue]
-    scaled.call(bus, point, 0.5, ["a"])  # type: ignore[list-item] # pyright: ignore[reportArgumentType, reportCallIssue]
+    scaled.call(bus, point, 0.5, [""])  # type: ignore[list-item] # pyright: ignore[reportArgumentType, reportCallIssue]
     scaled.call(bus)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]
     scaled.call(bus, point, bye=1.0)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]
     pool.within(0.5).call(scaled, point, "x")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
@@ -81,12 +81,12 @@ class NoSensor(tachyon.EndpointError, text="no sensor {sensor}"):
 
 @tachyon_rpc(msg_type=7, raises=(NoSensor,))
 def read(sensor: tachyon.u32) -> tachyon.f64:
-    """Raise what is declared."""
+    """Raise a declared error."""
     raise NoSensor(sensor=sensor)
 
 
 def errors(bus: RpcBus) -> int:
-    """Fields of errors are keyword arguments, and stay as they are."""
+    """Fields of errors are keyword arguments, and cannot be assigned."""
     NoSensor(3)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
     NoSensor(sensor="x")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     try:
@@ -106,7 +106,7 @@ class Scan(tachyon.Struct):
 
 
 def variable(point: Point) -> None:
-    """Its fields are what they are written as."""
+    """Fields have their annotated types."""
     scan = Scan(frame="a", points=[point])
     assert_type(scan.frame, str)
     assert_type(scan.note, str | None)
@@ -116,7 +116,7 @@ def variable(point: Point) -> None:
 
 
 async def from_a_coroutine(bus: RpcBus, point: Point, view: memoryview) -> None:
-    """Replies are what the functions give, not their coroutines."""
+    """Replies have the types of the results, not of the coroutines."""
     assert_type(await mirrored.acall(bus, point, timeout=1.0), Point)
     assert_type(await slowly.acall(bus, point), Point)
     assert_type(await count.acall(bus), int)
@@ -125,14 +125,14 @@ async def from_a_coroutine(bus: RpcBus, point: Point, view: memoryview) -> None:
     assert_type(await slowly(point), Point)
     assert_type(await echo(view), bytes)
     assert_type(worst([point]), Point)
-    await mirrored.acall(bus, b"x")  # type: ignore[call-overload] # pyright: ignore[reportArgumentType, reportCallIssue]
+    await mirrored.acall(bus, b"")  # type: ignore[call-overload] # pyright: ignore[reportArgumentType, reportCallIssue]
     await echo.acall(bus, "text")  # type: ignore[call-overload] # pyright: ignore[reportArgumentType, reportCallIssue]
     await worst.acall(bus, "text")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     await slowly.acall(bus)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]
 
 
 def from_a_pool(pool: Pool, point: Point) -> None:
-    """A pool gives what an endpoint does."""
+    """A call by a pool has the type of the endpoint's own call."""
     assert_type(pool.call(mirrored, point, timeout=1.0), Point)
     assert_type(pool.call(slowly, point), Point)
     assert_type(pool.call(count), int)
@@ -142,17 +142,18 @@ def from_a_pool(pool: Pool, point: Point) -> None:
 
 
 async def from_a_pool_and_a_loop(pool: Pool, point: Point) -> None:
-    """A coroutine gets the same from a pool."""
+    """An awaited call by a pool has the same type."""
     assert_type(await pool.acall(mirrored, point, timeout=1.0), Point)
     assert_type(await pool.acall(slowly, point), Point)
     assert_type(await pool.acall(scaled, point, by=1.0), Point)
     assert_type(await pool.within(0.5).acall(scaled, point, 1.0, None), Point)
     assert_type(await pool.acall(echo, b"x"), bytes)
-    await pool.acall(scaled, point, "x")  # type: ignore[call-overload] # pyright: ignore[reportArgumentType, reportCallIssue]
+    call = pool.acall
+    await call(scaled, point, "x")  # type: ignore[call-overload] # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
 def serving(rust: RustEndpoint) -> None:
-    """All kinds go into one table."""
+    """A dispatcher takes all kinds of endpoints."""
     here: RpcEndpoint[[Point], Point, Coroutine[Any, Any, Point]] = slowly
     dispatcher = RpcDispatcher().register(mirrored).register(here).register(rust)
     assert_type(rust.msg_type, int)

@@ -1,4 +1,4 @@
-"""What type checkers see of Structs and typed endpoints; mypy and pyright must agree with every line."""
+"""Types of Structs and typed endpoints; mypy and pyright must agree with every line."""
 
 from collections.abc import Sequence
 from typing import Annotated, assert_type
@@ -11,14 +11,14 @@ from tachyon import Array, RpcBus, RpcEndpoint, tachyon_rpc
 
 
 class Side(tachyon.IntEnum, repr="u8"):
-    """Which way."""
+    """A direction."""
 
     BUY = 1
     SELL = 2
 
 
 class Level(tachyon.Struct):
-    """A price and how much of it."""
+    """A price and its size."""
 
     price: tachyon.f64
     size: tachyon.u32
@@ -26,7 +26,7 @@ class Level(tachyon.Struct):
 
 
 class Order(tachyon.Struct):
-    """One of everything."""
+    """A Struct with a field of every kind."""
 
     instrument: tachyon.u64
     best: Level
@@ -106,7 +106,7 @@ def forget(key: bytes) -> None:
 
 
 def calls(bus: RpcBus, order: Order, levels: Sequence[Level]) -> None:
-    """Calls give what their functions do."""
+    """Calls have the types of their functions."""
     assert_type(best.call(bus, order, timeout=1.0), Level)
     assert_type(total.call(bus, np.zeros(3)), float)
     assert_type(echo.call(bus, b"x"), bytes)
@@ -123,7 +123,7 @@ def calls(bus: RpcBus, order: Order, levels: Sequence[Level]) -> None:
 
 
 def mistakes(bus: RpcBus, order: Order) -> None:
-    """What does not travel is reported at its argument."""
+    """A checker reports a wrong value at its argument."""
     best.call(bus, b"x")  # type: ignore[call-overload] # pyright: ignore[reportArgumentType]
     best.call(bus, order.best)  # type: ignore[call-overload] # pyright: ignore[reportArgumentType]
     best.call(bus)  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]

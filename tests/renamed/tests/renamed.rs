@@ -1,4 +1,4 @@
-//! The macros in a crate whose `Cargo.toml` calls the library by another name.
+//! The macros in a crate whose `Cargo.toml` gives the library another name.
 
 /// A point.
 #[shm::payload(crate = shm)]
@@ -28,7 +28,7 @@ fn double(point: &Point) -> Point {
 }
 
 #[test]
-fn the_name_that_the_attributes_say_is_used() {
+fn the_attributes_use_the_crate_name_they_are_given() {
     let scan = Scan { points: vec![double(&Point { x: 1.0, y: 0.0 })], frame: "base".into() };
     assert_eq!(ScanRef::from(&scan).into_owned(), scan);
     assert_eq!(ScanError::NoSensor { sensor: 3 }.to_string(), "no sensor 3");
@@ -36,6 +36,6 @@ fn the_name_that_the_attributes_say_is_used() {
 }
 
 #[test]
-fn an_attribute_that_does_not_say_it_is_refused() {
+fn an_attribute_without_the_crate_name_is_refused() {
     trybuild::TestCases::new().compile_fail("ui/*.rs");
 }

@@ -1,4 +1,4 @@
-//! One mistake for each attribute, and none for what is made of it.
+//! One error for each attribute, and none for the generated code.
 
 #[shm::payload]
 struct Point {

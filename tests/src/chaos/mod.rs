@@ -1,14 +1,14 @@
-//! What the programs `chaos` and `actor` share, and the Python actor repeats: how messages are made and checked, where
-//! an actor notes how far it has come, and how orders are read.
+//! Shared by the programs `chaos` and `actor`, and repeated by `tests/python/actor.py`: streams of messages, the file
+//! with an actor's progress, and orders.
 
-pub mod fate;
-pub mod ledger;
-pub mod numbered;
 pub mod order;
+pub mod progress;
+pub mod progress_file;
+pub mod stream;
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// What `CLOCK_MONOTONIC` shows, in nanoseconds: the same for every process of the machine.
+/// `CLOCK_MONOTONIC` in nanoseconds: the same for every process of the machine.
 pub fn now() -> u64 {
     let now = clock_gettime(ClockId::Monotonic);
     now.tv_sec.cast_unsigned() * 1_000_000_000 + now.tv_nsec.cast_unsigned()

@@ -1,13 +1,13 @@
-//! Orders and answers: a word, then `key=value` pairs, on one line.
+//! Orders to an actor, and its answers: a word, then `key=value` pairs, on one line.
 
 use core::fmt;
 use core::str::FromStr;
 use std::collections::BTreeMap;
 
-/// One line of the conversation between the driver and an actor.
+/// A line between the driver and an actor.
 #[derive(Debug, Clone, Default)]
 pub struct Order {
-    /// The role to play, or how it went.
+    /// The role of an order, or the outcome of an answer.
     pub word: String,
     pairs: BTreeMap<String, String>,
 }
@@ -41,19 +41,19 @@ impl Order {
         self.pairs.get(key).map_or("", String::as_str)
     }
 
-    /// The value of a key, if it is there.
+    /// The value of a key, if there is one.
     ///
     /// # Panics
-    /// When it is there and cannot be read: driver and actors are built together.
+    /// When the value is malformed: driver and actors are built together.
     pub fn get<T: FromStr>(&self, key: &str) -> Option<T> {
         let text = self.pairs.get(key)?;
-        Some(text.parse().unwrap_or_else(|_| panic!("{key}={text} makes no sense in `{self}`")))
+        Some(text.parse().unwrap_or_else(|_| panic!("{key}={text} is malformed in `{self}`")))
     }
 
-    /// The value of a key, or another one if it is missing.
+    /// The value of a key, or `otherwise` if it is missing.
     ///
     /// # Panics
-    /// As [`get`](Self::get).
+    /// When the value is malformed.
     pub fn get_or<T: FromStr>(&self, key: &str, otherwise: T) -> T {
         self.get(key).unwrap_or(otherwise)
     }

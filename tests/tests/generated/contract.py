@@ -18,7 +18,7 @@ class Scan(tachyon.Struct):
 
 
 class Side(tachyon.IntEnum, repr="u8"):
-    """Which way."""
+    """Left or right."""
 
     Left = 1
     Right = 2
@@ -46,7 +46,7 @@ class Self(tachyon.EndpointError, text="Self"):
 
 
 class FindAllErrors:
-    """The errors of `find_all` whose names others have."""
+    """The errors of `find_all` whose names are taken."""
 
     class Busy(tachyon.EndpointError, text="Busy"):
         """Try again."""
@@ -86,7 +86,7 @@ def find_all(
     near: Point | None = None,
     mount: Mount | None = None,
 ) -> list[Scan] | None:
-    """Errors that no class can be named after arrive untyped: None."""
+    """Errors whose names are no class names arrive untyped: None."""
     raise NotImplementedError
 
 

@@ -24,7 +24,7 @@ pub struct Scan {
     pub note: Option<String>,
 }
 
-/// Which way.
+/// Left or right.
 #[tachyon::payload]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]

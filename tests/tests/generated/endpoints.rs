@@ -10,7 +10,7 @@ pub struct PriceRequest {
     pub quantity: i64,
 }
 
-/// The price asked for.
+/// The price of a request.
 #[tachyon::payload]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PriceReply {
@@ -20,7 +20,7 @@ pub struct PriceReply {
     pub ask: f64,
 }
 
-/// Which way an order goes.
+/// The side of an order.
 #[tachyon::payload]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -31,7 +31,7 @@ pub enum Side {
     Sell = 2,
 }
 
-/// An order, with a nested array of fixed length and values that not all bytes have.
+/// An order, with a nested payload, an array, and types with invalid bit patterns.
 #[tachyon::payload]
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Order {
@@ -48,7 +48,7 @@ pub struct Order {
 /// The endpoints of the callee.
 #[tachyon::tachyon_rpc]
 pub trait Endpoints {
-    /// Sends back what came.
+    /// Sends the request back.
     #[rpc(msg_type = 1)]
     fn echo(&self, request: &[u8]) -> Result<Vec<u8>, String>;
 
@@ -56,11 +56,11 @@ pub trait Endpoints {
     #[rpc(msg_type = 2)]
     fn price(&self, request: &PriceRequest) -> Result<PriceReply, String>;
 
-    /// Takes an order and gives its number.
+    /// Takes an order and returns its number.
     #[rpc(msg_type = 3)]
     fn order(&self, request: &Order) -> Result<u64, String>;
 
-    /// Adds up.
+    /// The sum of numbers.
     #[rpc(msg_type = 4)]
     fn sum(&self, request: &[f64]) -> Result<f64, String>;
 
@@ -72,7 +72,7 @@ pub trait Endpoints {
     #[rpc(msg_type = 6)]
     fn nothing(&self) -> Result<(), String>;
 
-    /// The first squares, written where they are read.
+    /// The first squares, written in place.
     #[rpc(msg_type = 7)]
     fn squares(&self, request: &u32) -> Result<Vec<u64>, String>;
 
@@ -84,7 +84,7 @@ pub trait Endpoints {
     #[rpc(msg_type = 9)]
     fn sides(&self, request: &[Order]) -> Result<Vec<Side>, String>;
 
-    /// Turns an order around, in place.
+    /// The opposite order, written in place.
     #[rpc(msg_type = 10)]
     fn turned(&self, request: &Order) -> Result<Order, String>;
 }

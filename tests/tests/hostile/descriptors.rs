@@ -1,4 +1,4 @@
-//! Descriptors whose closing takes long, passed at every moment.
+//! Descriptors whose close takes long, passed in every phase of a connection.
 
 use std::net::TcpStream;
 use std::os::fd::{AsFd, OwnedFd};
@@ -8,16 +8,19 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 use tachyon::{CallError, Caller};
-use tachyon_tests::hostile::{
-    Lingering, READY, RPC, SINK, SOURCE, Segment, accept, hear, hello, listener, pass, reach, say, welcome,
+use tachyon_tests::lingering::Lingering;
+use tachyon_tests::process::Program;
+use tachyon_tests::sandbox::System;
+use tachyon_tests::server::count;
+use tachyon_tests::test_run::{in_parallel, skip};
+use tachyon_tests::wire::{
+    READY, RPC, SINK, SOURCE, Segment, accept, connect_raw, hello, listener, pass, receive, send, welcome,
 };
-use tachyon_tests::system::System;
-use tachyon_tests::{side_by_side, skip};
 
-use super::place::{AT_ONCE, FORMS, Place, calling_meanwhile, told, wait_for};
+use super::place::{AT_ONCE, FORMS, Place, call_during, output};
 
-/// What is said of a hostile peer's descriptor.
-fn word(system: System) -> &'static str {
+/// The line that a hostile peer prints after it has tried to pass a descriptor.
+fn refused_or_passed(system: System) -> &'static str {
     if system.refuses_descriptors() { "refused" } else { "passed" }
 }
 
@@ -25,20 +28,20 @@ fn serves_on(form: &str) {
     for system in System::ALL {
         let place = Place::new();
         let server = place.serve(system, form);
-        wait_for(&place.path);
+        place.wait_for_listener();
         let scenes: [&[&str]; 4] =
             [&["linger"], &["call", "linger"], &["call", "idle", "linger"], &["post:50", "linger"]];
         for acts in scenes {
-            calling_meanwhile(&place.path, || {
+            call_during(&place.path, || {
                 let mut hostile = place.hostile("caller", acts);
-                assert_eq!(hostile.line(), word(system), "{system:?} {acts:?}");
+                assert_eq!(hostile.line(), refused_or_passed(system), "{system:?} {acts:?}");
                 assert_eq!(hostile.line(), "done");
-                // It stays for some of the calls that follow.
+                // The peer stays connected during some of the calls.
                 std::thread::sleep(Duration::from_millis(100));
             });
         }
         let events = place.stop(server);
-        let misbehaved = events.iter().filter(|event| *event == "Misbehaved").count();
+        let misbehaved = count(&events, "Misbehaved");
         let expected = if system.refuses_descriptors() { 0 } else { scenes.len() };
         assert_eq!(misbehaved, expected, "{system:?}: {events:?}");
     }
@@ -59,20 +62,21 @@ fn a_server_on_tokio_serves_its_other_callers() {
     serves_on("tokio");
 }
 
-/// Has victims meet a hostile peer that plays these acts.
+/// Connects each victim to a hostile peer that performs each list of acts. The victim's operations must time out in
+/// time.
 fn times_out(hostile: &str, victims: &[(&str, &str)], scenes: &[&[&str]]) {
     let all = System::ALL.into_iter().flat_map(|system| victims.iter().map(move |victim| (system, *victim)));
     let all = all.flat_map(|(system, victim)| scenes.iter().map(move |acts| (system, victim, *acts)));
-    side_by_side(all.collect(), |(system, (role, mode), acts)| {
+    in_parallel(all.collect(), |(system, (role, mode), acts)| {
         let place = Place::new();
         let mut peer = place.hostile(hostile, acts);
-        let lines = told(place.victim(system, role, mode));
+        let lines = output(place.victim(system, role, mode));
         let last = if role == "async_caller" { "end fine" } else { "close fine" };
         assert_eq!(lines.first().map(String::as_str), Some("connected"));
         assert_eq!(lines.last().map(String::as_str), Some(last), "{lines:?}");
         assert_eq!(peer.line(), "connected");
-        assert_eq!(peer.line(), word(system), "{system:?} {role} {mode} {acts:?}");
-        // A side that spins never looks at the socket, so it does not find the descriptor.
+        assert_eq!(peer.line(), refused_or_passed(system), "{system:?} {role} {mode} {acts:?}");
+        // A side that spins never reads the socket, so it does not find the descriptor.
         let finds = mode != "pure" && !system.refuses_descriptors();
         let found = lines.iter().any(|line| line.ends_with("FatalError"));
         assert_eq!(found, finds, "{system:?} {role} {mode} {acts:?}: {lines:?}");
@@ -100,18 +104,19 @@ fn senders_time_out_in_time() {
     times_out("receiver", &[("sender", "park"), ("sender", "adaptive")], &[&["linger"], &["idle", "linger"]]);
 }
 
-/// Passes a lingering descriptor to a listener at each step of a handshake. What is given back keeps them lingering.
-fn foul_handshakes(path: &Path, system: System) -> Vec<(OwnedFd, Option<TcpStream>)> {
+/// Passes a lingering descriptor to a listener at each step of a handshake. The descriptors linger while the result
+/// lives.
+fn pass_in_handshakes(path: &Path, system: System) -> Vec<(OwnedFd, Option<TcpStream>)> {
     let hello = hello(RPC, SOURCE);
     let mut all = Vec::new();
     for step in ["garbage", "hello", "ready"] {
-        let client = reach(path).unwrap();
+        let client = connect_raw(path).unwrap();
         let message = match step {
             "garbage" => b"garbage".as_slice(),
             "hello" => &hello,
             _ => {
-                say(&client, &hello).unwrap();
-                assert_eq!(hear(&client).unwrap().0.get(6), Some(&2), "a welcome");
+                send(&client, &hello).unwrap();
+                assert_eq!(receive(&client).unwrap().0.get(6), Some(&2), "a welcome");
                 &READY
             }
         };
@@ -128,9 +133,9 @@ fn a_server_outlives_handshakes_with_descriptors() {
     for system in System::ALL {
         let place = Place::new();
         let server = place.serve(system, "1");
-        wait_for(&place.path);
-        calling_meanwhile(&place.path, || {
-            let lingering = foul_handshakes(&place.path, system);
+        place.wait_for_listener();
+        call_during(&place.path, || {
+            let lingering = pass_in_handshakes(&place.path, system);
             std::thread::sleep(Duration::from_millis(100));
             drop(lingering);
         });
@@ -140,16 +145,16 @@ fn a_server_outlives_handshakes_with_descriptors() {
     }
 }
 
-/// More such clients than may wait to be closed: those that are connected go on.
+/// More such clients than the server closes at a time: connected callers go on.
 #[test]
-fn a_server_outlives_a_crowd_with_descriptors() {
+fn a_server_outlives_many_clients_with_descriptors() {
     for system in System::ALL {
         let place = Place::new();
         let server = place.serve(system, "1");
         let mut steady = Caller::connect(&place.path).unwrap();
         let mut crowd = Vec::new();
         for number in 0..100 {
-            let client = reach(&place.path).unwrap();
+            let client = connect_raw(&place.path).unwrap();
             let passed = Lingering::new().unwrap().pass(&client, b"garbage");
             crowd.push((client, passed.ok()));
             if number % 5 == 0 {
@@ -158,7 +163,7 @@ fn a_server_outlives_a_crowd_with_descriptors() {
                 assert!(began.elapsed() < AT_ONCE);
             }
         }
-        // Nothing lingers any more, so that others are let in again.
+        // The descriptors no longer linger, so the server accepts callers again.
         drop(crowd);
         place.stop(server);
     }
@@ -168,8 +173,9 @@ fn a_server_outlives_a_crowd_with_descriptors() {
 fn a_listener_for_one_outlives_handshakes_with_descriptors() {
     for system in System::ALL {
         let place = Place::new();
-        let callee = place.run(system, env!("CARGO_BIN_EXE_peer"), &["callee", "4096", "4096", "adaptive", "text"]);
-        let lingering = foul_handshakes(&place.path, system);
+        let callee =
+            place.run(system, Program(env!("CARGO_BIN_EXE_peer")), &["callee", "4096", "4096", "adaptive", "text"]);
+        let lingering = pass_in_handshakes(&place.path, system);
         let began = Instant::now();
         let mut caller = Caller::connect(&place.path).unwrap();
         assert_eq!(*caller.call_timeout(1, b"honest", AT_ONCE).unwrap(), *b"honest");
@@ -180,14 +186,14 @@ fn a_listener_for_one_outlives_handshakes_with_descriptors() {
     }
 }
 
-/// A listener that passes lingering descriptors on its side of the handshake.
-fn greet(listening: &OwnedFd, how: &str) -> (OwnedFd, Vec<TcpStream>) {
+/// Accepts a client, and passes lingering descriptors with this side of the handshake.
+fn accept_and_pass(listening: &OwnedFd, how: &str) -> (OwnedFd, Vec<TcpStream>) {
     let client = accept(listening).unwrap();
     let mut kept = Vec::new();
     if how == "at once" {
         kept.extend(Lingering::new().unwrap().pass(&client, b"garbage"));
     }
-    hear(&client).unwrap();
+    receive(&client).unwrap();
     let segments = [(); 2].map(|()| Segment::create(RPC, 4096).unwrap());
     let memory = segments.each_ref().map(|segment| segment.memory.as_fd());
     let welcome = welcome(RPC, SINK, 4096);
@@ -203,7 +209,7 @@ fn greet(listening: &OwnedFd, how: &str) -> (OwnedFd, Vec<TcpStream>) {
             kept.extend(lingering.pass(&client, &reject));
         }
         _ => {
-            // The client may have read the welcome by now, or have refused more.
+            // Fails if the client has closed or the kernel refuses.
             let _ = pass(&client, &welcome, &memory);
             kept.extend(lingering.pass(&client, b"more"));
             kept.extend(Lingering::new().unwrap().pass(&client, &[0; 8]));
@@ -219,12 +225,12 @@ fn connecting_outlives_a_listener_with_descriptors() {
             let place = Place::new();
             let listening = listener(&place.path).unwrap();
             let victim = place.victim(system, "connect", "adaptive");
-            let lingering = greet(&listening, how);
-            let lines = told(victim);
+            let lingering = accept_and_pass(&listening, how);
+            let lines = output(victim);
             let outcome = lines.first().map(String::as_str);
             match how {
                 "behind" => assert!(matches!(outcome, Some("connect Protocol" | "connect fine")), "{lines:?}"),
-                // Before the hello the system refuses it, and the handshake goes on; it never enters in any case.
+                // Before the hello the kernel refuses the descriptor, and the handshake goes on.
                 "at once" if system.refuses_descriptors() => {
                     assert!(matches!(outcome, Some("connect Protocol" | "connect fine")), "{lines:?}");
                 }
@@ -246,29 +252,30 @@ fn connecting_outlives_the_listener_of_another_user() {
             let place = Place::new();
             std::fs::set_permissions(place.folder.path(), PermissionsExt::from_mode(0o777)).unwrap();
             let mut foreign = place.hostile("foreign", &[]);
-            assert_eq!(told(place.victim(system, role, "adaptive")), [outcome], "{system:?}");
-            // A connector that trusts other users lets descriptors in until it has the welcome.
+            assert_eq!(output(place.victim(system, role, "adaptive")), [outcome], "{system:?}");
+            // A connector that trusts other users accepts descriptors until it has the welcome.
             let heard = foreign.line();
-            let expected = [word(system), "too late", if role == "connect_any" { "passed" } else { "too late" }];
+            let expected =
+                [refused_or_passed(system), "too late", if role == "connect_any" { "passed" } else { "too late" }];
             assert!(expected.contains(&&*heard), "{system:?} {role}: {heard}");
         }
     }
 }
 
-/// An honest pair, where each message of the socket is looked at first.
+/// An honest pair, on a system where each message of the socket is peeked first.
 #[test]
-fn calls_go_well_where_messages_are_looked_at_first() {
+fn calls_work_where_each_message_is_peeked_first() {
     for form in FORMS {
         let place = Place::new();
         let server = place.serve(System::Before616, form);
         let callers: Vec<_> = (0..3)
-            .map(|_| place.run(System::Before616, env!("CARGO_BIN_EXE_peer"), &["caller", "2000", "1000"]))
+            .map(|_| place.run(System::Before616, Program(env!("CARGO_BIN_EXE_peer")), &["caller", "2000", "1000"]))
             .collect();
         for caller in callers {
             assert_eq!(caller.finish(), "2000", "{form}");
         }
         let mut caller = Caller::connect(&place.path).unwrap();
-        // Each of them wakes a callee that sleeps, and each reply its caller.
+        // Each request wakes a parked callee, and each reply wakes its parked caller.
         for number in 0..50_u64 {
             std::thread::sleep(Duration::from_millis(1));
             let reply: Result<_, CallError> = caller.call_timeout(1, &number.to_le_bytes(), AT_ONCE);
@@ -276,6 +283,6 @@ fn calls_go_well_where_messages_are_looked_at_first() {
         }
         drop(caller);
         let events = place.stop(server);
-        assert_eq!(events.iter().filter(|event| *event == "Closed").count(), 5, "{events:?}");
+        assert_eq!(count(&events, "Closed"), 5, "{events:?}");
     }
 }

@@ -1,19 +1,22 @@
-//! Where hostile peers and their victims meet.
+//! A socket for a hostile peer and its victim, and the programs that run at its two ends.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tachyon::Caller;
-use tachyon_tests::Peer;
-use tachyon_tests::hostile::LINGERS;
-use tachyon_tests::system::System;
+use tachyon_tests::lingering::LINGERS;
+use tachyon_tests::process::{Peer, Program};
+use tachyon_tests::sandbox::System;
+use tachyon_tests::server;
+use tachyon_tests::temporary::socket;
+use tachyon_tests::wait;
 
-/// Longest an operation of ours may take, on a busy machine; a fraction of [`LINGERS`].
+/// Longest that an operation of the victim may take on a busy machine. A fraction of [`LINGERS`].
 pub(crate) const AT_ONCE: Duration = Duration::from_secs(6);
 const _: () = assert!(AT_ONCE.as_secs() * 3 < LINGERS.as_secs());
 
-/// The forms of a server: one thread, several, tasks.
+/// The forms of a server: one thread, three workers, tasks of tokio.
 pub(crate) const FORMS: [&str; 3] = ["1", "3", "tokio"];
 
 pub(crate) struct Place {
@@ -23,60 +26,54 @@ pub(crate) struct Place {
 
 impl Place {
     pub(crate) fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("h.sock");
+        let (folder, path) = socket();
         Self { folder, path }
     }
 
-    pub(crate) fn run(&self, system: System, program: &str, arguments: &[&str]) -> Peer {
+    pub(crate) fn run(&self, system: System, program: Program, arguments: &[&str]) -> Peer {
         let [role, rest @ ..] = arguments else { panic!("a program has a role") };
-        let mut command = system.command(env!("CARGO_BIN_EXE_sandboxed"), program);
+        let mut command = system.command(Program(env!("CARGO_BIN_EXE_sandboxed")), program);
         Peer::spawn(command.arg(role).arg(&self.path).args(rest))
     }
 
-    /// A server of one of three forms.
+    /// Starts a server of one of the [`FORMS`].
     pub(crate) fn serve(&self, system: System, form: &str) -> Peer {
         match form {
             "tokio" => {
                 let arguments = ["serve", "current", "64", "64", "300"];
-                self.run(system, env!("CARGO_BIN_EXE_tokio_service"), &arguments)
+                self.run(system, Program(env!("CARGO_BIN_EXE_tokio_service")), &arguments)
             }
-            workers => self.run(system, env!("CARGO_BIN_EXE_peer"), &["server", workers, "200"]),
+            workers => self.run(system, Program(env!("CARGO_BIN_EXE_peer")), &["server", workers, "200"]),
         }
     }
 
-    /// Stops a server and gives its events.
+    /// Stops a server, and returns its events.
     pub(crate) fn stop(&self, server: Peer) -> Vec<String> {
-        let mut caller = Caller::connect(&self.path).unwrap();
-        drop(caller.call_timeout(9, b"", AT_ONCE).unwrap());
-        server.finish().lines().map(str::to_owned).collect()
+        server::stop(server, &self.path, AT_ONCE)
     }
 
     pub(crate) fn hostile(&self, role: &str, acts: &[&str]) -> Peer {
-        let mut hostile = Peer::start(env!("CARGO_BIN_EXE_hostile"), role, &self.path, acts);
+        let mut hostile = Program(env!("CARGO_BIN_EXE_hostile")).start(role, &self.path, acts);
         if role == "caller" || role == "foreign" {
             assert_eq!(hostile.line(), "connected");
         } else {
-            // It connects when its victim comes.
-            wait_for(&self.path);
+            // The peer listens, and prints that it is connected when its victim connects.
+            self.wait_for_listener();
         }
         hostile
     }
 
+    /// Waits until a process listens.
+    pub(crate) fn wait_for_listener(&self) {
+        wait::for_file(&self.path, AT_ONCE);
+    }
+
     pub(crate) fn victim(&self, system: System, role: &str, mode: &str) -> Peer {
-        self.run(system, env!("CARGO_BIN_EXE_victim"), &[role, mode])
+        self.run(system, Program(env!("CARGO_BIN_EXE_victim")), &[role, mode])
     }
 }
 
-pub(crate) fn wait_for(path: &Path) {
-    let deadline = Instant::now() + AT_ONCE;
-    while !path.exists() {
-        assert!(Instant::now() < deadline, "{} does not appear", path.display());
-        std::thread::sleep(Duration::from_millis(1));
-    }
-}
-
-/// Ends the calls beside an attack, also where that fails.
+/// Ends the calls beside an attack, also if the attack panics.
 struct Over<'a>(&'a AtomicBool);
 
 impl Drop for Over<'_> {
@@ -85,8 +82,9 @@ impl Drop for Over<'_> {
     }
 }
 
-/// Calls on one connection, and on new ones, while `attack` goes on and for a while after it.
-pub(crate) fn calling_meanwhile(path: &Path, attack: impl FnOnce()) {
+/// Makes calls on one connection and on new connections during `attack` and for some time after it. Each call must be
+/// answered at once.
+pub(crate) fn call_during(path: &Path, attack: impl FnOnce()) {
     let over = AtomicBool::new(false);
     let deadline = Instant::now() + 4 * LINGERS;
     let call = |caller: &mut Caller| {
@@ -114,8 +112,8 @@ pub(crate) fn calling_meanwhile(path: &Path, attack: impl FnOnce()) {
     });
 }
 
-/// What a victim prints up to its end, which comes at once after its last line.
-pub(crate) fn told(mut victim: Peer) -> Vec<String> {
+/// The output of a victim, whose process must end at once after its last line.
+pub(crate) fn output(mut victim: Peer) -> Vec<String> {
     let mut lines = Vec::new();
     loop {
         let line = victim.line();
@@ -127,6 +125,6 @@ pub(crate) fn told(mut victim: Peer) -> Vec<String> {
     }
     let began = Instant::now();
     victim.finish();
-    assert!(began.elapsed() < AT_ONCE, "its process ends {:?} later", began.elapsed());
+    assert!(began.elapsed() < AT_ONCE, "the process ends {:?} later", began.elapsed());
     lines
 }

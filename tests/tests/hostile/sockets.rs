@@ -1,4 +1,4 @@
-//! Floods, garbage, sockets that nobody reads, and peers that stay in a system call.
+//! Floods, garbage, sockets that the peer does not read, and peers that stay in a system call.
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -7,24 +7,28 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, recv};
-use tachyon_tests::hostile::{Connection, RPC, SINK, SOURCE, listener};
-use tachyon_tests::system::{Absent, System};
-use tachyon_tests::{side_by_side, skip};
+use tachyon_tests::process::Program;
+use tachyon_tests::sandbox::System;
+use tachyon_tests::server::count;
+use tachyon_tests::test_run::{in_parallel, skip};
+use tachyon_tests::userfault::MissingPage;
+use tachyon_tests::wait;
+use tachyon_tests::wire::{Connection, RPC, SINK, SOURCE, listener};
 
-use super::place::{AT_ONCE, FORMS, Place, calling_meanwhile, told, wait_for};
+use super::place::{AT_ONCE, FORMS, Place, call_during, output};
 
-/// What becomes of the connection, seen from a side that looks at its socket.
+/// How the connection ends for a side that reads its socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// Nothing: it goes on.
+    /// The connection does not end.
     None,
-    /// The peer hung up, as an empty message says.
+    /// The peer hung up: an empty message.
     Gone,
-    /// The peer is at fault.
+    /// The peer broke the protocol.
     Fault,
 }
 
-/// What a hostile peer does, and what becomes of the connection.
+/// The acts of a hostile peer, and the end of the connection after each.
 const ACTS: [(&str, End); 14] = [
     ("say:0", End::Gone),
     ("say:4", End::Fault),
@@ -42,9 +46,9 @@ const ACTS: [(&str, End); 14] = [
     ("stuck", End::None),
 ];
 
-/// Whether the acts of a process that stays in a system call can be played.
+/// Whether this system can keep a process in a system call.
 fn can_be_stuck() -> bool {
-    let outcome = Absent::new();
+    let outcome = MissingPage::new();
     if let Err(error) = &outcome {
         skip(&format!("this process may not handle the page faults of system calls: {error}"));
     }
@@ -61,23 +65,22 @@ fn serves_on(form: &str) {
     for system in System::ALL {
         let place = Place::new();
         let server = place.serve(system, form);
-        wait_for(&place.path);
+        place.wait_for_listener();
         let mut expected = [0, 0];
         for (_, act, end) in acts().filter(|(which, ..)| *which == system) {
-            calling_meanwhile(&place.path, || {
+            call_during(&place.path, || {
                 let mut hostile = place.hostile("caller", &["call", act]);
                 if act == "stuck" {
                     assert_eq!(hostile.line(), "stuck");
                 }
                 assert_eq!(hostile.line(), "done", "{act}");
-                // It stays for some of the calls that follow.
+                // The peer stays connected during some of the calls.
                 std::thread::sleep(Duration::from_millis(50));
             });
             expected[usize::from(end == End::Fault)] += 1;
         }
         let events = place.stop(server);
-        let count = |what| events.iter().filter(|event| *event == what).count();
-        assert_eq!([count("Died"), count("Misbehaved")], expected, "{system:?}: {events:?}");
+        assert_eq!(["Died", "Misbehaved"].map(|event| count(&events, event)), expected, "{system:?}: {events:?}");
     }
 }
 
@@ -96,14 +99,15 @@ fn a_server_on_tokio_serves_its_other_callers() {
     serves_on("tokio");
 }
 
-/// Has victims meet each act. Before it the hostile peer plays another one, if there is one.
+/// Connects each victim to a hostile peer that performs `before`, if any, and then each act. The victim's operations
+/// must time out in time.
 fn times_out(hostile: &str, before: Option<&str>, victims: &[(&str, &str)]) {
     let all = victims.iter().flat_map(|victim| acts().map(move |act| (*victim, act)));
-    side_by_side(all.collect(), |((role, mode), (system, act, end))| {
+    in_parallel(all.collect(), |((role, mode), (system, act, end))| {
         let place = Place::new();
         let acts: Vec<&str> = before.into_iter().chain([act]).collect();
         let peer = place.hostile(hostile, &acts);
-        let lines = told(place.victim(system, role, mode));
+        let lines = output(place.victim(system, role, mode));
         let last = if role == "async_caller" { "end fine" } else { "close fine" };
         assert_eq!(lines.last().map(String::as_str), Some(last), "{lines:?}");
         let ended = |how| lines.iter().any(|line| line.ends_with(how));
@@ -112,7 +116,7 @@ fn times_out(hostile: &str, before: Option<&str>, victims: &[(&str, &str)]) {
             (_, true) => End::Gone,
             _ => End::None,
         };
-        // A side that spins never looks at the socket.
+        // A side that spins never reads the socket.
         let expected = if mode == "pure" { End::None } else { end };
         assert_eq!(found, expected, "{system:?} {role} {mode} {act}: {lines:?}");
         drop(peer);
@@ -149,19 +153,20 @@ fn senders_time_out_in_time() {
     times_out("receiver", None, &[("sender", "adaptive")]);
 }
 
-/// A callee that serves one caller hears of its end, whatever that did before.
+/// After every act, a callee that serves one caller notices the caller's end.
 #[test]
 fn callees_end_with_their_caller() {
-    side_by_side(acts().collect(), |(system, act, end)| {
+    in_parallel(acts().collect(), |(system, act, end)| {
         let place = Place::new();
-        let mut callee = place.run(system, env!("CARGO_BIN_EXE_peer"), &["callee", "4096", "4096", "adaptive", "text"]);
+        let mut callee =
+            place.run(system, Program(env!("CARGO_BIN_EXE_peer")), &["callee", "4096", "4096", "adaptive", "text"]);
         let mut hostile = place.hostile("caller", &["call", "idle", act]);
         if act == "stuck" {
             assert_eq!(hostile.line(), "stuck");
         }
         assert_eq!(hostile.line(), "done", "{act}");
         let began = Instant::now();
-        // Where there is no end by itself, its death is one.
+        // An act that ends nothing is followed by the peer's death.
         let mut hostile = Some(hostile);
         if end == End::None {
             drop(hostile.take());
@@ -173,50 +178,42 @@ fn callees_end_with_their_caller() {
     });
 }
 
-/// Calls of a peer that asks to be rung each time and reads no ring.
+/// Calls of a peer that asks for a ring each time and reads no ring.
 const CALLS: u64 = 3000;
 
-/// Takes what lies in a socket, and counts it.
+/// Reads the messages in a socket, and counts them.
 fn unread(connection: &Connection) -> u64 {
     let mut count = 0;
     loop {
         match recv(&connection.socket, &mut [0; 64][..], RecvFlags::DONTWAIT) {
             Ok((len, _)) if len > 0 => count += 1,
-            // No more, or the end.
+            // No further message, or the end.
             Ok(_) | Err(Errno::AGAIN) => return count,
-            // Told once, by a peer that has closed without having read all of ours.
+            // Reported once, after a peer has closed without reading every message.
             Err(Errno::CONNRESET) => {}
             Err(errno) => panic!("{errno}"),
         }
     }
 }
 
-fn until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + AT_ONCE;
-    while !condition() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::yield_now();
-    }
-}
-
-/// Begins to receive a ring into memory that never arrives, on a copy of the socket. The kernel then holds what a thread
-/// holds that receives. Readable once it does.
+/// Starts to receive a ring into a page that is never provided, on a copy of the socket: the kernel keeps the lock of a
+/// receiving thread. The returned descriptor is readable when the kernel does.
 fn receive_for_ever(connection: &Connection) -> OwnedFd {
     let socket = connection.socket.try_clone().unwrap();
-    let mut absent = Absent::new().unwrap();
-    let awaited = absent.awaited().unwrap();
-    std::thread::spawn(move || recv(&socket, absent.bytes(), RecvFlags::empty()).map(drop));
+    let mut page = MissingPage::new().unwrap();
+    let awaited = page.awaited().unwrap();
+    std::thread::spawn(move || recv(&socket, page.bytes(), RecvFlags::empty()).map(drop));
     awaited
 }
 
-/// Makes sure that the peer rang: as often as the socket holds, or once while it is received for ever.
+/// Asserts that the peer rang: until the socket was full, or at least once if a thread receives for ever.
 fn assert_rung(connection: &Connection, awaited: Option<&OwnedFd>) {
     if let Some(awaited) = awaited {
         let patience = Timespec::try_from(AT_ONCE).unwrap();
         assert_eq!(poll(&mut [PollFd::new(awaited, PollFlags::IN)], Some(&patience)), Ok(1), "a ring came");
     } else {
         let unread = unread(connection);
-        assert!((100..CALLS).contains(&unread), "{unread} rings, and then the socket is full");
+        assert!((100..CALLS).contains(&unread), "{unread} rings before the socket was full");
     }
 }
 
@@ -227,10 +224,10 @@ fn calls_without_reading(path: &Path, receives: bool) {
     for number in 0..CALLS {
         reverse.ask_for_rings().unwrap();
         forward.ask_for_rings().unwrap();
-        until("room", || number - forward.released().unwrap() < forward.slots());
+        wait::until("room", AT_ONCE, || number - forward.released().unwrap() < forward.slots());
         forward.publish(number, number + 1, &number.to_le_bytes()).unwrap();
         connection.ring().unwrap();
-        until("a reply", || reverse.is_published(number).unwrap());
+        wait::until("a reply", AT_ONCE, || reverse.is_published(number).unwrap());
         reverse.release(number + 1).unwrap();
     }
     assert_eq!(reverse.state().unwrap(), 0);
@@ -240,11 +237,11 @@ fn calls_without_reading(path: &Path, receives: bool) {
 #[test]
 fn a_caller_that_reads_no_rings_gets_its_replies_and_hinders_no_other() {
     let stuck = can_be_stuck();
-    side_by_side(FORMS.to_vec(), |form| {
+    in_parallel(FORMS.to_vec(), |form| {
         let place = Place::new();
         let server = place.serve(System::Present, form);
-        wait_for(&place.path);
-        calling_meanwhile(&place.path, || {
+        place.wait_for_listener();
+        call_during(&place.path, || {
             calls_without_reading(&place.path, false);
             if stuck {
                 calls_without_reading(&place.path, true);
@@ -264,12 +261,12 @@ fn a_callee_that_reads_no_rings_hinders_no_caller() {
         let place = Place::new();
         let listening = listener(&place.path).unwrap();
         let count = CALLS.to_string();
-        let caller = place.run(System::Present, env!("CARGO_BIN_EXE_peer"), &["caller", &count, "200"]);
+        let caller = place.run(System::Present, Program(env!("CARGO_BIN_EXE_peer")), &["caller", &count, "200"]);
         let connection = Connection::accept(&listening, RPC, SINK, 4096).unwrap();
         let awaited = receives.then(|| receive_for_ever(&connection));
         let [forward, reverse] = &connection.rings[..] else { panic!("two rings") };
         for number in 0..CALLS {
-            until("a request", || {
+            wait::until("a request", AT_ONCE, || {
                 forward.ask_for_rings().unwrap();
                 forward.is_published(number).unwrap()
             });
@@ -279,7 +276,7 @@ fn a_callee_that_reads_no_rings_hinders_no_caller() {
             forward.release(number + 1).unwrap();
             connection.ring().unwrap();
         }
-        // It closes while its peer receives.
+        // The caller closes while its peer receives.
         assert_eq!(caller.finish(), count);
         assert_rung(&connection, awaited.as_ref());
     }

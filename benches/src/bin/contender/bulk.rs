@@ -1,4 +1,4 @@
-//! How fast the machine moves long payloads without any transport: by one process alone, and from one to another.
+//! The speed of the machine for long payloads without a transport: in one process, and from one process to another.
 
 #![allow(unsafe_code, reason = "payloads in memory that another process writes")]
 
@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 
 use tachyon_benches::{Kind, Outcome, Shared, Sink, Source, drive_source, ready, receive, rounds, tell};
 
-/// The sum of a payload's words: reads every byte of it, as fast as the compiler knows how.
+/// The sum of a payload's words: reads every byte, in vectorised code of the compiler.
 #[inline]
 pub(crate) fn sum(payload: &[u8]) -> u64 {
     let (words, rest) = payload.as_chunks();
@@ -17,7 +17,7 @@ pub(crate) fn sum(payload: &[u8]) -> u64 {
     words.iter().fold(rest, |sum, word| sum.wrapping_add(u64::from_le_bytes(*word)))
 }
 
-/// Copies from one buffer to place after place of another one of `capacity` bytes.
+/// Copies from one buffer to successive places of another buffer of `capacity` bytes.
 pub(crate) fn memcpy(capacity: usize) -> Outcome {
     struct Copying {
         from: Vec<u8>,
@@ -41,7 +41,7 @@ pub(crate) fn memcpy(capacity: usize) -> Outcome {
     let mut copying = Copying { from: Vec::new(), to: vec![1; capacity], at: 0 };
     while let Some(round) = rounds()? {
         if round.size > capacity || round.kind != Kind::Stream {
-            return Err("what is copied is a stream of payloads that fit".into());
+            return Err("memcpy needs a stream, and a payload that fits the capacity".into());
         }
         copying.from = vec![7; round.size];
         tell(&receive(&mut copying, &round)?)?;
@@ -49,19 +49,19 @@ pub(crate) fn memcpy(capacity: usize) -> Outcome {
     Ok(())
 }
 
-/// Bytes before the payloads: one word in a line of its own for either side.
+/// Bytes before the payloads: a cache line with one word for each side.
 const HEAD: usize = 4096;
 const SENT: usize = 0;
 const TAKEN: usize = 256;
 
-/// Shared memory with one place after the other for payloads of one length, and nothing but two counters.
+/// Shared memory with successive places for payloads of one length, and two counters.
 struct Bare {
     shared: Shared,
     moved: u64,
 }
 
 impl Bare {
-    /// Where the payload that is next in turn lies, and how many there is room for.
+    /// The offset of the next payload, and the number of places.
     fn place(&self, len: usize) -> Outcome<(*mut u8, u64)> {
         let places = u64::try_from((self.shared.len() - HEAD) / len)?;
         let place = self.moved.checked_rem(places).ok_or("no room for a payload")?;
@@ -76,9 +76,9 @@ impl Source for Bare {
         while self.moved - self.shared.word(TAKEN).load(Ordering::Acquire) == places {
             spin_loop();
         }
-        // SAFETY: the place and `payload.len()` bytes behind it are inside the mapping, since there are `places` of them
-        // in a row; the other side has taken what was there before and reads nothing until it is told; the payload is
-        // this process's own memory and overlaps with nothing.
+        // SAFETY: the place and `payload.len()` bytes behind it are inside the mapping, since there are `places` of
+        // them in a row. The other side has taken the previous payload there, and reads nothing until this side counts
+        // the new payload. The payload is this process's own memory and does not overlap with the mapping.
         unsafe { ptr::copy_nonoverlapping(payload.as_ptr(), place, payload.len()) };
         self.moved += 1;
         self.shared.word(SENT).store(self.moved, Ordering::Release);
@@ -86,7 +86,7 @@ impl Source for Bare {
     }
 }
 
-/// The end that reads; it is told the length once, since nothing else travels.
+/// The reading end. It knows the length from the round, since the memory has no length in it.
 struct Reading {
     bare: Bare,
     len: usize,
@@ -99,8 +99,8 @@ impl Sink for Reading {
         while self.bare.shared.word(SENT).load(Ordering::Acquire) <= self.bare.moved {
             spin_loop();
         }
-        // SAFETY: the place and the bytes behind it are inside the mapping and initialised, as all of a file's are; the
-        // other side writes there only when it is told that this was taken, which is after the last use of the slice.
+        // SAFETY: the place and the bytes behind it are inside the mapping and initialised, as all bytes of a file. The
+        // other side writes there only after this side counts the payload as taken, after the last use of the slice.
         let payload = unsafe { std::slice::from_raw_parts(place, self.len) };
         black_box(sum(payload));
         self.bare.moved += 1;

@@ -1,8 +1,8 @@
-//! One side of one contender of `make bench`: Tachyon, what it is measured against, and the floor under both.
+//! One side of one contender of `make bench`: Tachyon, the transports beside it, and the floor under all of them.
 //!
-//! Started by `benches/python/bench`, which says on standard input what to measure and reads on standard output what it
-//! took; `docs/benchmarks.md` tells the method. By hand: `contender callee /tmp/x.sock 65536 spin` and, beside it,
-//! `contender caller /tmp/x.sock 65536 spin`, then give both the same line, such as
+//! `benches/python/bench` starts this program, writes the rounds to its standard input and reads the reports from its
+//! standard output. `docs/internals/benchmarks.md` describes the method. By hand: `contender callee /tmp/x.sock 65536
+//! spin` and, beside it, `contender caller /tmp/x.sock 65536 spin`, then give both the same line, such as
 //! `{"kind":"single","size":32,"count":10000,"warm":100}`.
 
 mod bulk;

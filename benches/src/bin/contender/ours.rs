@@ -1,4 +1,4 @@
-//! Tachyon itself, used as its README says.
+//! Tachyon, used as in its README.
 
 use std::hint::black_box;
 use std::path::Path;
@@ -14,7 +14,7 @@ fn echo(payload: &[u8]) -> &[u8] {
     payload
 }
 
-/// Messages lent at once by a batch.
+/// The maximum number of messages of a batch.
 const BATCH: usize = 64;
 
 struct Calling(Caller);
@@ -57,7 +57,8 @@ struct Touring {
 impl Asker for Touring {
     #[inline]
     fn ask(&mut self, payload: &[u8]) -> Outcome<usize> {
-        // A step that is prime to the number of endpoints visits all of them, in no order the prefetcher would know.
+        // A step that is coprime to the number of endpoints visits all of them, in an order that defeats the
+        // prefetcher.
         self.next = (self.next + 389) % self.endpoints;
         Ok(self.caller.call(self.next, payload)?.len())
     }
@@ -89,14 +90,14 @@ pub(crate) fn sender(path: &Path, mode: PollingMode) -> Outcome {
     drive_source(Sending(Sender::connect_with(path, &Options::new().polling(mode))?))
 }
 
-/// What a receiver does with messages.
+/// The receiver's use of messages.
 #[derive(Clone, Copy)]
 enum Taking {
-    /// Takes one at a time and looks at its first and last byte.
+    /// Takes one message at a time, and reads its first and its last byte.
     OneByOne,
-    /// The same, many at a time.
+    /// Takes messages by batches, and reads the first and the last byte of each.
     Batch,
-    /// Takes one at a time and reads every word of it in place.
+    /// Takes one message at a time, and reads every word in place.
     EveryWord,
 }
 

@@ -1,4 +1,4 @@
-//! What needs no library: blocking reads and writes on a Unix stream socket.
+//! A Unix stream socket without a library: blocking reads and writes.
 
 use std::hint::black_box;
 use std::io::{Read, Write};
@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use tachyon_benches::{Answerer, Asker, Outcome, Sink, Source, drive_answers, drive_asks, drive_sink, drive_source};
 
-/// Each message after its length, as a stream needs it; the two are written and read at once where they fit.
+/// Messages with their length before them, since a stream has no boundaries. Length and message are written and read in
+/// one system call if they fit.
 struct Framed {
     stream: UnixStream,
     out: Vec<u8>,
@@ -17,7 +18,7 @@ struct Framed {
     end: usize,
 }
 
-/// Bytes asked of the kernel at once.
+/// The size of the buffer of a read, in bytes.
 const READ: usize = 1 << 16;
 const HEADER: usize = 4;
 
@@ -48,7 +49,7 @@ impl Framed {
         Ok(self.stream.write_all(&self.out)?)
     }
 
-    /// Reads until `len` bytes are there.
+    /// Reads until the buffer has `len` bytes.
     fn fill(&mut self, len: usize) -> Outcome {
         if self.input.len() < self.begin + len {
             self.input.copy_within(self.begin..self.end, 0);

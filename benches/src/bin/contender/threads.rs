@@ -8,7 +8,7 @@ use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use tachyon_benches::{Kind, Outcome, Report, Round, ready, receive, rounds, send, tell};
 use tachyon_benches::{Sink, Source};
 
-/// Elements taken at once by the batch variant.
+/// The number of elements of a chunk in the batch variant.
 const BATCH: usize = 64;
 
 struct Pushing<const N: usize>(Producer<[u8; N]>);
@@ -55,7 +55,8 @@ impl<const N: usize> Sink for Popping<N> {
     }
 }
 
-/// Streams between two threads; `how` is `one` or `batch`. The ring has as many elements as a bus of `capacity` has slots.
+/// Streams between two threads; `how` is `one` or `batch`. The ring has as many elements as a bus of `capacity` has
+/// slots.
 pub(crate) fn rtrb(capacity: usize, how: &str) -> Outcome {
     let batch = match how {
         "one" => false,
@@ -65,12 +66,12 @@ pub(crate) fn rtrb(capacity: usize, how: &str) -> Outcome {
     ready()?;
     while let Some(round) = rounds()? {
         if round.kind != Kind::Stream {
-            return Err("rtrb has no answers".into());
+            return Err("rtrb has no answers: only a stream can be timed".into());
         }
         tell(&match round.size {
             32 => stream::<32>(&round, capacity / 64, batch)?,
             1024 => stream::<1024>(&round, capacity / 1024, batch)?,
-            size => return Err(format!("no ring of elements of {size} bytes was compiled").into()),
+            size => return Err(format!("this program has no ring with elements of {size} bytes").into()),
         })?;
     }
     Ok(())
@@ -80,7 +81,7 @@ fn stream<const N: usize>(round: &Round, elements: usize, batch: bool) -> Outcom
     let [first, second] = cores()?;
     let (producer, consumer) = RingBuffer::<[u8; N]>::new(elements);
     thread::scope(|scope| {
-        // Boxed errors stay in their thread.
+        // Boxed errors are not `Send`.
         let sending = scope.spawn(move || -> Result<(), String> {
             sched_setaffinity(None, &first).map_err(|error| error.to_string())?;
             send(&mut Pushing(producer), round).map_err(|error| error.to_string())

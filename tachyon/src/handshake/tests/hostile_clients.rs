@@ -1,9 +1,9 @@
-//! Clients a listener has to survive.
+//! Clients that a listener has to survive.
 
 use super::*;
 
-/// Time for one client: short, since these tests wait for it to pass, and far longer than a good client takes on a busy
-/// machine.
+/// Handshake timeout: short, because these tests wait for it, and far longer than the handshake of a correct client on
+/// a busy machine.
 const FOR_ONE: Duration = Duration::from_millis(300);
 
 fn hello(kind: Kind, role: Role) -> Vec<u8> {
@@ -14,13 +14,13 @@ fn hello_from(kind: Kind, role: Role, time_namespace: u64) -> Vec<u8> {
     wire::write_hello(wire::Hello { kind, role, probe: false, wishes: [None; 2], time_namespace }).to_vec()
 }
 
-/// Lets `misbehave` at a listener with a short patience for clients, then expects a good client to be served: on a
-/// system that refuses descriptors, and on an older one.
+/// Runs `misbehave` against a listener with a short handshake timeout, then expects it to serve a correct client; with
+/// refused descriptors, and as before Linux 6.16.
 fn survives(misbehave: impl Fn(&Path)) {
     on_both(|_| survives_here(&misbehave));
 }
 
-/// As [`survives`], on the system that this thread has.
+/// As [`survives`], on the present kind of system.
 fn survives_here(misbehave: impl FnOnce(&Path)) {
     let place = Place::new();
     let options = patient().handshake_timeout(FOR_ONE);
@@ -41,8 +41,8 @@ fn garbage_is_rejected_with_a_reason() {
     ] {
         survives(|path| {
             let client = Raw::connect(path);
-            client.say(&garbage, &[]);
-            let reject = client.hear_reject();
+            client.send(&garbage, &[]);
+            let reject = client.receive_reject();
             assert_eq!(reject.code, wire::Code::Other);
             assert!(reject.text.contains(word), "{}", reject.text);
         });
@@ -50,13 +50,13 @@ fn garbage_is_rejected_with_a_reason() {
 }
 
 #[test]
-fn another_version_is_told_ours() {
+fn another_version_gets_this_version() {
     survives(|path| {
         let client = Raw::connect(path);
         let mut hello = hello(Kind::Bus, Role::Source);
         hello[4] = 9;
-        client.say(&hello, &[]);
-        let reject = client.hear_reject();
+        client.send(&hello, &[]);
+        let reject = client.receive_reject();
         assert_eq!((reject.code, reject.version), (wire::Code::Version, wire::PROTOCOL_VERSION));
     });
 }
@@ -65,7 +65,7 @@ fn another_version_is_told_ours() {
 fn a_silent_client_is_dropped() {
     survives(|path| {
         let client = Raw::connect(path);
-        let (reject, waited) = took(|| client.hear_reject());
+        let (reject, waited) = took(|| client.receive_reject());
         assert!(reject.text.contains("in time"), "{}", reject.text);
         assert!(waited >= FOR_ONE.mul_f32(0.9), "{waited:?}");
     });
@@ -74,11 +74,11 @@ fn a_silent_client_is_dropped() {
 #[test]
 fn clients_that_leave_half_way_are_forgotten() {
     survives(|path| drop(Raw::connect(path)));
-    survives(|path| Raw::connect(path).say(hello(Kind::Bus, Role::Source), &[]));
+    survives(|path| Raw::connect(path).send(hello(Kind::Bus, Role::Source), &[]));
     survives(|path| {
         let client = Raw::connect(path);
-        client.say(hello(Kind::Bus, Role::Source), &[]);
-        assert_eq!(client.hear().unwrap().descriptors.len(), 1);
+        client.send(hello(Kind::Bus, Role::Source), &[]);
+        assert_eq!(client.receive().unwrap().descriptors.len(), 1);
     });
 }
 
@@ -86,47 +86,51 @@ fn clients_that_leave_half_way_are_forgotten() {
 fn a_welcomed_client_that_never_gets_ready_is_dropped() {
     survives(|path| {
         let client = Raw::connect(path);
-        client.say(hello(Kind::Bus, Role::Source), &[]);
-        client.hear().unwrap();
-        assert_eq!(client.hear_reject().code, wire::Code::Other);
+        client.send(hello(Kind::Bus, Role::Source), &[]);
+        client.receive().unwrap();
+        assert_eq!(client.receive_reject().code, wire::Code::Other);
     });
     survives(|path| {
         let client = Raw::connect(path);
-        client.say(hello(Kind::Bus, Role::Source), &[]);
-        client.hear().unwrap();
-        client.say(hello(Kind::Bus, Role::Source), &[]);
-        assert!(client.hear_reject().text.contains("tag 1"));
+        client.send(hello(Kind::Bus, Role::Source), &[]);
+        client.receive().unwrap();
+        client.send(hello(Kind::Bus, Role::Source), &[]);
+        assert!(client.receive_reject().text.contains("tag 1"));
     });
 }
 
 #[test]
-fn a_client_of_another_time_namespace_is_told_so() {
+fn a_client_of_another_time_namespace_gets_a_reject() {
     let ours = namespace::time_namespace();
     for (theirs, refused) in [(ours, false), (0, false), (ours ^ 1, ours != 0)] {
         survives(|path| {
             let client = Raw::connect(path);
-            client.say(hello_from(Kind::Bus, Role::Source, theirs), &[]);
+            client.send(hello_from(Kind::Bus, Role::Source, theirs), &[]);
             if refused {
-                assert_eq!(client.hear_reject().code, wire::Code::OtherTimeNamespace);
+                assert_eq!(client.receive_reject().code, wire::Code::OtherTimeNamespace);
             } else {
-                assert_eq!(client.hear().unwrap().descriptors.len(), 1, "{theirs} is not known to differ from {ours}");
+                assert_eq!(
+                    client.receive().unwrap().descriptors.len(),
+                    1,
+                    "{theirs} is not known to differ from {ours}"
+                );
             }
         });
     }
 }
 
-/// A client passes descriptors with its hello, or when it is ready. One of them takes seconds to close.
+/// A client passes descriptors with its hello, or with its ready message. The close of one descriptor takes seconds.
 fn descriptors_are_kept_out(peeks: bool, welcomed: bool) {
     let place = Place::new();
     let options = patient().handshake_timeout(FOR_ONE);
     let listener = Listener::bind(&place.path, &options).unwrap();
     let (reader, writer) = pipe();
     let (lingers, other) = lingering();
-    // All of it is said before the client is accepted, so that the listener's copies are the last ones.
+    // All messages are sent before the client is accepted, so that the listener has the last copies.
     let client = Raw::connect(&place.path);
     let mut message = hello(Kind::Bus, Role::Source);
     if welcomed {
-        client.say(&message, &[]);
+        client.send(&message, &[]);
         message = wire::write_ready().to_vec();
     }
     let passed = client.pass(message, &[writer.as_fd(), lingers.as_fd()]);
@@ -135,7 +139,7 @@ fn descriptors_are_kept_out(peeks: bool, welcomed: bool) {
         assert_eq!(passed, Ok(()));
         Some(other)
     } else {
-        assert_eq!(passed, Err(Errno::PERM), "the system refuses them to their sender");
+        assert_eq!(passed, Err(Errno::PERM), "the system refuses the descriptors to the sender");
         // Nothing lingers whose other end is gone.
         drop(other);
         None
@@ -149,19 +153,19 @@ fn descriptors_are_kept_out(peeks: bool, welcomed: bool) {
     assert!(!link.peer.is_gone() && !good.peer.is_gone());
     assert!(waited < AT_ONCE, "{waited:?}");
     if welcomed {
-        client.hear().unwrap();
+        client.receive().unwrap();
     }
-    // A message that the system refuses to its sender never comes, and a client that says nothing keeps no other out.
+    // A refused message never arrives, and a silent client does not block others.
     if peeks || welcomed {
         let word = if peeks { "descriptors" } else { "in time" };
-        let reject = client.hear_reject();
+        let reject = client.receive_reject();
         assert!(reject.text.contains(word), "{}", reject.text);
     } else {
-        assert!(matches!(client.hear(), Err(Break::Closed | Break::Reset)));
+        assert!(matches!(client.receive(), Err(ConversationError::Closed | ConversationError::Reset)));
     }
     drop(other);
     assert_closes(&reader);
-    assert_eq!(holders(reader.as_fd()), 1, "the test's own");
+    assert_eq!(holders(reader.as_fd()), 1, "only the test has one");
 }
 
 #[test]
@@ -179,13 +183,13 @@ fn a_queue_of_bad_clients_does_not_outlive_the_deadline() {
     let server = serve(&place.path, offer(Kind::Bus, Role::Sink), options);
     let clients: Vec<_> = (0..20).map(|_| Raw::connect(&place.path)).collect();
     let (error, waited) = took(|| server.join().unwrap().unwrap_err());
-    assert!(matches!(error, ListenError::TimedOut { refused: 20, last: Some(Refusal::Silent), .. }), "{error}");
+    assert!(matches!(error, ListenError::TimedOut { rejected: 20, last: Some(Rejection::Silent), .. }), "{error}");
     assert!(waited < Duration::from_secs(5), "{waited:?}");
     drop(clients);
 }
 
 #[test]
-fn silent_clients_keep_no_other_out() {
+fn silent_clients_do_not_block_others() {
     let place = Place::new();
     let server = serve(&place.path, offer(Kind::Bus, Role::Sink), patient().handshake_timeout(PATIENCE));
     let silent: Vec<_> = (0..20).map(|_| Raw::connect(&place.path)).collect();
@@ -199,7 +203,7 @@ fn silent_clients_keep_no_other_out() {
 fn a_client_that_does_not_confirm_lets_the_next_one_in() {
     survives(|path| {
         let first = Raw::connect(path);
-        first.say(hello(Kind::Bus, Role::Source), &[]);
+        first.send(hello(Kind::Bus, Role::Source), &[]);
         std::mem::forget(first);
     });
 }
@@ -213,22 +217,22 @@ fn many_clients_at_once_leave_no_descriptor_behind() {
         .map(|turn| {
             let client = Raw::connect(&place.path);
             if turn % 2 == 0 {
-                client.say(hello(Kind::Rpc, Role::Source), &[]);
+                client.send(hello(Kind::Rpc, Role::Source), &[]);
             } else {
-                client.say([turn; 5], &[]);
+                client.send([turn; 5], &[]);
             }
             client
         })
         .collect();
     for _ in 0..bad.len() {
         let client = listener.try_accept().unwrap().unwrap();
-        let guest = Guest::new(client, &options, Deadline::never()).unwrap().unwrap();
+        let client = PendingClient::new(client, &options, Deadline::never()).unwrap().unwrap();
         let offer = offer(Kind::Bus, Role::Sink);
-        let progress = guest.step(&place.path, &offer, &options, |_, _| Ok(offer.clone()));
-        assert!(matches!(progress.unwrap(), Progress::Refused(_)));
+        let progress = client.step(&place.path, &offer, &options, |_, _| Ok(offer.clone()));
+        assert!(matches!(progress.unwrap(), Progress::Rejected(_)));
     }
     assert!(listener.try_accept().unwrap().is_none());
     for client in bad {
-        client.hear_reject();
+        client.receive_reject();
     }
 }

@@ -1,9 +1,8 @@
-//! Listeners a connector has to survive.
+//! Listeners that a connector has to survive.
 
 use rustix::fs::{MemfdFlags, SealFlags};
 
 use super::*;
-use crate::handshake::connector::fuzz::converse;
 use crate::ring::Fault;
 use crate::shm::ShmError;
 use crate::sync::Ordering;
@@ -16,10 +15,10 @@ fn outcome(act: impl FnOnce(&Raw) + Send + 'static) -> ConnectError {
 fn outcome_with(options: &Options, act: impl FnOnce(&Raw) + Send + 'static) -> ConnectError {
     let place = Place::new();
     let listener = impostor(&place.path, |client| {
-        assert_eq!(client.hear().unwrap().bytes(), wire::write_hello(hello()));
+        assert_eq!(client.receive().unwrap().bytes(), wire::write_hello(hello()));
         act(&client);
-        // Whatever it was: nothing good comes from the connector, and it goes.
-        assert!(matches!(client.hear(), Err(Break::Closed | Break::Reset)));
+        // The connector sends no ready message, and hangs up.
+        assert!(matches!(client.receive(), Err(ConversationError::Closed | ConversationError::Reset)));
     });
     let error = connect(&place.path, Kind::Bus, Role::Source, options).unwrap_err();
     listener.join().unwrap();
@@ -39,14 +38,14 @@ fn geometry() -> Geometry {
     offer(Kind::Bus, Role::Sink).geometries[0]
 }
 
-/// The descriptor that a correct listener would send.
+/// A descriptor as of a correct listener.
 fn segment() -> OwnedFd {
     RingMemory::create(geometry()).unwrap().1
 }
 
-/// The verdict on a welcome with another descriptor.
+/// The connector's error after a welcome with another descriptor.
 fn verdict(memory: OwnedFd) -> ProtocolError {
-    protocol(outcome(move |client| client.say(welcome(), &[memory.as_fd()])))
+    protocol(outcome(move |client| client.send(welcome(), &[memory.as_fd()])))
 }
 
 fn protocol(error: ConnectError) -> ProtocolError {
@@ -61,9 +60,9 @@ fn the_unspoilt_answer_is_good() {
     on_both(|_| {
         let place = Place::new();
         let listener = impostor(&place.path, |client| {
-            client.hear().unwrap();
-            client.say(welcome(), &[segment().as_fd()]);
-            wire::read_ready(client.hear().unwrap().bytes()).unwrap();
+            client.receive().unwrap();
+            client.send(welcome(), &[segment().as_fd()]);
+            wire::read_ready(client.receive().unwrap().bytes()).unwrap();
             client
         });
         let link = connect(&place.path, Kind::Bus, Role::Source, &patient()).unwrap();
@@ -80,19 +79,22 @@ fn nothing_comes_with_or_behind_the_welcome() {
         for passes in [false, true] {
             let (listener, ours) = raw_pair();
             let (lingers, other) = lingering();
-            listener.say(welcome(), &[segment().as_fd()]);
-            // As early as a ring could be.
+            listener.send(welcome(), &[segment().as_fd()]);
+            // As early as a ring message can come.
             let behind = [0; 8];
             let carried = [lingers.as_fd()];
-            listener.say(behind, if passes { &carried } else { &[] });
+            listener.send(behind, if passes { &carried } else { &[] });
             let other = passes.then_some(other);
             drop(lingers);
-            let (outcome, waited) = took(|| converse(Socket::connecting(ours), hello()));
+            let (outcome, waited) = took(|| Connecting::handshake_over(Socket::connecting(ours), hello()));
             let error = protocol(outcome.unwrap_err());
             assert!(matches!(error, ProtocolError::Surplus), "{error}");
             assert!(waited < AT_ONCE, "{waited:?}");
-            assert_eq!(listener.hear().unwrap().bytes(), wire::write_hello(hello()));
-            assert!(matches!(listener.hear(), Err(Break::Closed | Break::Reset)), "it is not told that all is well");
+            assert_eq!(listener.receive().unwrap().bytes(), wire::write_hello(hello()));
+            assert!(
+                matches!(listener.receive(), Err(ConversationError::Closed | ConversationError::Reset)),
+                "the connector sends no ready message"
+            );
             drop(other);
         }
     });
@@ -102,8 +104,8 @@ fn nothing_comes_with_or_behind_the_welcome() {
 fn once_it_is_ready_a_listener_can_pass_nothing_more() {
     on_both(|peeks| {
         let (listener, ours) = raw_pair();
-        listener.say(welcome(), &[segment().as_fd()]);
-        let link = converse(Socket::connecting(ours), hello()).unwrap();
+        listener.send(welcome(), &[segment().as_fd()]);
+        let link = Connecting::handshake_over(Socket::connecting(ours), hello()).unwrap();
         let (reader, writer) = pipe();
         let passed = listener.pass([0; 8], &[writer.as_fd()]);
         drop(writer);
@@ -127,21 +129,21 @@ fn silence_ends_with_the_timeout() {
 }
 
 #[test]
-fn a_hang_up_is_told_from_silence() {
+fn a_hang_up_differs_from_silence() {
     let place = Place::new();
-    let listener = impostor(&place.path, |client| drop(client.hear().unwrap()));
+    let listener = impostor(&place.path, |client| drop(client.receive().unwrap()));
     let error = connect(&place.path, Kind::Bus, Role::Source, &patient()).unwrap_err();
     assert!(matches!(error, ConnectError::Closed { .. }), "{error}");
     listener.join().unwrap();
 }
 
 #[test]
-fn a_reason_given_before_the_hello_was_read_is_heard() {
+fn a_reject_before_the_hello_is_read_arrives() {
     let place = Place::new();
     let listener = impostor(&place.path, |client| {
-        // The hello is in the socket unread when it closes, which the kernel reports before the words sent.
+        // The socket closes with an unread hello, and the kernel reports that before it delivers the reject.
         wait_until(&client.0, PollFlags::IN, Deadline::after(PATIENCE), None).unwrap();
-        client.say(wire::write_reject(wire::Code::NotAllowed, 0, "no"), &[]);
+        client.send(wire::write_reject(wire::Code::NotAllowed, 0, "no"), &[]);
     });
     let error = connect(&place.path, Kind::Bus, Role::Source, &patient()).unwrap_err();
     assert!(matches!(error, ConnectError::NotAllowed { .. }), "{error}");
@@ -149,8 +151,8 @@ fn a_reason_given_before_the_hello_was_read_is_heard() {
 }
 
 #[test]
-fn every_refusal_has_its_error() {
-    let refuse = |code, detail| outcome(move |client| client.say(wire::write_reject(code, detail, "words"), &[]));
+fn every_reject_has_its_error() {
+    let refuse = |code, detail| outcome(move |client| client.send(wire::write_reject(code, detail, "words"), &[]));
     assert!(matches!(refuse(wire::Code::Busy, 0), ConnectError::Busy { .. }));
     assert!(matches!(refuse(wire::Code::NotAllowed, 0), ConnectError::NotAllowed { .. }));
     assert!(matches!(refuse(wire::Code::OtherTimeNamespace, 0), ConnectError::OtherTimeNamespace { .. }));
@@ -167,24 +169,24 @@ fn versions_that_differ_are_both_named() {
     let error = outcome(|client| {
         let mut reject = wire::write_reject(wire::Code::Version, 0, "");
         reject[4] = 8;
-        client.say(reject, &[]);
+        client.send(reject, &[]);
     });
     assert!(matches!(error, ConnectError::VersionMismatch { ours: 2, theirs: 8, .. }), "{error}");
     let error = outcome(|client| {
         let mut welcome = welcome();
         welcome[4] = 8;
-        client.say(welcome, &[]);
+        client.send(welcome, &[]);
     });
     assert!(matches!(error, ConnectError::VersionMismatch { ours: 2, theirs: 8, .. }), "{error}");
 }
 
 #[test]
 fn garbage_is_named() {
-    let error = protocol(outcome(|client| client.say(b"220 mail.example ESMTP\r\n", &[])));
+    let error = protocol(outcome(|client| client.send(b"220 mail.example ESMTP\r\n", &[])));
     assert!(matches!(error, ProtocolError::Magic { .. }), "{error}");
-    let error = protocol(outcome(|client| client.say([7; 1000], &[])));
+    let error = protocol(outcome(|client| client.send([7; 1000], &[])));
     assert!(matches!(error, ProtocolError::Oversized), "{error}");
-    let error = protocol(outcome(|client| client.say(wire::write_ready(), &[])));
+    let error = protocol(outcome(|client| client.send(wire::write_ready(), &[])));
     assert!(matches!(error, ProtocolError::Tag { .. }), "{error}");
 }
 
@@ -193,7 +195,7 @@ fn a_role_that_does_not_fit_is_refused() {
     for role in [Role::Source, Role::Either] {
         let error = protocol(outcome(move |client| {
             let welcome = wire::write_welcome(&offer(Kind::Bus, Role::Sink), role);
-            client.say(welcome, &[segment().as_fd()]);
+            client.send(welcome, &[segment().as_fd()]);
         }));
         assert!(matches!(error, ProtocolError::Role { found } if found == role as u8), "{error}");
     }
@@ -226,7 +228,7 @@ fn more_descriptors_than_any_message_has_are_left_to_the_reaper() {
 #[test]
 fn descriptors_that_are_no_memory_files_are_refused_and_hold_nothing_up() {
     on_both(|_| {
-        // Fewer than may wait to be closed: other tests go on meanwhile.
+        // Fewer than the reaper holds, because other tests run at the same time.
         for count in [0, 1, 5] {
             let (reader, writer) = pipe();
             let (lingers, other) = lingering();
@@ -235,9 +237,9 @@ fn descriptors_that_are_no_memory_files_are_refused_and_hold_nothing_up() {
             let mut carried = vec![writer.as_fd(); count];
             carried.extend([segment.as_fd(), lingers.as_fd()]);
             listener.pass(welcome(), &carried).unwrap();
-            // The copies in the message are the last ones.
+            // The message has the last copies.
             drop((writer, lingers));
-            let (outcome, waited) = took(|| converse(Socket::connecting(ours), hello()));
+            let (outcome, waited) = took(|| Connecting::handshake_over(Socket::connecting(ours), hello()));
             let error = protocol(outcome.unwrap_err());
             assert!(matches!(error, ProtocolError::DescriptorKind), "{error}");
             assert!(waited < AT_ONCE, "{waited:?}");
@@ -268,7 +270,7 @@ fn memory_of_another_length_is_not_mapped() {
 #[test]
 fn memory_of_huge_pages_is_not_mapped() {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING | MemfdFlags::HUGETLB;
-    // A system without huge pages has no such memory.
+    // Without huge pages there is no such memory.
     let Ok(memory) = rustix::fs::memfd_create(c"bad", flags) else { return };
     let error = verdict(memory);
     assert!(matches!(error, ProtocolError::Segment(ShmError::NotSharedMemory { .. })), "{error}");
@@ -295,8 +297,8 @@ fn an_interrupt_ends_the_wait_for_an_answer() {
     static ASKED: AtomicU32 = AtomicU32::new(0);
     let place = Place::new();
     let listener = impostor(&place.path, |client| {
-        client.hear().unwrap();
-        assert!(matches!(client.hear(), Err(Break::Closed | Break::Reset)));
+        client.receive().unwrap();
+        assert!(matches!(client.receive(), Err(ConversationError::Closed | ConversationError::Reset)));
     });
     let options = patient().interrupt(|| ASKED.fetch_add(1, Ordering::Relaxed) >= 2);
     let error = connect(&place.path, Kind::Bus, Role::Source, &options).unwrap_err();

@@ -1,4 +1,4 @@
-//! Both sides over real sockets. Each bad peer is a raw socket that says what no correct peer would.
+//! Both sides over real sockets. A hostile peer is a raw socket, which sends any bytes.
 
 mod hostile_clients;
 mod hostile_listeners;
@@ -21,7 +21,7 @@ use rustix::net::{
     sendmsg, socketpair,
 };
 
-use super::conversation::{Break, Conversation, Message, wait_until};
+use super::conversation::{Conversation, ConversationError, Message, wait_until};
 use super::listener::Listener;
 use super::*;
 use crate::options::Options;
@@ -29,19 +29,19 @@ use crate::wait::socket::refuse_rights;
 use crate::wait::socket::tests::{AS_BEFORE_6_16, lingering};
 use crate::wait::{Deadline, Socket};
 
-/// Far longer than anything here takes, so that a test that fails does not hang.
+/// Far longer than any step of these tests, so that a failing test does not hang.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Half the time that a descriptor of [`lingering`] takes to close.
+/// Half the time of the close of a [`lingering`] descriptor.
 const AT_ONCE: Duration = Duration::from_secs(3);
 
-/// Most descriptors that the system carries with one message.
+/// Most descriptors of one message in Linux.
 const MOST_DESCRIPTORS: usize = 253;
 
-/// Runs a test as on a system that refuses passed descriptors, if this is one, and as on an older one. The test is told
-/// whether messages are peeked at.
+/// Runs a test as before Linux 6.16, and also with refused descriptors if this system refuses them. The test's argument
+/// says whether the socket peeks at messages.
 fn on_both(test: impl Fn(bool)) {
-    if refuse_rights(binding::new_socket().unwrap().as_fd()) {
+    if refuse_rights(bind::new_socket().unwrap().as_fd()) {
         test(false);
     }
     AS_BEFORE_6_16.set(true);
@@ -49,7 +49,7 @@ fn on_both(test: impl Fn(bool)) {
     AS_BEFORE_6_16.set(false);
 }
 
-/// A directory of its own and a socket path in it.
+/// A new directory, and a socket path in it.
 struct Place {
     directory: tempfile::TempDir,
     path: PathBuf,
@@ -80,13 +80,13 @@ fn offer(kind: Kind, role: Role) -> Offer {
     Offer { kind, role, geometries }
 }
 
-/// Listens in another thread; the path is bound when this returns.
+/// Listens in another thread. The path is bound on return.
 fn serve(path: &Path, offer: Offer, options: Options) -> JoinHandle<Result<Link, ListenError>> {
     let listener = Listener::bind(path, &options).unwrap();
     thread::spawn(move || listener.accept(&offer, &options, options.listen_deadline()))
 }
 
-/// A peer without manners.
+/// A hostile peer.
 struct Raw(Socket);
 
 impl Raw {
@@ -97,7 +97,7 @@ impl Raw {
         Self::over(socket)
     }
 
-    /// A socket of which nothing is asked of the system, and which is closed with what lies there unread.
+    /// A socket without options, whose unread messages do not delay its close.
     fn over(socket: OwnedFd) -> Self {
         Self(Socket::accepted(socket, true))
     }
@@ -106,11 +106,11 @@ impl Raw {
         Conversation { socket: &self.0, deadline: Deadline::after(PATIENCE), interrupt: None }
     }
 
-    fn say(&self, bytes: impl AsRef<[u8]>, carried: &[BorrowedFd<'_>]) {
-        self.talk().say(bytes, carried).unwrap();
+    fn send(&self, bytes: impl AsRef<[u8]>, carried: &[BorrowedFd<'_>]) {
+        self.talk().send(bytes, carried).unwrap();
     }
 
-    /// As `say`, with any number of descriptors, which the system may refuse.
+    /// As `send`, with any number of descriptors. The system may refuse them.
     fn pass(&self, bytes: impl AsRef<[u8]>, carried: &[BorrowedFd<'_>]) -> Result<(), Errno> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
         let mut control = SendAncillaryBuffer::new(&mut space);
@@ -118,23 +118,23 @@ impl Raw {
         sendmsg(&self.0, &[IoSlice::new(bytes.as_ref())], &mut control, SendFlags::NOSIGNAL).map(drop)
     }
 
-    fn hear(&self) -> Result<Message, Break> {
-        self.talk().hear(true)
+    fn receive(&self) -> Result<Message, ConversationError> {
+        self.talk().receive(true)
     }
 
-    /// The listener's refusal, after which it must have hung up.
-    fn hear_reject(&self) -> wire::Reject {
-        let message = self.hear().unwrap();
+    /// The listener's reject, which a hang-up must follow.
+    fn receive_reject(&self) -> wire::Reject {
+        let message = self.receive().unwrap();
         assert!(message.descriptors.is_empty());
         let wire::Answer::Reject(reject) = wire::read_answer(message.bytes(), Kind::Bus).unwrap() else {
             panic!("a bad client was welcomed")
         };
-        assert!(matches!(self.hear(), Err(Break::Closed | Break::Reset)));
+        assert!(matches!(self.receive(), Err(ConversationError::Closed | ConversationError::Reset)));
         reject
     }
 }
 
-/// A listener without manners: what it does with the first client, in another thread.
+/// A hostile listener, which runs `act` for the first client in another thread.
 fn impostor<T: Send + 'static>(path: &Path, act: impl FnOnce(Raw) -> T + Send + 'static) -> JoinHandle<T> {
     let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None);
     let socket = socket.unwrap();
@@ -146,7 +146,7 @@ fn impostor<T: Send + 'static>(path: &Path, act: impl FnOnce(Raw) -> T + Send + 
     })
 }
 
-/// Number of descriptors of this process that lead to what `fd` leads to.
+/// The number of descriptors of this process for the file of `fd`.
 fn holders(fd: BorrowedFd<'_>) -> usize {
     let ours = rustix::fs::fstat(fd).unwrap();
     std::fs::read_dir("/proc/self/fd")
@@ -156,29 +156,28 @@ fn holders(fd: BorrowedFd<'_>) -> usize {
         .count()
 }
 
-/// A peer without manners that is connected already, and this side's socket.
+/// A connected hostile peer, and this side's socket.
 fn raw_pair() -> (Raw, OwnedFd) {
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let (ours, theirs) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
     (Raw::over(theirs), ours)
 }
 
-/// Both ends of a pipe, the reading one first.
+/// Both ends of a pipe, the reading end first.
 fn pipe() -> (OwnedFd, OwnedFd) {
     rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK).unwrap()
 }
 
-/// Waits for the end of the last copy of a pipe's writing end. A child that another test is just starting may hold one
-/// until it runs its program.
+/// Waits until the last copy of a pipe's writing end is closed. A child of another test may hold a copy until its exec.
 fn assert_closes(reader: &OwnedFd) {
     let patience = Timespec::try_from(PATIENCE).unwrap();
     assert_eq!(poll(&mut [PollFd::new(reader, PollFlags::IN)], Some(&patience)), Ok(1), "a copy is left");
     assert_eq!(rustix::io::read(reader, &mut [0; 1]), Ok(0));
 }
 
-/// Runs an ignored test of this file's in a process of its own, because it changes what belongs to the whole process.
+/// Runs an ignored test of this module in a process of its own, because the test changes a property of its process.
 ///
-/// `setup` is a shell command that goes first; the test finds `path` with [`child_path`].
+/// The shell command `setup` runs first; the test gets `path` from [`child_path`].
 fn in_own_process(test: &str, setup: &str, path: &Path) {
     let child = std::process::Command::new("sh")
         .args(["-c", &format!("{setup} && exec \"$0\" \"$@\"")])
@@ -197,12 +196,11 @@ fn child_path() -> Option<PathBuf> {
     std::env::var_os(CHILD_PATH).map(PathBuf::from)
 }
 
-/// A child that another test is just starting may hold copies of our sockets until it runs its program, so a hang-up
-/// can be late.
+/// Waits for the peer's hang-up. A child of another test may hold copies of the sockets until its exec.
 fn assert_goes(peer: &Peer) {
     let deadline = Deadline::after(PATIENCE);
     while !peer.is_gone() {
-        assert!(!deadline.has_passed(), "the peer hung up and does not seem so");
+        assert!(!deadline.has_passed(), "the peer's hang-up was not noticed");
         thread::sleep(Duration::from_millis(1));
     }
 }

@@ -1,10 +1,10 @@
-//! What two correct sides make of each other.
+//! The handshake of two correct sides.
 
 use super::*;
 
 fn pair(theirs: (Kind, Role), ours: (Kind, Role)) -> (Result<Link, ListenError>, Result<Link, ConnectError>) {
     let place = Place::new();
-    // A refused client leaves the listener waiting, so its time is what ends these tests.
+    // After a rejected client the listener waits on, so its timeout ends these tests.
     let server = serve(&place.path, offer(theirs.0, theirs.1), Options::new().timeout(Duration::from_millis(300)));
     let client = connect(&place.path, ours.0, ours.1, &patient());
     let server = server.join().unwrap();
@@ -63,17 +63,17 @@ fn a_probe_is_answered_and_leaves_the_place() {
 }
 
 #[test]
-fn a_probe_is_nobody_who_was_turned_away() {
+fn a_probe_does_not_count_as_a_rejected_client() {
     let place = Place::new();
     let server = serve(&place.path, offer(Kind::Rpc, Role::Sink), Options::new().timeout(Duration::from_millis(300)));
     let probed = connect(&place.path, Kind::Rpc, Role::Source, &patient().probe(true));
     assert!(matches!(probed, Err(ConnectError::OnePeer { .. })), "{probed:?}");
     let error = server.join().unwrap().unwrap_err();
-    assert!(matches!(error, ListenError::TimedOut { refused: 0, last: None, .. }), "{error}");
+    assert!(matches!(error, ListenError::TimedOut { rejected: 0, last: None, .. }), "{error}");
 }
 
 #[test]
-fn who_comes_too_late_is_told_of_the_peer() {
+fn a_late_connector_gets_an_error_that_names_the_peer() {
     let place = Place::new();
     let server = serve(&place.path, offer(Kind::Rpc, Role::Sink), patient());
     let first = connect(&place.path, Kind::Rpc, Role::Source, &patient()).unwrap();
@@ -96,7 +96,7 @@ fn the_peer_is_this_process() {
 }
 
 #[test]
-fn roles_settle() {
+fn roles_are_agreed() {
     use Role::{Either, Sink, Source};
     for (listener, connector, settled) in [
         (Either, Either, (Either, Either)),
@@ -112,13 +112,13 @@ fn roles_settle() {
 }
 
 #[test]
-fn two_that_want_the_same_end_part() {
+fn two_sides_that_want_the_same_end_do_not_connect() {
     for (kind, role, name) in [(Kind::Bus, Role::Source, "sender"), (Kind::Rpc, Role::Sink, "callee")] {
         let (server, client) = pair((kind, role), (kind, role));
         let error = client.unwrap_err();
         assert!(matches!(&error, ConnectError::RoleClash { role, .. } if *role == name), "{error}");
         let error = server.unwrap_err();
-        let ListenError::TimedOut { refused: 1, last: Some(Refusal::RoleClash { role }), .. } = error else {
+        let ListenError::TimedOut { rejected: 1, last: Some(Rejection::RoleClash { role }), .. } = error else {
             panic!("{error}")
         };
         assert_eq!(role, name);
@@ -126,16 +126,16 @@ fn two_that_want_the_same_end_part() {
 }
 
 #[test]
-fn a_client_of_the_wrong_kind_is_told_so() {
+fn a_client_of_the_wrong_kind_gets_a_reject() {
     let (server, client) = pair((Kind::Rpc, Role::Sink), (Kind::Bus, Role::Source));
     let error = client.unwrap_err();
     assert!(matches!(error, ConnectError::WrongKind { ours: "bus", theirs: "RPC bus", .. }), "{error}");
     let error = server.unwrap_err();
-    assert!(matches!(error, ListenError::TimedOut { last: Some(Refusal::WrongKind { .. }), .. }), "{error}");
+    assert!(matches!(error, ListenError::TimedOut { last: Some(Rejection::WrongKind { .. }), .. }), "{error}");
 }
 
 #[test]
-fn a_listener_makes_a_link_after_it_refused() {
+fn a_listener_makes_a_link_after_rejected_clients() {
     let place = Place::new();
     let server = serve(&place.path, offer(Kind::Bus, Role::Sink), patient());
     for _ in 0..3 {
@@ -161,7 +161,7 @@ fn one_listener_serves_many() {
     let links: Vec<_> = (0..4).map(|_| listener.accept(&offer, &options, options.listen_deadline()).unwrap()).collect();
     let clients: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
     assert!(links.iter().chain(&clients).all(|link| !link.peer.is_gone()));
-    assert!(listener.try_accept().unwrap().is_none(), "nobody is left in the queue");
+    assert!(listener.try_accept().unwrap().is_none(), "the queue is empty");
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn time_is_up_for_both() {
     assert!(matches!(error, ConnectError::NoListener { .. }), "{error}");
     assert!(waited >= Duration::from_millis(80) && waited < Duration::from_secs(5), "{waited:?}");
     let (error, waited) = took(|| listen(&place.path, &offer(Kind::Bus, Role::Sink), &options).unwrap_err());
-    assert!(matches!(error, ListenError::TimedOut { refused: 0, last: None, .. }), "{error}");
+    assert!(matches!(error, ListenError::TimedOut { rejected: 0, last: None, .. }), "{error}");
     assert!(waited >= Duration::from_millis(80) && waited < Duration::from_secs(5), "{waited:?}");
     assert_eq!(place.contents(), [""; 0]);
 }
@@ -217,7 +217,7 @@ fn an_interrupt_ends_both_waits() {
 }
 
 #[test]
-fn an_interrupt_is_asked_again_and_again() {
+fn an_interrupt_hook_is_called_repeatedly() {
     use std::sync::atomic::{AtomicU32, Ordering};
     static ASKED: AtomicU32 = AtomicU32::new(0);
     let place = Place::new();

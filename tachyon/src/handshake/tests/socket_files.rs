@@ -1,4 +1,4 @@
-//! What happens at the path.
+//! The files at and beside the path.
 
 use std::fs;
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
@@ -15,9 +15,9 @@ fn is_socket(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket())
 }
 
-/// Leaves a socket file behind that nobody listens on.
+/// Makes a socket file without a listener.
 fn make_stale(path: &Path) -> u64 {
-    let socket = binding::new_socket().unwrap();
+    let socket = bind::new_socket().unwrap();
     rustix::net::bind(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
     fs::symlink_metadata(path).unwrap().ino()
 }
@@ -39,7 +39,7 @@ fn child_with_another_umask() {
 }
 
 #[test]
-fn nothing_but_a_socket_is_never_touched() {
+fn a_file_that_is_no_socket_is_never_touched() {
     let place = Place::new();
     fs::write(&place.path, "precious").unwrap();
     assert!(matches!(bind(&place.path), Err(ListenError::NotASocket { .. })));
@@ -81,7 +81,7 @@ fn a_live_listener_keeps_its_path() {
 #[test]
 fn a_listener_with_a_full_queue_is_alive() {
     let place = Place::new();
-    let socket = binding::new_socket().unwrap();
+    let socket = bind::new_socket().unwrap();
     rustix::net::bind(&socket, &SocketAddrUnix::new(&place.path).unwrap()).unwrap();
     rustix::net::listen(&socket, 0).unwrap();
     let _queued = Raw::connect(&place.path);
@@ -116,7 +116,7 @@ fn a_stale_socket_is_replaced() {
 }
 
 #[test]
-fn of_two_that_start_together_exactly_one_wins() {
+fn one_of_two_simultaneous_listeners_gets_the_path() {
     for round in 0..50 {
         let place = Place::new();
         if round % 2 == 0 {
@@ -141,7 +141,7 @@ fn of_two_that_start_together_exactly_one_wins() {
                 .filter_map(|outcome| outcome.as_ref().err())
                 .all(|error| { matches!(error, ListenError::AddressInUse { .. }) })
         );
-        assert_eq!(place.contents(), ["bus.sock"], "no litter");
+        assert_eq!(place.contents(), ["bus.sock"], "no other file is left");
         drop(Raw::connect(&place.path));
         drop(outcomes);
         assert_eq!(place.contents(), [""; 0]);
@@ -184,10 +184,10 @@ fn a_missing_directory_is_named() {
     assert!(matches!(&error, ListenError::NoDirectory { directory } if directory.ends_with("missing")), "{error}");
 }
 
-/// Whoever can read a directory can lock it, in this process, too.
 #[test]
-fn a_locked_directory_keeps_no_listener_out() {
+fn a_locked_directory_does_not_block_a_listener() {
     let place = Place::new();
+    // Every user that can read a directory can lock it.
     let lock = fs::File::open(place.directory.path()).unwrap();
     lock.lock().unwrap();
     drop(bind(&place.path).unwrap());
@@ -204,7 +204,7 @@ fn a_locked_path_is_an_error_and_not_a_hang() {
     assert!(waited < Duration::from_secs(10), "{waited:?}");
     lock.unlock().unwrap();
     let _listener = bind(&place.path).unwrap();
-    assert_eq!(place.contents(), ["bus.sock"], "one that was left behind is removed");
+    assert_eq!(place.contents(), ["bus.sock"], "the unlocked file is removed");
 }
 
 #[test]

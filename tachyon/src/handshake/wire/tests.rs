@@ -26,7 +26,7 @@ fn welcome_bytes() -> Vec<u8> {
     write_welcome(&offer(), Role::Sink).to_vec()
 }
 
-/// The reader's verdict on `bytes` after `change`.
+/// Asserts that the reader refuses the changed bytes by the given rule.
 macro_rules! assert_broken {
     ($bytes:expr, $change:expr, $read:expr, $rule:pat) => {{
         let mut bytes: Vec<u8> = $bytes;
@@ -53,7 +53,7 @@ fn the_bytes_are_those_of_the_document() {
 }
 
 #[test]
-fn what_is_written_is_read() {
+fn written_messages_are_read_back() {
     for kind in [Kind::Bus, Kind::Rpc] {
         for role in [Role::Either, Role::Source, Role::Sink] {
             for wish in [None, Geometry::new(1, kind.carries()).ok(), Geometry::new(1 << 31, kind.carries()).ok()] {
@@ -147,26 +147,26 @@ fn every_broken_rule_of_a_welcome_is_named() {
 }
 
 #[test]
-fn a_bus_has_nothing_to_say_of_a_second_ring() {
+fn a_welcome_to_a_bus_has_no_second_ring() {
     let single = Offer { kind: Kind::Bus, role: Role::Sink, geometries: geometries(Kind::Bus, &[64]) };
     let bytes = write_welcome(&single, Role::Sink).to_vec();
     assert_broken!(bytes, |b| b[47] = 1, |bytes: &[u8]| read_answer(bytes, Kind::Bus), ProtocolError::Reserved);
 }
 
 #[test]
-fn a_refusal_of_any_version_is_understood() {
+fn a_reject_of_any_version_is_understood() {
     let mut bytes = write_reject(Code::Version, 0, "too old").as_ref().to_vec();
     bytes[4] = 7;
-    let Answer::Reject(reject) = read_answer(&bytes, Kind::Bus).unwrap() else { panic!("a refusal was written") };
+    let Answer::Reject(reject) = read_answer(&bytes, Kind::Bus).unwrap() else { panic!("a reject was written") };
     assert_eq!(reject, Reject { version: 7, code: Code::Version, detail: 0, text: "too old".into() });
 }
 
 #[test]
-fn a_refusal_cannot_smuggle_control_characters_or_run_over() {
+fn a_reject_cannot_smuggle_control_characters_or_run_over() {
     let mut bytes = write_reject(Code::Other, 0, "\x1b[31mred\n").as_ref().to_vec();
     bytes[10] = 255;
     bytes[135] = 0xff;
-    let Answer::Reject(reject) = read_answer(&bytes, Kind::Bus).unwrap() else { panic!("a refusal was written") };
+    let Answer::Reject(reject) = read_answer(&bytes, Kind::Bus).unwrap() else { panic!("a reject was written") };
     assert!(!reject.text.contains(char::is_control), "{:?}", reject.text);
     assert!(reject.text.contains("[31mred"));
 }
@@ -176,7 +176,7 @@ fn a_long_text_is_cut_between_characters() {
     let text = format!("{}é", "x".repeat(TEXT_LEN - 1));
     let bytes = write_reject(Code::Other, 0, &text);
     let Answer::Reject(reject) = read_answer(bytes.as_ref(), Kind::Bus).unwrap() else {
-        panic!("a refusal was written")
+        panic!("a reject was written")
     };
     assert_eq!(reject.text, "x".repeat(TEXT_LEN - 1));
 }
@@ -200,7 +200,7 @@ fn a_welcome_with_damaged_bytes_is_refused_or_equal() {
         let same = bytes[at] == byte;
         bytes[at] = byte;
         match read_answer(&bytes, Kind::Rpc) {
-            // The role is a choice of three; every other byte of this message has one right value.
+            // The role has three possible values; every other byte of this message has one right value.
             Ok(read) => prop_assert!(same || at == 9, "byte {at} = {byte}: {read:?} for {good:?}"),
             Err(_) => prop_assert!(!same),
         }

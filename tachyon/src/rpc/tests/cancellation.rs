@@ -32,7 +32,7 @@ fn gets_no_reply(mut serve: impl FnMut(&mut Callee)) {
     let second = caller.start(1, b"second").unwrap();
     serve(&mut callee);
     serve(&mut callee);
-    assert_eq!(caller.core.tx.producer.under_way(), 0, "all three were taken and given back");
+    assert_eq!(caller.core.tx.producer.in_flight(), 0, "all three were taken and given back");
     assert_eq!(&*caller.finish_timeout(first, PATIENCE).unwrap(), b"first");
     assert_eq!(&*caller.finish_timeout(second, PATIENCE).unwrap(), b"second");
     assert!(caller.core.rx.try_take().unwrap().is_none());

@@ -1,7 +1,7 @@
-//! Source code from a callee's description: the other half of the contract, for a program that has the callee alone.
+//! Source code from a callee's description, for a caller without the callee's source.
 //!
-//! The output compiles, passes rustfmt unchanged, and agrees with the callee it came from. `tachyon codegen` is
-//! this on the command line.
+//! [`rust()`] writes the payload types and a service trait. The output compiles, passes rustfmt unchanged, and agrees
+//! with the callee of the description. `tachyon codegen rust` does the same on the command line.
 
 mod names;
 mod rust;

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use unicode_normalization::UnicodeNormalization;
 
-/// Words that are no identifiers.
+/// Words that are not identifiers.
 const KEYWORDS: [&str; 52] = [
     "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do", "dyn", "else",
     "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop", "macro", "match", "mod",
@@ -12,14 +12,13 @@ const KEYWORDS: [&str; 52] = [
     "true", "try", "type", "typeof", "unsafe", "unsized", "use", "virtual", "where", "while", "yield",
 ];
 
-/// Keywords that even `r#` does not turn into identifiers.
+/// Keywords that stay keywords behind `r#`.
 const NEVER_RAW: [&str; 4] = ["crate", "self", "super", "Self"];
 
-/// A name as an identifier: keywords become `r#type`, or `self_` where that is not possible; characters that no
-/// identifier has become `_`.
+/// A name as an identifier. A keyword becomes `r#type`, or `self_` where `r#` is not possible. A character that no
+/// identifier has becomes `_`.
 ///
-/// A trailing `_` does not count when two sides compare the names of fields, and neither does the Unicode form, so that
-/// this changes nothing between them.
+/// The comparison of two sides ignores a trailing `_` and the Unicode form of names, so the sides still agree.
 pub(super) fn identifier(name: &str) -> String {
     let mut text: String =
         name.nfkc().map(|letter| if unicode_ident::is_xid_continue(letter) { letter } else { '_' }).collect();
@@ -37,7 +36,7 @@ pub(super) fn identifier(name: &str) -> String {
     text
 }
 
-/// Whether the macros see exactly this name when an identifier is made of it.
+/// Whether the macros see exactly this name in the identifier made of it.
 pub(super) fn is_exact(name: &str) -> bool {
     let identifier = identifier(name);
     identifier.strip_prefix("r#").unwrap_or(&identifier) == name
@@ -47,7 +46,7 @@ pub(super) fn is_exact(name: &str) -> bool {
 #[derive(Debug, Default)]
 pub(super) struct Taken {
     all: HashSet<String>,
-    /// Per name that was asked for again the number to try next: a description may ask for one name a million times.
+    /// The next number for each repeated name: a description may have one name a million times.
     next: HashMap<String, u64>,
 }
 
@@ -57,7 +56,7 @@ impl Taken {
         Self { all: names.iter().map(|name| (*name).to_owned()).collect(), next: HashMap::new() }
     }
 
-    /// As [`claim`](Self::claim), for a payload whose view takes a name too.
+    /// The identifier for a variable payload. The name of its view is taken with it.
     pub(super) fn claim_with_view(&mut self, name: &str) -> String {
         loop {
             let claimed = self.claim(name);
@@ -67,7 +66,7 @@ impl Taken {
         }
     }
 
-    /// The identifier for a name, with a `_` or a number after it when it is taken.
+    /// The identifier for a name, with a `_` or a number behind it if the name is taken.
     pub(super) fn claim(&mut self, name: &str) -> String {
         let identifier = identifier(name);
         if self.all.insert(identifier.clone()) {
@@ -90,7 +89,7 @@ pub(super) fn view(payload: &str) -> String {
     format!("{}Ref", payload.strip_prefix("r#").unwrap_or(payload))
 }
 
-/// Whether rustc would ask for another name of a field or a function.
+/// Whether rustc accepts the name of a field or a function without a warning.
 pub(super) fn is_snake_case(identifier: &str) -> bool {
     let plain = identifier.strip_prefix("r#").unwrap_or(identifier);
     plain.is_ascii()
@@ -98,13 +97,13 @@ pub(super) fn is_snake_case(identifier: &str) -> bool {
         && !plain.trim_matches('_').contains("__")
 }
 
-/// Whether rustc would ask for another name of a type or a variant.
+/// Whether rustc accepts the name of a type or a variant without a warning.
 pub(super) fn is_camel_case(identifier: &str) -> bool {
     let plain = identifier.strip_prefix("r#").unwrap_or(identifier);
     plain.is_ascii() && plain.starts_with(|first: char| first.is_ascii_uppercase()) && !plain.contains('_')
 }
 
-/// A name of a function as that of a type: `no_sensor` becomes `NoSensor`.
+/// The name of a function as the name of a type: `no_sensor` becomes `NoSensor`.
 pub(super) fn camel_case(name: &str) -> String {
     let mut camel = String::new();
     for word in identifier(name).trim_start_matches("r#").split('_') {
@@ -155,7 +154,7 @@ mod tests {
         }
     }
 
-    /// A search from the beginning each time would take this test an hour.
+    /// With a search from the beginning each time, this test would take an hour.
     #[test]
     fn a_name_that_is_asked_for_over_and_over_is_found_at_once() {
         let mut taken = Taken::default();

@@ -1,4 +1,4 @@
-//! A description as Rust: payload types, and a service trait.
+//! A description as Rust source: payload types, and a service trait.
 
 use core::fmt::Write;
 use std::collections::HashSet;
@@ -9,10 +9,10 @@ use super::types::{Types, allow, document};
 use crate::schema::describe::{Description, EndpointDescription, FormDescription, HeadDescription, TypeDescription};
 use crate::schema::payload::LONGEST_BY_VALUE;
 
-/// Where rustfmt breaks a line.
+/// Longest line that rustfmt keeps, in characters.
 const WIDTH: usize = 100;
 
-/// Names that generated code refers to: no type of the callee's may take their place.
+/// Names in generated code. No type of the callee may have one of them.
 const USED: [&str; 21] = [
     "Endpoints",
     "EndpointsClient",
@@ -37,10 +37,11 @@ const USED: [&str; 21] = [
     "bool",
 ];
 
-/// Writes the payload types and the errors of a description, and a service trait `Endpoints` with all its endpoints.
+/// Writes the payload types and errors of a description, and a service trait `Endpoints` with its endpoints.
 ///
-/// The macro makes the client and the table of it: `EndpointsClient` calls the callee that the description came from,
-/// and anything that implements `Endpoints` can take its place.
+/// The macro makes a client of the trait: `EndpointsClient` calls the callee of the description. A type that implements
+/// `Endpoints` can take the place of that callee. An endpoint with a value that Rust would pass by value and that is
+/// larger than 64 KiB is left out, with a comment.
 ///
 /// ```
 /// use tachyon::codegen;
@@ -57,7 +58,7 @@ const USED: [&str; 21] = [
 /// ```
 pub fn rust(description: &Description) -> String {
     let mut types = Types::new(&USED);
-    // The client has these itself.
+    // Methods of the client.
     let mut taken = Taken::with(&["new", "with_timeout", "within", "metadata", "into_inner"]);
     let methods: Vec<String> =
         description.endpoints.iter().map(|endpoint| method(endpoint, &mut types, &mut taken)).collect();
@@ -70,9 +71,9 @@ pub fn rust(description: &Description) -> String {
     source
 }
 
-/// The size of a value that Rust would have by value and refuses so; `None` if there is none.
+/// The size in bytes of a value that is too large to be passed by value; `None` if the endpoint has none.
 fn too_large(endpoint: &EndpointDescription) -> Option<usize> {
-    // Payloads are shared, and each is looked at once: there may be more ways to it than anybody can go.
+    // A shared payload is visited once: the number of paths to it may be exponential.
     let mut seen = HashSet::new();
     let mut in_form = |form| match form {
         &FormDescription::Empty | FormDescription::Bytes => None,
@@ -107,14 +108,15 @@ fn method<'a>(endpoint: &'a EndpointDescription, types: &mut Types<'a>, taken: &
     if let Some(size) = too_large(endpoint) {
         let msg_type = endpoint.msg_type;
         return format!(
-            "    // `{name}` (msg_type {msg_type}) is left out: Rust takes and gives no value of {size} bytes by value.\n"
+            "    // `{name}` (msg_type {msg_type}) is left out: Rust takes and gives no value of {size} bytes by \
+             value.\n"
         );
     }
     let mut params = vec!["&self".to_owned()];
     match &endpoint.request {
         FormDescription::Empty => {}
         FormDescription::Bytes => params.push("request: &[u8]".to_owned()),
-        // A fixed payload that is the whole message lies in place.
+        // A fixed payload that is the whole message is lent in place.
         FormDescription::Value(value_type) if value_type.is_fixed() => {
             params.push(format!("request: &{}", types.owned(value_type)));
         }

@@ -1,4 +1,4 @@
-//! The payload types of a description, as Rust.
+//! The payload types of a description, as Rust source.
 
 use core::fmt::Write;
 use std::collections::{HashMap, HashSet};
@@ -10,23 +10,23 @@ use crate::schema::describe::{
 };
 use crate::schema::payload::Primitive;
 
-/// The types met so far, and their source.
+/// The types so far, and their source.
 pub(super) struct Types<'a> {
     taken: Taken,
     indexes: Writer<'a>,
-    /// The name of each type that was written, by the reference to it. Two layouts of one name get two names.
+    /// The Rust name of each written type, by the reference to the type. Two layouts of one name get two names.
     written: HashMap<TypeJson, String>,
     pub(super) source: String,
 }
 
 impl<'a> Types<'a> {
-    /// No types yet; `reserved` are names that they cannot have.
+    /// No types yet. No type gets a name of `reserved`.
     pub(super) fn new(reserved: &[&str]) -> Self {
         let taken = Taken::with(reserved);
         Self { taken, indexes: Writer::default(), written: HashMap::new(), source: String::new() }
     }
 
-    /// The type of an owned value in the source, where it gets its definition if it has none yet.
+    /// The type of an owned value. Its definition is added to the source if it is not there yet.
     pub(super) fn owned(&mut self, value_type: &'a TypeDescription) -> String {
         match value_type {
             TypeDescription::Primitive(primitive) => primitive.name().to_owned(),
@@ -41,7 +41,7 @@ impl<'a> Types<'a> {
         }
     }
 
-    /// The name of a type that is written once, by `define`.
+    /// The name of a type. `define` writes the type the first time.
     fn named(&mut self, value_type: &'a TypeDescription, define: impl FnOnce(&mut Self) -> String) -> String {
         let reference = self.indexes.reference(value_type);
         if let Some(name) = self.written.get(&reference) {
@@ -52,7 +52,7 @@ impl<'a> Types<'a> {
         name
     }
 
-    /// The type of a parameter: numbers by value, everything else lent.
+    /// The type of a parameter: a number by value, any other type borrowed.
     pub(super) fn lent(&mut self, value_type: &'a TypeDescription) -> String {
         match value_type {
             TypeDescription::Text => "&str".to_owned(),
@@ -69,7 +69,7 @@ impl<'a> Types<'a> {
     }
 
     fn structure(&mut self, description: &'a StructDescription) -> String {
-        // The types of the fields come first.
+        // The definitions of the fields' types come first.
         let types: Vec<String> = description.fields.iter().map(|field| self.owned(&field.value_type)).collect();
         let name = self.taken.claim(&description.name);
         let mut fields = Fields::default();
@@ -95,7 +95,7 @@ impl<'a> Types<'a> {
         }
         self.source.push('\n');
         document(&mut self.source, "", &description.doc, &format!("The payload `{}`.", description.name));
-        // The macro sees from these types that a payload is variable, and not from the name of another payload.
+        // These types show the macro that the payload is variable; the name of another payload does not.
         let is_seen = description.fields.iter().any(|field| {
             matches!(field.value_type, TypeDescription::Text | TypeDescription::List(_) | TypeDescription::Option(_))
         });
@@ -115,7 +115,7 @@ impl<'a> Types<'a> {
         };
     }
 
-    /// The enum, or its number if Rust has no such enum.
+    /// The enum, or the type of its numbers if Rust has no such enum.
     fn enumeration(&mut self, description: &EnumDescription) -> String {
         if !is_enum(description) {
             return description.repr.name().to_owned();
@@ -139,8 +139,8 @@ impl<'a> Types<'a> {
         name
     }
 
-    /// The type of an endpoint's errors, which gets its definition; `None` if the endpoint declares none that Rust can
-    /// name. The names travel, so a variant has exactly the name that was declared.
+    /// The type of an endpoint's errors, with its definition; `None` if the endpoint declares no error that Rust can
+    /// name. The names travel, so a variant has exactly the declared name.
     pub(super) fn errors(&mut self, endpoint: &'a EndpointDescription) -> Option<String> {
         let mut names = HashSet::new();
         let (variants, others): (Vec<_>, Vec<_>) =
@@ -188,7 +188,7 @@ impl<'a> Types<'a> {
     }
 }
 
-/// Whether a type in the source is a number: no other type has such a name.
+/// Whether the name of a type is that of a number, which no other type has.
 fn is_number(ty: &str) -> bool {
     Primitive::ALL.iter().any(|primitive| primitive.name() == ty)
 }
@@ -200,8 +200,8 @@ fn in_head(field: &FieldDescription) -> String {
     }
 }
 
-/// Whether Rust has such an enum: some variants, each with a value of its own, of a whole number. Any other enum
-/// travels as its number.
+/// Whether Rust has such an enum: at least one variant, and different whole numbers. Any other enum becomes the type of
+/// its numbers.
 fn is_enum(description: &EnumDescription) -> bool {
     let bits = description.repr.size() * 8;
     let range = match description.repr {
@@ -231,7 +231,7 @@ impl Default for Fields {
 }
 
 impl Fields {
-    /// Adds a field and gives its name in the source.
+    /// Adds a field, and returns its name in the source.
     fn add(&mut self, name: &str, ty: &str, doc: &str) -> String {
         let name = self.taken.claim(name);
         self.snake_case &= is_snake_case(&name);
@@ -241,7 +241,7 @@ impl Fields {
     }
 }
 
-/// Writes the fields at their offsets, with padding in the gaps; `None` when `repr(C)` cannot put them there.
+/// Writes the fields at their offsets, with padding in the gaps; `None` if no struct of `repr(C)` has these offsets.
 fn lay_out(description: &StructDescription, types: &[String], fields: &mut Fields) -> Option<()> {
     let mut order: Vec<(&FieldDescription, &String)> = description.fields.iter().zip(types).collect();
     order.sort_by_key(|(field, _)| field.offset);
@@ -270,10 +270,10 @@ fn pad(fields: &mut Fields, gap: usize) {
     }
 }
 
-/// Writes a doc comment, or what stands in for one.
+/// Writes a doc comment, or `otherwise` if `doc` is empty.
 ///
-/// rustdoc takes code in a comment for a test, which `cargo test` compiles and runs. So a text that could have any is
-/// shown as it stands, in a fence that nothing in it can close.
+/// rustdoc takes code in a comment for a test, which `cargo test` runs. So a text that may hold code is put between
+/// fences that are longer than any fence in the text.
 pub(super) fn document(source: &mut String, indent: &str, doc: &str, otherwise: &str) {
     let doc = if doc.trim().is_empty() { otherwise } else { doc };
     let lines: Vec<String> = doc.lines().map(|line| line.replace(is_misleading, " ").trim_end().to_owned()).collect();
@@ -284,25 +284,24 @@ pub(super) fn document(source: &mut String, indent: &str, doc: &str, otherwise: 
     }
 }
 
-/// Whether Markdown may see the beginning of a block of code in a line: a fence, or an indented one, which also lists
-/// and quotations may have.
+/// Whether a line may begin a block of code in Markdown: by a fence, or by indentation, also in a list or a quotation.
 fn may_be_code(line: &str) -> bool {
     ["```", "~~~", "    "].iter().any(|mark| line.contains(mark))
 }
 
-/// A fence that is longer than any in these lines.
+/// A fence that is longer than any fence in these lines.
 fn fence_around(lines: &[String]) -> String {
     let longest = lines.iter().flat_map(|line| line.split(|letter| letter != '`')).map(str::len).max();
     "`".repeat(longest.unwrap_or(0).max(2) + 1)
 }
 
-/// Whether a character makes code look like other code than it is: rustc refuses those that turn the direction of a
-/// line, even in a comment.
+/// Whether a character can make code look like other code. rustc refuses characters that change the direction of a
+/// line, also in comments.
 fn is_misleading(letter: char) -> bool {
     letter.is_control() || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Allows a name that rustc would complain about.
+/// Allows a name for which rustc has a warning.
 pub(super) fn allow(source: &mut String, indent: &str, is_usual: bool, lint: &str) {
     if !is_usual {
         _ = writeln!(source, "{indent}#[allow({lint}, reason = \"the name is the callee's\")]");
@@ -340,7 +339,7 @@ mod tests {
         {
             let source = documented(doc);
             if doc.contains('\t') {
-                // A tab is a space here, and only four of them begin code.
+                // A tab becomes one space, and code begins with four.
                 assert_eq!(source, "/// a\n///\n///  f()\n");
             } else {
                 assert!(source.starts_with("/// ```"), "{source}");

@@ -1,10 +1,11 @@
-//! Control requests: what travels under the reserved route.
+//! Control requests, which travel under a reserved route. The message type of a control request is the operation.
 //!
-//! The message type of a control request is the operation. `describe` goes through rings of any size that can hold its
-//! request, so its answer comes in chunks: the caller asks again, from where the last chunk ended.
+//! A description may be larger than the ring, so `describe` replies with a chunk of it. The caller sends a request for
+//! each chunk.
 
-/// The reply to a `describe` request: how long the whole is, and a piece of it.
+/// The reply to a `describe` request: a chunk of the description.
 pub(crate) struct Chunk<'a> {
+    /// Length of the whole description in bytes.
     pub(crate) total: usize,
     pub(crate) bytes: &'a [u8],
 }
@@ -13,9 +14,9 @@ pub(crate) struct Chunk<'a> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u16)]
 pub(crate) enum Operation {
-    /// Are you there? The reply is empty.
+    /// Answer with an empty reply.
     Ping = 0,
-    /// Describe your endpoints. A [`Query`], answered with a [`Chunk`].
+    /// Describe the endpoints. The request is a [`Query`], the reply a [`Chunk`].
     Describe = 1,
 }
 
@@ -25,21 +26,21 @@ impl Operation {
     }
 }
 
-/// Asks for all endpoints at once.
+/// The number in a [`Query`] for all endpoints.
 pub(crate) const WHOLE_TABLE: u16 = 0xFFFF;
 
-/// Bytes before the piece in a [`Chunk`].
-const HEAD: usize = 4;
+/// Bytes of the total before the chunk.
+const TOTAL_LEN: usize = 4;
 
-/// Most bytes of one chunk. A long description shares the ring with other calls.
-const LONGEST: usize = 4096;
+/// Longest reply, in bytes. A long description shares the ring with other calls.
+const MAX_CHUNK_LEN: usize = 4096;
 
 /// A `describe` request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Query {
     /// One endpoint, or [`WHOLE_TABLE`].
     pub(crate) msg_type: u16,
-    /// Where the chunk begins.
+    /// Offset of the chunk in the description, in bytes.
     pub(crate) offset: u32,
 }
 
@@ -57,19 +58,19 @@ impl Query {
     }
 }
 
-/// The answer that begins at `offset` of `whole`, at most `limit` bytes long; `None` when not even one byte fits.
+/// The reply with the chunk of `whole` at `offset`, at most `limit` bytes long. `None` if no byte of `whole` fits.
 pub(crate) fn chunk(whole: &[u8], offset: u32, limit: usize) -> Option<Vec<u8>> {
     let total = u32::try_from(whole.len()).ok()?;
-    let room = limit.min(LONGEST).checked_sub(HEAD).filter(|room| *room > 0)?;
-    let piece = whole.get(offset as usize..).unwrap_or_default();
+    let room = limit.min(MAX_CHUNK_LEN).checked_sub(TOTAL_LEN).filter(|room| *room > 0)?;
+    let rest = whole.get(offset as usize..).unwrap_or_default();
     let mut bytes = total.to_le_bytes().to_vec();
-    bytes.extend_from_slice(&piece[..piece.len().min(room)]);
+    bytes.extend_from_slice(&rest[..rest.len().min(room)]);
     Some(bytes)
 }
 
 impl<'a> Chunk<'a> {
     pub(crate) fn decode(bytes: &'a [u8]) -> Option<Self> {
-        let (total, bytes) = bytes.split_first_chunk::<HEAD>()?;
+        let (total, bytes) = bytes.split_first_chunk::<TOTAL_LEN>()?;
         Some(Self { total: u32::from_le_bytes(*total) as usize, bytes })
     }
 }
@@ -104,6 +105,6 @@ mod tests {
             assert_eq!(found, whole);
         }
         assert!(chunk(&whole, 0, 4).is_none());
-        assert_eq!(chunk(&whole, u32::MAX, 64).unwrap().len(), HEAD);
+        assert_eq!(chunk(&whole, u32::MAX, 64).unwrap().len(), TOTAL_LEN);
     }
 }

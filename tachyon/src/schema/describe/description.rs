@@ -11,7 +11,10 @@ use super::json;
 use super::signature::Signature;
 use crate::schema::payload::{Form, HeadLayout, Layout, Primitive, ValueType};
 
-/// The endpoints of a callee. `docs/describe.md` defines its JSON.
+/// The endpoints of a callee, as data. `docs/guide/describe.md` defines the JSON.
+///
+/// [`Dispatcher::describe`](crate::Dispatcher::describe) makes the description of its endpoints, and
+/// [`Caller::describe`](crate::Caller::describe) asks the callee for it.
 ///
 /// ```
 /// use tachyon::{Dispatcher, endpoints, tachyon_rpc};
@@ -36,20 +39,20 @@ pub struct Description {
     pub endpoints: Vec<EndpointDescription>,
 }
 
-/// A description that cannot be read.
+/// A description that this version cannot read.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DescribeError {
-    /// It is not the JSON of a description.
+    /// The text is not the JSON of a description.
     #[error("this is not the description of a callee: {0}")]
     Json(#[source] serde_json::Error),
-    /// Its JSON or its types are nested too deeply.
-    #[error("the description is nested more than {most} deep; no callee of ours makes such types")]
+    /// The JSON or the types are nested too deeply.
+    #[error("the description is nested more than {most} deep; reduce the nesting of its types")]
     Nested {
-        /// The deepest that is read: in objects and lists of JSON, or in types.
+        /// The deepest nesting that is read, of JSON or of types.
         most: usize,
     },
-    /// It was written by a later version.
+    /// A later version has written the description.
     #[error("the description has schema {found} and this version reads up to {known}; update this side")]
     Schema {
         /// The schema found.
@@ -57,7 +60,7 @@ pub enum DescribeError {
         /// The latest schema known here.
         known: u32,
     },
-    /// It has a form or a kind of type of a later version.
+    /// The description has a form or a kind of type of a later version.
     #[error("the description has the {what} `{found}`, which this version does not know; update this side")]
     Unknown {
         /// "form" or "type".
@@ -65,12 +68,14 @@ pub enum DescribeError {
         /// Its name.
         found: String,
     },
-    /// A type refers to itself, to one that comes later, or to one that is not there.
-    #[error("the description refers to type {found} where {known} types are known; a type refers to earlier ones only")]
+    /// A type refers to itself, to a later type, or to a missing type.
+    #[error(
+        "the description refers to type {found} where {known} types are known; a type refers to earlier types only"
+    )]
     Reference {
         /// The index of the type.
         found: usize,
-        /// How many types come before the reference.
+        /// The number of types before the reference.
         known: usize,
     },
     /// A length exceeds the limit for it.
@@ -83,7 +88,7 @@ pub enum DescribeError {
         /// The limit, in bytes.
         most: usize,
     },
-    /// Two parts of it contradict each other, or a part is missing.
+    /// Members of the description contradict each other, or a member is missing.
     #[error("this is not the description of a callee: {0}")]
     Invalid(String),
 }
@@ -94,10 +99,17 @@ impl Description {
         Self { endpoints }
     }
 
-    /// Reads a description, of this version or an earlier one. It takes memory in proportion to the JSON's length.
+    /// Reads a description of this version or of an earlier one. It takes memory in proportion to the length of `json`.
+    ///
+    /// ```
+    /// use tachyon::describe::{DescribeError, Description};
+    ///
+    /// let later = Description::from_json(r#"{"schema": 99, "endpoints": []}"#);
+    /// assert!(matches!(later, Err(DescribeError::Schema { found: 99, .. })));
+    /// ```
     ///
     /// # Errors
-    /// [`DescribeError`]: it is no description, one nested too deeply, or one of a later version.
+    /// [`DescribeError`]: the text is no description, is nested too deeply, or comes from a later version.
     pub fn from_json(json: &str) -> Result<Self, DescribeError> {
         json::read(json)
     }
@@ -105,20 +117,20 @@ impl Description {
     /// The description as one line of JSON.
     ///
     /// # Panics
-    /// Never: all parts of a description can be written.
+    /// Never: every description can be written.
     pub fn to_json(&self) -> String {
         serde_json::to_string(&json::write(self)).expect("maps have text for keys, and all numbers are finite")
     }
 
-    /// The description as JSON for people.
+    /// The description as indented JSON.
     ///
     /// # Panics
-    /// Never, as [`to_json`](Self::to_json).
+    /// Never: every description can be written.
     pub fn to_json_pretty(&self) -> String {
         serde_json::to_string_pretty(&json::write(self)).expect("maps have text for keys, and all numbers are finite")
     }
 
-    /// The endpoint of a message type.
+    /// The endpoint with a message type; `None` if the callee has none.
     pub fn endpoint(&self, msg_type: u16) -> Option<&EndpointDescription> {
         self.endpoints.iter().find(|endpoint| endpoint.msg_type == msg_type)
     }
@@ -138,10 +150,10 @@ impl PartialEq for Description {
 
 impl Eq for Description {}
 
-/// One endpoint.
+/// The contract of an endpoint, as data.
 #[derive(Debug, Clone)]
 pub struct EndpointDescription {
-    /// The number that requests name it by.
+    /// The number of the endpoint in requests.
     pub msg_type: u16,
     /// Its name.
     pub name: String,
@@ -151,12 +163,12 @@ pub struct EndpointDescription {
     pub request: FormDescription,
     /// The reply.
     pub reply: FormDescription,
-    /// The errors that it declares, by name and fields.
+    /// The declared errors, by name and fields.
     pub raises: Vec<HeadDescription>,
 }
 
 impl EndpointDescription {
-    /// An endpoint of bytes to bytes.
+    /// An endpoint that takes bytes and gives bytes.
     pub fn bytes(msg_type: u16, name: &str) -> Self {
         Self {
             msg_type,
@@ -168,7 +180,20 @@ impl EndpointDescription {
         }
     }
 
-    /// Compares this side's idea of an endpoint with the callee's, as the first typed call on a connection does.
+    /// Compares this side's contract of an endpoint with the callee's, as the first typed call on a connection does.
+    ///
+    /// Names of endpoints and types are not compared. One side may have further fields at the end of a head, if these
+    /// are optional or have a default.
+    ///
+    /// ```
+    /// use tachyon::describe::{EndpointDescription, Signature};
+    /// use tachyon::payload::{Form, Value};
+    ///
+    /// let takes = |form| EndpointDescription::from(&Signature::of(1, "put", "", form, Form::Empty, &[]));
+    /// let (here, callee) = (takes(Form::Value(u64::TYPE)), takes(Form::Value(u32::TYPE)));
+    /// let mismatch = here.agree_with(&callee).unwrap_err();
+    /// assert_eq!(mismatch.to_string(), "put: the request is u64 here, u32 at the callee");
+    /// ```
     ///
     /// # Errors
     /// [`Mismatch`]: the first difference, in a sentence.
@@ -186,7 +211,7 @@ impl PartialEq for EndpointDescription {
 
 impl Eq for EndpointDescription {}
 
-/// As the head of a function, in words of no language: `filter(scan: Scan, tags: list[u32]) -> Scan raises Busy`.
+/// The head of a function in neutral words: `filter(scan: Scan, tags: list[u32]) -> Scan raises Busy`.
 impl fmt::Display for EndpointDescription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}(", self.name)?;
@@ -229,63 +254,62 @@ fn parameters(f: &mut fmt::Formatter<'_>, head: &HeadDescription) -> fmt::Result
 pub enum FormDescription {
     /// Nothing.
     Empty,
-    /// Bytes that mean what the two sides agree on.
+    /// Bytes with a meaning that tachyon does not know.
     Bytes,
-    /// One value as itself.
+    /// One value, without a head around it.
     Value(TypeDescription),
-    /// Several values, as the fields of a head without a name: arguments, or the one field `value` of a reply that is
-    /// an option.
+    /// Fields of a head without a name: arguments, or the one field `value` of a reply that is an option.
     Fields(HeadDescription),
 }
 
-/// A type that travels. Types are shared: a clone is cheap, and a description holds each of its structs once.
+/// A type that travels, as data. Types are shared: a clone is cheap, and a description holds each struct once.
 #[derive(Clone)]
 #[non_exhaustive]
 pub enum TypeDescription {
     /// A number or a `bool`.
     Primitive(Primitive),
-    /// `len` times the same fixed type.
+    /// `len` values of one fixed type.
     Array {
         /// The type of each element.
         of: Arc<TypeDescription>,
-        /// How many there are.
+        /// The number of elements.
         len: usize,
     },
-    /// `len` bytes that a language shows as one value.
+    /// `len` bytes, one value in languages with a type for bytes.
     Bytes {
-        /// How many there are.
+        /// The length in bytes.
         len: usize,
     },
     /// `len` bytes of UTF-8, filled up with zeros.
     Str {
-        /// How many there are.
+        /// The length in bytes.
         len: usize,
     },
     /// One of a set of numbers.
     Enum(Arc<EnumDescription>),
-    /// A fixed payload: fields one after the other.
+    /// A fixed payload: a struct without a head.
     Struct(Arc<StructDescription>),
     /// UTF-8 text of any length.
     Text,
-    /// Any number of values of one type.
+    /// Values of one type, in any number.
     List(Arc<TypeDescription>),
-    /// A value, or none.
+    /// A value, or no value.
     Option(Arc<TypeDescription>),
     /// A payload with a head.
     Variable(Arc<HeadDescription>),
 }
 
-/// Bytes of the pair that stands in a head for a value that is not fixed, and their alignment.
+/// Size and alignment, in bytes, of the pair that stands in a head for a variable value.
 const PAIR: (usize, usize) = (8, 4);
 
 impl TypeDescription {
-    /// Whether all values have the same length, and lie inline in a struct or a head.
+    /// Whether all values have the same length, and lie inside of a struct or a head.
     pub fn is_fixed(&self) -> bool {
         !matches!(self, Self::Text | Self::List(_) | Self::Option(_) | Self::Variable(_))
     }
 
-    /// The size in bytes that a field of the type has: that of the value, or of the pair that points to it. It
-    /// saturates, since the description may come from anywhere.
+    /// The size of a field of the type in bytes: that of the value, or of the pair that points to it. The size
+    /// saturates, since a peer may describe any type.
     pub fn size(&self) -> usize {
         match self {
             Self::Primitive(primitive) => primitive.size(),
@@ -297,7 +321,7 @@ impl TypeDescription {
         }
     }
 
-    /// The alignment in bytes of a field of the type.
+    /// The alignment of a field of the type, in bytes.
     pub fn align(&self) -> usize {
         match self {
             Self::Primitive(primitive) => primitive.size(),
@@ -309,7 +333,7 @@ impl TypeDescription {
         }
     }
 
-    /// The type in words of no language, such as `list[u32]` and `option[Scan]`.
+    /// The type in neutral words, such as `list[u32]` and `option[Scan]`.
     pub fn name(&self) -> String {
         match self {
             Self::Primitive(primitive) => primitive.name().to_owned(),
@@ -327,7 +351,7 @@ impl TypeDescription {
 }
 
 impl PartialEq for TypeDescription {
-    /// Types that structs share are compared once, so this takes no longer than their JSON is.
+    /// Shared types are compared once, so the time is in proportion to the length of their JSON.
     fn eq(&self, other: &Self) -> bool {
         let mut writer = json::Writer::default();
         writer.reference(self) == writer.reference(other)
@@ -336,7 +360,7 @@ impl PartialEq for TypeDescription {
 
 impl Eq for TypeDescription {}
 
-/// The name alone: what is shared would be shown once for each of its places.
+/// The name alone: a shared type would be shown once for each of its places.
 impl fmt::Debug for TypeDescription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.name())
@@ -354,7 +378,7 @@ pub struct StructDescription {
     pub size: usize,
     /// Its alignment in bytes.
     pub align: usize,
-    /// Its fields, in order. A name that begins with `_` is padding, and not compared.
+    /// Its fields, in order. A field with a name that begins with `_` is padding, and is not compared.
     pub fields: Vec<FieldDescription>,
 }
 
@@ -365,7 +389,7 @@ pub struct HeadDescription {
     pub name: String,
     /// Its documentation; may be empty.
     pub doc: String,
-    /// Where the last field ends, in bytes from the head's beginning.
+    /// The end of the last field, in bytes from the head's beginning.
     pub len: usize,
     /// Its fields, in order.
     pub fields: Vec<FieldDescription>,
@@ -380,18 +404,18 @@ pub struct FieldDescription {
     pub value_type: TypeDescription,
     /// Its distance from the beginning of the struct or the head, in bytes.
     pub offset: usize,
-    /// Whether a reader has a value for it when a head ends before it, although it is no option.
+    /// Whether a reader has a value for the field when a head ends before it.
     pub default: bool,
 }
 
-/// An enum.
+/// An enum: a set of named numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnumDescription {
     /// Its name.
     pub name: String,
     /// Its documentation; may be empty.
     pub doc: String,
-    /// The number that stands for a variant.
+    /// The type of the numbers that stand for variants.
     pub repr: Primitive,
     /// Its variants, in order.
     pub variants: Vec<VariantDescription>,
@@ -409,32 +433,32 @@ pub struct VariantDescription {
 
 impl From<&Signature> for EndpointDescription {
     fn from(signature: &Signature) -> Self {
-        let mut statics = Statics::default();
+        let mut constants = Constants::default();
         Self {
             msg_type: signature.msg_type(),
             name: signature.name().to_owned(),
             doc: signature.doc().to_owned(),
-            request: statics.form(signature.request()),
-            reply: statics.form(signature.reply()),
-            raises: signature.raises().iter().map(|error| statics.head(error)).collect(),
+            request: constants.form(signature.request()),
+            reply: constants.form(signature.reply()),
+            raises: signature.raises().iter().map(|error| constants.head(error)).collect(),
         }
     }
 }
 
 impl From<&'static Layout> for TypeDescription {
     fn from(layout: &'static Layout) -> Self {
-        Statics::default().layout(layout)
+        Constants::default().layout(layout)
     }
 }
 
-/// Types that are constants as descriptions; one that is met again is shared.
+/// Converts constants to descriptions. A constant that comes up again is shared.
 #[derive(Default)]
-struct Statics {
+struct Constants {
     layouts: HashMap<*const Layout, TypeDescription>,
     heads: HashMap<*const HeadLayout, Arc<HeadDescription>>,
 }
 
-impl Statics {
+impl Constants {
     fn form(&mut self, form: Form) -> FormDescription {
         match form {
             Form::Empty => FormDescription::Empty,

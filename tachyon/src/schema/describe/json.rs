@@ -1,7 +1,7 @@
-//! The JSON of a description: reading it from anywhere, writing it.
+//! The JSON of a description. The reader accepts JSON from any source.
 //!
-//! Types stand in a list, each once, and refer to earlier ones by their index. In memory a reference is a shared type,
-//! so a short JSON never becomes a large tree, and has no cycle.
+//! The JSON has a list of types. A type refers to earlier types by their index, and becomes a shared type in memory. So
+//! a short JSON never becomes a large tree, and types have no cycles.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -18,23 +18,26 @@ use super::description::{
 };
 use crate::schema::payload::Primitive;
 
-/// The version of the JSON that this library writes. It reads this one, the one before, and no later one.
+#[cfg(test)]
+mod tests;
+
+/// The version of the JSON that this library writes, and the latest that it reads.
 const SCHEMA: u32 = 2;
 
-/// Deepest nesting of a description's JSON: the deepest type, written without references, and what is around it.
-const DEEPEST_JSON: usize = 80;
+/// Deepest nesting of a description's JSON: the deepest type, written without references, and the objects around it.
+const MAX_JSON_DEPTH: usize = 80;
 
-/// Deepest nesting of types: payloads, lists, options and arrays in one another. A program's own types nest to 16.
-const DEEPEST: usize = 64;
+/// Deepest nesting of types: payloads, lists, options and arrays. The types of a program nest at most 16 deep.
+const MAX_DEPTH: usize = 64;
 
-/// Longest name of an endpoint, a type, a field, a variant or an error, in bytes: texts repeat names.
-const LONGEST_NAME: usize = 256;
+/// Longest name of an endpoint, a type, a field, a variant or an error, in bytes. Error texts repeat names.
+const MAX_NAME_LEN: usize = 256;
 
 /// Longest fixed value, in bytes: no message is longer.
-const LONGEST: usize = u32::MAX as usize;
+const MAX_FIXED_LEN: usize = u32::MAX as usize;
 
 /// Longest head, in bytes.
-const LONGEST_HEAD: usize = 4096;
+const MAX_HEAD_LEN: usize = 4096;
 
 /// Bytes before the first field of a head.
 const HEAD_LEN: usize = 4;
@@ -62,7 +65,7 @@ pub(super) struct EndpointJson {
 #[derive(Default, PartialEq, Serialize, Deserialize)]
 struct FormJson {
     form: String,
-    /// Schema 1 calls it `layout`.
+    /// `layout` in schema 1.
     #[serde(rename = "type", alias = "layout", default, skip_serializing_if = "Option::is_none")]
     value_type: Option<TypeJson>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -94,7 +97,7 @@ pub(crate) struct FieldJson {
     default: bool,
 }
 
-/// A type as it stands in JSON.
+/// A type in JSON.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(crate) enum TypeJson {
     Primitive(Primitive),
@@ -113,11 +116,11 @@ pub(crate) enum TypeJson {
     Option(Box<TypeJson>),
     Ref(usize),
     Named(Box<NamedJson>),
-    /// Of a later version.
+    /// A type of a later version.
     Unknown(Box<str>),
 }
 
-/// A type with a name, of which a description has one entry.
+/// A type with a name. A description has one entry for each.
 #[derive(Clone, PartialEq, Eq, Hash, Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 pub(crate) enum NamedJson {
@@ -146,7 +149,7 @@ pub(crate) enum Extent {
     Variable { head: usize },
 }
 
-/// All members that an object that is a type can have.
+/// The members of all types that are objects in JSON.
 #[derive(Deserialize)]
 struct ObjectJson {
     kind: Option<Box<str>>,
@@ -271,7 +274,7 @@ impl Serialize for TypeJson {
     }
 }
 
-/// JSON numbers from the least `i64` to the greatest `u64`, which serde has no one type for that works everywhere.
+/// JSON numbers from `i64::MIN` to `u64::MAX`: serde has no type for this range that every format supports.
 pub(super) mod whole_number {
     use serde::{Deserialize, Deserializer, Serializer, de, ser};
 
@@ -286,7 +289,7 @@ pub(super) mod whole_number {
 
     pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i128, D::Error> {
         let number = serde_json::Number::deserialize(deserializer)?;
-        number.as_i128().ok_or_else(|| de::Error::custom("a variant's value is a whole number"))
+        number.as_i128().ok_or_else(|| de::Error::custom("the value of a variant must be a whole number"))
     }
 }
 
@@ -296,10 +299,10 @@ pub(super) fn read(json: &str) -> Result<Description, DescribeError> {
     struct Version {
         schema: u32,
     }
-    if is_deeper(json, DEEPEST_JSON) {
-        return Err(DescribeError::Nested { most: DEEPEST_JSON });
+    if exceeds_depth(json, MAX_JSON_DEPTH) {
+        return Err(DescribeError::Nested { most: MAX_JSON_DEPTH });
     }
-    // A later version may have members that this one cannot read, so its number comes first.
+    // The number is read first: a later version may have members that this version cannot read.
     let Version { schema } = serde_json::from_str(json).map_err(DescribeError::Json)?;
     if schema > SCHEMA {
         return Err(DescribeError::Schema { found: schema, known: SCHEMA });
@@ -314,8 +317,8 @@ pub(super) fn read(json: &str) -> Result<Description, DescribeError> {
     Ok(Description { endpoints: endpoints.collect::<Result<_, _>>()? })
 }
 
-/// Whether some JSON nests its objects and lists deeper than `most`. The answer means nothing for other texts.
-fn is_deeper(json: &str, most: usize) -> bool {
+/// Whether objects and lists of `json` nest deeper than `most`. The answer means nothing for a text that is not JSON.
+fn exceeds_depth(json: &str, most: usize) -> bool {
     let (mut depth, mut in_text, mut escaped) = (0usize, false, false);
     for byte in json.bytes() {
         match byte {
@@ -335,7 +338,7 @@ fn is_deeper(json: &str, most: usize) -> bool {
     false
 }
 
-/// The types that references lead to, each with its depth.
+/// The types read so far, each with its depth.
 struct Reader {
     types: Vec<(TypeDescription, usize)>,
 }
@@ -374,7 +377,7 @@ impl Reader {
             "slice" => FormDescription::Value(TypeDescription::List(Arc::new(value_type()?.0))),
             "value" => match value_type()?.0 {
                 TypeDescription::Option(_) => {
-                    return Err(invalid(format!("{place} is an option as itself, and an option is one of `fields`")));
+                    return Err(invalid(format!("{place} is an option with the form `value`; its form is `fields`")));
                 }
                 found => FormDescription::Value(found),
             },
@@ -383,7 +386,7 @@ impl Reader {
                 let (head, _) =
                     self.head(String::new(), String::new(), head.ok_or_else(|| missing("head"))?, fields)?;
                 if head.fields.is_empty() {
-                    return Err(invalid(format!("{place} has no fields, and that is the form `empty`")));
+                    return Err(invalid(format!("{place} has the form `fields`, and no fields; its form is `empty`")));
                 }
                 FormDescription::Fields(head)
             }
@@ -391,7 +394,7 @@ impl Reader {
         })
     }
 
-    /// The type, and how deep it is.
+    /// The type and its depth.
     fn value_type(&self, json: TypeJson) -> Result<(TypeDescription, usize), DescribeError> {
         let (found, depth) = match json {
             TypeJson::Primitive(primitive) => (TypeDescription::Primitive(primitive), 0),
@@ -436,14 +439,14 @@ impl Reader {
             },
             TypeJson::Unknown(found) => return Err(DescribeError::Unknown { what: "type", found: found.into() }),
         };
-        if found.size() > LONGEST {
-            return Err(DescribeError::TooLong { what: found.name(), len: found.size(), most: LONGEST });
+        if found.size() > MAX_FIXED_LEN {
+            return Err(DescribeError::TooLong { what: found.name(), len: found.size(), most: MAX_FIXED_LEN });
         }
         let depth = depth + 1;
-        if depth > DEEPEST { Err(DescribeError::Nested { most: DEEPEST }) } else { Ok((found, depth)) }
+        if depth > MAX_DEPTH { Err(DescribeError::Nested { most: MAX_DEPTH }) } else { Ok((found, depth)) }
     }
 
-    /// The type of a value that lies in a part of its own, where an option has no way to be absent.
+    /// The type of a value in a list or an option. Such a value is no option: it cannot be absent.
     fn part(&self, json: TypeJson) -> Result<(TypeDescription, usize), DescribeError> {
         match self.value_type(json)? {
             (TypeDescription::Option(of), _) => {
@@ -470,7 +473,7 @@ impl Reader {
         Ok((TypeDescription::Struct(Arc::new(StructDescription { name, doc, size, align, fields })), depth))
     }
 
-    /// Fields behind a head; all of them are where the rule for heads puts them.
+    /// A head. Each field must be at the offset that the rule for heads gives it.
     fn head(
         &self,
         name: String,
@@ -482,20 +485,20 @@ impl Reader {
         let (fields, depth) = self.fields(fields, place())?;
         let mut end = HEAD_LEN;
         for field in &fields {
-            // A type without bytes may have any alignment in a description, but none of 0.
+            // A description may give a type without bytes the alignment 0.
             let offset = end.next_multiple_of(field.value_type.align().max(1));
             if field.offset != offset {
                 return Err(invalid(format!(
-                    "field `{}` of {} is at offset {}, and belongs to {offset}",
+                    "field `{}` of {} is at offset {}, and belongs at offset {offset}",
                     field.name,
                     place(),
                     field.offset
                 )));
             }
             end = offset.saturating_add(field.value_type.size());
-            if end > LONGEST_HEAD {
+            if end > MAX_HEAD_LEN {
                 let what = format!("the head of {}", place());
-                return Err(DescribeError::TooLong { what, len: end, most: LONGEST_HEAD });
+                return Err(DescribeError::TooLong { what, len: end, most: MAX_HEAD_LEN });
             }
         }
         if len != end {
@@ -527,14 +530,14 @@ fn checked_name(name: String) -> Result<String, DescribeError> {
 }
 
 fn check_name(name: &str) -> Result<(), DescribeError> {
-    if name.len() > LONGEST_NAME {
+    if name.len() > MAX_NAME_LEN {
         let what = format!("the name that begins with `{}`", name.chars().take(20).collect::<String>());
-        return Err(DescribeError::TooLong { what, len: name.len(), most: LONGEST_NAME });
+        return Err(DescribeError::TooLong { what, len: name.len(), most: MAX_NAME_LEN });
     }
     Ok(())
 }
 
-/// Names in one place, each of which stands there once.
+/// The names in one place, which must differ.
 #[derive(Default)]
 struct Names(HashSet<String>);
 
@@ -548,7 +551,7 @@ impl Names {
     }
 }
 
-/// The description as it is written.
+/// The description as JSON.
 pub(super) fn write(description: &Description) -> DescriptionJson {
     let mut writer = Writer::default();
     let endpoints = description.endpoints.iter().map(|endpoint| writer.endpoint(endpoint)).collect();
@@ -556,12 +559,12 @@ pub(super) fn write(description: &Description) -> DescriptionJson {
     DescriptionJson { schema: SCHEMA, types, endpoints }
 }
 
-/// Gives each type with a name an index: one and the same for equal types, whichever description they are from.
+/// Gives each type with a name an index. Equal types have the same index, also types of different descriptions.
 #[derive(Default)]
 pub(crate) struct Writer<'a> {
     types: Vec<NamedJson>,
     by_entry: HashMap<NamedJson, usize>,
-    /// Types that were met, by their addresses: those that are shared are looked at once.
+    /// The types so far by their addresses: a shared type is converted once.
     by_address: HashMap<*const (), usize>,
     described: core::marker::PhantomData<&'a Description>,
 }
@@ -611,7 +614,7 @@ impl<'a> Writer<'a> {
         fields.collect()
     }
 
-    /// The type as a field has it: types with a name are references.
+    /// The type of a field. A type with a name becomes a reference.
     pub(crate) fn reference(&mut self, value_type: &'a TypeDescription) -> TypeJson {
         match value_type {
             TypeDescription::Primitive(primitive) => TypeJson::Primitive(*primitive),
@@ -654,301 +657,5 @@ impl<'a> Writer<'a> {
         }
         self.by_address.insert(address, at);
         TypeJson::Ref(at)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::schema::describe::Signature;
-    use crate::schema::payload::{
-        EnumLayout, Field, Form, HeadField, HeadLayout, Layout, StructLayout, ValueType, Variant,
-    };
-
-    const POINT: Layout = Layout::Struct(StructLayout {
-        name: "Point",
-        doc: "",
-        size: 8,
-        align: 4,
-        fields: &[
-            Field { name: "x", layout: &Layout::Primitive(Primitive::F32), offset: 0 },
-            Field { name: "y", layout: &Layout::Primitive(Primitive::F32), offset: 4 },
-        ],
-    });
-
-    const SIDE: Layout = Layout::Enum(EnumLayout {
-        name: "Side",
-        doc: "Which way.",
-        repr: Primitive::I8,
-        variants: &[Variant { name: "Buy", value: -1 }, Variant { name: "Sell", value: 1 }],
-    });
-
-    const U32: ValueType = ValueType::Fixed(&Layout::Primitive(Primitive::U32));
-
-    const SCAN: ValueType = ValueType::Variable(&HeadLayout {
-        name: "Scan",
-        doc: "Of one turn.",
-        len: 40,
-        fields: &[
-            HeadField {
-                name: "taken_at",
-                value_type: &ValueType::Fixed(&Layout::Primitive(Primitive::U64)),
-                offset: 8,
-            },
-            HeadField { name: "frame", value_type: &ValueType::Text, offset: 16 },
-            HeadField { name: "points", value_type: &ValueType::List(&ValueType::Fixed(&POINT)), offset: 24 },
-            HeadField { name: "note", value_type: &ValueType::Option(&ValueType::Text), offset: 32 },
-        ],
-    });
-
-    const FILTER: Signature = Signature::of(
-        4,
-        "filter",
-        "Leaves out.",
-        Form::Fields(&HeadLayout {
-            name: "",
-            doc: "",
-            len: 24,
-            fields: &[
-                HeadField { name: "scan", value_type: &SCAN, offset: 4 },
-                HeadField {
-                    name: "radius",
-                    value_type: &ValueType::Fixed(&Layout::Primitive(Primitive::F32)),
-                    offset: 12,
-                },
-                HeadField { name: "tags", value_type: &ValueType::List(&U32), offset: 16 },
-            ],
-        }),
-        Form::Value(&SCAN),
-        &[
-            HeadLayout {
-                name: "NoSensor",
-                doc: "",
-                len: 8,
-                fields: &[HeadField { name: "sensor", value_type: &U32, offset: 4 }],
-            },
-            HeadLayout { name: "Busy", doc: "Later.", len: 4, fields: &[] },
-        ],
-    );
-
-    const FILTER_JSON: &str = r#"{"schema":2,"types":[
-        {"kind":"struct","name":"Point","size":8,"align":4,"fields":[
-            {"name":"x","type":"f32","offset":0},{"name":"y","type":"f32","offset":4}]},
-        {"kind":"struct","name":"Scan","doc":"Of one turn.","head":40,"fields":[
-            {"name":"taken_at","type":"u64","offset":8},{"name":"frame","type":"str","offset":16},
-            {"name":"points","type":{"list":{"ref":0}},"offset":24},{"name":"note","type":{"option":"str"},"offset":32}]}],
-        "endpoints":[{"msg_type":4,"name":"filter","doc":"Leaves out.",
-            "request":{"form":"fields","head":24,"fields":[{"name":"scan","type":{"ref":1},"offset":4},
-                {"name":"radius","type":"f32","offset":12},{"name":"tags","type":{"list":"u32"},"offset":16}]},
-            "reply":{"form":"value","type":{"ref":1}},
-            "raises":[{"name":"NoSensor","head":8,"fields":[{"name":"sensor","type":"u32","offset":4}]},
-                {"name":"Busy","doc":"Later."}]}]}"#;
-
-    fn squeezed(json: &str) -> String {
-        json.lines().map(str::trim_start).collect()
-    }
-
-    #[test]
-    fn every_form_is_written_as_it_is_read() {
-        let filter = EndpointDescription::from(&FILTER);
-        assert_eq!(
-            filter.to_string(),
-            "filter(scan: Scan, radius: f32, tags: list[u32]) -> Scan raises NoSensor, Busy"
-        );
-        let description = Description::new(vec![filter]);
-        assert_eq!(description.to_json(), squeezed(FILTER_JSON));
-        let read = read(FILTER_JSON).unwrap();
-        assert_eq!(read, description);
-        assert_eq!(read.to_json(), squeezed(FILTER_JSON));
-        let note = Form::Fields(&HeadLayout {
-            name: "",
-            doc: "",
-            len: 12,
-            fields: &[HeadField { name: "value", value_type: &ValueType::Option(&SCAN), offset: 4 }],
-        });
-        let sides = ValueType::Fixed(&Layout::Array { of: &SIDE, len: 2 });
-        let last = [
-            (Form::Empty, Form::Bytes, "last() -> bytes"),
-            (Form::Value(&ValueType::Text), note, "last(str) -> option[Scan]"),
-            (Form::Bytes, Form::Value(&ValueType::List(&ValueType::Text)), "last(bytes) -> list[str]"),
-            (Form::Value(Box::leak(Box::new(sides))), Form::Empty, "last([Side; 2])"),
-        ];
-        for (request, reply, head) in last {
-            let last = EndpointDescription::from(&Signature::of(5, "last", "", request, reply, &[]));
-            assert_eq!(last.to_string(), head);
-            let description = Description::new(vec![last]);
-            assert_eq!(super::read(&description.to_json()).unwrap(), description);
-            assert_ne!(description, read);
-        }
-    }
-
-    #[test]
-    fn a_default_is_read_and_written() {
-        let json = FILTER_JSON.replace(r#""type":"f32","offset":12"#, r#""type":"f32","offset":12,"default":true"#);
-        let description = read(&json).unwrap();
-        let FormDescription::Fields(head) = &description.endpoints[0].request else { panic!("fields") };
-        assert_eq!(head.fields.iter().map(|field| field.default).collect::<Vec<_>>(), [false, true, false]);
-        assert_eq!(description.to_json(), squeezed(&json));
-        assert_ne!(description, read(FILTER_JSON).unwrap());
-    }
-
-    #[test]
-    fn schema_1_is_read_and_written_as_2() {
-        let old = r#"{"schema": 1, "endpoints": [{"msg_type": 2, "name": "f",
-            "request": {"form": "payload", "layout": {"kind": "struct", "name": "P", "size": 4, "align": 4, "fields": [
-                {"name": "a", "type": "u32", "offset": 0, "size": 4}]}},
-            "reply": {"form": "slice", "layout": {"kind": "str", "len": 3}}}]}"#;
-        let new = r#"{"schema": 2, "types": [{"kind": "struct", "name": "P", "size": 4, "align": 4, "fields": [
-                {"name": "a", "type": "u32", "offset": 0}]}],
-            "endpoints": [{"msg_type": 2, "name": "f", "request": {"form": "value", "type": {"ref": 0}},
-                "reply": {"form": "value", "type": {"list": {"kind": "str", "len": 3}}}}]}"#;
-        let description = read(old).unwrap();
-        assert_eq!(description, read(new).unwrap());
-        assert!(description.to_json().starts_with(r#"{"schema":2,"types":[{"kind":"struct","name":"P","#));
-    }
-
-    /// A description of one endpoint whose request has a type.
-    fn of(types: &str, value_type: &str) -> String {
-        format!(
-            r#"{{"schema": 2, "types": [{types}], "endpoints": [{{"msg_type": 1, "name": "e",
-                "request": {{"form": "value", "type": {value_type}}}, "reply": {{"form": "empty"}}}}]}}"#
-        )
-    }
-
-    fn refused(types: &str, value_type: &str) -> String {
-        read(&of(types, value_type)).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn references_lead_backwards_only() {
-        for (types, value_type, found, known) in [
-            ("", r#"{"ref": 0}"#, 0, 0),
-            (r#"{"list": {"ref": 0}}"#, r#""u8""#, 0, 0),
-            (r#""u8", {"list": {"ref": 2}}, "u8""#, r#""u8""#, 2, 1),
-            (r#""u8""#, r#"{"ref": 18446744073709551615}"#, usize::MAX, 1),
-        ] {
-            let error = read(&of(types, value_type)).unwrap_err();
-            assert!(
-                matches!(error, DescribeError::Reference { found: at, known: of } if (at, of) == (found, known)),
-                "{error}"
-            );
-        }
-        assert!(refused("", r#"{"ref": -1}"#).contains("this is not the description of a callee"));
-    }
-
-    #[test]
-    fn contradictions_are_named() {
-        let scan = |head, offset| {
-            format!(
-                r#"{{"kind": "struct", "name": "S", "head": {head}, "fields": [{{"name": "a", "type": "u64", "offset": {offset}}}]}}"#
-            )
-        };
-        for (types, value_type, expected) in [
-            (scan(16, 4).as_str(), "\"u8\"", "field `a` of S is at offset 4, and belongs to 8"),
-            (&scan(24, 8), "\"u8\"", "the head of S has 24 bytes, and its fields end at 16"),
-            ("", "\"u9\"", "the type `u9`, which this version does not know"),
-            ("", r#"{"tensor": "f32", "ndim": 2}"#, "the type `tensor`"),
-            ("", r#"{"kind": "map"}"#, "the type `map`"),
-            ("", r#"{"of": "u8"}"#, "missing field `kind`"),
-            ("", r#"{"option": "str"}"#, "an option as itself, and an option is one of `fields`"),
-            ("", r#"{"list": {"option": "str"}}"#, "an option of str lies in a list"),
-            ("", r#"{"kind": "array", "of": "str", "len": 2}"#, "an array of str has elements that are not fixed"),
-            ("", r#"{"kind": "array", "of": "u64", "len": 1073741824}"#, "is 8589934592 bytes long, and the most is"),
-            ("", r#"{"kind": "bytes", "len": 18446744073709551615}"#, "bytes long, and the most is 4294967295"),
-            (
-                r#"{"kind": "struct", "name": "S", "size": 8, "align": 4, "fields": [{"name": "a", "type": "str", "offset": 0}]}"#,
-                "\"u8\"",
-                "field `a` of S is not fixed, and S has no head",
-            ),
-            (r#"{"kind": "struct", "name": "S", "size": 8, "align": 3, "fields": []}"#, "\"u8\"", "aligned to 3"),
-            (
-                r#"{"kind": "struct", "name": "S", "head": 8004, "fields": [{"name": "a", "type": {"kind": "bytes", "len": 8000}, "offset": 4}]}"#,
-                "\"u8\"",
-                "the head of S is 8004 bytes long, and the most is 4096",
-            ),
-        ] {
-            assert!(refused(types, value_type).contains(expected), "{expected}: {}", refused(types, value_type));
-        }
-        let form = |form: &str| FILTER_JSON.replace(r#"{"form":"value","type":{"ref":1}}"#, form);
-        for (reply, expected) in [
-            (r#"{"form": "msgpack"}"#, "the form `msgpack`, which this version does not know; update this side"),
-            (r#"{"form": "value", "type": "u8", "stream": true}"#, "the form `stream`"),
-            (r#"{"form": "value"}"#, "the reply of filter has the form `value`, and no `type`"),
-            (r#"{"form": "fields", "head": 4, "fields": []}"#, "has no fields, and that is the form `empty`"),
-            (
-                r#"{"form": "fields", "head": 5, "fields": [{"name": "a", "type": "u8", "offset": 4}]}"#,
-                "a reply has no more than one, `value`",
-            ),
-        ] {
-            let error = read(&form(reply)).unwrap_err().to_string();
-            assert!(error.contains(expected), "{error}");
-        }
-        let twice = FILTER_JSON.replace(r#""name":"Busy","doc":"Later.""#, r#""name":"NoSensor""#);
-        assert!(read(&twice).unwrap_err().to_string().contains("filter has the name `NoSensor` twice"));
-        for twice in [
-            FILTER_JSON.replace(r#""name":"y""#, r#""name":"x""#),
-            FILTER_JSON.replace("radius", "scan"),
-            FILTER_JSON.replace("radius", "\u{b5}").replace("tags", "\u{3bc}"),
-        ] {
-            assert!(read(&twice).unwrap_err().to_string().ends_with("twice"), "{twice}");
-        }
-        let long = FILTER_JSON.replace("taken_at", &"x".repeat(300));
-        assert!(matches!(read(&long), Err(DescribeError::TooLong { len: 300, most: LONGEST_NAME, .. })));
-    }
-
-    #[test]
-    fn a_later_schema_is_told_before_its_members_are_read() {
-        let later = r#"{"schema": 3, "endpoints": {"by": "name"}}"#;
-        assert!(matches!(read(later), Err(DescribeError::Schema { found: 3, known: SCHEMA })));
-    }
-
-    fn nested(arrays: usize, doc: &str) -> String {
-        let innermost =
-            format!(r#"{{"kind": "struct", "name": "S", "doc": "{doc}", "size": 0, "align": 1, "fields": []}}"#);
-        let layout = (0..arrays).fold(innermost, |of, _| format!(r#"{{"kind": "array", "len": 1, "of": {of}}}"#));
-        of("", &layout)
-    }
-
-    #[test]
-    fn deep_nesting_is_refused() {
-        let deep = read(&nested(60, "a } text [ with \\\" brackets {{{{")).unwrap();
-        assert_eq!(read(&deep.to_json()).unwrap(), deep);
-        for (json, most) in [(nested(100, &"long".repeat(1000)), DEEPEST_JSON), (nested(65, ""), DEEPEST)] {
-            let error = read(&json).unwrap_err();
-            assert!(matches!(error, DescribeError::Nested { most: found } if found == most), "{error}");
-        }
-        let chain: Vec<_> = (0..65).map(|at| if at == 0 { "\"u8\"".to_owned() } else { list(at - 1) }).collect();
-        let error = read(&of(&chain.join(","), &list(64))).unwrap_err();
-        assert!(matches!(error, DescribeError::Nested { most: DEEPEST }), "{error}");
-        let deepest = read(&of(&chain[..64].join(","), r#"{"ref": 63}"#)).unwrap();
-        assert_eq!(read(&deepest.to_json()).unwrap(), deepest);
-    }
-
-    fn list(at: usize) -> String {
-        format!(r#"{{"list": {{"ref": {at}}}}}"#)
-    }
-
-    /// As a tree, without sharing, this has two to the 60th power of leaves.
-    #[test]
-    fn what_is_shared_is_looked_at_once() {
-        let types: Vec<_> = (0..60)
-            .map(|at| {
-                let inner = if at == 0 { "\"u8\"".to_owned() } else { format!(r#"{{"ref": {}}}"#, at - 1) };
-                let a = if at == 0 { (4, 5, 6) } else { (4, 12, 20) };
-                format!(
-                    r#"{{"kind": "struct", "name": "S{at}", "head": {}, "fields": [{{"name": "a", "type": {inner}, "offset": {}}},
-                        {{"name": "b", "type": {inner}, "offset": {}}}]}}"#,
-                    a.2, a.0, a.1
-                )
-            })
-            .collect();
-        let json = of(&types.join(","), r#"{"ref": 59}"#);
-        let (one, other) = (read(&json).unwrap(), read(&json).unwrap());
-        assert_eq!(one, other);
-        assert_eq!(one.endpoints[0].request, other.endpoints[0].request);
-        assert!(one.to_json().len() < json.len());
-        assert!(format!("{one:?}").len() < 1000);
-        one.endpoints[0].agree_with(&other.endpoints[0]).unwrap();
-        assert!(crate::schema::codegen::rust(&one).len() < 100_000);
     }
 }

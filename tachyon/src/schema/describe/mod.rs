@@ -1,7 +1,8 @@
-//! Descriptions of endpoints: their names, and how their requests and replies lie in memory.
+//! Descriptions of endpoints: their names, and the layouts of their requests, replies and errors.
 //!
-//! A [`Signature`] is what an endpoint knows about itself, as a constant. A [`Description`] is the same as data: it
-//! travels as JSON, which `docs/describe.md` defines, and may come from any language.
+//! A [`Signature`] is the contract of an endpoint as a constant. A [`Description`] holds the same as data: it travels
+//! as JSON, which `docs/guide/describe.md` defines, and may come from any language. A [`Mismatch`] is the first
+//! difference between the two sides of an endpoint, which [`EndpointDescription::agree_with`] finds.
 
 mod compare;
 mod control;

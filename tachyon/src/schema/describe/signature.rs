@@ -1,8 +1,18 @@
-//! What an endpoint says about itself, as a constant.
+//! The contract of an endpoint as a constant.
 
 use crate::schema::payload::{Form, HeadLayout};
 
-/// An endpoint's number, name, documentation, and what it takes and gives.
+/// The contract of an endpoint as a constant: number, name, documentation, request, reply and declared errors.
+///
+/// ```
+/// use tachyon::describe::{EndpointDescription, Signature};
+/// use tachyon::payload::{Form, Value};
+///
+/// const DOUBLE: Signature =
+///     Signature::of(1, "double", "Twice the number.", Form::Value(u64::TYPE), Form::Value(u64::TYPE), &[]);
+///
+/// assert_eq!(EndpointDescription::from(&DOUBLE).to_string(), "double(u64) -> u64");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Signature {
     msg_type: u16,
@@ -14,7 +24,7 @@ pub struct Signature {
 }
 
 impl Signature {
-    /// The signature of an endpoint by the forms of what it takes and gives, and the errors that it declares.
+    /// The signature of an endpoint. `raises` are the errors that the endpoint declares.
     pub const fn of(
         msg_type: u16,
         name: &'static str,
@@ -26,7 +36,7 @@ impl Signature {
         Self { msg_type, name, doc, request, reply, raises }
     }
 
-    /// The number that requests name the endpoint by.
+    /// The number of the endpoint in requests.
     pub const fn msg_type(&self) -> u16 {
         self.msg_type
     }
@@ -36,27 +46,27 @@ impl Signature {
         self.name
     }
 
-    /// The endpoint's description.
+    /// The endpoint's documentation; may be empty.
     pub const fn doc(&self) -> &'static str {
         self.doc
     }
 
-    /// What it takes.
+    /// The form of the request.
     pub const fn request(&self) -> Form {
         self.request
     }
 
-    /// What it gives.
+    /// The form of the reply.
     pub const fn reply(&self) -> Form {
         self.reply
     }
 
-    /// The errors that it declares, by name and fields.
+    /// The declared errors, by name and fields.
     pub const fn raises(&self) -> &'static [HeadLayout] {
         self.raises
     }
 
-    /// Whether two sides can disagree about what travels.
+    /// Whether two sides can disagree about the bytes: the endpoint is typed.
     pub(crate) const fn is_typed(&self) -> bool {
         self.request.is_typed() || self.reply.is_typed() || !self.raises.is_empty()
     }

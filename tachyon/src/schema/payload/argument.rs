@@ -1,13 +1,24 @@
-//! What an endpoint's parameter may be, and what a caller may pass for it.
+//! Types of an endpoint's parameters, and types that a caller may pass for them.
 
 use super::fixed::Fixed;
 use super::list::List;
 use super::value::Value;
 
-/// A parameter of an endpoint: a value, or what it is lent as.
+/// A parameter of an endpoint: a value, or its borrowed form.
 ///
-/// `&str` and `String` are both a `String` that travels; `&[T]`, [`List`] and `Vec<T>` are a `Vec<T>`; the `Ref` type of
-/// a variable payload and the payload itself are the payload. `&T` takes any value.
+/// `&str` and `String` travel as `String`; `&[T]`, [`List`] and `Vec<T>` as `Vec<T>`; a variable payload and its `Ref`
+/// type as the payload. `&T` takes any value.
+///
+/// ```
+/// use tachyon::payload::Argument;
+///
+/// fn name_on_the_wire<'a, A: Argument<'a>>() -> &'static str {
+///     std::any::type_name::<A::Wire>()
+/// }
+///
+/// assert_eq!(name_on_the_wire::<&str>(), name_on_the_wire::<String>());
+/// assert_eq!(name_on_the_wire::<&[f64]>(), name_on_the_wire::<Vec<f64>>());
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a parameter of an endpoint",
     label = "not a type that travels",
@@ -18,7 +29,7 @@ pub trait Argument<'a>: Sized {
     /// The value that travels.
     type Wire: Value;
 
-    /// The parameter of a view.
+    /// Makes the parameter from the view of a received value.
     #[doc(hidden)]
     fn take(view: <Self::Wire as Value>::View<'a>) -> Self;
 }
@@ -91,84 +102,87 @@ impl<'a, P: Argument<'a>> Argument<'a> for Option<P> {
     }
 }
 
-/// What a caller may pass where a `W` travels: the value or a reference to it, and what it is lent as.
+/// A value that a caller may pass where a `W` travels: a fixed `W`, a reference to any `W`, or the borrowed form of a
+/// `W`.
+///
+/// Several borrowed forms are accepted for one `W`: for a `Vec<String>` also `&[&str]` and `&[&str; N]`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be passed where a `{W}` travels",
     label = "another type travels here",
-    note = "pass a `&{W}`, or what a handler gets of it"
+    note = "pass a `&{W}`, or the borrowed form that a handler receives"
 )]
-pub trait Pass<'s, W: Value> {
+pub trait IntoView<'s, W: Value> {
     /// The view to send.
     #[doc(hidden)]
-    fn pass(self) -> W::View<'s>;
+    fn into_view(self) -> W::View<'s>;
 }
 
 #[diagnostic::do_not_recommend]
-impl<T: Fixed> Pass<'_, T> for T {
+impl<T: Fixed> IntoView<'_, T> for T {
     #[inline]
-    fn pass(self) -> T {
+    fn into_view(self) -> T {
         self
     }
 }
 
 #[diagnostic::do_not_recommend]
-impl<'s, T: Value> Pass<'s, T> for &'s T {
+impl<'s, T: Value> IntoView<'s, T> for &'s T {
     #[inline]
-    fn pass(self) -> T::View<'s> {
+    fn into_view(self) -> T::View<'s> {
         self.view()
     }
 }
 
 #[diagnostic::do_not_recommend]
-impl<'s> Pass<'s, String> for &'s str {
+impl<'s> IntoView<'s, String> for &'s str {
     #[inline]
-    fn pass(self) -> &'s str {
+    fn into_view(self) -> &'s str {
         self
     }
 }
 
 #[diagnostic::do_not_recommend]
-impl<'s, T: Value> Pass<'s, Vec<T>> for &'s [T] {
+impl<'s, T: Value> IntoView<'s, Vec<T>> for &'s [T] {
     #[inline]
-    fn pass(self) -> T::List<'s> {
+    fn into_view(self) -> T::List<'s> {
         T::list(self)
     }
 }
 
 #[diagnostic::do_not_recommend]
-impl<'s, T: Value, const N: usize> Pass<'s, Vec<T>> for &'s [T; N] {
+impl<'s, T: Value, const N: usize> IntoView<'s, Vec<T>> for &'s [T; N] {
     #[inline]
-    fn pass(self) -> T::List<'s> {
+    fn into_view(self) -> T::List<'s> {
         T::list(self)
     }
 }
 
 #[diagnostic::do_not_recommend]
-impl<'s, T: Value<List<'s> = Self>> Pass<'s, Vec<T>> for List<'s, T> {
+impl<'s, T: Value<List<'s> = Self>> IntoView<'s, Vec<T>> for List<'s, T> {
     #[inline]
-    fn pass(self) -> Self {
+    fn into_view(self) -> Self {
         self
     }
 }
 
 #[diagnostic::do_not_recommend]
-impl<'s> Pass<'s, Vec<String>> for &'s [&'s str] {
-    fn pass(self) -> List<'s, String> {
+impl<'s> IntoView<'s, Vec<String>> for &'s [&'s str] {
+    fn into_view(self) -> List<'s, String> {
         self.into()
     }
 }
 
 #[diagnostic::do_not_recommend]
-impl<'s, const N: usize> Pass<'s, Vec<String>> for &'s [&'s str; N] {
-    fn pass(self) -> List<'s, String> {
+impl<'s, const N: usize> IntoView<'s, Vec<String>> for &'s [&'s str; N] {
+    fn into_view(self) -> List<'s, String> {
         self.as_slice().into()
     }
 }
 
 #[diagnostic::do_not_recommend]
-impl<'s, W: Value, P: Pass<'s, W>> Pass<'s, Option<W>> for Option<P> {
+impl<'s, W: Value, P: IntoView<'s, W>> IntoView<'s, Option<W>> for Option<P> {
     #[inline]
-    fn pass(self) -> Option<W::View<'s>> {
-        self.map(P::pass)
+    fn into_view(self) -> Option<W::View<'s>> {
+        self.map(P::into_view)
     }
 }

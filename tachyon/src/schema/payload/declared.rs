@@ -4,28 +4,45 @@ use core::convert::Infallible;
 use core::fmt;
 
 use super::layout::HeadLayout;
-use super::malformed::Refused;
+use super::malformed::BoxedMalformed;
 
 /// The errors that an endpoint declares: an enum marked with [`#[tachyon::error]`](macro@crate::error), which
-/// implements this.
+/// implements this trait.
 ///
 /// A declared error travels by its variant's name and fields and arrives as
-/// [`CallError::Failed`](crate::CallError::Failed).
+/// [`CallError::Failed`](crate::CallError::Failed). A caller that does not know the name gets
+/// [`CallError::Remote`](crate::CallError::Remote).
+///
+/// ```
+/// use tachyon::payload::DeclaredError;
+///
+/// #[tachyon::error]
+/// enum ScanError {
+///     #[error("no sensor {sensor}")]
+///     NoSensor { sensor: u32 },
+///     #[error("busy")]
+///     Busy,
+/// }
+///
+/// let names: Vec<_> = ScanError::VARIANTS.iter().map(|variant| variant.name).collect();
+/// assert_eq!(names, ["NoSensor", "Busy"]);
+/// assert_eq!(ScanError::NoSensor { sensor: 3 }.to_string(), "no sensor 3");
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no declared error",
     note = "`#[tachyon::error]` makes one of an enum"
 )]
 pub trait DeclaredError: std::error::Error + Send + Sync + Sized + 'static {
-    /// The errors, by name and fields.
+    /// Name and fields of each variant, in the order of the enum.
     const VARIANTS: &'static [HeadLayout];
 
     /// The name, and the fields as a head; empty without fields.
     #[doc(hidden)]
     fn encode(&self) -> (&'static str, Vec<u8>);
 
-    /// The error of this name; `None` when there is none.
+    /// The error of this name; `None` when the enum has no such variant.
     #[doc(hidden)]
-    fn decode(name: &str, fields: &[u8]) -> Option<Result<Self, Refused>>;
+    fn decode(name: &str, fields: &[u8]) -> Option<Result<Self, BoxedMalformed>>;
 }
 
 /// The error type of an endpoint that declares none: it has no value.
@@ -33,7 +50,7 @@ pub trait DeclaredError: std::error::Error + Send + Sync + Sized + 'static {
 pub struct Undeclared(Infallible);
 
 impl Undeclared {
-    /// Stands for any value, since this one cannot exist.
+    /// Stands for any value: an `Undeclared` cannot exist.
     pub(crate) fn never<T>(self) -> T {
         match self.0 {}
     }
@@ -54,7 +71,7 @@ impl DeclaredError for Undeclared {
         match self.0 {}
     }
 
-    fn decode(_name: &str, _fields: &[u8]) -> Option<Result<Self, Refused>> {
+    fn decode(_name: &str, _fields: &[u8]) -> Option<Result<Self, BoxedMalformed>> {
         None
     }
 }
@@ -65,7 +82,7 @@ mod tests {
     use super::*;
     use crate::aligned::AlignedBytes;
 
-    /// Why a scan failed.
+    /// Failures of a scan.
     #[crate::error(crate = crate)]
     #[derive(Clone, PartialEq)]
     enum ScanError {
@@ -91,7 +108,7 @@ mod tests {
         text: String,
     }
 
-    /// As `ScanError` was, before its fields grew.
+    /// An older `ScanError`, with fewer fields.
     #[crate::error(crate = crate)]
     #[derive(PartialEq)]
     enum Older {
@@ -101,7 +118,7 @@ mod tests {
         Odd { head: Vec<String> },
     }
 
-    /// As `ScanError` may become.
+    /// A newer `ScanError`, with more fields.
     #[crate::error(crate = crate)]
     #[derive(PartialEq)]
     enum Newer {
@@ -122,8 +139,8 @@ mod tests {
         }
     }
 
-    /// An `E` as a caller receives it that knows the errors as `F`.
-    fn sent<E: DeclaredError, F: DeclaredError>(error: &E) -> Option<Result<F, Refused>> {
+    /// Sends an `E` to a caller that knows the errors as `F`.
+    fn sent<E: DeclaredError, F: DeclaredError>(error: &E) -> Option<Result<F, BoxedMalformed>> {
         let (name, fields) = error.encode();
         let mut aligned = AlignedBytes::zeroed(fields.len());
         aligned.copy_from_slice(&fields);
@@ -164,7 +181,6 @@ mod tests {
         assert_eq!(sent(&Newer::NoSensor { sensor: 3, of: Some(4) }), Some(Ok(none)));
         assert_eq!(sent(&Newer::Busy { seconds: Some(1) }), Some(Ok(ScanError::Busy)));
         assert_eq!(sent(&odd()), Some(Ok(Older::Odd { head: vec!["a".into(), String::new()] })));
-        // What is missing is named.
         let missing = sent::<_, ScanError>(&Older::NoSensor).unwrap().unwrap_err();
         assert!(missing.to_string().starts_with("NoSensor.sensor is missing"), "{missing}");
     }
@@ -174,9 +190,9 @@ mod tests {
         let (name, mut fields) = odd().encode();
         fields[4] = 1;
         let wrong = ScanError::decode(name, &fields).unwrap().unwrap_err().to_string();
-        assert!(wrong.starts_with("Odd.head should be the"), "{wrong}");
+        assert!(wrong.starts_with("Odd.head points to"), "{wrong}");
         let wrong = ScanError::decode("NoSensor", &[9, 0, 0, 0, 1, 1, 1, 1]).unwrap().unwrap_err().to_string();
-        assert!(wrong.starts_with("the head of NoSensor is 9 bytes"), "{wrong}");
+        assert!(wrong.starts_with("the head of NoSensor gives its length as 9 bytes"), "{wrong}");
     }
 
     #[test]

@@ -1,23 +1,23 @@
-//! The forms a request or a reply can take.
+//! The forms of a request or a reply.
 
 use super::{HeadLayout, ValueType};
 
-/// What a request or a reply consists of.
+/// The content of a request or a reply, as a constant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Form {
     /// Nothing: `()`.
     Empty,
-    /// Bytes that mean what the two sides agree on: `[u8]`.
+    /// Bytes with a meaning that tachyon does not know: `[u8]`.
     Bytes,
-    /// One value as itself.
+    /// One value, without a head around it.
     Value(&'static ValueType),
-    /// Several values, as the fields of a head without a name.
+    /// Several arguments, or one option: fields of a head without a name.
     Fields(&'static HeadLayout),
 }
 
 impl Form {
-    /// Whether the form says what the bytes mean, so that two sides can disagree about it.
+    /// Whether the form describes the bytes, so that two sides can disagree about it.
     pub const fn is_typed(self) -> bool {
         matches!(self, Self::Value(_) | Self::Fields(_))
     }

@@ -1,19 +1,19 @@
-//! How a payload lies in memory, as a constant.
+//! Layouts of types, in memory and in messages, as constants.
 
-/// How a type lies in memory.
+/// The layout of a fixed type in memory. All sizes and offsets are in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Layout {
     /// A number or a `bool`.
     Primitive(Primitive),
-    /// `len` times the same type.
+    /// `len` values of one type.
     Array {
         /// The type of each element.
         of: &'static Layout,
-        /// How many there are.
+        /// The number of elements.
         len: usize,
     },
-    /// Fields one after the other.
+    /// Fields one after the other, without gaps.
     Struct(StructLayout),
     /// One of a set of numbers.
     Enum(EnumLayout),
@@ -22,7 +22,7 @@ pub enum Layout {
 /// A number or a `bool`, in the machine's byte order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
-#[allow(missing_docs, reason = "each is the Rust type of its name")]
+#[allow(missing_docs, reason = "each variant is the Rust type of its name")]
 pub enum Primitive {
     U8,
     U16,
@@ -84,18 +84,18 @@ impl Primitive {
         matches!(self, Self::I8 | Self::I16 | Self::I32 | Self::I64)
     }
 
-    /// The whole number in `bytes`, which are as long as this type.
+    /// The whole number in `bytes`, which is as long as this type.
     pub(super) fn integer(self, bytes: &[u8]) -> i128 {
         let mut wide = [0; 16];
         let negative = self.is_signed() && bytes.last().is_some_and(|last| last.cast_signed() < 0);
         wide.fill(if negative { 0xFF } else { 0 });
         wide[..bytes.len()].copy_from_slice(bytes);
-        // The extension above is little-endian, and so is every machine this crate runs on: see the assertion below.
+        // Bytes and sign extension are little-endian, like every machine that the assertion below admits.
         i128::from_le_bytes(wide)
     }
 }
 
-const _: () = assert!(cfg!(target_endian = "little"), "payloads of big-endian machines have not been thought through");
+const _: () = assert!(cfg!(target_endian = "little"), "payloads are little-endian");
 
 /// The layout of a struct marked with `#[tachyon::payload]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,9 +115,9 @@ pub struct StructLayout {
 /// One field of a struct.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Field {
-    /// The field's name. One that begins with `_` is padding: nobody reads it.
+    /// The field's name. A name that begins with `_` is padding, and is not compared.
     pub name: &'static str,
-    /// What lies there.
+    /// The layout of the field's type.
     pub layout: &'static Layout,
     /// Its distance from the struct's beginning, in bytes.
     pub offset: usize,
@@ -145,7 +145,13 @@ pub struct Variant {
     pub value: i128,
 }
 
-/// A type that travels, as a constant.
+/// A type that travels, as a constant. [`Value::TYPE`](super::Value::TYPE) is the constant of a type.
+///
+/// ```
+/// use tachyon::payload::{Value, ValueType};
+///
+/// assert_eq!(Vec::<String>::TYPE, &ValueType::List(&ValueType::Text));
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ValueType {
@@ -153,11 +159,11 @@ pub enum ValueType {
     Fixed(&'static Layout),
     /// UTF-8 text of any length.
     Text,
-    /// Any number of values of one type.
+    /// Values of one type, in any number.
     List(&'static ValueType),
-    /// A value, or none.
+    /// A value, or no value.
     Option(&'static ValueType),
-    /// A payload with a head.
+    /// A payload with a head: a struct with text, lists, options or variable payloads in it.
     Variable(&'static HeadLayout),
 }
 
@@ -168,7 +174,7 @@ pub struct HeadLayout {
     pub name: &'static str,
     /// Its doc comment.
     pub doc: &'static str,
-    /// Where the last field ends, in bytes from the head's beginning.
+    /// The end of the last field, in bytes from the head's beginning.
     pub len: usize,
     /// The fields, in order.
     pub fields: &'static [HeadField],
@@ -206,7 +212,7 @@ impl Layout {
         }
     }
 
-    /// Whether any bytes of the right length are a value of the type. With a `bool` or an enum in it they are not.
+    /// Whether any bytes of the right length are a value: the type has no `bool` and no enum in it.
     pub const fn accepts_any_bytes(&self) -> bool {
         match self {
             Self::Primitive(primitive) => !matches!(primitive, Primitive::Bool),
@@ -225,7 +231,7 @@ impl Layout {
         }
     }
 
-    /// The type as one would write it.
+    /// The type as Rust writes it.
     pub(crate) fn name(&self) -> String {
         match self {
             Self::Primitive(primitive) => primitive.name().to_owned(),

@@ -3,12 +3,14 @@
 use core::fmt;
 
 use super::head::{Pair, align8, begin_list, cut, place};
-use super::malformed::{Malformed, Refused};
+use super::malformed::{BoxedMalformed, Malformed};
 use super::scratch::Scratch;
 use super::value::Value;
 
-/// Several values that have no fixed size, such as the texts of a `Vec<String>`: lent to a handler, or borrowed from a
-/// slice to be sent.
+/// Several values without a fixed size, such as the texts of a `Vec<String>`: a handler receives them so, and a caller
+/// sends them from a borrowed slice.
+///
+/// A `List` is `Copy`. Reading a value decodes it again, so keep the values that are needed often.
 ///
 /// ```
 /// use tachyon::{List, tachyon_rpc};
@@ -23,16 +25,16 @@ use super::value::Value;
 /// ```
 pub struct List<'a, T: Value>(Source<'a, T>);
 
-/// Where the values are.
+/// The place of the values.
 enum Source<'a, T> {
-    /// In a list's part that no peer can write to, of which each value was read before.
+    /// A list's part that no peer can write to. Each value in it was read once already.
     Part(&'a [u8]),
     Values(&'a [T]),
     Texts(&'a [&'a str]),
 }
 
 impl<'a, T: Value> List<'a, T> {
-    /// How many values there are.
+    /// The number of values.
     pub fn len(self) -> usize {
         match self.0 {
             Source::Part(part) => count_of(part),
@@ -41,15 +43,15 @@ impl<'a, T: Value> List<'a, T> {
         }
     }
 
-    /// Whether there is none.
+    /// Whether there are no values.
     pub fn is_empty(self) -> bool {
         self.len() == 0
     }
 
-    /// The value at `index`; `None` when there are not so many.
+    /// The value at `index`; `None` behind the last one.
     ///
     /// # Panics
-    /// Never: each value was checked when the list was read.
+    /// Never: the reader of the list has checked each value.
     pub fn get(self, index: usize) -> Option<T::View<'a>> {
         match self.0 {
             Source::Part(part) => {
@@ -57,7 +59,7 @@ impl<'a, T: Value> List<'a, T> {
                     return None;
                 }
                 let at = 8 + 8 * index;
-                // Where the parts before this one end was checked when the list was read.
+                // The reader of the list has checked that the parts do not overlap.
                 let found = cut(part, Pair::decode(&part[at..at + 8]), &mut 8, "");
                 let value = found.ok()?.and_then(|part| T::read(part, &mut Scratch::private(), "").ok());
                 Some(value.expect("each value was read before, in memory that no peer can write to"))
@@ -98,7 +100,7 @@ impl<'a, T: Value> List<'a, T> {
     }
 }
 
-/// The count of a list that is long enough to have one.
+/// The count of a list; 0 when the part is too short for a count.
 fn count_of(part: &[u8]) -> usize {
     part.first_chunk().map_or(0, |count| u32::from_le_bytes(*count) as usize)
 }
@@ -106,13 +108,13 @@ fn count_of(part: &[u8]) -> usize {
 /// Copies a list's part and reads each value once.
 ///
 /// # Errors
-/// [`Malformed`]: the part is no list, or one of its values is none.
+/// [`Malformed`]: the part is no list of values of the type.
 pub fn read_list<'a, T: Value>(
     part: &'a [u8],
     scratch: &mut Scratch<'a>,
     place: &'static str,
-) -> Result<List<'a, T>, Refused> {
-    let Some(part) = scratch.hold(part) else { return Err(Refused::from(Malformed::Misaligned).at(place)) };
+) -> Result<List<'a, T>, BoxedMalformed> {
+    let Some(part) = scratch.hold(part) else { return Err(BoxedMalformed::from(Malformed::Misaligned).at(place)) };
     let end = check_list(part, place)?;
     let mut end_of_parts = end;
     for pair in part[8..end].chunks_exact(8) {
@@ -134,11 +136,11 @@ pub fn write_list<T: Value>(list: List<'_, T>, out: &mut [u8]) {
     list.write(out);
 }
 
-/// Where the pairs of a list end.
+/// The end of a list's pairs.
 ///
 /// # Errors
 /// [`Malformed`]: the part is shorter.
-pub(crate) fn check_list(part: &[u8], place: &str) -> Result<usize, Refused> {
+pub(crate) fn check_list(part: &[u8], place: &str) -> Result<usize, BoxedMalformed> {
     let count = count_of(part);
     match count.checked_mul(8).and_then(|pairs| pairs.checked_add(8)) {
         Some(end) if end <= part.len() => Ok(end),
@@ -148,7 +150,7 @@ pub(crate) fn check_list(part: &[u8], place: &str) -> Result<usize, Refused> {
 
 /// Owned values of a list.
 pub fn own_list<T: Value>(list: List<'_, T>) -> Vec<T> {
-    /// Most bytes that are reserved before there is a value for each: a value may be larger than its bytes.
+    /// Most bytes that are reserved before values are read: a value in memory may be larger than its bytes.
     const STEP: usize = 64 * 1024;
     let mut values = Vec::with_capacity(list.len().min(STEP / size_of::<T>().max(1)));
     values.extend(list.iter().map(T::own));

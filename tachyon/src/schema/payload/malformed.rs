@@ -1,15 +1,24 @@
-//! Why bytes are not a value of a type.
-#![allow(clippy::unnecessary_box_returns, reason = "as `Refused` says")]
+//! The error of bytes that are not a value of a type.
+#![allow(clippy::unnecessary_box_returns, reason = "`BoxedMalformed` is a box")]
 
 use thiserror::Error;
 
 use super::layout::{Layout, Primitive};
 
-/// Bytes that a peer sent and that are not a value of the type they should be.
+/// Bytes from a peer that are not a value of the expected type.
+///
+/// The text names the field or argument. Two correct peers with the same contract never meet this error.
+///
+/// ```
+/// use tachyon::payload::Value;
+///
+/// let error = <Vec<u32>>::from_bytes(&[1, 2, 3]).unwrap_err();
+/// assert_eq!(error.to_string(), "the message: 3 bytes came, which is no multiple of the 4 bytes of u32");
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum Malformed {
-    /// There should have been none.
+    /// Bytes for `()`, which has none.
     #[error("{found} bytes came where none are expected")]
     NotEmpty {
         /// Bytes received.
@@ -26,7 +35,7 @@ pub enum Malformed {
         found: usize,
     },
     /// Not a whole number of values.
-    #[error("{found} bytes came, which is no multiple of the {each} of {name}")]
+    #[error("{found} bytes came, which is no multiple of the {each} bytes of {name}")]
     Remainder {
         /// The type of each value.
         name: String,
@@ -35,92 +44,92 @@ pub enum Malformed {
         /// Bytes received.
         found: usize,
     },
-    /// A `bool` or an enum that has no such value.
+    /// A number that is no value of its `bool` or enum.
     #[error("{place} is {found}, and {name} has no such value")]
     Value {
-        /// The field, with the way to it.
+        /// The path of the field.
         place: String,
         /// The number received.
         found: i128,
         /// The field's type.
         name: String,
     },
-    /// A head that says it is longer than what came, or shorter than its own length.
-    #[error("the head of {name} is {said} bytes by its own word, and {found} came")]
+    /// A length of a head that exceeds the bytes received, or is less than 4.
+    #[error("the head of {name} gives its length as {said} bytes, and {found} came")]
     Head {
-        /// The payload or the endpoint that it belongs to.
+        /// The payload or the endpoint of the head.
         name: String,
-        /// The length that the head says.
+        /// The length in the head.
         said: usize,
         /// Bytes received.
         found: usize,
     },
-    /// A field or an argument that the sender does not know, and that is not optional here.
+    /// A field or an argument that the sender does not know, and that is not optional on this side.
     #[error("{place} is missing; if the other side may leave it out, make it optional")]
     Missing {
         /// The field or argument.
         place: String,
     },
     /// A head that ends inside of a field.
-    #[error("{place} is cut: the sender's fields are others than those here")]
+    #[error("{place} is cut: the head ends inside of it; declare the same fields on both sides")]
     Cut {
         /// The field or argument.
         place: String,
     },
-    /// A part that is not inside of the message, behind the part before it and at a multiple of 8.
-    #[error("{place} should be the {len} bytes at {offset} of {found}, and there is no part")]
+    /// A pair that names no part: a part begins at a multiple of 8 behind the previous part, and ends in the message.
+    #[error("{place} points to {len} bytes at offset {offset} of {found}, and there is no part")]
     Part {
-        /// The field, argument or list that it belongs to.
+        /// The field, argument or list of the pair.
         place: String,
-        /// Where it should begin.
+        /// The offset in the pair, in bytes.
         offset: usize,
-        /// How long it should be.
+        /// The length in the pair, in bytes.
         len: usize,
-        /// Length of what it should lie in.
+        /// Length of the message or part around it, in bytes.
         found: usize,
     },
-    /// Text that is no UTF-8.
+    /// Text that is not UTF-8.
     #[error("{place} is no UTF-8 from byte {at} on")]
     Text {
         /// The field or argument.
         place: String,
-        /// The first byte that is wrong.
+        /// The index of the first wrong byte.
         at: usize,
     },
-    /// A list that is shorter than its own count.
-    #[error("{place} is a list of {count} by its own word, and has {found} bytes")]
+    /// A list that is too short for its count.
+    #[error("{place} gives its length as {count} values, and has {found} bytes")]
     Count {
         /// The field or argument.
         place: String,
-        /// The count that the list says.
+        /// The count in the list.
         count: usize,
         /// Bytes received.
         found: usize,
     },
-    /// Bytes of this process at an address that is no multiple of the type's alignment.
+    /// Bytes of this process at an address that is not aligned for the type.
     #[error("the bytes are not aligned for their type; copy them to an address that is a multiple of 8")]
     Misaligned,
-    /// A problem of a value inside of another one.
+    /// A malformed value inside of another value.
     #[error("{place}: {problem}")]
     In {
-        /// The field or argument that has the value.
+        /// The field or argument that holds the value.
         place: String,
-        /// What is wrong with the value.
+        /// The problem of the value.
         problem: Box<Malformed>,
     },
 }
 
-/// As readers return it: one word, so that what they usually return stays small.
-pub type Refused = Box<Malformed>;
+/// The error of readers. The box is one word, so a `Result` of a small value stays small.
+pub type BoxedMalformed = Box<Malformed>;
 
-impl From<Refused> for Malformed {
-    fn from(refused: Refused) -> Self {
-        *refused
+impl From<BoxedMalformed> for Malformed {
+    fn from(boxed: BoxedMalformed) -> Self {
+        *boxed
     }
 }
 
 impl Malformed {
-    /// The same, of the value at `place`.
+    /// This problem, as one of the value at `place`.
     #[cold]
     #[inline(never)]
     pub(crate) fn at(self: Box<Self>, place: &str) -> Box<Self> {
@@ -164,16 +173,16 @@ impl Malformed {
     }
 }
 
-/// Says what is wrong with `bytes`, which are as long as the type and not a value of it.
+/// The problem of `bytes`, which are as long as the type and not a value of it.
 #[cold]
 pub(super) fn invalid(layout: &Layout, bytes: &[u8]) -> Box<Malformed> {
     Box::new(find(layout, bytes, &layout.name()).unwrap_or_else(|| {
-        // Only a peer that writes while we read gets here: what was wrong is already gone.
+        // Reached only if a peer writes meanwhile: the wrong value is gone.
         Malformed::Value { place: layout.name(), found: 0, name: layout.name() }
     }))
 }
 
-/// The first place in `bytes` that has no value.
+/// The first wrong value in `bytes`.
 fn find(layout: &Layout, bytes: &[u8], place: &str) -> Option<Malformed> {
     let wrong = |found| Some(Malformed::Value { place: place.to_owned(), found, name: layout.name() });
     match layout {

@@ -1,13 +1,13 @@
-//! Whole messages: one value, or nothing.
+//! Replies: one value, or nothing.
 
 use super::fixed::Fixed;
 use super::form::Form;
 use super::list::List;
-use super::malformed::{Malformed, Refused};
+use super::malformed::{BoxedMalformed, Malformed};
 use super::scratch::Scratch;
 use super::value::Value;
 
-/// What a whole reply can be: a [`Value`], or nothing: `()`.
+/// The content of a whole message: a [`Value`], or nothing, `()`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a whole message",
     label = "not a type that travels",
@@ -15,28 +15,32 @@ use super::value::Value;
             `#[tachyon::payload]` travel"
 )]
 pub trait Message: Sized + 'static {
-    /// The value as [`Value::View`].
+    /// The borrowed form, as [`Value::View`].
     type View<'a>: Copy;
-    /// The form that it has.
+    /// The form of the message.
     const FORM: Form;
 
     /// Whether reading copies a part.
     #[doc(hidden)]
     const COPIES: bool;
 
-    /// The value that a message is.
+    /// Reads the value of a message.
     #[doc(hidden)]
-    fn read<'a>(message: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str) -> Result<Self::View<'a>, Refused>;
+    fn read<'a>(
+        message: &'a [u8],
+        scratch: &mut Scratch<'a>,
+        place: &'static str,
+    ) -> Result<Self::View<'a>, BoxedMalformed>;
 
-    /// Length of the message.
+    /// Length of the message in bytes.
     #[doc(hidden)]
     fn len(view: Self::View<'_>) -> usize;
 
-    /// Writes the message, which is as long as `len` says.
+    /// Writes the message to `out`, which has the length `len`.
     #[doc(hidden)]
     fn write(view: Self::View<'_>, out: &mut [u8]);
 
-    /// The bytes of the message, if they lie somewhere as they are.
+    /// The bytes of the message, if they lie in memory as they travel.
     #[doc(hidden)]
     fn bytes(view: Self::View<'_>) -> Option<&[u8]>;
 
@@ -55,7 +59,11 @@ impl<T: Value> Message for T {
     const COPIES: bool = <T as Value>::COPIES;
 
     #[inline]
-    fn read<'a>(message: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str) -> Result<Self::View<'a>, Refused> {
+    fn read<'a>(
+        message: &'a [u8],
+        scratch: &mut Scratch<'a>,
+        place: &'static str,
+    ) -> Result<Self::View<'a>, BoxedMalformed> {
         T::read_message(message, scratch, place)
     }
 
@@ -91,7 +99,7 @@ impl Message for () {
     const COPIES: bool = false;
 
     #[inline]
-    fn read<'a>(message: &'a [u8], _scratch: &mut Scratch<'a>, _place: &'static str) -> Result<(), Refused> {
+    fn read<'a>(message: &'a [u8], _scratch: &mut Scratch<'a>, _place: &'static str) -> Result<(), BoxedMalformed> {
         if message.is_empty() { Ok(()) } else { Err(Malformed::NotEmpty { found: message.len() }.into()) }
     }
 
@@ -115,7 +123,18 @@ impl Message for () {
     fn shrink<'s, 'l: 's>((): Self::View<'l>) -> Self::View<'s> {}
 }
 
-/// A value that an endpoint may return: a [`Message`], a reference to one, or what it is lent as.
+/// A value that an endpoint may return: a [`Value`], a reference to one, its borrowed form, or `()`.
+///
+/// ```
+/// use tachyon::payload::{ReplyValue, Value};
+///
+/// fn name_on_the_wire<R: ReplyValue<Message: Value>>(_reply: R) -> &'static str {
+///     std::any::type_name::<R::Message>()
+/// }
+///
+/// assert_eq!(name_on_the_wire("text"), name_on_the_wire(String::new()));
+/// assert_eq!(name_on_the_wire(&[1.5][..]), name_on_the_wire(vec![1.5]));
+/// ```
 #[diagnostic::on_unimplemented(
     message = "an endpoint cannot reply with `{Self}`",
     label = "not a reply",
@@ -123,14 +142,14 @@ impl Message for () {
             `#[tachyon::payload]`, a borrowed one of these, nothing, or a `Result` of one of these"
 )]
 pub trait ReplyValue {
-    /// What the caller gets.
+    /// The type that the caller receives.
     type Message: Message;
 
     /// The view to send.
     #[doc(hidden)]
     fn view(&self) -> <Self::Message as Message>::View<'_>;
 
-    /// The bytes of the message, if they lie somewhere as they are.
+    /// The bytes of the message, if they lie in memory as they travel.
     #[doc(hidden)]
     #[inline]
     fn bytes(&self) -> Option<&[u8]> {
@@ -138,7 +157,7 @@ pub trait ReplyValue {
     }
 }
 
-/// A [`Value`] that is no `Option`. An `Option` can be a reply if what it holds can, owned or borrowed.
+/// A [`Value`] that is no `Option`. An `Option` is a reply if its value is one, owned or borrowed.
 pub trait NoOption: Value {}
 
 impl<T: Fixed> NoOption for T {}
@@ -176,8 +195,8 @@ impl<T: NoOption> ReplyValue for T {
     }
 }
 
-/// Implements the trait for references, one by one: a user may make a payload of any type, and with that of what a
-/// reference to it is.
+/// Implements the trait for references, one by one: for all `&T` at once it would collide with the other borrowed
+/// forms.
 macro_rules! references {
     ($([$($generics:tt)*] $ty:ty),* $(,)?) => {$(
         #[diagnostic::do_not_recommend]
@@ -210,7 +229,7 @@ impl ReplyValue for () {
     fn view(&self) {}
 }
 
-/// Implements the trait for types that lend the slice of which a `Vec` is made.
+/// Implements the trait for types that hold a slice, and travel as a `Vec`.
 macro_rules! slices {
     ($([$($generics:tt)*] $ty:ty => $element:ty),* $(,)?) => {$(
         #[diagnostic::do_not_recommend]

@@ -1,4 +1,4 @@
-//! Where the parts of a message are copied that must not change once they are checked.
+//! Memory for copies of the parts of a message: a part that is checked must not change afterwards.
 
 use core::cell::Cell;
 use core::mem;
@@ -7,42 +7,42 @@ use zerocopy::IntoBytes;
 
 use super::fixed::copy_once;
 
-/// Longest buffer that is kept between two messages, in words of 8 bytes.
+/// Largest buffer that is kept between two messages, in words of 8 bytes.
 const KEPT: usize = 64 * 1024 / 8;
 
 /// Room for copies of the parts of one message.
 ///
-/// Parts do not overlap and begin at multiples of 8, so that together they need no more words than the message.
+/// Parts do not overlap and begin at multiples of 8. So all copies together need no more words than the message.
 #[derive(Debug)]
 pub struct Scratch<'a> {
     words: &'a mut [u64],
-    /// The message itself is in nobody else's reach: its parts need no copies.
+    /// No peer can write to the message, so its parts need no copies.
     is_private: bool,
 }
 
 impl<'a> Scratch<'a> {
-    /// Room in `words`, for a message in memory that its sender can still write to.
+    /// Room in `words`, for a message that its sender can still write to.
     pub(crate) fn new(words: &'a mut [u64]) -> Self {
         Self { words, is_private: false }
     }
 
-    /// No room, for values that are not copied.
+    /// No room, for types whose values are read without copies.
     pub(crate) fn none() -> Self {
         Self::new(&mut [])
     }
 
-    /// For a message in memory of this process, at an address that is a multiple of 8.
+    /// No room, for a message in memory of this process, at an address that is a multiple of 8.
     pub(crate) fn private() -> Self {
         Self { words: &mut [], is_private: true }
     }
 
-    /// The same room for a shorter time, in which parts may be held that do not live as long as the room.
+    /// The same room for parts with a shorter lifetime.
     pub(crate) fn reborrow(&mut self) -> Scratch<'_> {
         Scratch { words: &mut *self.words, is_private: self.is_private }
     }
 
-    /// The bytes of `part`, where no peer can write to them, at an address that is a multiple of 8; `None` when there is
-    /// no room, which only a part of another message meets.
+    /// The bytes of `part` where no peer can write to them, at an address that is a multiple of 8. `None` without room:
+    /// the part belongs to another message.
     pub(crate) fn hold(&mut self, part: &'a [u8]) -> Option<&'a [u8]> {
         if self.is_private {
             return Some(part);
@@ -55,7 +55,7 @@ impl<'a> Scratch<'a> {
     }
 }
 
-/// The words that an end of a connection keeps for its messages.
+/// The buffer that an end of a connection keeps for its messages.
 #[derive(Debug, Default)]
 pub(crate) struct Words(Vec<u64>);
 
@@ -69,7 +69,7 @@ impl Words {
         Scratch::new(&mut self.0)
     }
 
-    /// Gives back the room of a message that was longer than most.
+    /// Frees a buffer that is larger than `KEPT`.
     pub(crate) fn shrink(&mut self) {
         if self.0.len() > KEPT {
             *self = Self::default();
@@ -78,11 +78,11 @@ impl Words {
 }
 
 thread_local! {
-    /// One for each thread that serves: a handler runs to its end before the thread reads the next request.
+    /// A serving thread needs one buffer: a handler runs to its end before the thread reads the next request.
     static WORDS: Cell<Words> = const { Cell::new(Words(Vec::new())) };
 }
 
-/// Lends `message` to `read`, with room for copies of its parts; with none where `copies` says that nothing is copied.
+/// Lends `message` to `read`, with room for copies of its parts if `copies`.
 #[inline]
 pub(crate) fn with_scratch<R>(
     copies: bool,
@@ -92,7 +92,7 @@ pub(crate) fn with_scratch<R>(
     if !copies {
         return read(message, &mut Scratch::none());
     }
-    // Taken, so that a handler that reads another message has room of its own.
+    // Taken out, so that a handler that reads another message gets a buffer of its own.
     let mut words = WORDS.take();
     let outcome = read(message, &mut words.room(message.len()));
     words.shrink();

@@ -1,4 +1,4 @@
-//! Values there and back, and what a reader refuses, by payloads as the macro makes them.
+//! Round trips of values, and messages that a reader refuses, with payloads of the macro.
 
 use proptest::prelude::*;
 use zerocopy::IntoBytes;
@@ -44,7 +44,7 @@ struct Tag {
     kind: Kind,
 }
 
-/// Values of every kind in one another.
+/// Every kind of value, nested.
 #[crate::payload(crate = crate)]
 #[derive(Debug, Clone, PartialEq)]
 struct Survey {
@@ -87,7 +87,7 @@ fn scan() -> Scan {
     Scan { taken_at: 7, frame: "ab".into(), points: vec![], note: None, flags: vec![] }
 }
 
-/// The bytes of a whole message, at an address that is a multiple of 8, over memory that holds anything.
+/// The bytes of a whole message, at an address that is a multiple of 8. The memory is not zero before.
 fn message<T: Value>(value: &T) -> Vec<u64> {
     let len = T::message_len(value.view());
     let mut words = vec![u64::MAX; len.div_ceil(8)];
@@ -95,7 +95,7 @@ fn message<T: Value>(value: &T) -> Vec<u64> {
     words
 }
 
-fn read<T: Value>(bytes: &[u8]) -> Result<T, Refused> {
+fn read<T: Value>(bytes: &[u8]) -> Result<T, BoxedMalformed> {
     let mut words = Words::default();
     T::read_message(bytes, &mut words.room(bytes.len()), "the request").map(T::own)
 }
@@ -147,7 +147,7 @@ fn values_come_back_as_they_were_sent() {
     there_and_back(&vec![survey(); 2]);
 }
 
-/// `Scan` of an older build, and of a newer one.
+/// A payload in an older and in newer builds.
 mod builds {
     use super::Tag;
 
@@ -167,7 +167,7 @@ mod builds {
         pub(super) tags: Option<Vec<Tag>>,
     }
 
-    /// Adds what is not optional.
+    /// Adds fields that are not optional.
     #[crate::payload(crate = crate)]
     #[derive(Debug)]
     pub(super) struct Stricter {
@@ -178,8 +178,8 @@ mod builds {
     }
 }
 
-/// A value as a peer reads it that knows the type as `B`.
-fn sent<A: Value, B: Value>(value: &A) -> Result<B, Refused> {
+/// Sends `value` to a peer that knows its type as `B`.
+fn sent<A: Value, B: Value>(value: &A) -> Result<B, BoxedMalformed> {
     let len = A::message_len(value.view());
     read(&message(value).as_bytes()[..len])
 }
@@ -191,7 +191,7 @@ fn fields_are_added_at_the_end_on_either_side_first() {
     let newer = Newer { taken_at: 1, frame: "f".into(), gain: Some(3), tags: Some(vec![tag("t")]) };
     assert_eq!(sent(&older), Ok(Newer { gain: None, tags: None, ..newer.clone() }));
     assert_eq!(sent(&newer), Ok(older.clone()));
-    // In lists and behind one another, too: each value has a head of its own.
+    // Also in lists: each value has a head of its own.
     assert_eq!(sent(&vec![newer.clone(), newer.clone()]), Ok(vec![older.clone(), older.clone()]));
     assert_eq!(sent(&Some(newer)), Ok(Some(older.clone())));
     let problem = sent::<_, Stricter>(&older).map(drop).unwrap_err().to_string();
@@ -213,7 +213,7 @@ fn payloads_say_what_reading_them_takes() {
     assert!(head.fields.is_sorted_by_key(|field| field.offset));
 }
 
-/// Of variable size, and nothing in it needs a copy.
+/// A variable payload that is read without copies.
 #[crate::payload(crate = crate)]
 #[derive(Debug)]
 struct Numbers {
@@ -233,7 +233,7 @@ fn a_list_of_borrowed_texts_is_one_of_owned_texts() {
     assert_eq!(out, message(&owned).as_bytes());
 }
 
-/// The message with the byte at `at` changed.
+/// The error of a message with the byte at `at` changed.
 fn changed<T: Value>(value: &T, at: usize, byte: u8) -> String {
     let mut words = message(value);
     words.as_mut_bytes()[at] = byte;
@@ -243,22 +243,25 @@ fn changed<T: Value>(value: &T, at: usize, byte: u8) -> String {
 #[test]
 fn what_is_wrong_is_named() {
     let full = Scan { points: vec![[1.0, 2.0]], note: Some("x".into()), flags: vec![true], ..scan() };
-    assert_eq!(changed(&full, 0, 3), "the head of Scan is 3 bytes by its own word, and 80 came");
-    assert_eq!(changed(&full, 3, 1), "the head of Scan is 16777264 bytes by its own word, and 80 came");
-    assert_eq!(changed(&full, 0, 38), "Scan.note is cut: the sender's fields are others than those here");
+    assert_eq!(changed(&full, 0, 3), "the head of Scan gives its length as 3 bytes, and 80 came");
+    assert_eq!(changed(&full, 3, 1), "the head of Scan gives its length as 16777264 bytes, and 80 came");
+    assert_eq!(
+        changed(&full, 0, 38),
+        "Scan.note is cut: the head ends inside of it; declare the same fields on both sides"
+    );
     assert_eq!(changed(&full, 0, 24), "Scan.points is missing; if the other side may leave it out, make it optional");
-    assert_eq!(changed(&full, 16, 0), "Scan.frame should be the 2 bytes at 0 of 80, and there is no part");
-    assert_eq!(changed(&full, 16, 0x31), "Scan.frame should be the 2 bytes at 49 of 80, and there is no part");
-    assert_eq!(changed(&full, 20, 99), "Scan.frame should be the 99 bytes at 48 of 80, and there is no part");
+    assert_eq!(changed(&full, 16, 0), "Scan.frame points to 2 bytes at offset 0 of 80, and there is no part");
+    assert_eq!(changed(&full, 16, 0x31), "Scan.frame points to 2 bytes at offset 49 of 80, and there is no part");
+    assert_eq!(changed(&full, 20, 99), "Scan.frame points to 99 bytes at offset 48 of 80, and there is no part");
     // The same part twice.
-    assert_eq!(changed(&full, 24, 0x30), "Scan.points should be the 8 bytes at 48 of 80, and there is no part");
-    assert_eq!(changed(&full, 28, 7), "Scan.points: 7 bytes came, which is no multiple of the 8 of [f32; 2]");
+    assert_eq!(changed(&full, 24, 0x30), "Scan.points points to 8 bytes at offset 48 of 80, and there is no part");
+    assert_eq!(changed(&full, 28, 7), "Scan.points: 7 bytes came, which is no multiple of the 8 bytes of [f32; 2]");
     assert_eq!(changed(&full, 0x31, 0xff), "Scan.frame is no UTF-8 from byte 1 on");
     assert_eq!(changed(&full, 72, 2), "Scan.flags: bool is 2, and bool has no such value");
     let texts = vec!["a".to_owned()];
-    assert_eq!(changed(&texts, 0, 3), "the request is a list of 3 by its own word, and has 24 bytes");
-    assert_eq!(changed(&texts, 3, 0xff), "the request is a list of 4278190081 by its own word, and has 24 bytes");
-    assert_eq!(changed(&texts, 8, 0), "the request should be the 1 bytes at 0 of 24, and there is no part");
+    assert_eq!(changed(&texts, 0, 3), "the request gives its length as 3 values, and has 24 bytes");
+    assert_eq!(changed(&texts, 3, 0xff), "the request gives its length as 4278190081 values, and has 24 bytes");
+    assert_eq!(changed(&texts, 8, 0), "the request points to 1 bytes at offset 0 of 24, and there is no part");
     assert_eq!(changed(&texts, 16, 0xff), "the request is no UTF-8 from byte 0 on");
 }
 
@@ -297,7 +300,7 @@ proptest! {
         let bytes = &words.as_bytes()[..words.as_bytes().len().saturating_sub(cut)];
         let copied = read::<Vec<Scan>>(bytes);
         let private = <Vec<Scan>>::read_message(bytes, &mut Scratch::private(), "the request").map(own_list);
-        // What passes has no more than came.
+        // A value that is accepted has no more bytes than the message.
         if let Ok(scans) = &copied {
             let total: usize = scans.iter().map(|scan| scan.frame.len() + 8 * scan.points.len()).sum();
             prop_assert!(total <= bytes.len());
@@ -325,7 +328,7 @@ proptest! {
             prop_assert_eq!(lent.tags.iter().count(), survey.tags.len());
             prop_assert!(lent.rows.iter().flatten().all(|point| matches!(point.kind, Kind::Lidar | Kind::Radar)));
         }
-        // Numbers that equal nothing, not even themselves, are shown alike.
+        // NaN does not equal itself, but its text does.
         prop_assert_eq!(format!("{copied:?}"), format!("{private:?}"));
     }
 }

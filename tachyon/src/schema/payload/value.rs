@@ -1,21 +1,34 @@
-//! What travels: how a value lies in a head, as a part, in a list, and as a whole message.
+//! Values that travel: in a head, as a part, in a list, and as a whole message.
 
 use super::fixed::{self, Fixed, bytes_of};
 use super::form::Form;
 use super::head::{Head, PAIR, Writer, align8, offsets};
 use super::layout::{HeadField, HeadLayout, Layout, Primitive, ValueType};
 use super::list::{List, own_list, read_list};
-use super::malformed::{Malformed, Refused};
+use super::malformed::{BoxedMalformed, Malformed};
 use super::scratch::{Scratch, Words};
 
-/// How deep types nest in one another.
-pub(super) const DEEPEST: usize = 16;
+/// Deepest nesting of variable types.
+pub(super) const MAX_DEPTH: usize = 16;
 
 /// A type that travels: numbers, `bool`, arrays of fixed length, `String`, `Vec`, `Option`, and types marked with
 /// [`#[tachyon::payload]`](macro@crate::payload).
 ///
-/// The macro implements it; nothing else has to. A value is lent to a handler as its [`View`](Self::View), and any view
-/// can be sent without an owned value.
+/// Only this crate and the macro implement the trait. A handler receives a value as its [`View`](Self::View), and a
+/// caller can send any view without an owned value.
+///
+/// ```
+/// use tachyon::payload::Value;
+///
+/// #[tachyon::payload]
+/// #[derive(Debug, PartialEq)]
+/// struct Scan { taken_at: u64, frame: String, points: Vec<[f32; 2]> }
+///
+/// let scan = Scan { taken_at: 7, frame: "base".into(), points: vec![[0.0, 1.0]] };
+/// let view: ScanRef<'_> = scan.view();
+/// assert_eq!((view.frame, view.points), ("base", &[[0.0, 1.0]][..]));
+/// assert_eq!(Scan::own(view), scan);
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot travel",
     label = "not a type that travels",
@@ -23,37 +36,37 @@ pub(super) const DEEPEST: usize = 16;
             travel"
 )]
 pub trait Value: Sized + 'static {
-    /// The value as a handler gets it: itself for a fixed payload, `&str`, `&[T]`, [`List`], an `Option` of these, or the
+    /// The borrowed form: the value itself for a fixed payload, `&str`, `&[T]`, [`List`], an `Option` of these, or the
     /// `Ref` type of a variable payload.
     type View<'a>: Copy;
-    /// Several of them: `&[T]` for fixed payloads, [`List`] for others.
+    /// The borrowed form of several values: `&[T]` for fixed payloads, [`List`] for others.
     type List<'a>: Copy;
-    /// The type, described.
+    /// The type as data.
     const TYPE: &'static ValueType;
 
-    /// What a whole message of one is.
+    /// The form of a message that is one value.
     #[doc(hidden)]
     const FORM: Form = Form::Value(Self::TYPE);
-    /// What a whole message of several is.
+    /// The form of a message that is several values.
     #[doc(hidden)]
     const LIST_FORM: Form;
-    /// Whether reading one copies a part.
+    /// Whether reading one value copies a part.
     #[doc(hidden)]
     const COPIES: bool;
-    /// Whether reading several does.
+    /// Whether reading several values copies a part.
     #[doc(hidden)]
     const LIST_COPIES: bool;
-    /// Whether lending one by reference does.
+    /// Whether lending one value by reference copies a part.
     #[doc(hidden)]
     const LEND_COPIES: bool = Self::COPIES;
-    /// How deep its types nest.
+    /// The depth to which variable types nest in this one, itself included.
     #[doc(hidden)]
     const DEPTH: usize;
-    /// Size and alignment in a head: of the value if it is fixed, of a pair otherwise.
+    /// Size and alignment in a head, in bytes: of the value if it is fixed, of a pair otherwise.
     #[doc(hidden)]
     const HEAD: (usize, usize) = PAIR;
 
-    /// The value of the field at `at`.
+    /// Reads the field at `at`.
     #[doc(hidden)]
     #[inline]
     fn get<'a, B: AsRef<[u8]>>(
@@ -61,14 +74,14 @@ pub trait Value: Sized + 'static {
         at: usize,
         scratch: &mut Scratch<'a>,
         place: &'static str,
-    ) -> Result<Self::View<'a>, Refused> {
+    ) -> Result<Self::View<'a>, BoxedMalformed> {
         match head.part(at, place)? {
             Some(part) => Self::read(part, scratch, place),
             None => Err(Malformed::missing(place)),
         }
     }
 
-    /// Where the tail ends with the part of `view` in it.
+    /// The end of the message if the part of `view` is added at `end`.
     #[doc(hidden)]
     #[inline]
     fn grow(end: usize, view: Self::View<'_>) -> usize {
@@ -82,30 +95,34 @@ pub trait Value: Sized + 'static {
         writer.part(at, Self::len(view), |out| Self::write(view, out));
     }
 
-    /// The value that a part is.
+    /// Reads the value of a part.
     #[doc(hidden)]
-    fn read<'a>(part: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str) -> Result<Self::View<'a>, Refused>;
+    fn read<'a>(
+        part: &'a [u8],
+        scratch: &mut Scratch<'a>,
+        place: &'static str,
+    ) -> Result<Self::View<'a>, BoxedMalformed>;
 
-    /// Length of the part.
+    /// Length of the part in bytes.
     #[doc(hidden)]
     fn len(view: Self::View<'_>) -> usize;
 
-    /// Writes the part, which is as long as `len` says.
+    /// Writes the part to `out`, which has the length `len`.
     #[doc(hidden)]
     fn write(view: Self::View<'_>, out: &mut [u8]);
 
-    /// The value that a whole message is.
+    /// Reads the value of a whole message.
     #[doc(hidden)]
     #[inline]
     fn read_message<'a>(
         message: &'a [u8],
         scratch: &mut Scratch<'a>,
         place: &'static str,
-    ) -> Result<Self::View<'a>, Refused> {
+    ) -> Result<Self::View<'a>, BoxedMalformed> {
         Self::read(message, scratch, place)
     }
 
-    /// Length of the message.
+    /// Length of the message in bytes.
     #[doc(hidden)]
     #[inline]
     fn message_len(view: Self::View<'_>) -> usize {
@@ -119,14 +136,14 @@ pub trait Value: Sized + 'static {
         Self::write(view, out);
     }
 
-    /// The bytes of the message, if they lie somewhere as they are.
+    /// The bytes of the message, if they lie in memory as they travel.
     #[doc(hidden)]
     #[inline]
     fn message_bytes(_view: Self::View<'_>) -> Option<&[u8]> {
         None
     }
 
-    /// Lends the value that a whole message is, by reference.
+    /// Lends the value of a whole message by reference.
     #[doc(hidden)]
     #[inline]
     fn lend<'a, R>(
@@ -134,18 +151,18 @@ pub trait Value: Sized + 'static {
         scratch: &mut Scratch<'a>,
         place: &'static str,
         take: impl FnOnce(&Self) -> R,
-    ) -> Result<R, Refused> {
+    ) -> Result<R, BoxedMalformed> {
         Ok(take(&Self::own(Self::read_message(message, scratch, place)?)))
     }
 
-    /// As [`message_bytes`](Self::message_bytes), of a value by reference.
+    /// The same as [`message_bytes`](Self::message_bytes), without a copy of a fixed value.
     #[doc(hidden)]
     #[inline]
     fn bytes(&self) -> Option<&[u8]> {
         Self::message_bytes(self.view())
     }
 
-    /// The value of a whole message, such as one of a [`Bus`](crate::Bus).
+    /// Reads the value of a whole message, such as a message of a [`Bus`](crate::Bus).
     ///
     /// ```
     /// use tachyon::payload::Value;
@@ -164,17 +181,17 @@ pub trait Value: Sized + 'static {
         Ok(Self::own(Self::read_message(bytes, &mut Words::default().room(bytes.len()), "the message")?))
     }
 
-    /// The bytes of a whole message.
+    /// Writes the value as a whole message.
     fn to_bytes(&self) -> Vec<u8> {
         let mut bytes = vec![0; Self::message_len(self.view())];
         Self::write_message(self.view(), &mut bytes);
         bytes
     }
 
-    /// The value as a view.
+    /// Borrows the value as a view.
     fn view(&self) -> Self::View<'_>;
 
-    /// An owned value of a view.
+    /// Makes an owned value of a view.
     fn own(view: Self::View<'_>) -> Self;
 
     /// The same view for a shorter time.
@@ -182,8 +199,11 @@ pub trait Value: Sized + 'static {
     fn shrink<'s, 'l: 's>(view: Self::View<'l>) -> Self::View<'s>;
 
     #[doc(hidden)]
-    fn read_list<'a>(part: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str)
-    -> Result<Self::List<'a>, Refused>;
+    fn read_list<'a>(
+        part: &'a [u8],
+        scratch: &mut Scratch<'a>,
+        place: &'static str,
+    ) -> Result<Self::List<'a>, BoxedMalformed>;
 
     #[doc(hidden)]
     fn list_len(list: Self::List<'_>) -> usize;
@@ -206,30 +226,30 @@ pub trait Value: Sized + 'static {
     #[doc(hidden)]
     fn shrink_list<'s, 'l: 's>(list: Self::List<'l>) -> Self::List<'s>;
 
-    /// A view of borrowed text, for the one type that has such.
+    /// A view of borrowed text; only `String` has one.
     #[doc(hidden)]
     fn of_text(_text: &str) -> Option<Self::View<'_>> {
         None
     }
 }
 
-/// One more than `inner`.
+/// The depth of a type that holds a type of depth `inner`.
 ///
 /// # Panics
-/// When that is too deep; called in constants, where it is a compile error.
+/// When the type is too deep. Constants call this function, so the panic is a compile error.
 #[track_caller]
-pub const fn deeper(inner: usize) -> usize {
-    assert!(inner < DEEPEST, "types nest at most 16 deep in one another");
+pub const fn outer_depth(inner: usize) -> usize {
+    assert!(inner < MAX_DEPTH, "types nest at most 16 deep in one another");
     inner + 1
 }
 
-/// Longest value, in bytes, that is passed by value: the thread that serves has it in several frames of its stack.
+/// Largest value, in bytes, that is passed by value: it lies in several stack frames of the thread that serves.
 pub(crate) const LONGEST_BY_VALUE: usize = 64 * 1024;
 
-/// The one place where a value that is too large for a stack is an error.
+/// Refuses a type that is too large for a stack.
 ///
 /// # Panics
-/// When it is; called in constants, where it is a compile error.
+/// When the type is larger than [`LONGEST_BY_VALUE`]. Constants call this function, so the panic is a compile error.
 #[track_caller]
 pub const fn assert_by_value<T>() {
     assert!(
@@ -239,8 +259,8 @@ pub const fn assert_by_value<T>() {
     );
 }
 
-/// The most of `depths`.
-pub const fn deepest(depths: &[usize]) -> usize {
+/// The maximum of `depths`.
+pub const fn max_depth(depths: &[usize]) -> usize {
     let (mut most, mut at) = (0, 0);
     while at < depths.len() {
         if depths[at] > most {
@@ -257,7 +277,6 @@ impl<T: Fixed> Value for T {
     type List<'a> = &'a [T];
     const TYPE: &'static ValueType = &ValueType::Fixed(T::LAYOUT);
     const LIST_FORM: Form = match T::LAYOUT {
-        // Bytes that mean what the two sides agree on.
         Layout::Primitive(Primitive::U8) => Form::Bytes,
         _ => Form::Value(&ValueType::List(&ValueType::Fixed(T::LAYOUT))),
     };
@@ -273,7 +292,7 @@ impl<T: Fixed> Value for T {
         at: usize,
         _scratch: &mut Scratch<'a>,
         place: &'static str,
-    ) -> Result<T, Refused> {
+    ) -> Result<T, BoxedMalformed> {
         head.fixed(at, place)
     }
 
@@ -288,7 +307,7 @@ impl<T: Fixed> Value for T {
     }
 
     #[inline]
-    fn read<'a>(part: &'a [u8], _scratch: &mut Scratch<'a>, place: &'static str) -> Result<T, Refused> {
+    fn read<'a>(part: &'a [u8], _scratch: &mut Scratch<'a>, place: &'static str) -> Result<T, BoxedMalformed> {
         fixed::read(part).map_err(|problem| problem.at(place))
     }
 
@@ -303,7 +322,11 @@ impl<T: Fixed> Value for T {
     }
 
     #[inline]
-    fn read_message<'a>(message: &'a [u8], _scratch: &mut Scratch<'a>, _place: &'static str) -> Result<T, Refused> {
+    fn read_message<'a>(
+        message: &'a [u8],
+        _scratch: &mut Scratch<'a>,
+        _place: &'static str,
+    ) -> Result<T, BoxedMalformed> {
         fixed::read(message)
     }
 
@@ -313,10 +336,10 @@ impl<T: Fixed> Value for T {
         scratch: &mut Scratch<'a>,
         _place: &'static str,
         take: impl FnOnce(&Self) -> R,
-    ) -> Result<R, Refused> {
-        match fixed::lend(message) {
+    ) -> Result<R, BoxedMalformed> {
+        match fixed::cast_ref(message) {
             Some(value) => Ok(take(value)),
-            None => held_one(message, scratch).map(|value| take(&value)),
+            None => copied_value(message, scratch).map(|value| take(&value)),
         }
     }
 
@@ -341,10 +364,14 @@ impl<T: Fixed> Value for T {
     }
 
     #[inline]
-    fn read_list<'a>(part: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str) -> Result<&'a [T], Refused> {
-        match fixed::lend_all(part) {
+    fn read_list<'a>(
+        part: &'a [u8],
+        scratch: &mut Scratch<'a>,
+        place: &'static str,
+    ) -> Result<&'a [T], BoxedMalformed> {
+        match fixed::cast_slice(part) {
             Some(values) => Ok(values),
-            None => held_list(part, scratch, place),
+            None => copied_list(part, scratch, place),
         }
     }
 
@@ -378,26 +405,26 @@ impl<T: Fixed> Value for T {
     }
 }
 
-/// The value of a message that cannot be lent where it lies: in scratch, so that a large one is not on the stack.
+/// The value of a message that cannot be lent in place: in scratch, so that a large value is not on the stack.
 #[inline(never)]
-fn held_one<'a, T: Fixed>(message: &'a [u8], scratch: &mut Scratch<'a>) -> Result<Held<'a, T>, Refused> {
+fn copied_value<'a, T: Fixed>(message: &'a [u8], scratch: &mut Scratch<'a>) -> Result<Copied<'a, T>, BoxedMalformed> {
     if message.len() == size_of::<T>()
         && let Some(held) = scratch.hold(message)
-        && let [value] = fixed::lend_private(held)?
+        && let [value] = fixed::check_slice(held)?
     {
-        return Ok(Held::Scratch(value));
+        return Ok(Copied::Scratch(value));
     }
-    fixed::read_to_heap(message).map(Held::Own)
+    fixed::read_to_heap(message).map(Copied::Own)
 }
 
 /// A value that was copied.
-enum Held<'a, T> {
+enum Copied<'a, T> {
     Scratch(&'a T),
-    /// Of a message at an odd address, which no ring has.
+    /// From a message at an address that is not aligned. Messages in a ring are aligned.
     Own(Vec<T>),
 }
 
-impl<T> core::ops::Deref for Held<'_, T> {
+impl<T> core::ops::Deref for Copied<'_, T> {
     type Target = T;
 
     fn deref(&self) -> &T {
@@ -408,16 +435,20 @@ impl<T> core::ops::Deref for Held<'_, T> {
     }
 }
 
-/// The values of a part that cannot be lent where they lie.
-fn held_list<'a, T: Fixed>(part: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str) -> Result<&'a [T], Refused> {
+/// The values of a part that cannot be lent in place, copied to scratch.
+fn copied_list<'a, T: Fixed>(
+    part: &'a [u8],
+    scratch: &mut Scratch<'a>,
+    place: &'static str,
+) -> Result<&'a [T], BoxedMalformed> {
     let each = size_of::<T>();
     if !part.len().is_multiple_of(each) {
-        let problem = Refused::from(Malformed::Remainder { name: T::LAYOUT.name(), each, found: part.len() });
+        let problem = BoxedMalformed::from(Malformed::Remainder { name: T::LAYOUT.name(), each, found: part.len() });
         return Err(problem.at(place));
     }
     match scratch.hold(part) {
-        Some(held) => fixed::lend_private(held).map_err(|problem| problem.at(place)),
-        None => Err(Refused::from(Malformed::Misaligned).at(place)),
+        Some(held) => fixed::check_slice(held).map_err(|problem| problem.at(place)),
+        None => Err(BoxedMalformed::from(Malformed::Misaligned).at(place)),
     }
 }
 
@@ -432,8 +463,8 @@ impl Value for String {
     const DEPTH: usize = 1;
 
     #[inline]
-    fn read<'a>(part: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str) -> Result<&'a str, Refused> {
-        let Some(held) = scratch.hold(part) else { return Err(Refused::from(Malformed::Misaligned).at(place)) };
+    fn read<'a>(part: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str) -> Result<&'a str, BoxedMalformed> {
+        let Some(held) = scratch.hold(part) else { return Err(BoxedMalformed::from(Malformed::Misaligned).at(place)) };
         core::str::from_utf8(held).map_err(|error| Malformed::text(place, error.valid_up_to()))
     }
 
@@ -470,7 +501,7 @@ impl Value for String {
         part: &'a [u8],
         scratch: &mut Scratch<'a>,
         place: &'static str,
-    ) -> Result<List<'a, Self>, Refused> {
+    ) -> Result<List<'a, Self>, BoxedMalformed> {
         read_list(part, scratch, place)
     }
 
@@ -511,10 +542,10 @@ impl<T: Value> Value for Vec<T> {
     const LIST_FORM: Form = Form::Value(&ValueType::List(Self::TYPE));
     const COPIES: bool = T::LIST_COPIES;
     const LIST_COPIES: bool = true;
-    const DEPTH: usize = deeper(T::DEPTH);
+    const DEPTH: usize = outer_depth(T::DEPTH);
 
     #[inline]
-    fn read<'a>(part: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str) -> Result<T::List<'a>, Refused> {
+    fn read<'a>(part: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str) -> Result<T::List<'a>, BoxedMalformed> {
         T::read_list(part, scratch, place)
     }
 
@@ -551,7 +582,7 @@ impl<T: Value> Value for Vec<T> {
         part: &'a [u8],
         scratch: &mut Scratch<'a>,
         place: &'static str,
-    ) -> Result<List<'a, Self>, Refused> {
+    ) -> Result<List<'a, Self>, BoxedMalformed> {
         read_list(part, scratch, place)
     }
 
@@ -576,7 +607,7 @@ impl<T: Value> Value for Vec<T> {
     }
 }
 
-/// The head of a whole message that is an `Option` alone.
+/// Offset of the pair, and end, of the head around an `Option` that is a whole message.
 const OPTION: [usize; 2] = offsets([PAIR]);
 
 #[diagnostic::do_not_recommend]
@@ -597,7 +628,7 @@ impl<T: Value> Value for Option<T> {
     const LIST_FORM: Form = Form::Value(&ValueType::List(Self::TYPE));
     const COPIES: bool = T::COPIES;
     const LIST_COPIES: bool = true;
-    const DEPTH: usize = deeper(T::DEPTH);
+    const DEPTH: usize = outer_depth(T::DEPTH);
 
     #[inline]
     fn get<'a, B: AsRef<[u8]>>(
@@ -605,7 +636,7 @@ impl<T: Value> Value for Option<T> {
         at: usize,
         scratch: &mut Scratch<'a>,
         place: &'static str,
-    ) -> Result<Self::View<'a>, Refused> {
+    ) -> Result<Self::View<'a>, BoxedMalformed> {
         match head.part(at, place)? {
             Some(part) => T::read(part, scratch, place).map(Some),
             None => Ok(None),
@@ -624,7 +655,11 @@ impl<T: Value> Value for Option<T> {
         }
     }
 
-    fn read<'a>(part: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str) -> Result<Self::View<'a>, Refused> {
+    fn read<'a>(
+        part: &'a [u8],
+        scratch: &mut Scratch<'a>,
+        place: &'static str,
+    ) -> Result<Self::View<'a>, BoxedMalformed> {
         Self::read_message(part, scratch, place)
     }
 
@@ -640,7 +675,7 @@ impl<T: Value> Value for Option<T> {
         message: &'a [u8],
         scratch: &mut Scratch<'a>,
         place: &'static str,
-    ) -> Result<Self::View<'a>, Refused> {
+    ) -> Result<Self::View<'a>, BoxedMalformed> {
         let mut head = Head::<[u8; OPTION[1]]>::open(message, place)?;
         Self::get(&mut head, OPTION[0], scratch, place)
     }
@@ -663,7 +698,7 @@ impl<T: Value> Value for Option<T> {
         part: &'a [u8],
         scratch: &mut Scratch<'a>,
         place: &'static str,
-    ) -> Result<List<'a, Self>, Refused> {
+    ) -> Result<List<'a, Self>, BoxedMalformed> {
         read_list(part, scratch, place)
     }
 

@@ -6,7 +6,7 @@ use super::*;
 
 const LEN: usize = 3 * 4096 + 64;
 
-/// Single bytes, for the tests of this and other rooms. Only one thread at a time may use them on one segment.
+/// Single bytes, for unit tests. Only one thread at a time may use them on one segment.
 impl Segment {
     pub(crate) fn peek(&self, at: usize) -> u8 {
         assert!(at < self.len());
@@ -16,7 +16,7 @@ impl Segment {
 
     pub(crate) fn poke(&self, at: usize, byte: u8) {
         assert!(at < self.len());
-        // SAFETY: as for `peek`, and the mapping is writable.
+        // SAFETY: `at` is inside the mapping, which lives as long as `self` and is writable.
         unsafe { self.as_ptr().as_ptr().wrapping_add(at).write_volatile(byte) }
     }
 }
@@ -60,7 +60,7 @@ fn impossible_lengths_are_refused() {
     for len in [0, usize::MAX, isize::MAX as usize + 1] {
         assert!(matches!(Segment::create(len), Err(ShmError::Length { len: l }) if l == len));
     }
-    // No machine has this much, and nothing is allocated to find out.
+    // No machine has this much memory, and the question allocates none.
     let error = Segment::create(isize::MAX as usize).unwrap_err();
     assert!(matches!(error, ShmError::NoMemory { .. }), "{error:?}");
 }
@@ -90,7 +90,7 @@ fn the_length_must_match_exactly() {
 }
 
 #[test]
-fn whatever_is_not_a_memfd_is_refused() {
+fn every_file_but_a_memfd_is_refused() {
     let (pipe, _write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
     let (socket, _other) = std::os::unix::net::UnixStream::pair().unwrap();
     let eventfd = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC).unwrap();

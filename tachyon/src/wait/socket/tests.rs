@@ -11,15 +11,15 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair, sockopt};
 use super::*;
 
 thread_local! {
-    /// Whether this thread's system calls pretend to be an older system, which peeks.
+    /// Whether this thread behaves as on a system before Linux 6.16, and peeks.
     pub(crate) static AS_BEFORE_6_16: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Seconds that a descriptor of these tests takes to close, and the most that an operation of ours may take.
+/// Seconds that the close of a test's descriptor takes, and the most time that an operation may take.
 const LINGERS: u64 = 6;
 const AT_ONCE: Duration = Duration::from_secs(2);
 
-/// Runs a test as on a system that refuses descriptors, if this is one, and as on one that does not.
+/// Runs a test as before Linux 6.16, and also with refused descriptors if this system refuses them.
 fn on_both(test: impl Fn(bool)) {
     for peeks in [false, true] {
         AS_BEFORE_6_16.set(peeks);
@@ -37,7 +37,7 @@ fn pair() -> (Socket, OwnedFd) {
     (Socket::connecting(ours), theirs)
 }
 
-/// A descriptor whose last closing takes [`LINGERS`] seconds, and the other end, which never reads.
+/// A descriptor whose last close takes [`LINGERS`] seconds, and the other end, which never reads.
 pub(crate) fn lingering() -> (OwnedFd, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     sockopt::set_socket_recv_buffer_size(&listener, 4096).unwrap();
@@ -55,7 +55,7 @@ pub(crate) fn lingering() -> (OwnedFd, TcpStream) {
     (stream.into(), other)
 }
 
-/// Sends a message as a hostile peer can.
+/// Sends a message with any descriptors.
 fn pass(socket: impl AsFd, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> Result<usize, Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(200))];
     let mut control = SendAncillaryBuffer::new(&mut space);
@@ -69,8 +69,7 @@ fn memory_file() -> OwnedFd {
     file
 }
 
-/// Waits for the end of the last copy of a pipe's writing end. A child that another test is just starting may hold one
-/// until it runs its program.
+/// Waits until the last copy of a pipe's writing end is closed. A child of another test may hold a copy until its exec.
 fn assert_closes(reader: &OwnedFd) {
     let patience = Timespec { tv_sec: 20, tv_nsec: 0 };
     assert_eq!(poll(&mut [PollFd::new(reader, PollFlags::IN)], Some(&patience)), Ok(1));
@@ -104,7 +103,7 @@ fn rings_arrive_with_their_time_and_are_taken_once() {
 }
 
 #[test]
-fn a_flood_is_taken_in_parts_and_a_full_socket_rings_already() {
+fn a_flood_is_taken_in_parts_and_a_full_socket_counts_as_rung() {
     on_both(|_| {
         let (ours, theirs) = pair();
         let theirs = Socket::connecting(theirs);
@@ -116,13 +115,13 @@ fn a_flood_is_taken_in_parts_and_a_full_socket_rings_already() {
             parts += 1;
         }
         assert!(parts > 1, "{parts} parts");
-        // Flags that a peer sets on its own end are no flags of ours.
+        // The peer's flags belong to the peer's end alone.
         assert!(ours.ring(1) && !ours.hear().unwrap().rang);
     });
 }
 
 #[test]
-fn a_message_of_another_length_is_no_ring() {
+fn a_message_of_another_length_is_no_ring_message() {
     on_both(|_| {
         for len in [1, 4, 7, 9, 100] {
             let (ours, theirs) = pair();
@@ -145,14 +144,14 @@ fn a_passed_descriptor_is_refused_or_ends_the_connection_and_holds_nothing_up() 
         let _other = peeks.then_some(other);
         drop(lingers);
         if !peeks {
-            assert_eq!(passed, Err(Errno::PERM), "the system refuses it to its sender");
+            assert_eq!(passed, Err(Errno::PERM), "the system refuses the descriptor to its sender");
             assert_eq!(ours.hear().unwrap(), Heard::default());
             return;
         }
         passed.unwrap();
         let fault = within(|| ours.hear().unwrap_err());
         assert_eq!(fault, Fault::Socket { len: 8, descriptors: true });
-        assert_eq!(within(|| ours.hear().unwrap_err()), fault, "it is never taken");
+        assert_eq!(within(|| ours.hear().unwrap_err()), fault, "the message is never taken");
         within(|| drop(ours));
     });
 }
@@ -175,7 +174,7 @@ fn an_empty_message_hides_no_descriptor_from_the_closing() {
     on_both(|peeks| {
         let (ours, theirs) = pair();
         let (lingers, other) = lingering();
-        // A read takes it for the end.
+        // A read takes an empty message for the end.
         pass(&theirs, b"", &[]).unwrap();
         let passed = pass(&theirs, b"anything", &[lingers.as_fd()]);
         let _other = peeks.then_some(other);
@@ -195,7 +194,7 @@ fn descriptors_come_in_where_they_belong_in_order_and_close_on_exec() {
         pass(&theirs, b"hi", &[files[0].as_fd(), files[1].as_fd()]).unwrap();
         let mut buffer = [0; 8];
         let packet = ours.receive(&mut buffer, true).unwrap();
-        assert_eq!((&buffer[..packet.len], packet.cut, packet.foreign), (&b"hi"[..], false, None));
+        assert_eq!((&buffer[..packet.len], packet.cut, packet.bad_descriptors), (&b"hi"[..], false, None));
         let sizes: Vec<_> = packet.descriptors.iter().map(|fd| rustix::fs::fstat(fd).unwrap().st_size).collect();
         assert_eq!(sizes, [0, 77]);
         for fd in &packet.descriptors {
@@ -231,7 +230,7 @@ fn descriptors_of_other_kinds_are_closed_elsewhere() {
         pass(&theirs, b"hi", &[memory_file().as_fd(), writer.as_fd(), lingers.as_fd()]).unwrap();
         drop((writer, lingers));
         let packet = within(|| ours.receive(&mut [0; 8], true).unwrap());
-        assert_eq!((packet.foreign, packet.descriptors.len()), (Some(Foreign::NotMemory), 1));
+        assert_eq!((packet.bad_descriptors, packet.descriptors.len()), (Some(BadDescriptors::NotMemory), 1));
         within(|| drop((packet, ours)));
         assert_closes(&reader);
     });
@@ -247,7 +246,7 @@ fn descriptors_that_were_not_asked_for_never_enter() {
         if peeks {
             passed.unwrap();
             let packet = ours.receive(&mut [0; 8], false).unwrap();
-            assert_eq!((packet.foreign, packet.descriptors.len()), (Some(Foreign::Unexpected), 0));
+            assert_eq!((packet.bad_descriptors, packet.descriptors.len()), (Some(BadDescriptors::Unexpected), 0));
         } else {
             assert_eq!(passed, Err(Errno::PERM));
         }
@@ -265,7 +264,7 @@ fn a_flood_of_descriptors_leaves_none_behind() {
         pass(&theirs, b"x", &[writer.as_fd(); 200]).unwrap();
         drop(writer);
         let packet = ours.receive(&mut [0; 8], true).unwrap();
-        assert_eq!((packet.foreign, packet.descriptors.len()), (Some(Foreign::TooMany), 0));
+        assert_eq!((packet.bad_descriptors, packet.descriptors.len()), (Some(BadDescriptors::TooMany), 0));
         drop((packet, ours));
         assert_closes(&reader);
     });
@@ -289,7 +288,7 @@ fn too_many_descriptors_are_not_sent() {
     assert_eq!(ours.send(b"x", &many), Err(Errno::TOOBIG));
 }
 
-/// The peer leaves a message of ours unread, so its end is a reset, of which the system tells first and once.
+/// The peer does not read a message, so its end is a reset, which the system reports first and once.
 #[test]
 fn a_reset_hides_no_descriptor() {
     on_both(|peeks| {
@@ -310,9 +309,9 @@ fn a_reset_hides_no_descriptor() {
     });
 }
 
-/// A message that comes between the look and the taking is left for the next look.
+/// A message that comes between the peek and the take stays for the next peek.
 #[test]
-fn no_message_is_taken_that_was_not_looked_at() {
+fn no_message_is_taken_without_a_peek() {
     use std::sync::atomic::{AtomicBool, Ordering};
     AS_BEFORE_6_16.set(true);
     let began = Instant::now();

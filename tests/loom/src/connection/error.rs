@@ -1,4 +1,4 @@
-//! The library's inner errors, without what they become for its users.
+//! The library's internal errors, without the public errors.
 
 use std::io;
 

@@ -1,4 +1,4 @@
-//! The other process, as far as the socket tells.
+//! The peer process, as this side's socket shows it.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +14,9 @@ use crate::wait::Sleepers;
 pub(crate) struct Peer {
     ours: Arc<Kernel>,
     theirs: Arc<Kernel>,
-    /// The rings of the connection, whose words tell which publications are under way.
+    /// The rings of the connection, for the publications in flight.
     rings: Vec<Arc<RingMemory>>,
-    /// The peer's end was seen. A thread that reads so here sees what the thread that noted it saw.
+    /// Whether the peer's end was noticed. A thread that reads true sees everything that the noticing thread saw.
     gone: AtomicBool,
     pub(crate) sleepers: Sleepers,
 }
@@ -34,16 +34,16 @@ impl Peer {
         [end(&one, &other), end(&other, &one)]
     }
 
-    /// Makes the peer's socket readable; false when that could not be.
+    /// Makes the peer's socket readable. Returns false if the ring cannot be sent.
     pub(crate) fn ring(&self) -> bool {
         if take_one(&self.ours.unsendable) {
             return false;
         }
-        self.theirs.rouse(RUNG);
+        self.theirs.make_readable(RUNG);
         true
     }
 
-    /// Takes the rings that came, and notes a hang-up; true when there was a ring.
+    /// Takes the rings, and notes a hang-up. Returns whether there was a ring.
     pub(crate) fn hear(&self) -> bool {
         let (rang, gone) = self.ours.take();
         if gone {
@@ -52,7 +52,8 @@ impl Peer {
         rang
     }
 
-    /// As `poll`, for at most `limit`: false when a signal or the limit ended it.
+    /// Sleeps until the socket is readable, for at most `limit`. Returns false if a signal or the limit ended the
+    /// sleep.
     pub(crate) fn poll(&self, limit: Option<Duration>) -> bool {
         loop {
             if self.ours.is_readable() {
@@ -63,7 +64,7 @@ impl Peer {
             }
             match limit {
                 Some(limit) if limits_pass() => {
-                    if !self.is_publication_under_way() {
+                    if !self.is_publication_in_flight() {
                         pass(limit);
                         return false;
                     }
@@ -74,23 +75,24 @@ impl Peer {
         }
     }
 
-    /// As [`poll`](Self::poll), until the clock shows `at`.
+    /// Sleeps until the socket is readable, or the clock reaches `at`. Returns false if a signal or the limit ended the
+    /// sleep.
     pub(crate) fn poll_until(&self, at: Option<u64>) -> bool {
         self.poll(at.map(|at| Duration::from_nanos(at.saturating_sub(clock()))))
     }
 
-    fn is_publication_under_way(&self) -> bool {
+    fn is_publication_in_flight(&self) -> bool {
         self.rings.iter().map(|ring| ring.header()).any(|header| {
-            header.consumer_parked.0.is_publication_under_way() || header.producer_parked.0.is_publication_under_way()
+            header.consumer_parked.0.is_publication_in_flight() || header.producer_parked.0.is_publication_in_flight()
         })
     }
 
-    /// The next sleep of this side that would wait ends by a signal.
+    /// Makes a signal end the next sleep of this side.
     pub(crate) fn signal(&self) {
         self.ours.signals.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The next ring of this side cannot be sent.
+    /// Makes the next ring of this side fail.
     pub(crate) fn refuse_a_ring(&self) {
         self.ours.unsendable.fetch_add(1, Ordering::Relaxed);
     }
@@ -104,16 +106,16 @@ impl Peer {
     }
 
     pub(crate) fn is_gone(&self) -> bool {
-        // A look that takes nothing.
+        // Leaves rings in the socket.
         if self.ours.is_readable() && self.ours.readable.load(Ordering::Relaxed) & HUNG_UP != 0 {
             self.mark_gone();
         }
         self.was_gone()
     }
 
-    /// Shuts the socket down, which both its ends see; the kernel does the same for a process that dies.
+    /// Shuts the socket down, which both ends notice. The kernel does the same for a process that dies.
     pub(crate) fn hang_up(&self) {
-        self.theirs.rouse(HUNG_UP);
-        self.ours.rouse(HUNG_UP);
+        self.theirs.make_readable(HUNG_UP);
+        self.ours.make_readable(HUNG_UP);
     }
 }

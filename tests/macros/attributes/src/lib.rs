@@ -1,14 +1,14 @@
-//! Attributes that change what they are given, for tests of payloads: each gives safe code only.
+//! Attributes that change their item, for tests of payloads. Their output is safe code.
 
 use proc_macro::TokenStream;
 
-/// Makes references of all `u64`.
+/// Replaces each `u64` by a reference.
 #[proc_macro_attribute]
 pub fn by_reference(_arguments: TokenStream, item: TokenStream) -> TokenStream {
     replaced(&item, "u64", "&'static u64")
 }
 
-/// Takes `repr(C)` away.
+/// Removes `repr(C)`.
 #[proc_macro_attribute]
 pub fn without_repr(_arguments: TokenStream, item: TokenStream) -> TokenStream {
     replaced(&item, "#[repr(C)]", "")

@@ -1,4 +1,4 @@
-//! One compile shows every mistake of one function, and of the next.
+//! One compile shows every mistake of each function.
 use tachyon::tachyon_rpc;
 
 #[tachyon_rpc(msg_type = 65535, msg_type = 2, reply = "bytes", crate)]

@@ -1,4 +1,4 @@
-//! Arguments that are fields lie in one head, which is copied to the stack.
+//! Arguments that are fields lie in one head, which is copied to the stack: its size has a limit.
 
 #[tachyon::tachyon_rpc(msg_type = 1)]
 fn frame(pixels: [u8; 4096], number: u32) -> u32 {

@@ -1,4 +1,4 @@
-//! What is lent to an endpoint is lent for its call.
+//! The parameters of an endpoint are borrowed for one call.
 use tachyon::{List, tachyon_rpc};
 
 #[tachyon::payload]

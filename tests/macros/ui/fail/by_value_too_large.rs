@@ -1,4 +1,4 @@
-//! What is passed by value lies on the stack of the thread that serves.
+//! Values that are passed by value lie on the stack of the serving thread: their size has a limit.
 
 const LEN: usize = 65_536;
 

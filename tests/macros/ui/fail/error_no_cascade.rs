@@ -1,4 +1,4 @@
-//! What is used of errors with a mistake is not a further mistake.
+//! The uses of declared errors with a mistake are no further errors.
 use tachyon::payload::DeclaredError;
 
 #[tachyon::error]

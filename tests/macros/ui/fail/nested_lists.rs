@@ -1,4 +1,4 @@
-//! Lists nest at most 16 deep, too.
+//! Lists nest at most 16 levels deep.
 
 type Four<T> = Vec<Vec<Vec<Vec<T>>>>;
 

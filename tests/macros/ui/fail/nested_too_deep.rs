@@ -1,4 +1,4 @@
-//! Types nest at most 16 deep.
+//! Types nest at most 16 levels deep.
 
 macro_rules! nested {
     ($outer:ident $inner:ident $($rest:ident)*) => {

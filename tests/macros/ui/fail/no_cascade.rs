@@ -1,4 +1,4 @@
-//! What is used of an endpoint with a mistake is not a further mistake.
+//! The uses of an endpoint with a mistake are no further errors.
 use std::time::Duration;
 
 use tachyon::{CallError, Caller, Endpoint, endpoints, tachyon_rpc};

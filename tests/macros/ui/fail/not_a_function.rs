@@ -31,7 +31,7 @@ trait Declared {
     fn declared(payload: &[u8]) -> Vec<u8>;
 }
 
-// The items are still there, so that nothing else is wrong.
+// The items still exist, so that their uses are no further errors.
 fn main() {
     let _ = (Echo, Kind::One, NUMBER, PAYLOAD, Bytes::new());
     fn f(_: &dyn fmt::Debug) {}

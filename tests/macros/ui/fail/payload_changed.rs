@@ -1,4 +1,4 @@
-//! Another attribute may change a payload after `payload` has seen it: what lies otherwise than it says is refused.
+//! Another attribute may change a payload after `payload` has read it: a different layout is refused.
 use tachyon_test_attributes::{by_reference, without_repr};
 
 #[tachyon::payload]

@@ -1,4 +1,4 @@
-//! A head is copied to the stack.
+//! A head is copied to the stack: its size has a limit.
 
 #[tachyon::payload]
 struct Frame {

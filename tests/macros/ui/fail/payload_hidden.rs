@@ -1,4 +1,4 @@
-//! A type without a fixed size whose name does not say so, in a payload that seems fixed.
+//! A payload that seems fixed, with an unknown name for a type without a fixed size.
 
 #[tachyon::payload]
 struct Scan {
@@ -28,7 +28,7 @@ struct Listed {
     names: Vec<[[Name; 2]; 2]>,
 }
 
-/// That it does not travel is no further mistake.
+/// A payload of a refused payload is no further error.
 #[tachyon::payload]
 struct Outer {
     nested: Nested,

@@ -1,4 +1,4 @@
-//! What is used of a payload with a mistake is not a further mistake.
+//! The uses of a payload with a mistake are no further errors.
 use tachyon::{CallError, Caller, endpoints, tachyon_rpc};
 
 #[tachyon::payload]

@@ -1,4 +1,4 @@
-//! Where sizes are those of other types, only the compiler knows: it says how much, and the constant beside says where.
+//! Only the compiler knows the sizes of other types: its error has the size of the gap, and the constant has the place.
 
 #[tachyon::payload]
 struct Inner {

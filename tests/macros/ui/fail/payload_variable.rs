@@ -1,4 +1,4 @@
-//! What a variable payload cannot have.
+//! Fields that a variable payload cannot have.
 use std::collections::{HashMap, VecDeque};
 
 #[tachyon::payload]

@@ -1,4 +1,4 @@
-//! What is used of a payload with a mistake, or of its view, is not a further mistake.
+//! The uses of a payload with a mistake, and of its view, are no further errors.
 use std::collections::HashMap;
 
 use tachyon::payload::Value;

@@ -1,4 +1,4 @@
-//! What a reply borrows is one text, slice, list or view, or an option of it; a list owns what is in it.
+//! A reply may borrow one text, slice, list or view, or an option of one. A list must own its elements.
 
 #[tachyon::payload]
 struct Scan {

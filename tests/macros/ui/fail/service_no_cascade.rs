@@ -1,4 +1,4 @@
-//! What is used of a service with a mistake is not a further mistake.
+//! The uses of a service with a mistake are no further errors.
 use tachyon::{CallError, Caller, Dispatcher, tachyon_rpc};
 
 #[tachyon_rpc]

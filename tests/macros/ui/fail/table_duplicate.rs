@@ -20,13 +20,13 @@ fn order(_payload: &[u8]) {}
 fn other(_payload: &[u8]) {}
 
 fn main() {
-    // Each duplicate is reported, and at its own name.
+    // rustc reports each duplicate at its own name.
     let _ = endpoints![other, quote, market::price, order];
 
     // The same endpoint twice.
     let _: &[Entry<()>] = endpoints![other, other];
 
-    // What a `cfg` leaves out does not count.
+    // Endpoints that a `cfg` excludes do not count.
     let _ = endpoints![
         #[cfg(windows)]
         quote,

@@ -17,6 +17,6 @@ fn main() {
     // Two states in one table.
     let _ = endpoints![echo, price, balance];
 
-    // A table for another dispatcher.
+    // A table for a dispatcher with a different state.
     let _ = Dispatcher::new(endpoints![echo, price]);
 }

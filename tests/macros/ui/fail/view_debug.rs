@@ -1,4 +1,4 @@
-//! A reply in place prints itself through a borrow: a `Debug` of one lifetime alone could keep the view.
+//! `Debug` of a reply in place borrows the view: an implementation for one lifetime only could keep the view.
 use tachyon::{Caller, tachyon_rpc};
 
 #[tachyon::payload]

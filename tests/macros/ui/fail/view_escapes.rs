@@ -1,4 +1,4 @@
-//! A view of a reply lives as long as the guard that has the reply, and one of a request as long as its handler runs.
+//! The view of a reply lives as long as the reply's guard, and the view of a request as long as its handler runs.
 use tachyon::{Caller, List, tachyon_rpc};
 
 #[tachyon::payload]

@@ -1,4 +1,4 @@
-//! What a caller passes is checked where it passes it.
+//! rustc reports a wrong argument at the argument of the call.
 use tachyon::{CallError, Caller, tachyon_rpc};
 
 #[tachyon::payload]

@@ -1,5 +1,5 @@
-//! Endpoints in every place and of every spelling: aliases, paths, macros, functions, modules, conditions, and names that
-//! generated code has uses for.
+//! Endpoints in every place and with every form of type: aliases, paths, macros, functions, modules, conditions, and
+//! names that generated code uses.
 #![forbid(unsafe_code)]
 #![deny(warnings, missing_docs, unreachable_pub, unused_qualifications, unused_lifetimes, non_ascii_idents)]
 #![deny(rust_2018_idioms, clippy::all, clippy::pedantic)]
@@ -54,10 +54,10 @@ mod types {
 use types::deep::{Note, Point};
 use types::{Alias, Chosen, Either, Fallible, Lent, Maybe, Of, Slice, Text};
 
-/// What can go wrong.
+/// The errors.
 #[tachyon::error]
 enum Failure {
-    /// This.
+    /// The one error.
     #[error("empty")]
     Empty,
 }
@@ -95,7 +95,7 @@ fn spelled_out(maybe: core::option::Option<std::string::String>, list: std::vec:
     list.len() as u64 + u64::from(maybe.is_some())
 }
 
-/// Names that generated code has uses for, and keywords.
+/// Parameters with keywords, and with names that generated code uses.
 #[tachyon_rpc(msg_type = 5)]
 fn r#match(
     #[state] calls: &u64,
@@ -116,7 +116,7 @@ fn r#match(
     reply.write(caller)
 }
 
-/// Fields of such names.
+/// A payload whose fields have such names.
 #[tachyon::payload]
 #[derive(Debug, Clone, PartialEq)]
 struct Named {
@@ -132,7 +132,7 @@ struct Named {
     part: u8,
 }
 
-/// And of an error.
+/// An error whose fields have such names.
 #[tachyon::error]
 enum NamedError {
     #[error("{type} {name} {f}")]
@@ -248,7 +248,7 @@ fn inside_a_function() -> usize {
     endpoints![local].len()
 }
 
-/// As many as clippy finds good.
+/// As many parameters as clippy permits.
 mod seven {
     #![deny(clippy::too_many_arguments)]
 
@@ -258,7 +258,7 @@ mod seven {
     }
 }
 
-/// As many arguments as there may be.
+/// The maximum number of arguments.
 #[tachyon_rpc(msg_type = 12)]
 #[rustfmt::skip]
 fn thirty_two(
@@ -272,7 +272,7 @@ fn thirty_two(
     (numbers + options + [b0, b1, b2, b3, b4, b5, b6, b7].len() + [d0, d1, d2, d3, d4, d5, d6, d7].len()) as u64
 }
 
-/// As deep as types may be in one another.
+/// The maximum depth of nested types.
 macro_rules! nested {
     ($outer:ident $inner:ident $($rest:ident)*) => {
         #[tachyon::payload(extensible)]
@@ -297,13 +297,13 @@ fn nested(nested: N16, number: u8) -> u8 {
     number
 }
 
-/// A head of nearly as many bytes as one may have.
+/// A head of nearly the maximum size.
 #[tachyon_rpc(msg_type = 14)]
 fn large(array: [u8; 4080], number: u32) -> u32 {
     number + u32::from(array[0])
 }
 
-/// Never called: types of what callers pass and get.
+/// Never called: checks the types of client functions.
 fn calls(caller: &mut Caller, note: &Note) -> Result<(), CallError<Failure>> {
     let mut reply: Alias = aliases::call(caller, note, &["a"], Some(1), "text", &[1])?;
     reply.text.clear();

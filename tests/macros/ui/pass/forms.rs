@@ -1,4 +1,4 @@
-//! Every form an endpoint may take, in a crate that allows itself nothing.
+//! Every form of an endpoint, in a crate that denies all warnings.
 #![deny(warnings, missing_docs, unsafe_code, unreachable_pub, unused_qualifications, unused_lifetimes)]
 #![deny(rust_2018_idioms, single_use_lifetimes, let_underscore_drop, clippy::all, clippy::pedantic)]
 
@@ -34,7 +34,7 @@ fn borrowed_array(_: &[u8]) -> &'static [u8; 2] {
     &[1, 2]
 }
 
-/// Returns a string. The comma stays.
+/// Returns a string. The parameter list has a trailing comma.
 #[rustfmt::skip]
 #[tachyon_rpc(msg_type = 4,)]
 fn string(payload: &[u8]) -> String {
@@ -71,17 +71,17 @@ fn shared(payload: &[u8]) -> Arc<[u8]> {
     payload.into()
 }
 
-/// Returns nothing, in words.
+/// Returns an explicit `()`.
 #[tachyon_rpc(msg_type = 10)]
 fn nothing(_payload: &[u8]) {}
 
-/// Returns nothing, spelled out by a macro.
+/// Returns a type that a macro writes.
 #[tachyon_rpc(msg_type = 11)]
 fn unit(_payload: &[u8]) -> Unit {}
 
 type Unit = ();
 
-/// What can go wrong.
+/// The errors.
 #[derive(Debug)]
 struct Wrong;
 
@@ -93,7 +93,7 @@ impl fmt::Display for Wrong {
 
 type Result<T> = std::result::Result<T, Wrong>;
 
-/// Returns bytes or an error, through an alias that has the name of a prelude type.
+/// Returns bytes or an error, through an alias with the name of a prelude type.
 #[tachyon_rpc(msg_type = 12)]
 fn fallible(payload: &[u8]) -> Result<Vec<u8>> {
     if payload.is_empty() { Err(Wrong) } else { Ok(payload.to_vec()) }
@@ -106,13 +106,13 @@ fn fallible_unit(payload: &[u8]) -> std::result::Result<(), Box<dyn std::error::
     Ok(())
 }
 
-/// Returns an error that has no name.
+/// Returns an error of an unnamed type.
 #[tachyon_rpc(msg_type = 14)]
 fn opaque(payload: &[u8]) -> std::result::Result<&[u8], impl fmt::Display> {
     payload.get(1..).ok_or("too short")
 }
 
-/// Takes the request mutably bound, at the highest number.
+/// Binds the request mutably, and has the highest number.
 #[tachyon_rpc(msg_type = 65534)]
 fn mutable_binding(mut payload: &[u8]) -> &[u8] {
     payload = payload.get(1..).unwrap_or_default();
@@ -123,7 +123,7 @@ mod numbers {
     pub(crate) const CONSTANT: u16 = 300;
 }
 
-/// Has a number with a name.
+/// Has a constant as its number.
 #[tachyon_rpc(msg_type = numbers::CONSTANT)]
 const fn constant(payload: &[u8]) -> &[u8] {
     payload

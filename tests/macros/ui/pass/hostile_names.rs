@@ -1,4 +1,4 @@
-//! A crate that has taken every name which generated code would use, were it not written with full paths.
+//! A crate that defines every name of generated code, which therefore uses full paths.
 #![no_implicit_prelude]
 #![allow(
     non_camel_case_types,
@@ -86,7 +86,7 @@ enum Payloads {
     None = 18_446_744_073_709_551_615,
 }
 
-/// Names that the code of a variable payload has a use for.
+/// Names that the code of a variable payload uses.
 #[::tachyon::payload]
 #[derive(::std::fmt::Debug, ::std::clone::Clone, ::std::cmp::PartialEq)]
 struct variable {
@@ -101,7 +101,7 @@ struct variable {
     f: ::std::vec::Vec<u8>,
 }
 
-/// More of them.
+/// More names that the code of a variable payload uses.
 #[::tachyon::payload(extensible)]
 #[derive(::std::fmt::Debug, ::std::clone::Clone, ::std::cmp::PartialEq)]
 struct more {
@@ -111,7 +111,7 @@ struct more {
     own: f64,
 }
 
-/// And of a declared error's.
+/// Names that the code of a declared error uses.
 #[::tachyon::error]
 enum errors {
     #[error("{name} {fields:?} {f}")]
@@ -163,7 +163,7 @@ fn main() {
     ::std::assert_eq!(::std::string::ToString::to_string(&errors::Err), "err");
 }
 
-/// What no code has a use for.
+/// Constructs the values that no other code constructs.
 fn unused() -> [errors; 3] {
     let name = ::std::string::String::new();
     [errors::Some, errors::None, errors::Ok { name, fields: ::std::vec![], f: 1, writer: Payloads::None }]

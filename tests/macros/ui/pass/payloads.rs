@@ -1,4 +1,4 @@
-//! Payloads of every form, in a crate that allows itself nothing and has no dependency but this library.
+//! Fixed payloads of every form, in a crate that denies all warnings.
 #![forbid(unsafe_code)]
 #![deny(warnings, missing_docs, unreachable_pub, unused_qualifications, unused_lifetimes)]
 #![deny(rust_2018_idioms, single_use_lifetimes, let_underscore_drop, clippy::all, clippy::pedantic)]
@@ -12,7 +12,7 @@ mod vendored {
     pub(crate) use ::tachyon as ipc;
 }
 
-/// Every number there is.
+/// Every type of number.
 #[tachyon::payload]
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Numbers {
@@ -43,7 +43,7 @@ enum Level {
 
 const COUNT: usize = 2;
 
-/// Nested, with keywords and padding of its own.
+/// A nested payload with keywords and padding.
 #[tachyon::payload]
 #[derive(Debug, Clone, Copy)]
 struct Nested {
@@ -53,13 +53,13 @@ struct Nested {
     numbers: [Numbers; COUNT],
 }
 
-/// Every bit pattern is one.
+/// Every bit pattern is a value.
 #[vendored::ipc::payload(crate = crate::vendored::ipc)]
 struct Plain {
     value: [[u16; 3]; 2],
 }
 
-/// Types that are spelled like others: a field's values are those of its type.
+/// Aliases with the names of numbers: a field is checked by its type.
 #[allow(non_camel_case_types, reason = "it is the point")]
 mod aliases {
     use super::Level;
@@ -80,7 +80,7 @@ mod aliases {
     }
 }
 
-/// Arrays without an element have no bytes.
+/// Arrays without elements, and so without bytes.
 #[tachyon::payload]
 #[derive(Debug, PartialEq)]
 struct Hollow {
@@ -89,7 +89,7 @@ struct Hollow {
     never: [Level; 0],
 }
 
-/// Its layout is checked by the compiler alone.
+/// Only the compiler can check this layout.
 #[tachyon::payload]
 #[repr(C)]
 struct Wrapped {
@@ -98,7 +98,7 @@ struct Wrapped {
 
 macro_rules! made {
     ($name:ident, $ty:ty) => {
-        /// Made by a macro.
+        /// Written by a macro.
         #[tachyon::payload]
         struct $name {
             value: $ty,
@@ -107,49 +107,49 @@ macro_rules! made {
 }
 made!(Made, u32);
 
-/// State of its own.
+/// The state of a dispatcher.
 struct State {
     calls: u64,
 }
 
-/// One payload to another.
+/// Takes a payload, and returns another.
 #[tachyon_rpc(msg_type = 1)]
 fn nested(request: &Nested) -> Result<Numbers, String> {
     request.numbers.first().copied().ok_or_else(String::new)
 }
 
-/// Slices both ways.
+/// Takes and returns slices.
 #[tachyon_rpc(msg_type = 2)]
 fn levels(request: &[Nested]) -> Vec<Level> {
     request.iter().map(|nested| nested.r#type).collect()
 }
 
-/// A borrowed payload from the state's place.
+/// Returns a payload borrowed from the state.
 #[tachyon_rpc(msg_type = 3)]
 fn plain(request: &Plain) -> &Plain {
     request
 }
 
-/// Numbers alone.
+/// Takes and returns numbers.
 #[tachyon_rpc(msg_type = 4)]
 fn number(request: &u64) -> f64 {
     if *request == 0 { 0.0 } else { 1.0 }
 }
 
-/// An array in, a slice out.
+/// Takes an array, and returns a slice.
 #[tachyon_rpc(msg_type = 5)]
 fn array(request: &[f64; 3]) -> [f64; 3] {
     *request
 }
 
-/// Changes its state.
+/// Changes the state.
 #[tachyon_rpc(msg_type = 6)]
 fn count(#[state] state: &mut State) -> u64 {
     state.calls += 1;
     state.calls
 }
 
-/// Reads it.
+/// Reads the state.
 #[tachyon_rpc(msg_type = 7)]
 fn calls(#[state] state: &State, _request: &[u8]) -> u64 {
     state.calls
@@ -173,7 +173,7 @@ fn bytes_in_place(reply: ReplySlot<'_>) {
     }
 }
 
-/// Wraps.
+/// Takes a wrapped array, and returns a payload that a macro wrote.
 #[tachyon_rpc(msg_type = 10)]
 fn wrapped(request: &Wrapped) -> Made {
     Made { value: u32::from(request.plain.value[0][0]) }
@@ -210,7 +210,7 @@ fn main() {
     let hollow = Hollow { none: [[]; 3], level: Level::High, never: [] };
     assert_eq!(Hollow::from_bytes(&hollow.to_bytes()), Ok(hollow));
 
-    // Plain functions, all of them.
+    // The functions are unchanged.
     let numbers = Numbers { a: 7, k: true, ..Numbers::default() };
     let one = Nested { r#type: Level::Low, levels: [Level::r#High; 2], _pad: [0; 2], numbers: [numbers; 2] };
     assert_eq!(nested(&one), Ok(numbers));

@@ -1,4 +1,4 @@
-//! Endpoints in modules, in functions, imported, conditional, deprecated, and with awkward names.
+//! Endpoints in modules, in functions, imported, conditional, deprecated, and with unusual names.
 #![deny(warnings, missing_docs, unsafe_code, unreachable_pub, clippy::all, clippy::pedantic)]
 
 use tachyon::dispatch::Entry;
@@ -18,11 +18,11 @@ mod market {
     mod orders {
         use tachyon::tachyon_rpc;
 
-        /// Seen from its parent only.
+        /// Visible in the parent module.
         #[tachyon_rpc(msg_type = 2)]
         pub(super) fn cancel(_payload: &[u8]) {}
 
-        /// Seen from one module.
+        /// Visible in one module.
         #[tachyon_rpc(msg_type = 3)]
         pub(in crate::market) fn place(_payload: &[u8]) {}
     }
@@ -33,7 +33,7 @@ mod market {
 }
 
 mod importing {
-    // One import brings the function and the endpoint.
+    // One `use` imports the function and the endpoint.
     use super::market::echo;
 
     pub(crate) fn check() {
@@ -44,25 +44,25 @@ mod importing {
     }
 }
 
-/// A keyword.
+/// Has a keyword as its name.
 #[tachyon_rpc(msg_type = 4)]
 fn r#match(payload: &[u8]) -> &[u8] {
     payload
 }
 
-/// A name that generated code uses.
+/// Has a name that generated code uses.
 #[tachyon_rpc(msg_type = 5)]
 fn request(payload: &[u8]) -> &[u8] {
     payload
 }
 
-/// Another one.
+/// Has another name that generated code uses.
 #[tachyon_rpc(msg_type = 6)]
 fn reply(payload: &[u8]) -> &[u8] {
     payload
 }
 
-/// Another one.
+/// Has another name that generated code uses.
 #[tachyon_rpc(msg_type = 7)]
 fn table(payload: &[u8]) -> &[u8] {
     payload
@@ -73,32 +73,32 @@ fn table(payload: &[u8]) -> &[u8] {
 #[tachyon_rpc(msg_type = 8)]
 fn included(_payload: &[u8]) {}
 
-/// Not for this platform, so its number is free.
+/// Excluded on this platform, so its number is free.
 #[cfg(windows)]
 #[tachyon_rpc(msg_type = 9)]
 fn before_the_attribute(_payload: &[u8]) {}
 
-/// Not for this platform, so its number is free.
+/// Excluded on this platform, so its number is free.
 #[tachyon_rpc(msg_type = 9)]
 #[cfg(windows)]
 fn after_the_attribute(_payload: &[u8]) {}
 
-/// Not for this platform, so its number is free.
+/// Excluded on this platform, so its number is free.
 #[tachyon_rpc(msg_type = 9)]
 #[cfg_attr(unix, inline, cfg(windows))]
 fn nested(_payload: &[u8]) {}
 
-/// For this platform.
+/// Included on this platform.
 #[tachyon_rpc(msg_type = 9)]
 #[cfg(unix)]
 fn here(_payload: &[u8]) {}
 
-/// Warns whoever uses it, and not its own definition.
+/// Warns at its uses, and not at its definition.
 #[deprecated = "use `here`"]
 #[tachyon_rpc(msg_type = 10)]
 fn old(_payload: &[u8]) {}
 
-/// Is called by clients and served elsewhere.
+/// Called by clients only.
 #[tachyon_rpc(msg_type = 11)]
 fn only_called(_payload: &[u8]) {}
 

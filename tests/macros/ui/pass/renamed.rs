@@ -1,4 +1,4 @@
-//! The library under another name, and in a scope where `::tachyon` is not what it seems.
+//! The library under another path.
 #![deny(warnings, missing_docs, unsafe_code, clippy::all, clippy::pedantic)]
 
 mod vendored {
@@ -11,7 +11,7 @@ fn echo(payload: &[u8]) -> &[u8] {
     payload
 }
 
-/// Names it by a global path, before the number.
+/// Names the library by a global path, before the number.
 #[vendored::ipc::tachyon_rpc(crate = ::tachyon, msg_type = 2)]
 fn other(payload: &[u8]) -> &[u8] {
     payload

@@ -1,4 +1,4 @@
-//! Services: a contract, its client and its table, in modules, under conditions, with awkward names.
+//! Services with client and table: in modules, conditional, and with unusual names.
 #![forbid(unsafe_code)]
 #![deny(warnings, missing_docs, unreachable_pub, unused_qualifications, unused_lifetimes)]
 #![deny(rust_2018_idioms, single_use_lifetimes, let_underscore_drop, clippy::all, clippy::pedantic)]
@@ -8,7 +8,7 @@ mod vendored {
     pub(crate) use ::tachyon as ipc;
 }
 
-/// What both sides know: no implementor in sight.
+/// The contract that both sides share, without an implementor.
 pub(crate) mod contract {
     use tachyon::dispatch::{ReplySlot, SlotError};
     use tachyon::tachyon_rpc;
@@ -16,48 +16,48 @@ pub(crate) mod contract {
     /// A request.
     #[tachyon::payload]
     pub(crate) struct Question {
-        /// The number asked about.
+        /// The number in question.
         pub(crate) number: u64,
     }
 
     pub(crate) const NUMBERED: u16 = 300;
 
-    /// Answers questions.
+    /// A service that answers questions.
     #[tachyon_rpc]
     pub(crate) trait Oracle: Send {
         /// Answers one.
         #[rpc(msg_type = 1)]
         fn answer(&self, question: &Question) -> Result<u64, String>;
 
-        /// Answers several, at once.
+        /// Answers several questions at once.
         #[rpc(msg_type = 2)]
         fn answers(&self, questions: &[Question]) -> Vec<u64>;
 
-        /// Learns.
+        /// Changes the state.
         #[rpc(msg_type = NUMBERED)]
         fn learn(&mut self, text: &[u8]);
 
-        /// Has a body, and writes in place.
+        /// Has a default body, and writes in place.
         #[rpc(msg_type = 4)]
         fn all(&self, reply: ReplySlot<'_, [u64]>) -> Result<(), SlotError> {
             reply.write(&[1, 2, 3])
         }
 
-        /// Is a keyword.
+        /// Has a keyword as its name.
         #[rpc(msg_type = 5)]
         fn r#type(&self) -> &'static str;
 
-        /// Not for this platform, so its number is free.
+        /// Excluded on this platform, so its number is free.
         #[cfg(windows)]
         #[rpc(msg_type = 6)]
         fn elsewhere(&self);
 
-        /// For this platform.
+        /// Included on this platform.
         #[cfg(unix)]
         #[rpc(msg_type = 6)]
         fn here(&self) -> [u8; 2];
 
-        /// Is on its way out.
+        /// A deprecated method.
         #[deprecated = "ask `answer`"]
         #[rpc(msg_type = 7)]
         fn old(&self);

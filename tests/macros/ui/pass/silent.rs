@@ -1,4 +1,4 @@
-//! Crates that forbid what generated code might do: it needs no `allow`, which would be an error here.
+//! A crate that forbids lints: generated code must do without `allow`, which would be an error here.
 #![forbid(
     dead_code,
     deprecated,
@@ -24,9 +24,9 @@
 )]
 #![deny(warnings)]
 
-/// All of it is public: nothing is unused.
+/// Public items, so that none is unused.
 pub mod api {
-    /// A variant of which went.
+    /// One variant is deprecated.
     #[tachyon::payload]
     #[derive(Debug)]
     #[repr(u8)]
@@ -40,39 +40,39 @@ pub mod api {
         Swap,
     }
 
-    /// A field of which went.
+    /// One field is deprecated.
     #[tachyon::payload]
     #[derive(Debug)]
     pub struct Order {
-        /// How many.
+        /// A quantity.
         pub quantity: u64,
-        /// Where.
+        /// A place.
         #[deprecated = "ignored since 2.0"]
         pub venue: u64,
-        /// Whether.
+        /// A direction.
         pub side: Side,
         _pad: [u8; 7],
     }
 
-    /// Went as a whole.
+    /// The whole item is deprecated.
     #[deprecated = "use `Order`"]
     #[tachyon::payload]
     #[derive(Debug)]
     pub struct Trade {
-        /// How many.
+        /// A quantity.
         pub quantity: u64,
     }
 
-    /// Texts, one of which went.
+    /// Texts, of which one is deprecated.
     #[tachyon::payload]
     #[derive(Debug, Clone, PartialEq)]
     pub struct Note {
-        /// By whom.
+        /// The author.
         pub author: String,
-        /// What.
+        /// A text.
         #[deprecated = "ignored since 2.0"]
         pub text: Option<String>,
-        /// Why.
+        /// A reason.
         pub because: Vec<Why>,
     }
 
@@ -80,16 +80,16 @@ pub mod api {
     #[tachyon::payload(extensible)]
     #[derive(Debug, Clone, PartialEq)]
     pub struct Why {
-        /// Its number.
+        /// A number.
         pub number: u32,
     }
 
-    /// A list that went as a whole.
+    /// A deprecated list.
     #[deprecated = "use `Note`"]
     #[tachyon::payload]
     #[derive(Debug)]
     pub struct Notes {
-        /// All of them.
+        /// The elements.
         pub notes: Vec<Note>,
     }
 }
@@ -100,28 +100,28 @@ pub mod contract {
 
     use super::api::{Note, NoteRef};
 
-    /// Why not.
+    /// The errors.
     #[tachyon::error]
     #[non_exhaustive]
     pub enum Failure {
-        /// It went.
+        /// A deprecated error.
         #[error("busy for {seconds} s")]
         #[deprecated = "never happens"]
         Busy {
-            /// How long.
+            /// A duration.
             seconds: u32,
         },
-        /// It is not there.
+        /// A missing item.
         #[error("closed")]
         Closed,
     }
 
-    /// May get more fields, and its view with it.
+    /// A non-exhaustive payload and view.
     #[tachyon::payload]
     #[derive(Debug, Clone, PartialEq, Eq)]
     #[non_exhaustive]
     pub struct Grown {
-        /// Some.
+        /// A field.
         pub text: String,
     }
 
@@ -129,7 +129,7 @@ pub mod contract {
     ///
     /// # Errors
     ///
-    /// Never in order.
+    /// Always.
     #[tachyon_rpc(msg_type = 1)]
     pub fn several(
         #[state] state: &u64,
@@ -142,24 +142,24 @@ pub mod contract {
         if known == 0 { Err(Failure::Closed) } else { Ok(note.into_owned()) }
     }
 
-    /// Went as a whole.
+    /// The whole item is deprecated.
     #[deprecated = "use `several`"]
     #[tachyon_rpc(msg_type = 2)]
     pub fn old(left: u64, right: &str) -> u64 {
         left + right.len() as u64
     }
 
-    /// A service, of which one method went.
+    /// A service with one deprecated method.
     #[tachyon_rpc]
     pub trait Desk {
-        /// One.
+        /// A method.
         ///
         /// # Errors
         ///
-        /// Never in order.
+        /// Always.
         #[rpc(msg_type = 1)]
         fn one(&self, note: NoteRef<'_>, left: u64) -> Result<Note, Failure>;
-        /// Another.
+        /// A deprecated method.
         #[deprecated = "use `one`"]
         #[rpc(msg_type = 2)]
         fn two(&mut self, texts: List<'_, String>);
@@ -170,43 +170,43 @@ pub mod contract {
     pub trait Nothing {}
 }
 
-/// Errors, and what they are made of.
+/// Errors and the payloads in them.
 pub mod errors {
-    /// Why it failed.
+    /// The errors.
     #[tachyon::error]
     pub enum ScanError {
-        /// None of the number.
+        /// A missing number.
         #[error("no sensor {sensor}, {reason:?}")]
         NoSensor {
-            /// Its number.
+            /// A number.
             sensor: u32,
             /// A list.
             #[deprecated = "ignored since 2.0"]
             reasons: Vec<u8>,
-            /// Why.
+            /// A reason.
             reason: Option<super::api::Why>,
         },
-        /// Gone.
+        /// A deprecated error.
         #[error("busy")]
         #[deprecated = "gone since 2.0"]
         Busy,
     }
 
-    /// Gone as a whole.
+    /// The whole enum is deprecated.
     #[deprecated = "use `ScanError`"]
     #[tachyon::error]
     #[derive(Debug)]
     pub enum Old {
-        /// Always.
+        /// The one error.
         #[error("of {trade:?}")]
         Always {
-            /// What.
+            /// A text.
             trade: u32,
         },
     }
 }
 
-/// What is private, and used.
+/// Private items that are used.
 #[tachyon::payload]
 #[derive(Debug)]
 struct Quote {
@@ -215,7 +215,7 @@ struct Quote {
     _pad: [u8; 7],
 }
 
-/// What is private, and has a view that no code names.
+/// A private payload whose view no code names.
 #[tachyon::payload]
 #[derive(Debug)]
 struct Text {

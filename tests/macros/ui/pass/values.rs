@@ -1,16 +1,16 @@
-//! Variable payloads of every form, in a crate that allows itself nothing.
+//! Variable payloads of every form, in a crate that denies all warnings.
 #![forbid(unsafe_code)]
 #![deny(warnings, missing_docs, unreachable_pub, unused_qualifications, unused_lifetimes)]
 #![deny(rust_2018_idioms, let_underscore_drop, clippy::all, clippy::pedantic)]
 
 use tachyon::List;
-use tachyon::payload::{Argument, Pass, Value, ValueType};
+use tachyon::payload::{Argument, IntoView, Value, ValueType};
 
 mod vendored {
     pub(crate) use ::tachyon as ipc;
 }
 
-/// Fixed.
+/// A fixed payload.
 #[tachyon::payload]
 #[derive(Debug, PartialEq)]
 struct Point {
@@ -39,7 +39,7 @@ struct Scan {
     last: Option<Vec<String>>,
 }
 
-/// A number.
+/// A fixed payload of one number.
 #[tachyon::payload]
 #[derive(Debug, PartialEq)]
 #[repr(u8)]
@@ -50,7 +50,7 @@ enum Level {
 
 type Name = String;
 
-/// Its parts hide behind names.
+/// Aliases hide the types of the fields.
 #[tachyon::payload(extensible)]
 #[derive(Debug, Clone, PartialEq)]
 struct Cause {
@@ -58,7 +58,7 @@ struct Cause {
     level: Level,
 }
 
-/// Fixed today, and may grow.
+/// All fields are fixed, and the payload may grow.
 #[vendored::ipc::payload(extensible, crate = crate::vendored::ipc)]
 #[derive(Clone)]
 struct Size {
@@ -66,7 +66,7 @@ struct Size {
     height: u32,
 }
 
-/// Has grown by what lends nothing.
+/// Has grown by fields without a lifetime.
 #[tachyon::payload(extensible)]
 #[derive(Debug, Clone, PartialEq)]
 struct Grown {
@@ -75,7 +75,7 @@ struct Grown {
     flags: Option<[bool; 2]>,
 }
 
-/// Not comparable by itself, in one that is.
+/// Not comparable, in a comparable payload.
 #[tachyon::payload]
 #[derive(PartialEq)]
 struct Sizes {
@@ -91,7 +91,7 @@ impl PartialEq for Size {
 
 macro_rules! made {
     ($name:ident, $field:ident: $ty:ty) => {
-        /// Made by a macro.
+        /// Written by a macro.
         #[tachyon::payload]
         struct $name {
             $field: Vec<$ty>,
@@ -104,8 +104,8 @@ made!(MadeOf, many: Cause);
 
 fn takes<'a, A: Argument<'a, Wire = W>, W: Value>() {}
 
-fn passes<'s, W: Value>(value: impl Pass<'s, W>) -> W {
-    W::own(value.pass())
+fn passes<'s, W: Value>(value: impl IntoView<'s, W>) -> W {
+    W::own(value.into_view())
 }
 
 fn main() {
@@ -126,7 +126,7 @@ fn main() {
         maybe: None,
         last: Some(vec!["z".into()]),
     };
-    // Views have the natural types.
+    // The fields of views have the usual types.
     let view = ScanRef::from(&scan);
     let (at, frame, points): (u64, &str, &[Point]) = (view.taken_at, view.frame, view.points);
     assert_eq!((at, frame, points.len()), (7, "base", 2));
@@ -139,7 +139,7 @@ fn main() {
     assert_eq!((level, raw, view.grid[1][2]), (Some(Level::Low), &[1, 2][..], 1));
     let last: Option<List<'_, String>> = view.last;
     assert!(last.is_some() && view.maybe.is_none());
-    // They are copied, compared, shown, and made by hand from what is borrowed.
+    // Views can be copied, compared, printed, and constructed from borrowed values.
     let copy = view;
     assert_eq!(copy, view);
     assert!(format!("{copy:?}").starts_with("ScanRef { taken_at: 7, "));
@@ -183,7 +183,7 @@ fn main() {
     assert!(made.many.is_empty());
 }
 
-/// A view that came from elsewhere takes fields that live shorter.
+/// A view takes fields with a shorter lifetime.
 fn replaced(view: ScanRef<'_>) -> String {
     let (frame, causes) = (String::from("local"), [sizes_cause()]);
     let made = ScanRef { frame: &frame, causes: causes.as_slice().into(), ..view.shorten() };

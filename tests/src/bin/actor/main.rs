@@ -1,11 +1,11 @@
-//! The Rust actor of `chaos`: reads orders from standard input, one a line, and answers each with one line. Its Python
-//! twin is `tests/python/actor.py`; both take the same orders.
+//! The Rust actor of `chaos`: reads orders from standard input, one on each line, and answers each with one line.
+//! `tests/python/actor.py` is the Python actor, with the same orders.
 
-mod answering;
-mod calling;
-mod one_way;
-mod scene;
-mod serving;
+mod bus;
+mod callee;
+mod caller;
+mod role;
+mod server;
 
 use std::error::Error;
 use std::io::BufRead;
@@ -18,15 +18,15 @@ fn main() -> Result<(), Box<dyn Error>> {
     for line in std::io::stdin().lock().lines() {
         let order = Order::read(&line?);
         let answer = match order.word.as_str() {
-            "send" => one_way::send(&order),
-            "receive" => one_way::receive(&order),
-            "call" => calling::call(&order),
-            "answer" => answering::answer(&order),
-            "serve" => serving::serve(&order),
-            "footprint" => scene::footprint(),
+            "send" => bus::send(&order),
+            "receive" => bus::receive(&order),
+            "call" => caller::call(&order),
+            "answer" => callee::answer(&order),
+            "serve" => server::serve(&order),
+            "footprint" => role::footprint(),
             other => Err(format!("no such role: {other}").into()),
         };
-        say(&answer.unwrap_or_else(|error| {
+        print(&answer.unwrap_or_else(|error| {
             let text = error.to_string().replace(char::is_whitespace, "_");
             Order::new("failed").with("error", text)
         }));
@@ -34,8 +34,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Says one line, whole, whatever other threads say.
-#[allow(clippy::print_stdout, reason = "speaking is how an actor answers")]
-fn say(line: &Order) {
+/// Prints one line. Lines of several threads do not mix.
+#[allow(clippy::print_stdout, reason = "an actor answers by printing")]
+fn print(line: &Order) {
     println!("{line}");
 }

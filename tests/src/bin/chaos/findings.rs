@@ -1,24 +1,24 @@
-//! What a run has found: how long ends took to be noticed, and what went wrong.
+//! The results of a run: counts, the times until deaths were noticed, and faults.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use hdrhistogram::Histogram;
 
-/// Counts, times and complaints of a run.
+/// The results of a run.
 #[derive(Debug, Default)]
 pub(crate) struct Findings {
     times: BTreeMap<String, Histogram<u64>>,
     counts: BTreeMap<String, u64>,
     notes: Vec<String>,
-    pub(crate) wrong: Vec<String>,
+    pub(crate) faults: Vec<String>,
 }
 
 impl Findings {
-    /// Notes that `who` learnt of a death after so many nanoseconds.
+    /// Notes that `who` noticed a death after `nanos` nanoseconds.
     pub(crate) fn noticed(&mut self, who: &str, nanos: u64) {
         let times = self.times.entry(who.to_owned()).or_insert_with(|| {
-            // Up to an hour, to three digits.
+            // Up to an hour in nanoseconds, with three digits.
             Histogram::new_with_bounds(1, 3_600_000_000_000, 3).expect("the bounds are constants")
         });
         times.saturating_record(nanos);
@@ -32,11 +32,11 @@ impl Findings {
         self.notes.push(what);
     }
 
-    pub(crate) fn complain(&mut self, what: String) {
-        self.wrong.push(what);
+    pub(crate) fn fault(&mut self, what: String) {
+        self.faults.push(what);
     }
 
-    /// The counts, one a line.
+    /// The counts and notes, one on each line.
     pub(crate) fn counted(&self) -> String {
         let mut text = String::new();
         for (what, how_many) in &self.counts {

@@ -1,20 +1,20 @@
-//! Deaths between the messages of a handshake, on either side, at every system call and between.
+//! Deaths during a handshake, of the listener or the connector, at any system call or instruction.
 
 use std::error::Error;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use tachyon::{Options, Sender};
-use tachyon_tests::chaos::ledger::{Ledger, Word};
-use tachyon_tests::chaos::numbered::Stream;
 use tachyon_tests::chaos::order::Order;
+use tachyon_tests::chaos::progress_file::{Field, ProgressFile};
+use tachyon_tests::chaos::stream::Stream;
 
-use super::company::{Company, Language, PATIENCE};
+use super::actors::{Actors, Language, PATIENCE};
 use super::findings::Findings;
-use super::grip::{Step, has_stopped, lead};
-use super::kill::Veteran;
+use super::kill::Survivor;
+use super::ptrace::{Step, is_stopped, single_step};
 
-/// Steps that take a handshake, and then some.
+/// The kind and number of steps: up to more than a handshake takes.
 fn steps(language: Language, chance: &mut fastrand::Rng) -> (Step, u32) {
     match (chance.u8(..4), language) {
         (0, Language::Rust) => (Step::Instruction, chance.u32(1..8000)),
@@ -23,47 +23,47 @@ fn steps(language: Language, chance: &mut fastrand::Rng) -> (Step, u32) {
     }
 }
 
-/// `rounds` deaths, half of them of the side that connects, half of the side that listens.
+/// `rounds` deaths, alternately of the listener and of the connector.
 pub(crate) fn rounds(
     rounds: u32,
-    company: &mut Company,
+    actors: &mut Actors,
     folder: &Path,
     chance: &mut fastrand::Rng,
     findings: &mut Findings,
 ) -> Result<(), Box<dyn Error>> {
     let mut survivors = Vec::new();
-    for &language in company.languages() {
-        survivors.push(Veteran::new(company.engage(language)?));
+    for &language in actors.languages() {
+        survivors.push(Survivor::new(actors.start(language)?));
     }
     for round in 0..rounds {
         let chosen = chance.usize(..survivors.len());
         let survivor = &mut survivors[chosen];
         survivor.rounds += 1;
-        if let Err(error) = one(round, survivor, company, folder, chance, findings) {
-            findings.complain(format!("handshake round {round}: {error}"));
-            if findings.wrong.len() > 5 {
+        if let Err(error) = run_round(round, survivor, actors, folder, chance, findings) {
+            findings.fault(format!("handshake round {round}: {error}"));
+            if findings.faults.len() > 5 {
                 return Ok(());
             }
             let language = survivor.actor.language;
-            *survivor = Veteran::new(company.engage(language)?);
+            *survivor = Survivor::new(actors.start(language)?);
         }
-        survivor.look()?;
+        survivor.note_footprint()?;
     }
-    survivors.iter_mut().try_for_each(|survivor| survivor.check(findings))
+    survivors.iter_mut().try_for_each(|survivor| survivor.check_footprint(findings))
 }
 
-fn one(
+fn run_round(
     round: u32,
-    survivor: &mut Veteran,
-    company: &mut Company,
+    survivor: &mut Survivor,
+    actors: &mut Actors,
     folder: &Path,
     chance: &mut fastrand::Rng,
     findings: &mut Findings,
 ) -> Result<(), Box<dyn Error>> {
-    let languages = company.languages();
+    let languages = actors.languages();
     let language = languages[if chance.u8(..3) == 0 { languages.len() - 1 } else { 0 }];
     let path = folder.join("handshake.sock");
-    let ledger = Ledger::create(&folder.join("ledger"))?;
+    let ledger = ProgressFile::create(&folder.join("ledger"))?;
     let listens = round.is_multiple_of(2);
     let (step, count) = steps(language, chance);
     let victim_order = Order::new("send")
@@ -79,36 +79,36 @@ fn one(
         .with("side", if listens { "connect" } else { "listen" })
         .with("seed", round)
         .with("most", 100)
-        // Whoever connects to one who dies before listening has to give up some time.
+        // A connector gives up if the victim dies before it listens.
         .with("timeout", if listens { 400 } else { 30_000 });
-    let mut victim = company.engage(language)?;
+    let mut victim = actors.start(language)?;
     victim.tell(&victim_order)?;
     let until = Instant::now() + PATIENCE;
-    while !(ledger.get(Word::Stopping) == 1 && has_stopped(victim.pid())) {
+    while !(ledger.get(Field::Stopping) == 1 && is_stopped(victim.pid())) {
         if Instant::now() > until {
-            return Err("the victim does not get to its handshake".into());
+            return Err("the victim does not reach its handshake".into());
         }
         std::thread::sleep(Duration::from_micros(200));
     }
     survivor.actor.tell(&survivor_order)?;
     if !listens {
-        // There has to be somebody to connect to.
+        // The victim connects, so the survivor must listen first.
         while !path.exists() && Instant::now() < until {
             std::thread::sleep(Duration::from_micros(200));
         }
     }
-    lead(victim.pid(), count, step)?;
-    victim.bury();
+    single_step(victim.pid(), count, step)?;
+    victim.reap();
     let side = if listens { "listener" } else { "connector" };
-    let description = format!("{} {side} led for {count} of {step:?}", language.name());
+    let description = format!("{} {side} killed after {count} of {step:?}", language.name());
     findings.count(&format!("{side} killed in its handshake"), 1);
     let told = if listens {
-        survivor.actor.hear(PATIENCE)?
+        survivor.actor.answer(PATIENCE)?
     } else {
-        // Either the victim got through and is mourned, or its listener waits for the next one.
-        match survivor.actor.hear(Duration::from_millis(30)) {
+        // The survivor reports a death if the handshake was finished, and otherwise waits for the next client.
+        match survivor.actor.answer(Duration::from_millis(30)) {
             Ok(told) => told,
-            Err(_) => after_the_dead(&path, round, survivor)?,
+            Err(_) => connect_after_death(&path, round, survivor)?,
         }
     };
     let outcome = format!("{} {}", told.word, told.text("end"));
@@ -120,10 +120,10 @@ fn one(
         _ => return Err(format!("{description}: {told}").into()),
     }
     if listens {
-        // What the dead one left at the path is in nobody's way.
+        // The socket file of the dead victim must not disturb the next listener.
         let order = survivor_order.with("side", "listen").with("timeout", 30_000);
         survivor.actor.tell(&order)?;
-        let told = after_the_dead(&path, round, survivor)?;
+        let told = connect_after_death(&path, round, survivor)?;
         if told.text("end") != "closed" || told.get_or("taken", 0) != 3 {
             return Err(format!("after {description}, the next pair: {told}").into());
         }
@@ -133,16 +133,17 @@ fn one(
     Ok(())
 }
 
-/// Connects to a listening survivor as one who lives, and gives what it says at the end.
-fn after_the_dead(path: &Path, round: u32, survivor: &mut Veteran) -> Result<Order, Box<dyn Error>> {
+/// Connects to the listening survivor, sends three messages, and returns the survivor's answer.
+fn connect_after_death(path: &Path, round: u32, survivor: &mut Survivor) -> Result<Order, Box<dyn Error>> {
     let options = Options::new().timeout(Duration::from_secs(3));
     let stream = Stream { seed: round, least: 0, most: 100 };
     let mut chance = fastrand::Rng::with_seed(round.into());
-    // Without a connection the victim got through after all: its death is being noticed just now, and nobody listens.
+    // The connect fails if the victim had finished its handshake: the survivor is noticing its death, and does not
+    // listen.
     if let Ok(mut sender) = Sender::connect_with(path, &options) {
         for number in 0..3 {
             sender.send(&stream.message(number, &mut chance), u32::try_from(number)?)?;
         }
     }
-    survivor.actor.hear(PATIENCE)
+    survivor.actor.answer(PATIENCE)
 }

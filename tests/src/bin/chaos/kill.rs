@@ -1,4 +1,4 @@
-//! Rounds of deaths, and what the survivors have of the system afterwards.
+//! Rounds of deaths, and the footprint of the survivors afterwards.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -7,38 +7,38 @@ use std::time::{Duration, Instant};
 
 use tachyon_tests::chaos::order::Order;
 
-use super::company::{Actor, Company, Language, PATIENCE};
+use super::actors::{Actor, Actors, Language, PATIENCE};
 use super::findings::Findings;
-use super::missed::twice;
-use super::play::{Part, Round, Scale};
+use super::retry::with_retry;
+use super::round::{Role, Round, Scale};
 use super::{handshakes, servers};
 
-/// Rounds until a survivor has everything it keeps for good.
+/// Rounds until a survivor's footprint is final.
 const WARM: u32 = 12;
 
-/// Mappings that the allocators of a survivor may have made since it was warm, however many rounds it has seen.
+/// Mappings that the allocators of a survivor may add after [`WARM`] rounds.
 const ALLOCATORS: u64 = 8;
 
 const SCALE: Scale =
     Scale { capacities: &[64, 4096, 4096, 65536], bytes: 100_000, messages: 400, latest: 3000, at_any_time: 30 };
 
-/// From so many rounds on, the 99th percentile of the time until a death is noticed is worth its name.
+/// Fewest rounds for a meaningful 99th percentile of the time until a death is noticed.
 const ENOUGH: u32 = 500;
 
-/// Everybody's deaths, `rounds` of each.
+/// Deaths of every group, `rounds` of each role.
 pub(crate) fn all(
     rounds: u32,
     only: Option<&str>,
-    company: &mut Company,
+    actors: &mut Actors,
     folder: &Path,
     chance: &mut fastrand::Rng,
     findings: &mut Findings,
 ) -> Result<(), Box<dyn Error>> {
-    type Group = fn(u32, &mut Company, &Path, &mut fastrand::Rng, &mut Findings) -> Result<(), Box<dyn Error>>;
+    type Group = fn(u32, &mut Actors, &Path, &mut fastrand::Rng, &mut Findings) -> Result<(), Box<dyn Error>>;
     let groups: [(&str, Group); 4] = [
         ("pairs", pairs),
-        ("servers", servers::under_callers),
-        ("callers", servers::above_callers),
+        ("servers", servers::servers_die),
+        ("callers", servers::callers_die),
         ("handshakes", handshakes::rounds),
     ];
     for (name, group) in groups {
@@ -46,12 +46,12 @@ pub(crate) fn all(
             continue;
         }
         let begun = Instant::now();
-        group(rounds, company, folder, chance, findings)?;
+        group(rounds, actors, folder, chance, findings)?;
         findings.note(format!("{name}: {:.0} s", begun.elapsed().as_secs_f64()));
     }
     let limit = if rounds >= ENOUGH { 100.0 } else { 2000.0 };
     if findings.p99_ms() > limit {
-        findings.complain(format!("the 99th percentile is {:.1} ms, more than {limit} ms", findings.p99_ms()));
+        findings.fault(format!("the 99th percentile is {:.1} ms, more than {limit} ms", findings.p99_ms()));
     }
     Ok(())
 }
@@ -59,77 +59,77 @@ pub(crate) fn all(
 /// Deaths of senders, receivers, callers and callees, `rounds` of each.
 pub(crate) fn pairs(
     rounds: u32,
-    company: &mut Company,
+    actors: &mut Actors,
     folder: &Path,
     chance: &mut fastrand::Rng,
     findings: &mut Findings,
 ) -> Result<(), Box<dyn Error>> {
     let mut survivors = BTreeMap::new();
-    for &language in company.languages() {
-        survivors.insert(language, Veteran::new(company.engage(language)?));
+    for &language in actors.languages() {
+        survivors.insert(language, Survivor::new(actors.start(language)?));
     }
     let mut seed = 0;
-    for part in Part::ALL {
+    for role in Role::ALL {
         let mut killed = 0;
         while killed < rounds {
             seed += 1;
             let orderly = seed % 11 == 0;
-            let languages = draw_languages(company, chance);
-            let round = Round::draw(part, languages, orderly, seed, SCALE, folder, chance);
+            let languages = draw_languages(actors, chance);
+            let round = Round::draw(role, languages, orderly, seed, SCALE, folder, chance);
             let Some(survivor) = survivors.get_mut(&languages[1]) else { continue };
             survivor.rounds += 1;
-            let played = twice(&format_args!("round {seed}"), findings, |again, findings| {
+            let played = with_retry(&format_args!("round {seed}"), findings, |again, findings| {
                 if again {
-                    *survivor = Veteran::new(company.engage(languages[1])?);
+                    *survivor = Survivor::new(actors.start(languages[1])?);
                 }
-                round.play(&mut survivor.actor, company, folder, findings)
+                round.run(&mut survivor.actor, actors, folder, findings)
             });
             if let Err(error) = played {
-                findings.complain(format!("round {seed}: {error}\n  {round}"));
-                if findings.wrong.len() >= 10 {
-                    return Err("too much is wrong to go on".into());
+                findings.fault(format!("round {seed}: {error}\n  {round}"));
+                if findings.faults.len() >= 10 {
+                    return Err("too many faults to go on".into());
                 }
-                *survivor = Veteran::new(company.engage(languages[1])?);
+                *survivor = Survivor::new(actors.start(languages[1])?);
             }
-            survivor.look()?;
+            survivor.note_footprint()?;
             killed += u32::from(!orderly);
         }
     }
     for survivor in survivors.values_mut() {
-        survivor.check(findings)?;
+        survivor.check_footprint(findings)?;
     }
     Ok(())
 }
 
-fn draw_languages(company: &Company, chance: &mut fastrand::Rng) -> [Language; 2] {
-    let languages = company.languages();
-    // A victim has to be started anew each time, which takes an interpreter far longer.
+fn draw_languages(actors: &Actors, chance: &mut fastrand::Rng) -> [Language; 2] {
+    let languages = actors.languages();
+    // Fewer Python victims: each round starts a new victim, and Python takes far longer to start.
     let victim = if chance.u8(..3) == 0 { languages.len() - 1 } else { 0 };
     [languages[victim], languages[chance.usize(..languages.len())]]
 }
 
-/// A survivor of many rounds, and what it had at first.
-pub(crate) struct Veteran {
+/// An actor that survives many rounds, and its footprint after [`WARM`] rounds.
+pub(crate) struct Survivor {
     pub(crate) actor: Actor,
     pub(crate) rounds: u32,
     before: Option<Order>,
 }
 
-impl Veteran {
+impl Survivor {
     pub(crate) fn new(actor: Actor) -> Self {
         Self { actor, rounds: 0, before: None }
     }
 
-    /// Notes what it has, once it is warm.
-    pub(crate) fn look(&mut self) -> Result<(), Box<dyn Error>> {
+    /// Notes the footprint after [`WARM`] rounds.
+    pub(crate) fn note_footprint(&mut self) -> Result<(), Box<dyn Error>> {
         if self.before.is_none() && self.rounds >= WARM {
             self.before = Some(self.actor.ask(&Order::new("footprint"), PATIENCE)?);
         }
         Ok(())
     }
 
-    /// Checks that it has no more than then.
-    pub(crate) fn check(&mut self, findings: &mut Findings) -> Result<(), Box<dyn Error>> {
+    /// Checks that the footprint has not grown.
+    pub(crate) fn check_footprint(&mut self, findings: &mut Findings) -> Result<(), Box<dyn Error>> {
         let Some(before) = &self.before else { return Ok(()) };
         let until = Instant::now() + Duration::from_secs(5);
         let who = self.actor.language.name();
@@ -140,7 +140,7 @@ impl Veteran {
             if level || Instant::now() > until {
                 findings.note(format!("{who} survivor after {} rounds: {before} -> {after}", self.rounds));
                 if !level {
-                    findings.complain(format!("the {who} survivor had {before}, now {after}"));
+                    findings.fault(format!("the {who} survivor had {before}, now {after}"));
                 }
                 return Ok(());
             }

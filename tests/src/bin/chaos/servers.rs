@@ -1,40 +1,41 @@
-//! Deaths around servers: of the server under its callers, and of callers under a server that others go on using.
+//! Deaths of a server with several callers, and deaths of callers of a server that goes on.
 
 use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tachyon::Caller;
-use tachyon_tests::chaos::ledger::{Ledger, Word};
 use tachyon_tests::chaos::now;
-use tachyon_tests::chaos::numbered::SHORTEST_TAGGED;
 use tachyon_tests::chaos::order::Order;
+use tachyon_tests::chaos::progress_file::{Field, ProgressFile};
+use tachyon_tests::chaos::stream::SHORTEST_TAGGED;
+use tachyon_tests::proc::Footprint;
 
-use super::company::{Actor, Company, Language, PATIENCE};
+use super::actors::{Actor, Actors, Language, PATIENCE};
 use super::findings::Findings;
-use super::grip::{Step, has_stopped, lead};
-use super::kill::Veteran;
-use super::missed::{Missed, twice};
+use super::kill::Survivor;
+use super::ptrace::{Step, is_stopped, single_step};
+use super::retry::{Missed, with_retry};
 
-/// Callers of a server that dies.
+/// The number of callers of a server that dies.
 const CALLERS: usize = 3;
 
 /// Longest that a caller may take to connect.
 const CONNECT: Duration = Duration::from_secs(30);
 
-/// Rounds between two reports of how far it has come.
+/// Rounds between two reports of progress.
 const REPORTED: u32 = 50;
 
-/// Says how many requests of a seed a server has handled; see the actors' `serve`.
+/// Returns the number of handled requests of a seed, as in the actor's `server.rs`.
 const COUNT: u16 = 7;
-/// Ends a server.
+/// Stops a server.
 const STOP: u16 = 9;
 
-/// Bytes of each ring: enough for all that a caller has under way, so that no reply waits for room.
+/// Capacity of each ring, in bytes: enough for every call in flight of a caller, so that no reply waits for room.
 const RING: usize = 1 << 16;
 const MOST: usize = 1500;
 
-/// Asks one of the waits and forms of a caller.
+/// An order for a caller of a random form and polling mode.
 fn calling(path: &Path, seed: u32, chance: &mut fastrand::Rng) -> Order {
     let form = ["single", "place", "pipelined", "async"][chance.usize(..4)];
     let mode = ["park", "spin", "adaptive", "spins"][chance.usize(..4)];
@@ -77,15 +78,15 @@ fn survivor(actor: &Actor, order: &Order) -> String {
     format!("{} caller of a server, {waiting}", actor.language.name())
 }
 
-/// Says how far a long run has come.
+/// Prints the progress of a long run.
 #[allow(clippy::print_stderr, reason = "a program that reports")]
 fn report(group: &str, round: u32, rounds: u32, findings: &Findings) {
     if round > 0 && round.is_multiple_of(REPORTED) {
-        eprintln!("{group}: {round} of {rounds}, {} wrong", findings.wrong.len());
+        eprintln!("{group}: {round} of {rounds}, {} faults", findings.faults.len());
     }
 }
 
-/// Waits until something holds.
+/// Waits until `holds` returns true.
 fn wait(what: &str, mut holds: impl FnMut() -> Result<bool, Box<dyn Error>>) -> Result<(), Box<dyn Error>> {
     let until = Instant::now() + PATIENCE;
     while !holds()? {
@@ -97,14 +98,14 @@ fn wait(what: &str, mut holds: impl FnMut() -> Result<bool, Box<dyn Error>>) -> 
     Ok(())
 }
 
-/// While this lives, callers that still look for a dead server find that there is none, instead of waiting for another
-/// one. What the dead one left at its path is put back afterwards.
-struct Closed {
+/// Puts a plain file at the path of a dead server, so that callers that still connect fail instead of waiting for the
+/// next server. Dropping it puts the dead server's socket back.
+struct BlockedPath {
     path: PathBuf,
     aside: PathBuf,
 }
 
-impl Closed {
+impl BlockedPath {
     fn new(path: &Path) -> std::io::Result<Self> {
         let (path, aside) = (path.to_owned(), path.with_extension("dead"));
         std::fs::rename(&path, &aside)?;
@@ -114,79 +115,79 @@ impl Closed {
     }
 }
 
-impl Drop for Closed {
+impl Drop for BlockedPath {
     fn drop(&mut self) {
         if std::fs::rename(&self.aside, &self.path).is_err() {
-            // Then the next server finds no socket in its way, and no file either.
+            // Without a socket to put back, the path is left free.
             drop(std::fs::remove_file(&self.path));
         }
     }
 }
 
 /// `rounds` deaths of a server that has several callers.
-pub(crate) fn under_callers(
+pub(crate) fn servers_die(
     rounds: u32,
-    company: &mut Company,
+    actors: &mut Actors,
     folder: &Path,
     chance: &mut fastrand::Rng,
     findings: &mut Findings,
 ) -> Result<(), Box<dyn Error>> {
     let mut callers = Vec::new();
     for number in 0..CALLERS {
-        let languages = company.languages();
-        callers.push(Veteran::new(company.engage(languages[number % languages.len()])?));
+        let languages = actors.languages();
+        callers.push(Survivor::new(actors.start(languages[number % languages.len()])?));
     }
     for round in 0..rounds {
         report("servers", round, rounds, findings);
         let seed = chance.u64(..);
-        let played = twice(&format_args!("server round {round}, seed {seed}"), findings, |again, findings| {
+        let played = with_retry(&format_args!("server round {round}, seed {seed}"), findings, |again, findings| {
             if again {
                 for caller in &mut callers {
-                    *caller = Veteran::new(company.engage(caller.actor.language)?);
+                    *caller = Survivor::new(actors.start(caller.actor.language)?);
                 }
             }
             let mut chance = fastrand::Rng::with_seed(seed);
-            server_dies(round, &mut callers, company, folder, &mut chance, findings)
+            server_dies(round, &mut callers, actors, folder, &mut chance, findings)
         });
         if let Err(error) = played {
             let said: Vec<String> = callers
                 .iter()
                 .map(|caller| {
-                    caller.actor.hear(Duration::ZERO).map_or_else(|error| error.to_string(), |told| told.to_string())
+                    caller.actor.answer(Duration::ZERO).map_or_else(|error| error.to_string(), |told| told.to_string())
                 })
                 .collect();
-            findings.complain(format!("server round {round}, seed {seed}: {error}; its callers: {said:?}"));
-            if findings.wrong.len() > 5 {
+            findings.fault(format!("server round {round}, seed {seed}: {error}; its callers: {said:?}"));
+            if findings.faults.len() > 5 {
                 return Ok(());
             }
             for caller in &mut callers {
-                *caller = Veteran::new(company.engage(caller.actor.language)?);
+                *caller = Survivor::new(actors.start(caller.actor.language)?);
             }
         }
         for caller in &mut callers {
             caller.rounds += 1;
-            if let Err(error) = caller.look() {
-                findings.complain(format!("after server round {round}, seed {seed}: {error}"));
-                *caller = Veteran::new(company.engage(caller.actor.language)?);
+            if let Err(error) = caller.note_footprint() {
+                findings.fault(format!("after server round {round}, seed {seed}: {error}"));
+                *caller = Survivor::new(actors.start(caller.actor.language)?);
             }
         }
     }
-    callers.iter_mut().try_for_each(|caller| caller.check(findings))
+    callers.iter_mut().try_for_each(|caller| caller.check_footprint(findings))
 }
 
 fn server_dies(
     round: u32,
-    callers: &mut [Veteran],
-    company: &mut Company,
+    callers: &mut [Survivor],
+    actors: &mut Actors,
     folder: &Path,
     chance: &mut fastrand::Rng,
     findings: &mut Findings,
 ) -> Result<(), Box<dyn Error>> {
-    // The same path each time: what the dead one left there must not be in the way of the next.
+    // The same path each time: the socket of a dead server must not disturb the next.
     let path = folder.join("server.sock");
-    let languages = company.languages();
+    let languages = actors.languages();
     let language = languages[if chance.u8(..3) == 0 { languages.len() - 1 } else { 0 }];
-    let ledger = Ledger::create(&folder.join("ledger"))?;
+    let ledger = ProgressFile::create(&folder.join("ledger"))?;
     let steps = match chance.u8(..3) {
         0 => None,
         _ => Some(chance.u32(1..if language == Language::Rust { 1500 } else { 5000 })),
@@ -204,9 +205,9 @@ fn server_dies(
     if chance.u8(..4) == 0 {
         order = order.with("fork", 1);
     }
-    let mut server = company.engage(language)?;
+    let mut server = actors.start(language)?;
     server.tell(&order)?;
-    server.hear_word("serving", PATIENCE)?;
+    server.answer_with_word("serving", PATIENCE)?;
     let orders: Vec<Order> = (0..)
         .zip(callers.iter_mut())
         .map(|(number, caller)| {
@@ -216,29 +217,29 @@ fn server_dies(
         .collect::<Result<_, _>>()?;
     let killed = match steps {
         Some(steps) => {
-            wait("the server's stop", || Ok(ledger.get(Word::Stopping) == 1 && has_stopped(server.pid())))?;
-            lead(server.pid(), steps, Step::Instruction)?;
+            wait("the server's stop", || Ok(ledger.get(Field::Stopping) == 1 && is_stopped(server.pid())))?;
+            single_step(server.pid(), steps, Step::Instruction)?;
             let killed = now();
             server.kill();
             killed
         }
         None if at_a_point => {
-            wait("the server's death", || Ok(ledger.get(Word::DiedAt) != 0))?;
-            ledger.get(Word::DiedAt)
+            wait("the server's death", || Ok(ledger.get(Field::DiedAt) != 0))?;
+            ledger.get(Field::DiedAt)
         }
         None => {
-            wait("the first request", || Ok(ledger.get(Word::Taken) > 0))?;
+            wait("the first request", || Ok(ledger.get(Field::Taken) > 0))?;
             std::thread::sleep(Duration::from_micros(chance.u64(..4000)));
             let killed = now();
             server.kill();
             killed
         }
     };
-    let closed = Closed::new(&path)?;
+    let closed = BlockedPath::new(&path)?;
     let mut replies = 0;
     for (caller, order) in callers.iter().zip(&orders) {
-        let told = caller.actor.hear(PATIENCE)?;
-        // One that had not connected yet found nobody, or a server that was just dying.
+        let told = caller.actor.answer(PATIENCE)?;
+        // A caller that had not connected found no server, or a dying one.
         if told.word == "unconnected" {
             findings.count("callers that had not connected when their server died", 1);
             continue;
@@ -252,11 +253,11 @@ fn server_dies(
         findings.noticed(&survivor(&caller.actor, order), noticed);
     }
     drop(closed);
-    let child = ledger.get(Word::Child);
-    server.bury_with_child(child);
+    let child = ledger.get(Field::Child);
+    server.reap_with_child(child);
     findings.count("server killed under its callers", 1);
     findings.count("messages", replies);
-    let (started, committed) = (ledger.get(Word::Started), ledger.get(Word::Committed));
+    let (started, committed) = (ledger.get(Field::Started), ledger.get(Field::Committed));
     if committed <= replies && replies <= started {
         Ok(())
     } else {
@@ -264,31 +265,31 @@ fn server_dies(
     }
 }
 
-/// A server that lives through everything, as a round finds it.
-struct Standing {
-    server: Veteran,
+/// A server that survives all rounds, and a caller that stays connected.
+struct StandingServer {
+    server: Survivor,
     path: PathBuf,
     steady: Caller,
     form: &'static str,
 }
 
 /// `rounds` deaths of callers of servers that go on.
-pub(crate) fn above_callers(
+pub(crate) fn callers_die(
     rounds: u32,
-    company: &mut Company,
+    actors: &mut Actors,
     folder: &Path,
     chance: &mut fastrand::Rng,
     findings: &mut Findings,
 ) -> Result<(), Box<dyn Error>> {
     let mut standing = Vec::new();
-    for &language in company.languages() {
+    for &language in actors.languages() {
         for form in ["one", "workers", "async"] {
             let path = folder.join(format!("{}-{form}.sock", language.name()));
-            let mut server = Veteran::new(company.engage(language)?);
+            let mut server = Survivor::new(actors.start(language)?);
             server.actor.tell(&serving(&path, form, "adaptive", 0))?;
-            server.actor.hear_word("serving", PATIENCE)?;
+            server.actor.answer_with_word("serving", PATIENCE)?;
             let steady = Caller::connect(&path)?;
-            standing.push(Standing { server, path, steady, form });
+            standing.push(StandingServer { server, path, steady, form });
         }
     }
     for one in &mut standing {
@@ -299,16 +300,19 @@ pub(crate) fn above_callers(
         report("callers", round, rounds, findings);
         let chosen = chance.usize(..standing.len());
         let seed = chance.u64(..);
-        let played =
-            twice(&format_args!("round {round} of a server's callers, seed {seed}"), findings, |again, findings| {
+        let played = with_retry(
+            &format_args!("round {round} of a server's callers, seed {seed}"),
+            findings,
+            |again, findings| {
                 let mut chance = fastrand::Rng::with_seed(seed);
-                // A server counts requests by this number, so no two callers have the same.
+                // The server counts requests by the seed made of this number, so no two callers share one.
                 let number = if again { rounds + round } else { round };
-                caller_dies(number, &mut standing[chosen], company, folder, &mut chance, findings)
-            });
+                caller_dies(number, &mut standing[chosen], actors, folder, &mut chance, findings)
+            },
+        );
         if let Err(error) = played {
-            findings.complain(format!("round {round} of a server's callers, seed {seed}: {error}"));
-            if findings.wrong.len() > 5 {
+            findings.fault(format!("round {round} of a server's callers, seed {seed}: {error}"));
+            if findings.faults.len() > 5 {
                 return Ok(());
             }
         }
@@ -321,43 +325,38 @@ pub(crate) fn above_callers(
             std::thread::sleep(Duration::from_millis(20));
             after = footprint(&one.server.actor)?;
         }
-        let said = format!(
-            "{name} server ({form}) after {rounds} deaths of callers, descriptors, segments and threads: {before:?} -> {after:?}"
-        );
+        let said = format!("{name} server ({form}) after {rounds} deaths of callers: {before:?} -> {after:?}");
         if after == before {
             findings.note(said);
         } else {
-            findings.complain(said);
+            findings.fault(said);
         }
         one.steady.call(STOP, b"")?;
-        let told = one.server.actor.hear_word("ended", PATIENCE)?;
+        let told = one.server.actor.answer_with_word("ended", PATIENCE)?;
         if told.text("end") != "finished" {
-            findings.complain(format!("{name} server ({form}): {told}"));
+            findings.fault(format!("{name} server ({form}): {told}"));
         }
     }
     Ok(())
 }
 
-/// Descriptors, shared segments and threads of an actor that is busy serving.
-fn footprint(actor: &Actor) -> Result<[usize; 3], Box<dyn Error>> {
-    let process = PathBuf::from(format!("/proc/{}", actor.pid()));
-    let maps = std::fs::read_to_string(process.join("maps"))?;
-    let descriptors = std::fs::read_dir(process.join("fd"))?.count();
-    Ok([descriptors, maps.matches("memfd:").count(), std::fs::read_dir(process.join("task"))?.count()])
+/// The footprint of an actor that is busy serving.
+fn footprint(actor: &Actor) -> std::io::Result<Footprint> {
+    Footprint::of(actor.pid().as_raw().cast_unsigned())
 }
 
 fn caller_dies(
     round: u32,
-    standing: &mut Standing,
-    company: &mut Company,
+    standing: &mut StandingServer,
+    actors: &mut Actors,
     folder: &Path,
     chance: &mut fastrand::Rng,
     findings: &mut Findings,
 ) -> Result<(), Box<dyn Error>> {
-    let languages = company.languages();
+    let languages = actors.languages();
     let language = languages[if chance.u8(..3) == 0 { languages.len() - 1 } else { 0 }];
     let seed = 100_000 + round;
-    let ledger = Ledger::create(&folder.join("ledger"))?;
+    let ledger = ProgressFile::create(&folder.join("ledger"))?;
     let mut order = calling(&standing.path, seed, chance).with("ledger", folder.join("ledger").display());
     if order.text("form") == "async" {
         order = order.with("form", "pipelined");
@@ -373,24 +372,24 @@ fn caller_dies(
     if chance.u8(..4) == 0 {
         order = order.with("fork", 1);
     }
-    let mut victim = company.engage(language)?;
+    let mut victim = actors.start(language)?;
     victim.tell(&order)?;
     let pid = victim.pid();
     let killed = match kind {
         0 => {
-            wait("the first call", || Ok(ledger.get(Word::Committed) > 0))?;
+            wait("the first call", || Ok(ledger.get(Field::Committed) > 0))?;
             std::thread::sleep(Duration::from_micros(chance.u64(..4000)));
             let killed = now();
             victim.kill();
             killed
         }
         1 => {
-            wait("the caller's death", || Ok(ledger.get(Word::DiedAt) != 0))?;
-            ledger.get(Word::DiedAt)
+            wait("the caller's death", || Ok(ledger.get(Field::DiedAt) != 0))?;
+            ledger.get(Field::DiedAt)
         }
         _ => {
-            wait("the caller's stop", || Ok(ledger.get(Word::Stopping) == 1 && has_stopped(pid)))?;
-            lead(pid, chance.u32(1..if language == Language::Rust { 1200 } else { 5000 }), Step::Instruction)?;
+            wait("the caller's stop", || Ok(ledger.get(Field::Stopping) == 1 && is_stopped(pid)))?;
+            single_step(pid, chance.u32(1..if language == Language::Rust { 1200 } else { 5000 }), Step::Instruction)?;
             let killed = now();
             victim.kill();
             killed
@@ -398,22 +397,22 @@ fn caller_dies(
     };
     standing.server.rounds += 1;
     let left = loop {
-        let left = standing.server.actor.hear_word("left", PATIENCE)?;
+        let left = standing.server.actor.answer_with_word("left", PATIENCE)?;
         if left.get_or("pid", 0) == pid.as_raw() {
             break left;
         }
     };
-    let child = ledger.get(Word::Child);
-    victim.bury_with_child(child);
+    let child = ledger.get(Field::Child);
+    victim.reap_with_child(child);
     let name = format!("{} server, {}", standing.server.actor.language.name(), standing.form);
     findings.count(&format!("caller killed under a server ({name})"), 1);
     if left.text("how") != "dead" {
-        return Err(format!("{name} took it for `{}`: {order}", left.text("how")).into());
+        return Err(format!("{name} reports `{}`: {order}", left.text("how")).into());
     }
     findings.noticed(&name, left.get_or("at", 0_u64).saturating_sub(killed));
-    // The others go on, and nothing of the dead one was lost. A coroutine whose caller is gone is cancelled, perhaps
-    // before it begins.
-    let (started, committed) = (ledger.get(Word::Started), ledger.get(Word::Committed));
+    // The server answers other callers, and has handled every committed request of the dead caller. The coroutine of a
+    // departed caller is cancelled, perhaps before it begins.
+    let (started, committed) = (ledger.get(Field::Started), ledger.get(Field::Committed));
     let reply = standing.steady.call_timeout(COUNT, &seed.to_le_bytes(), PATIENCE)?;
     let handled = u64::from_le_bytes((*reply).try_into()?);
     findings.count("messages", handled);

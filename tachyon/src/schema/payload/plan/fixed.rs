@@ -1,8 +1,8 @@
-//! Whether bytes are a fixed value, and what is wrong with them.
+//! Checks of fixed values.
 
 use super::{Node, Plan};
 use crate::schema::payload::layout::Primitive;
-use crate::schema::payload::malformed::{Malformed, Refused};
+use crate::schema::payload::malformed::{BoxedMalformed, Malformed};
 
 impl Plan {
     /// Whether `bytes`, of the type's length and private to this process, are a value.
@@ -25,15 +25,15 @@ impl Plan {
     /// Whether `bytes`, of the type's length, are a fixed value.
     ///
     /// # Errors
-    /// [`Malformed`] when they are none.
-    pub fn check(&self, node: usize, bytes: &[u8]) -> Result<(), Refused> {
+    /// [`Malformed`]: they are not.
+    pub fn check(&self, node: usize, bytes: &[u8]) -> Result<(), BoxedMalformed> {
         if self.is_valid(node, bytes) { Ok(()) } else { Err(self.invalid(node, bytes)) }
     }
 
     /// The error for `bytes`, which are as long as the type and not a value of it.
     #[cold]
-    #[allow(clippy::unnecessary_box_returns, reason = "as `Refused` says")]
-    pub(super) fn invalid(&self, node: usize, bytes: &[u8]) -> Refused {
+    #[allow(clippy::unnecessary_box_returns, reason = "`BoxedMalformed` is a box")]
+    pub(super) fn invalid(&self, node: usize, bytes: &[u8]) -> BoxedMalformed {
         let place = self.name(node);
         Box::new(self.find(node, bytes, &place).unwrap_or(Malformed::Value { name: place.clone(), found: 0, place }))
     }
@@ -69,7 +69,7 @@ impl Plan {
     }
 }
 
-/// Text without the zeros that it is filled up with.
+/// Text without the zeros behind it.
 pub(super) fn trimmed(bytes: &[u8]) -> &[u8] {
     let end = bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
     &bytes[..end]

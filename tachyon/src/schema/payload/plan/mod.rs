@@ -1,8 +1,8 @@
-//! Types known at run time only: one reader and one writer for every type that a binding's hints can say.
+//! Types known at run time: one reader and one writer for every type of a binding's hints.
 //!
-//! A plan is a list of types in which each names only types before it, so that it has no cycles and no type stands in it
-//! twice. The reader takes the steps of [`Value`](super::Value)'s implementations, with the same checks in the same
-//! order: both judge a message alike, in the same words.
+//! A plan is a list of types. A type refers only to types before it, so a plan has no cycles. The reader does the steps
+//! of [`Value`](super::Value)'s implementations, with the same checks in the same order: both accept the same messages,
+//! and their errors have the same text.
 
 mod fixed;
 mod read;
@@ -14,42 +14,42 @@ use thiserror::Error;
 
 use super::head::{MAX_HEAD, PAIR};
 use super::layout::Primitive;
-use super::value::DEEPEST;
+use super::value::MAX_DEPTH;
 
 pub use read::{Build, Bytes, read_message};
 pub use write::{Place, Source, TooLong};
 
-/// How deep fixed types nest: far more than real types do, and no danger to the stack.
-const DEEPEST_FIXED: usize = 64;
+/// Deepest nesting of fixed types: more than real types have, and no danger to the stack.
+const MAX_FIXED_DEPTH: usize = 64;
 
-/// Types that were found in hints, or in a description.
+/// Types from hints or from a description.
 #[derive(Debug, Default)]
 pub struct Plan {
     nodes: Vec<Node>,
     facts: Vec<Facts>,
 }
 
-/// One type; the numbers are those of types that [`Plan::add`] gave before.
+/// One type. It refers to other types by the numbers that [`Plan::add`] returned.
 #[derive(Debug, Clone)]
 pub enum Node {
     /// A number or a `bool`.
     Primitive(Primitive),
-    /// So many bytes.
+    /// Bytes of this length.
     Bytes(usize),
-    /// Text of at most so many bytes, filled up with zeros.
+    /// Text of at most this many bytes, filled up with zeros.
     FixedText(usize),
-    /// So many values of a fixed type.
+    /// A fixed number of values of a fixed type.
     Array {
-        /// The type of each.
+        /// The type of each value.
         of: usize,
-        /// How many there are.
+        /// The number of values.
         len: usize,
     },
     /// One of a set of numbers.
     Enum {
         /// Its name.
         name: String,
-        /// The number that stands for a value.
+        /// The type of the numbers.
         repr: Primitive,
         /// The numbers.
         values: Vec<i128>,
@@ -63,9 +63,9 @@ pub enum Node {
     },
     /// UTF-8 text of any length.
     Text,
-    /// Any number of values of one type.
+    /// Values of one type, in any number.
     List(usize),
-    /// A value, or none.
+    /// A value, or no value.
     Option(usize),
     /// Fields of a head: a variable payload, several arguments, a declared error.
     Head {
@@ -79,15 +79,15 @@ pub enum Node {
 /// A field of a fixed payload or of a head.
 #[derive(Debug, Clone)]
 pub struct PlanField {
-    /// Its name in errors, after that of its payload: `x`.
+    /// Its name: `x`.
     pub name: String,
-    /// Its name in errors where it stands for itself: `Scan.x`.
+    /// Its name with that of its payload, for errors: `Scan.x`.
     pub place: String,
     /// Its type.
     pub of: usize,
-    /// Whether the reader has a value for it where the sender does not know the field. Only heads have such.
+    /// Whether the reader has a value for the field if the sender does not know it. Only in heads.
     pub has_default: bool,
-    /// Where it lies; [`Plan::add`] says.
+    /// In bytes; set by [`Plan::add`].
     offset: usize,
 }
 
@@ -97,7 +97,7 @@ impl PlanField {
         Self { name: name.to_owned(), place, of, has_default, offset: 0 }
     }
 
-    /// Its distance from the beginning of its payload, or of its head.
+    /// Its distance from the beginning of its payload or head, in bytes.
     pub fn offset(&self) -> usize {
         self.offset
     }
@@ -106,16 +106,17 @@ impl PlanField {
 /// Properties of a type.
 #[derive(Debug, Clone, Copy)]
 struct Facts {
-    /// Of a fixed value: bytes, alignment, and whether any bytes are one.
+    /// `None` for a variable type.
     fixed: Option<Fixed>,
-    /// Whether reading one copies a part.
+    /// Whether reading a value copies a part.
     copies: bool,
-    /// How deep its types nest: fixed ones among themselves, others as [`Value::DEPTH`](super::Value::DEPTH) has it.
+    /// Nesting: of fixed types in a fixed type, otherwise as [`Value::DEPTH`](super::Value::DEPTH).
     depth: usize,
-    /// Where a head ends.
+    /// The end of a head, in bytes.
     head: usize,
 }
 
+/// Size and alignment in bytes; `is_total`: any bytes of this length are a value.
 #[derive(Debug, Clone, Copy)]
 struct Fixed {
     size: usize,
@@ -127,29 +128,29 @@ struct Fixed {
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
 pub enum PlanError {
-    /// A number that [`Plan::add`] has not given.
-    #[error("a type is named before it is there")]
+    /// A number that [`Plan::add`] has not returned.
+    #[error("a type refers to a type that is not in the plan yet; add that type first")]
     Unknown,
-    /// A type that is part of every value, and has no fixed size.
+    /// A variable type in a fixed one.
     #[error("{0} has no fixed size")]
     NotFixed(String),
-    /// Types nest too deep.
-    #[error("types nest at most {DEEPEST} deep in one another, and fixed ones {DEEPEST_FIXED}")]
+    /// Types nest too deeply.
+    #[error("types nest at most {MAX_DEPTH} deep in one another, and fixed ones {MAX_FIXED_DEPTH}")]
     TooDeep,
-    /// A fixed value without bytes, or of more than any message has.
+    /// A fixed value without bytes, or larger than any message.
     #[error("a fixed value has from 1 byte up to 4 GiB")]
     Size,
-    /// Fixed payloads have no gaps.
-    #[error("{name} has a gap of {gap} bytes at offset {at}")]
+    /// A gap in a fixed payload.
+    #[error("{name} has a gap of {gap} bytes at offset {at}; fill the gap with a field, or reorder the fields")]
     Gap {
         /// The payload.
         name: String,
-        /// Its bytes.
+        /// Length of the gap in bytes.
         gap: usize,
-        /// Where it begins.
+        /// Offset of the gap in bytes.
         at: usize,
     },
-    /// A reader copies a head to its stack.
+    /// A head that is too long for the stack of a reader.
     #[error("the fixed values of {0} have more than {MAX_HEAD} bytes beside others: make one of them a list")]
     Head(String),
 }
@@ -160,10 +161,10 @@ impl Plan {
         Self::default()
     }
 
-    /// Adds a type, and gives its number.
+    /// Adds a type, and returns its number.
     ///
     /// # Errors
-    /// [`PlanError`].
+    /// [`PlanError`]: the type cannot be in a plan.
     pub fn add(&mut self, mut node: Node) -> Result<usize, PlanError> {
         let facts = match &mut node {
             Node::Primitive(primitive) => {
@@ -194,8 +195,8 @@ impl Plan {
             }
             Node::Head { name, fields } => self.place_in_head(name, fields)?,
         };
-        let deepest = if facts.fixed.is_some() { DEEPEST_FIXED } else { DEEPEST };
-        if facts.depth > deepest {
+        let max = if facts.fixed.is_some() { MAX_FIXED_DEPTH } else { MAX_DEPTH };
+        if facts.depth > max {
             return Err(PlanError::TooDeep);
         }
         if facts.fixed.is_some_and(|fixed| fixed.size == 0 || u32::try_from(fixed.size).is_err()) {
@@ -252,22 +253,22 @@ impl Plan {
     /// A type.
     ///
     /// # Panics
-    /// When the plan has none of this number.
+    /// When the plan has no type of this number.
     pub fn node(&self, node: usize) -> &Node {
         &self.nodes[node]
     }
 
-    /// Bytes and alignment of a fixed value; `None` for other types.
+    /// Size and alignment of a fixed value in bytes; `None` for other types.
     pub fn layout(&self, node: usize) -> Option<(usize, usize)> {
         self.facts[node].fixed.map(|fixed| (fixed.size, fixed.align))
     }
 
-    /// Whether any bytes of the right length are a value: there is no `bool`, enum or text in it.
+    /// Whether any bytes of the right length are a value: the type has no `bool`, enum or text in it.
     pub fn is_total(&self, node: usize) -> bool {
         self.facts[node].fixed.is_some_and(|fixed| fixed.is_total)
     }
 
-    /// Where the head of this type ends.
+    /// The end of this type's head, in bytes.
     pub fn head_len(&self, node: usize) -> usize {
         self.facts[node].head
     }
@@ -292,7 +293,7 @@ impl Facts {
         Self { fixed: Some(fixed), copies: !fixed.is_total, depth, head: 0 }
     }
 
-    /// How deep a type that has this one in it nests, but for itself.
+    /// The depth that this type contributes to a variable type around it.
     fn nesting(self) -> usize {
         if self.fixed.is_some() { 1 } else { self.depth }
     }

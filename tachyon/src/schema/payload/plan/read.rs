@@ -1,63 +1,63 @@
-//! Reading: from bytes that a peer wrote to the values that a binding makes of them.
+//! Reading: from a peer's bytes to a binding's values.
 
 use super::{Node, Plan, PlanField};
 use crate::schema::payload::fixed::copy_once;
 use crate::schema::payload::head::{Head, MAX_HEAD, PAIR, Pair, cut};
 use crate::schema::payload::list::check_list;
-use crate::schema::payload::malformed::{Malformed, Refused};
+use crate::schema::payload::malformed::{BoxedMalformed, Malformed};
 use crate::schema::payload::scratch::{Scratch, with_scratch};
 
-/// A longer head is copied to the heap.
+/// Longest head, in bytes, that is copied to the stack. A longer head is copied to the heap.
 const SHORT_HEAD: usize = 256;
 
-/// Most bytes that are reserved for the values of a list before there is a value for each.
+/// Most bytes that are reserved for a list before its values are read.
 const STEP: usize = 64 * 1024;
 
-/// The head of an `Option` that is a whole message, or stands in a list: one pair.
+/// Offset of the pair in the head of an `Option` that is a whole message or in a list.
 const OPTION_AT: usize = 4;
 
-/// Makes a binding's values. Each is asked for once its bytes are checked, in the order of the message.
+/// Makes a binding's values, in the order of the message. The bytes of a value are checked before.
 pub trait Build {
     /// A value.
     type Value;
-    /// Why there is none.
-    type Error: From<Refused>;
+    /// The binding's error.
+    type Error: From<BoxedMalformed>;
 
-    /// A fixed value.
+    /// Makes a fixed value.
     ///
     /// # Errors
     /// The binding's.
     fn fixed(&mut self, plan: &Plan, node: usize, bytes: Bytes<'_>) -> Result<Self::Value, Self::Error>;
-    /// Text.
+    /// Makes a text.
     ///
     /// # Errors
     /// The binding's.
     fn text(&mut self, text: &str) -> Result<Self::Value, Self::Error>;
-    /// Values of a fixed type, one behind the other; `node` is the list's.
+    /// Makes a list of the values of a fixed type, which lie one behind the other; `node` is the list's.
     ///
     /// # Errors
     /// The binding's.
     fn values(&mut self, plan: &Plan, node: usize, bytes: Bytes<'_>) -> Result<Self::Value, Self::Error>;
-    /// Values of another type.
+    /// Makes a list of values of a variable type.
     ///
     /// # Errors
     /// The binding's.
     fn list(&mut self, plan: &Plan, node: usize, values: Vec<Self::Value>) -> Result<Self::Value, Self::Error>;
-    /// An `Option` that holds a value; most bindings take the value for it.
+    /// Makes an `Option` that holds a value; for most bindings this is the value itself.
     ///
     /// # Errors
     /// The binding's.
     fn some(&mut self, value: Self::Value) -> Result<Self::Value, Self::Error> {
         Ok(value)
     }
-    /// An `Option` that holds none.
+    /// Makes an `Option` that holds no value.
     fn none(&mut self) -> Self::Value;
-    /// The value of a field that the sender does not know, and that has a default.
+    /// Makes the default of a field that the sender does not know.
     ///
     /// # Errors
     /// The binding's.
     fn default(&mut self, plan: &Plan, node: usize, field: usize) -> Result<Self::Value, Self::Error>;
-    /// The fields of a head.
+    /// Makes a value from the fields of a head.
     ///
     /// # Errors
     /// The binding's.
@@ -67,15 +67,15 @@ pub trait Build {
 /// The bytes of fixed values.
 #[derive(Debug, Clone, Copy)]
 pub enum Bytes<'a> {
-    /// Inside of the message. Any bytes are such values, so that a peer that still writes there changes a value, and makes
-    /// none wrong.
+    /// Bytes in the message. The type accepts any bytes, so a peer that still writes there can change a value, and
+    /// cannot make it invalid.
     InPlace(&'a [u8]),
-    /// Copied, if a peer can write to the message, and checked then.
+    /// Checked bytes that no peer can write to.
     Private(&'a [u8]),
 }
 
 impl<'a> Bytes<'a> {
-    /// The bytes, wherever they are.
+    /// The bytes.
     #[inline]
     pub fn get(self) -> &'a [u8] {
         match self {
@@ -84,8 +84,7 @@ impl<'a> Bytes<'a> {
     }
 }
 
-/// The value of type `node` that a whole message is; `place` names it in errors. `is_private` says that no peer can write
-/// to the message.
+/// Reads a whole message of type `node`. `place` is its name in errors; `is_private`: no peer can write to the message.
 ///
 /// # Errors
 /// [`Malformed`], or the binding's.
@@ -100,10 +99,10 @@ pub fn read_message<B: Build>(
 ) -> Result<B::Value, B::Error> {
     let copies = plan.facts[node].copies && !is_private;
     with_scratch(copies, message, |message, scratch| {
-        let mut reader = Reader { plan, build, is_held: false };
+        let mut reader = Reader { plan, build, is_copied: false };
         let mut scratch = if is_private { Scratch::private() } else { scratch.reborrow() };
         if let Some((size, _)) = plan.layout(node) {
-            // A whole message needs no place: there is but one value.
+            // The error of a fixed message has no place, like that of `Value::read_message`.
             return reader.fixed(node, size, message, &mut scratch, None);
         }
         reader.part(node, message, &mut scratch, place)
@@ -113,12 +112,12 @@ pub fn read_message<B: Build>(
 struct Reader<'r, B> {
     plan: &'r Plan,
     build: &'r mut B,
-    /// Whether what is read now was copied already, as part of a list.
-    is_held: bool,
+    /// Whether the current part was copied already, with the list around it.
+    is_copied: bool,
 }
 
 impl<B: Build> Reader<'_, B> {
-    /// The value that a part is.
+    /// The value of a part.
     fn part<'a>(
         &mut self,
         node: usize,
@@ -129,7 +128,7 @@ impl<B: Build> Reader<'_, B> {
         match &self.plan.nodes[node] {
             Node::Text => {
                 let Some(held) = scratch.hold(part) else {
-                    return Err(Refused::from(Malformed::Misaligned).at(place).into());
+                    return Err(BoxedMalformed::from(Malformed::Misaligned).at(place).into());
                 };
                 match core::str::from_utf8(held) {
                     Ok(text) => self.build.text(text),
@@ -150,7 +149,7 @@ impl<B: Build> Reader<'_, B> {
         }
     }
 
-    /// A fixed value that stands for itself.
+    /// A fixed value that is a part or a message of its own.
     fn fixed<'a>(
         &mut self,
         node: usize,
@@ -159,7 +158,7 @@ impl<B: Build> Reader<'_, B> {
         scratch: &mut Scratch<'a>,
         place: Option<&str>,
     ) -> Result<B::Value, B::Error> {
-        let at = |problem: Refused| {
+        let at = |problem: BoxedMalformed| {
             match place {
                 Some(place) => problem.at(place),
                 None => problem,
@@ -167,8 +166,11 @@ impl<B: Build> Reader<'_, B> {
             .into()
         };
         if bytes.len() != size {
-            let problem =
-                Refused::from(Malformed::Length { name: self.plan.name(node), expected: size, found: bytes.len() });
+            let problem = BoxedMalformed::from(Malformed::Length {
+                name: self.plan.name(node),
+                expected: size,
+                found: bytes.len(),
+            });
             return Err(at(problem));
         }
         if self.plan.is_total(node) {
@@ -182,10 +184,10 @@ impl<B: Build> Reader<'_, B> {
     }
 
     fn in_place<'a>(&self, bytes: &'a [u8]) -> Bytes<'a> {
-        if self.is_held { Bytes::Private(bytes) } else { Bytes::InPlace(bytes) }
+        if self.is_copied { Bytes::Private(bytes) } else { Bytes::InPlace(bytes) }
     }
 
-    /// Values of a fixed type.
+    /// A list of values of a fixed type.
     fn values<'a>(
         &mut self,
         node: usize,
@@ -196,20 +198,23 @@ impl<B: Build> Reader<'_, B> {
     ) -> Result<B::Value, B::Error> {
         let each = self.plan.size(of);
         if !part.len().is_multiple_of(each) {
-            let problem = Refused::from(Malformed::Remainder { name: self.plan.name(of), each, found: part.len() });
+            let problem =
+                BoxedMalformed::from(Malformed::Remainder { name: self.plan.name(of), each, found: part.len() });
             return Err(problem.at(place).into());
         }
         if self.plan.is_total(of) {
             return self.build.values(self.plan, node, self.in_place(part));
         }
-        let Some(held) = scratch.hold(part) else { return Err(Refused::from(Malformed::Misaligned).at(place).into()) };
+        let Some(held) = scratch.hold(part) else {
+            return Err(BoxedMalformed::from(Malformed::Misaligned).at(place).into());
+        };
         if let Some(wrong) = held.chunks_exact(each).find(|bytes| !self.plan.is_valid(of, bytes)) {
             return Err(self.plan.invalid(of, wrong).at(place).into());
         }
         self.build.values(self.plan, node, Bytes::Private(held))
     }
 
-    /// Values of another type, of a part that is copied whole.
+    /// A list of values of a variable type. Its part is copied whole.
     fn list<'a>(
         &mut self,
         node: usize,
@@ -218,9 +223,11 @@ impl<B: Build> Reader<'_, B> {
         scratch: &mut Scratch<'a>,
         place: &str,
     ) -> Result<B::Value, B::Error> {
-        let Some(part) = scratch.hold(part) else { return Err(Refused::from(Malformed::Misaligned).at(place).into()) };
+        let Some(part) = scratch.hold(part) else {
+            return Err(BoxedMalformed::from(Malformed::Misaligned).at(place).into());
+        };
         let end_of_pairs = check_list(part, place)?;
-        let before = core::mem::replace(&mut self.is_held, true);
+        let before = core::mem::replace(&mut self.is_copied, true);
         let pairs = part[8..end_of_pairs].chunks_exact(8);
         let mut values = Vec::with_capacity(pairs.len().min(STEP / size_of::<B::Value>().max(1)));
         let mut end = end_of_pairs;
@@ -230,7 +237,7 @@ impl<B: Build> Reader<'_, B> {
             };
             values.push(self.part(of, found, &mut Scratch::private(), place)?);
         }
-        self.is_held = before;
+        self.is_copied = before;
         self.build.list(self.plan, node, values)
     }
 
@@ -259,7 +266,7 @@ impl<B: Build> Reader<'_, B> {
         scratch: &mut Scratch<'a>,
     ) -> Result<B::Value, B::Error> {
         let len = self.plan.facts[node].head;
-        debug_assert!(len <= MAX_HEAD, "`Plan::add` sees to it");
+        debug_assert!(len <= MAX_HEAD, "`Plan::add` refuses longer heads");
         let mut short = [0; SHORT_HEAD];
         let mut long = Vec::new();
         let copy = if let Some(short) = short.get_mut(..len) {

@@ -1,4 +1,4 @@
-//! Types that a plan refuses, defaults, and messages that both ways of reading judge.
+//! Types that a plan refuses, defaults, and messages that both readers judge.
 
 use super::*;
 use crate::schema::payload::malformed::Malformed;
@@ -33,19 +33,19 @@ fn types_that_cannot_be_are_refused() {
     let head = Node::Head { name: "P".to_owned(), fields: vec![field("x", large)] };
     assert_eq!(plan.add(head), Err(PlanError::Head("P".to_owned())));
     let (mut deep, mut nested) = (text, word);
-    for _ in 1..DEEPEST {
+    for _ in 1..MAX_DEPTH {
         deep = add(&mut plan, Node::Option(deep));
     }
     assert_eq!(plan.add(Node::Option(deep)), Err(PlanError::TooDeep));
-    for _ in 1..DEEPEST_FIXED {
+    for _ in 1..MAX_FIXED_DEPTH {
         nested = add(&mut plan, Node::Array { of: nested, len: 1 });
     }
     assert_eq!(plan.add(Node::Array { of: nested, len: 1 }), Err(PlanError::TooDeep));
-    // Fixed types are one level of the others.
+    // A fixed type is one level of a variable type.
     add(&mut plan, Node::List(nested));
 }
 
-/// Shows what was read.
+/// Values as text.
 struct Words;
 
 impl Build for Words {
@@ -102,7 +102,7 @@ fn a_default_stands_for_a_field_that_the_sender_does_not_know() {
     };
     assert_eq!(read(5).unwrap(), "u8[0] default 1 default 2 default 3 none");
     assert_eq!(read(6).unwrap(), "u8[0] u8[0] default 2 default 3 none");
-    assert_eq!(read(9).unwrap_err(), "P.c is cut: the sender's fields are others than those here");
+    assert_eq!(read(9).unwrap_err(), "P.c is cut: the head ends inside of it; declare the same fields on both sides");
     assert_eq!(read(16).unwrap_err(), "P.c is missing; if the other side may leave it out, make it optional");
     assert_eq!(read(4).unwrap_err(), "P.a is missing; if the other side may leave it out, make it optional");
     assert_eq!(plan.head_len(head), 32);
@@ -125,13 +125,13 @@ fn text_of_a_fixed_length_is_checked_and_numbers_are_lent() {
     assert_eq!(read(many, b"\0\0aa\0\0\xff\0").unwrap_err(), "it: P.y is no UTF-8 from byte 0 on");
     assert_eq!(read(many, b"\0\0aa").unwrap(), "Private([0, 0, 97, 97])");
     assert_eq!(read(shorts, b"\0\0aa").unwrap(), "InPlace([0, 0, 97, 97])");
-    assert_eq!(read(shorts, b"\0").unwrap_err(), "it: 1 bytes came, which is no multiple of the 2 of u16");
+    assert_eq!(read(shorts, b"\0").unwrap_err(), "it: 1 bytes came, which is no multiple of the 2 bytes of u16");
     assert_eq!(read(short, b"\0").unwrap_err(), "1 bytes came, and u16 has 2");
 }
 
 #[test]
 fn both_ways_of_reading_judge_alike() {
-    /// More are for `make fuzz`, which learns from them.
+    /// `make fuzz` runs more inputs.
     const INPUTS: u32 = 200_000;
     let mut random = 0x2545_F491_4F6C_DD1D_u64;
     let mut next = move || {

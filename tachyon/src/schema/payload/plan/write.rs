@@ -7,14 +7,14 @@ use thiserror::Error;
 use super::{Node, Plan, PlanField};
 use crate::schema::payload::head::{PAIR, align8, begin_list};
 
-/// Reads a binding's values, and refuses those that are not of the type.
+/// Converts a binding's values to bytes, and refuses a value of another type.
 pub trait Source {
     /// A value.
     type Value;
-    /// Why it is refused.
+    /// The binding's error.
     type Error: From<TooLong>;
 
-    /// Writes a fixed value, as many bytes as it has.
+    /// Writes a fixed value to `out`, which has the size of the type.
     ///
     /// # Errors
     /// The binding's.
@@ -31,7 +31,7 @@ pub trait Source {
     /// # Errors
     /// The binding's.
     fn text(&mut self, value: &Self::Value, place: &Place<'_>, out: &mut Vec<u8>) -> Result<(), Self::Error>;
-    /// Appends the values of a fixed type; `node` is the list's.
+    /// Appends the values of a list of a fixed type; `node` is the list's.
     ///
     /// # Errors
     /// The binding's.
@@ -43,7 +43,7 @@ pub trait Source {
         place: &Place<'_>,
         out: &mut Vec<u8>,
     ) -> Result<(), Self::Error>;
-    /// The values of a list of another type.
+    /// The values of a list of a variable type.
     ///
     /// # Errors
     /// The binding's.
@@ -54,7 +54,7 @@ pub trait Source {
         value: &Self::Value,
         place: &Place<'_>,
     ) -> Result<Vec<Self::Value>, Self::Error>;
-    /// The value of an `Option`, if it holds one.
+    /// The value of an `Option`; `None` if it holds no value.
     ///
     /// # Errors
     /// The binding's.
@@ -72,26 +72,26 @@ pub trait Source {
     ) -> Result<Vec<Self::Value>, Self::Error>;
 }
 
-/// A message of 4 GiB or more, whose parts no pair can name.
+/// A message of 4 GiB or more: a pair has 32 bits for an offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("a message has less than 4 GiB")]
 pub struct TooLong;
 
-/// Where a value stands, for errors: `points[3].x`.
+/// The path of a value, for errors: `points[3].x`.
 #[derive(Debug, Clone, Copy)]
 pub enum Place<'a> {
     /// A whole message, or a field.
-    Whole(&'a str),
+    Root(&'a str),
     /// A field of the value at a place.
     Field(&'a Place<'a>, &'a str),
-    /// One of several values at a place.
+    /// An element of the value at a place.
     Item(&'a Place<'a>, usize),
 }
 
 impl fmt::Display for Place<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Whole(name) => f.write_str(name),
+            Self::Root(name) => f.write_str(name),
             Self::Field(of, name) => write!(f, "{of}.{name}"),
             Self::Item(of, index) => write!(f, "{of}[{index}]"),
         }
@@ -99,7 +99,7 @@ impl fmt::Display for Place<'_> {
 }
 
 impl Plan {
-    /// Appends the whole message that a value of type `node` is to `out`, which is empty.
+    /// Writes a value of type `node` as a whole message to `out`, which is empty.
     ///
     /// # Errors
     /// [`TooLong`], or the binding's.
@@ -116,11 +116,10 @@ impl Plan {
         self.write_part(node, value, place, source, out)
     }
 
-    /// Appends the head of type `node` with these values of its fields, and their parts, to `out`, which is empty. `place`
-    /// gives the place of a field by its number.
+    /// Writes the head of type `node` with these values of its fields, and their parts, to `out`, which is empty.
     ///
     /// # Errors
-    /// As [`write_message`](Self::write_message).
+    /// Those of [`write_message`](Self::write_message).
     #[inline]
     pub fn write_fields<S: Source>(
         &self,
@@ -147,7 +146,7 @@ impl Plan {
             Node::List(of) => {
                 let values = source.list(self, node, value, place)?;
                 let begin = out.len();
-                // A list so long has more bytes than its pairs can say.
+                // A longer list has more bytes than a pair can name.
                 if values.len() > (u32::MAX / 8) as usize {
                     return Err(TooLong.into());
                 }
@@ -190,7 +189,7 @@ impl Plan {
         assert_eq!(fields.len(), values.len(), "the binding has a value for each field");
         let begin = begin_head(self.head_len(node), out);
         for (field, value) in fields.iter().zip(values) {
-            let own = owner.map_or(Place::Whole(&field.name), |owner| Place::Field(owner, &field.name));
+            let own = owner.map_or(Place::Root(&field.name), |owner| Place::Field(owner, &field.name));
             if let Some((size, _)) = self.layout(field.of) {
                 let at = begin + field.offset;
                 source.fixed(self, field.of, value, &own, &mut out[at..at + size])?;
@@ -205,8 +204,8 @@ impl Plan {
         Ok(())
     }
 
-    /// Appends a part, and writes the pair that names it: `at` bytes after `begin`, from where its offset counts.
-    #[allow(clippy::too_many_arguments, reason = "the place of the pair, and what `write_part` takes")]
+    /// Appends a part, and writes its pair `at` bytes after `begin`. The offset in the pair counts from `begin`.
+    #[allow(clippy::too_many_arguments, reason = "the place of the pair, and the arguments of `write_part`")]
     fn write_at<S: Source>(
         &self,
         begin: usize,
@@ -229,11 +228,11 @@ impl Plan {
     }
 }
 
-/// Appends the zeros of a head that ends at `len`, and its length. Gives where it begins.
+/// Appends a head of `len` bytes: its length, then zeros. Returns its beginning.
 fn begin_head(len: usize, out: &mut Vec<u8>) -> usize {
     let begin = out.len();
     out.resize(begin + align8(len), 0);
-    #[allow(clippy::cast_possible_truncation, reason = "`Plan::add` has seen that it is at most 4096")]
+    #[allow(clippy::cast_possible_truncation, reason = "`Plan::add` refuses more than 4096")]
     out[begin..begin + 4].copy_from_slice(&(len as u32).to_le_bytes());
     begin
 }

@@ -1,0 +1,112 @@
+//! The code of a handler's closure: from the bytes of a request to the arguments, and from the returned value to a
+//! reply.
+
+use proc_macro2::{Ident, Span, TokenStream};
+use quote::{ToTokens, quote, quote_spanned};
+use syn::ext::IdentExt;
+
+use super::{Contract, local_name};
+use crate::endpoint::model::ReplyForm;
+use crate::endpoint::params::{Argument, ArgumentKind, Param};
+use crate::types::field_type::known_layout;
+
+/// The body of a handler, which calls `function` with `receiver` and the parameters.
+pub(crate) fn handler(contract: &Contract<'_>, function: &TokenStream, receiver: Option<&TokenStream>) -> TokenStream {
+    let (private, marker) = (contract.private, &contract.marker);
+    let arguments: Vec<_> = contract.params.arguments().collect();
+    let names: Vec<_> = (0..arguments.len()).map(local_name).collect();
+    let mut rest = names.iter().zip(&arguments);
+    let context = &contract.name;
+    let passed = contract.params.all.iter().map(|param| match param {
+        Param::State(_) => quote_spanned!(Span::mixed_site()=> __state),
+        Param::Context => {
+            quote_spanned!(Span::mixed_site()=> &#private::context(__request, #context))
+        }
+        Param::Slot(_) => quote_spanned!(Span::mixed_site()=> __slot),
+        Param::Argument(_) => match rest.next() {
+            Some((name, Argument { kind: ArgumentKind::Reference(_), .. })) if contract.params.are_fields() => {
+                quote!(&#name)
+            }
+            Some((name, _)) => quote!(#name),
+            None => quote!(),
+        },
+    });
+    let receiver = receiver.map(|receiver| quote!(#receiver,));
+    let call = quote!(#function(#receiver #(#passed),*));
+    let answer = answer(contract, &call);
+    if contract.params.are_fields() {
+        let wires: Vec<_> = contract.wires().collect();
+        let count = arguments.len();
+        let whole = &contract.name;
+        let reads = arguments.iter().zip(&wires).zip(&names).enumerate().map(|(at, ((argument, wire), name))| {
+            let text = argument.name.as_ref().map(|name| name.unraw().to_string()).unwrap_or_default();
+            let place = format!("argument `{text}` of {whole}");
+            let converted = convert(contract, argument, wire, name);
+            quote_spanned! {Span::mixed_site()=>
+                let #name = <#wire as #private::Value>::get(&mut __head, <#marker>::__AT[#at], __scratch, #place)?;
+                #converted
+            }
+        });
+        return quote_spanned! {Span::mixed_site()=>
+            #private::handle(__request, false #(|| <#wires as #private::Value>::COPIES)*, |__message, __scratch| {
+                let mut __head =
+                    #private::Head::<[#private::u8; <#marker>::__AT[#count]]>::open(__message, #whole)?;
+                #(#reads)*
+                #answer
+            })
+        };
+    }
+    let (Some(argument), Some(name)) = (arguments.first(), names.first()) else {
+        return quote_spanned! {Span::mixed_site()=>
+            { #private::empty(__request)?; #answer }
+        };
+    };
+    if let ArgumentKind::Reference(inner) = argument.kind {
+        let select = contract.select_value(inner);
+        return quote_spanned! {Span::mixed_site()=>
+            <#select as #private::Slot<#inner>>::lend(__request, |#name| #answer)
+        };
+    }
+    let wire = contract.wire(0, argument);
+    let converted = convert(contract, argument, &wire, name);
+    quote_spanned! {Span::mixed_site()=>
+        #private::handle(__request, <#wire as #private::Value>::COPIES, |__message, __scratch| {
+            let #name = <#wire as #private::Value>::read_message(__message, __scratch, "the request")?;
+            #converted
+            #answer
+        })
+    }
+}
+
+/// The statement that converts the view of an argument to the type of the parameter.
+fn convert(contract: &Contract<'_>, argument: &Argument<'_>, wire: &TokenStream, name: &Ident) -> TokenStream {
+    let (private, ty) = (contract.private, argument.ty);
+    match argument.kind {
+        ArgumentKind::Text | ArgumentKind::Plain | ArgumentKind::PlainOption(_) => quote!(),
+        ArgumentKind::Slice(element) if known_layout(element).is_some() => quote!(),
+        ArgumentKind::Reference(inner) if known_layout(inner).is_some() => quote!(),
+        ArgumentKind::Reference(inner) => {
+            let select = contract.select_value(inner);
+            quote!(let #name = <#select as #private::Slot<#inner>>::own(#name);)
+        }
+        ArgumentKind::Slice(_) | ArgumentKind::Option | ArgumentKind::Other => {
+            let (select, _) = contract.select_argument(ty);
+            quote!(let #name = <#select as #private::Take<'_, #ty, #wire>>::take(#name);)
+        }
+    }
+}
+
+/// The expression that calls the function and makes the reply.
+fn answer(contract: &Contract<'_>, call: &TokenStream) -> TokenStream {
+    let private = contract.private;
+    let how = contract.error_mode();
+    if let ReplyForm::Slot { wire, .. } = contract.reply {
+        let wire = wire.map_or_else(|| quote!([#private::u8]), ToTokens::to_token_stream);
+        quote_spanned! {Span::mixed_site()=>
+            #private::answer_slot::<#wire, #how, _>(__reply, |__slot| #call)
+        }
+    } else {
+        let select = contract.select_reply();
+        quote_spanned!(Span::mixed_site()=> #private::answer::<#how, #select, _>(__reply, #call))
+    }
+}

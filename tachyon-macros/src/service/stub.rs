@@ -1,0 +1,80 @@
+//! The stub of a service with a mistake, so that the uses of the service are no further errors.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{quote, quote_spanned};
+
+use super::model::ServiceTrait;
+use crate::args::Args;
+use crate::attrs;
+use crate::endpoint::stub::{stub_arguments, stub_reply};
+use crate::library::private;
+
+/// The trait, the mistakes, and stubs of the client and the service. Their methods take any arguments.
+pub(crate) fn service(args: &Args, declared: &ServiceTrait, report: Result<(), TokenStream>) -> TokenStream {
+    let errors = report.err();
+    let item = &declared.item;
+    let vis = &item.vis;
+    let private = private(&args.library);
+    let (service, client) = (declared.service_name(), declared.client_name());
+    let shared = attrs::shared(&item.attrs);
+    let methods = declared.methods.iter().map(|declared| {
+        let name = &declared.method.sig.ident;
+        if name == "new" || name == "within" {
+            return quote!();
+        }
+        let arguments = stub_arguments(&declared.method.sig, &private);
+        let reply = stub_reply(&declared.method.sig.output, &private);
+        quote_spanned! {Span::mixed_site()=>
+            pub fn #name(
+                &mut self,
+                #arguments
+            ) -> #private::Result<#reply, #private::CallError> {
+                loop {}
+            }
+        }
+    });
+    quote_spanned! {Span::mixed_site()=>
+        #item
+        #errors
+
+        #[doc(hidden)]
+        #shared
+        #[allow(dead_code, reason = "a stub")]
+        #vis struct #service {}
+
+        #shared
+        #[allow(missing_docs, dead_code, reason = "a stub")]
+        #[automatically_derived]
+        impl #service {
+            pub fn endpoints<Implementor: 'static>() -> &'static [#private::Entry<Implementor>] {
+                &[]
+            }
+
+            pub fn dispatcher<Implementor: 'static>(implementor: Implementor) -> #private::Dispatcher<Implementor> {
+                #private::Dispatcher::with_state(implementor, &[])
+            }
+        }
+
+        #[doc(hidden)]
+        #shared
+        #[allow(dead_code, reason = "a stub")]
+        #vis struct #client<'c> {
+            caller: &'c mut #private::Caller,
+        }
+
+        #shared
+        #[allow(missing_docs, dead_code, reason = "a stub")]
+        #[automatically_derived]
+        impl<'c> #client<'c> {
+            pub fn new(caller: &'c mut #private::Caller) -> Self {
+                Self { caller }
+            }
+
+            pub fn within(self, _timeout: #private::Duration) -> Self {
+                self
+            }
+
+            #(#methods)*
+        }
+    }
+}

@@ -1,0 +1,101 @@
+//! `RpcEndpoint`: a function bound to a message type and a contract.
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::PyString;
+use tachyon::describe::EndpointDescription;
+
+use crate::memory::buffer_export::type_name;
+use crate::rpc::contract::{self, Contract};
+
+/// A function bound to a message type. Calling it runs it here; `call` runs it in the peer.
+#[pyclass(module = "tachyon", frozen, dict, weakref)]
+pub(crate) struct RpcEndpoint {
+    pub(super) function: Py<PyAny>,
+    pub(super) msg_type: u16,
+    pub(super) idempotent: bool,
+    /// Whether the function is a coroutine function.
+    asynchronous: bool,
+    /// The types of its hints; `None` for bytes in and out.
+    pub(super) contract: Option<Py<Contract>>,
+}
+
+impl RpcEndpoint {
+    /// Binds a function, and copies its name and docstring to the endpoint.
+    pub(crate) fn bind<'py>(
+        function: &Bound<'py, PyAny>,
+        msg_type: u16,
+        idempotent: bool,
+        raises: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, Self>> {
+        static UPDATE_WRAPPER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        let py = function.py();
+        if !function.is_callable() {
+            let name = type_name(function)?;
+            return Err(PyTypeError::new_err(format!("an endpoint's handler is a function, not {name}")));
+        }
+        let asynchronous = is_async(function)?;
+        let contract = Contract::of(function, msg_type, raises)?;
+        let this = Self { function: function.clone().unbind(), msg_type, idempotent, asynchronous, contract };
+        let endpoint = Bound::new(py, this)?;
+        // A callable that is no function has no name of its own; its type's name serves as `__qualname__`.
+        endpoint.setattr(intern!(py, "__name__"), "")?;
+        endpoint.setattr(intern!(py, "__qualname__"), type_name(function)?)?;
+        UPDATE_WRAPPER.import(py, "functools", "update_wrapper")?.call1((&endpoint, function))?;
+        endpoint.setattr(intern!(py, "__name__"), Self::name(&endpoint)?)?;
+        Ok(endpoint)
+    }
+
+    pub(crate) fn type_number(&self) -> u16 {
+        self.msg_type
+    }
+
+    pub(crate) fn is_async(&self) -> bool {
+        self.asynchronous
+    }
+
+    /// The decorated function.
+    pub(crate) fn function(&self) -> &Py<PyAny> {
+        &self.function
+    }
+
+    pub(crate) fn contract(&self) -> Option<&Py<Contract>> {
+        self.contract.as_ref()
+    }
+
+    /// The endpoint's description, with this name.
+    pub(crate) fn describe(&self, py: Python<'_>, name: &str) -> PyResult<EndpointDescription> {
+        let mut description = match &self.contract {
+            Some(contract) => contract.get().description().clone(),
+            None => EndpointDescription {
+                doc: contract::doc(self.function.bind(py))?,
+                ..EndpointDescription::bytes(self.msg_type, name)
+            },
+        };
+        name.clone_into(&mut description.name);
+        Ok(description)
+    }
+
+    /// The endpoint's `__name__`; `endpoint_2` for message type 2 if that is no identifier, as with a lambda.
+    pub(crate) fn name(slf: &Bound<'_, Self>) -> PyResult<String> {
+        let py = slf.py();
+        if let Ok(name) = slf.getattr(intern!(py, "__name__"))?.cast::<PyString>()
+            && name.call_method0(intern!(py, "isidentifier"))?.is_truthy()?
+        {
+            return Ok(name.to_string_lossy().into_owned());
+        }
+        Ok(format!("endpoint_{}", slf.get().msg_type))
+    }
+}
+
+/// Whether a call of the function makes a coroutine, which an event loop has to run.
+fn is_async(function: &Bound<'_, PyAny>) -> PyResult<bool> {
+    static IS_COROUTINE_FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    let py = function.py();
+    let asks = IS_COROUTINE_FUNCTION.import(py, "inspect", "iscoroutinefunction")?;
+    // An object with an `async def __call__` counts too.
+    Ok(asks.call1((function,))?.is_truthy()?
+        || asks.call1((function.get_type().getattr(intern!(py, "__call__"))?,))?.is_truthy()?)
+}

@@ -1,0 +1,402 @@
+//! The calls of an endpoint: its methods in Python, their arguments, and the exchange of request and reply.
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::sync::PyOnceLock;
+use pyo3::types::{PyBytes, PyDict, PyMemoryView, PyString, PyTuple, PyType};
+use tachyon::__binding::ReplyTaken;
+use tachyon::PollingMode;
+
+use crate::args::{self, Integer};
+use crate::memory::buffer_export::{copied_from, read_from, type_name};
+use crate::memory::payload::Payload;
+use crate::rpc::caller_end::CallOptions;
+use crate::rpc::contract::{Contract, Encoded};
+use crate::rpc::endpoint::RpcEndpoint;
+use crate::rpc::guards::RpcRxGuard;
+use crate::rpc::rpc_bus::{RpcBus, TimedBus, reply_guard};
+use crate::runtime::package::imported;
+
+/// The error for a call without its payload of bytes.
+fn no_payload() -> PyErr {
+    PyTypeError::new_err("this endpoint takes bytes: endpoint.call(bus, payload)")
+}
+
+/// The arguments of an endpoint with one parameter or none, as in the seed: `(payload=None, on_response=None,
+/// spin_threshold=None, *, timeout=None)`.
+#[derive(Default)]
+struct SingleArguments<'py> {
+    payload: Option<Bound<'py, PyAny>>,
+    on_response: Option<Bound<'py, PyAny>>,
+    spin_threshold: Option<Bound<'py, PyAny>>,
+    timeout: Option<Bound<'py, PyAny>>,
+}
+
+impl<'py> SingleArguments<'py> {
+    /// Parses the arguments. The value may also be passed by the name of the parameter. A coroutine's call takes only
+    /// the value by position.
+    #[inline]
+    fn of(
+        method: &str,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+        contract: Option<&Contract>,
+    ) -> PyResult<Self> {
+        // `get_item` beyond the end would make an exception.
+        let get = |at: usize| if at < args.len() { args.get_item(at).ok() } else { None };
+        let given = |value: Option<Bound<'py, PyAny>>| value.filter(|value| !value.is_none());
+        let on_response = given(get(1));
+        let most = if method == "call" { 3 } else { 1 };
+        // A surplus argument lands in the place of `on_response`.
+        let is_surplus = on_response.as_ref().is_some_and(|function| !function.is_callable());
+        if args.len() > most || is_surplus {
+            return Err(Self::too_many(method, most, args, contract));
+        }
+        let mut found = Self { payload: get(0), on_response, spin_threshold: get(2), timeout: None };
+        if let Some(kwargs) = kwargs {
+            let own = contract.and_then(|contract| contract.parameter(args.py()));
+            for (key, value) in kwargs.iter() {
+                found.take(method, &key, value, own)?;
+            }
+        }
+        found.on_response = given(found.on_response);
+        found.spin_threshold = given(found.spin_threshold);
+        found.timeout = given(found.timeout);
+        match &found.on_response {
+            Some(function) if !function.is_callable() => Err(Self::no_function(function)),
+            _ => Ok(found),
+        }
+    }
+
+    #[cold]
+    fn too_many(method: &str, most: usize, args: &Bound<'py, PyTuple>, contract: Option<&Contract>) -> PyErr {
+        match contract {
+            Some(contract) => contract.too_many(args.len()),
+            None if args.len() > most => {
+                let (least, most, given) = (1, most + 1, args.len() + 1);
+                let message =
+                    format!("{method}() takes from {least} to {most} positional arguments but {given} were given");
+                PyTypeError::new_err(message)
+            }
+            None => args.get_item(1).map_or_else(|raised| raised, |given| Self::no_function(&given)),
+        }
+    }
+
+    #[cold]
+    fn no_function(given: &Bound<'py, PyAny>) -> PyErr {
+        match type_name(given) {
+            Ok(name) => PyTypeError::new_err(format!("on_response is a function that gets the reply, not {name}")),
+            Err(raised) => raised,
+        }
+    }
+
+    fn take(
+        &mut self,
+        method: &str,
+        key: &Bound<'py, PyAny>,
+        value: Bound<'py, PyAny>,
+        own: Option<&Bound<'py, PyString>>,
+    ) -> PyResult<()> {
+        let name = key.cast::<PyString>()?.to_string_lossy().into_owned();
+        let is_own = own.is_some_and(|own| own.to_string_lossy() == name);
+        let place = match name.as_str() {
+            // First: a parameter may have the name of a setting.
+            _ if is_own => &mut self.payload,
+            "timeout" => &mut self.timeout,
+            "on_response" if method == "call" => &mut self.on_response,
+            "spin_threshold" if method == "call" => &mut self.spin_threshold,
+            "payload" => &mut self.payload,
+            _ => {
+                let message = format!("{method}() got an unexpected keyword argument '{name}'");
+                return Err(PyTypeError::new_err(message));
+            }
+        };
+        if place.replace(value).is_some() {
+            return Err(PyTypeError::new_err(format!("{method}() got multiple values for argument '{name}'")));
+        }
+        Ok(())
+    }
+}
+
+/// The request of a coroutine: its bytes, the call's timeout in seconds, and the contract.
+type AsyncRequest<'py> = (Bound<'py, PyAny>, Option<f64>, Option<Py<Contract>>);
+
+/// A request with its settings.
+struct Call<'py> {
+    written: Encoded<'py>,
+    on_response: Option<Bound<'py, PyAny>>,
+    spins: Option<PollingMode>,
+    timeout: Option<f64>,
+}
+
+impl RpcEndpoint {
+    /// The bus of a call, which may be a keyword as in the seed, and its timeout in seconds.
+    #[inline]
+    fn bus<'py>(
+        &self,
+        method: &str,
+        bus: Option<&Bound<'py, PyAny>>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<(Bound<'py, RpcBus>, Option<f64>)> {
+        if let Some(bus) = bus {
+            return TimedBus::open(bus);
+        }
+        let named = match kwargs {
+            Some(kwargs) if self.contract.as_ref().is_none_or(|contract| contract.get().is_single()) => {
+                let named = kwargs.get_item("bus")?;
+                if named.is_some() {
+                    kwargs.del_item("bus")?;
+                }
+                named
+            }
+            _ => None,
+        };
+        match named {
+            Some(bus) => TimedBus::open(&bus),
+            None => Err(PyTypeError::new_err(format!("{method}() missing 1 required positional argument: 'bus'"))),
+        }
+    }
+
+    /// Encodes the request and reads the settings of a call.
+    #[inline]
+    fn prepare<'py>(
+        &self,
+        method: &str,
+        within: Option<f64>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Call<'py>> {
+        let contract = self.contract.as_ref().map(Py::get);
+        let Some(contract) = contract.filter(|contract| !contract.is_single()) else {
+            let SingleArguments { payload, on_response, spin_threshold, timeout } =
+                SingleArguments::of(method, args, kwargs, contract)?;
+            let written = match (contract, payload) {
+                (None, Some(payload)) if !payload.is_none() => Encoded::Object(payload),
+                (None, _) => return Err(no_payload()),
+                (Some(contract), payload) => Self::single(contract, args.py(), payload)?,
+            };
+            let spins = args::spins(spin_threshold.map(|given| given.extract()).transpose()?)?;
+            let timeout = args::sooner(timeout.map(|given| given.extract()).transpose()?, within);
+            return Ok(Call { written, on_response, spins, timeout });
+        };
+        let written = contract.request(&contract.bind(args, kwargs)?)?;
+        Ok(Call { written, on_response: None, spins: None, timeout: within })
+    }
+
+    /// Encodes the request of a typed endpoint with one parameter, or none.
+    #[inline]
+    fn single<'py>(contract: &Contract, py: Python<'py>, payload: Option<Bound<'py, PyAny>>) -> PyResult<Encoded<'py>> {
+        match payload {
+            // A call as in the seed may pass None for an empty request.
+            Some(payload) if payload.is_none() && contract.takes_nothing() => Ok(Encoded::Empty),
+            Some(payload) if payload.is_none() && contract.takes_bytes() => Err(no_payload()),
+            Some(payload) if contract.takes_nothing() => {
+                contract.request(&contract.bind(&PyTuple::new(py, [payload])?, None)?)
+            }
+            Some(payload) => contract.request(core::slice::from_ref(&payload)),
+            None => contract.request(&contract.bind(&PyTuple::empty(py), None)?),
+        }
+    }
+
+    /// Sends a request and waits. Returns the value of the reply, or the result of `on_response` for its bytes.
+    #[inline]
+    fn exchange<'py>(&self, bus: &Bound<'py, RpcBus>, call: &Call<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let py = bus.py();
+        let Call { written, on_response, spins, timeout } = call;
+        let payload = match written {
+            Encoded::Empty => Payload::Written(&[]),
+            Encoded::Scratch(scratch) => Payload::Written(scratch),
+            Encoded::Object(object) => Payload::of(object)?,
+        };
+        let own = self.contract.as_ref().map(Py::get);
+        let contract = own.filter(|contract| contract.is_typed());
+        let limit = args::limit(*timeout)?;
+        let options =
+            CallOptions { msg_type: self.msg_type, spins: *spins, limit, idempotent: self.idempotent, contract };
+        let mut forward = bus.get().forward()?;
+        let calling = forward.calling()?;
+        let (correlation_id, reply) = calling.request(py, &payload, &options)?;
+        if let (ReplyTaken::InPlace(taking), None) = (&reply, on_response)
+            && tachyon::type_id::msg_type(taking.type_id()) != tachyon::type_id::MSG_TYPE_ERROR
+        {
+            let value = match own {
+                Some(contract) => read_from(*taking, |bytes| contract.value(py, bytes, false)),
+                None => copied_from(py, *taking).map(Bound::into_any),
+            };
+            calling.release(taking.position());
+            return value;
+        }
+        let guard = Bound::new(py, reply_guard(bus, calling, correlation_id, reply))?;
+        drop(forward);
+        if let Some(error) = guard.get().error(py, own)? {
+            return Err(error);
+        }
+        match (on_response, own) {
+            (Some(function), _) => RpcRxGuard::call_with_view(&guard, function),
+            (None, None) => guard.get().to_bytes(py).map(Bound::into_any),
+            (None, Some(contract)) => contract.value(py, guard.get().to_bytes(py)?.as_bytes(), true),
+        }
+    }
+}
+
+#[pymethods]
+impl RpcEndpoint {
+    #[new]
+    #[pyo3(
+        signature = (fn_, msg_type, *, idempotent=false, raises=None),
+        text_signature = "(fn, msg_type, *, idempotent=False, raises=None)"
+    )]
+    fn new<'py>(
+        fn_: &Bound<'py, PyAny>,
+        msg_type: Integer,
+        idempotent: bool,
+        raises: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<Bound<'py, Self>> {
+        Self::bind(fn_, args::msg_type(msg_type)?, idempotent, raises)
+    }
+
+    #[classmethod]
+    fn __class_getitem__<'py>(cls: &Bound<'py, PyType>, item: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+        static ALIAS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+        ALIAS.import(cls.py(), "types", "GenericAlias")?.call1((cls, item))
+    }
+
+    /// Whether the callee may handle a request twice. Such a request is sent again to the next peer when a peer is
+    /// lost.
+    #[getter]
+    fn idempotent(&self) -> bool {
+        self.idempotent
+    }
+
+    /// The message type of its requests and replies.
+    #[getter]
+    fn msg_type(&self) -> u16 {
+        self.msg_type
+    }
+
+    #[pyo3(signature = (*args, **kwargs))]
+    fn __call__<'py>(
+        &self,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let function = self.function.bind(args.py());
+        let takes_view = self.contract.as_ref().is_none_or(|contract| contract.get().takes_view());
+        if !takes_view || kwargs.is_some() || args.len() != 1 {
+            return function.call(args, kwargs);
+        }
+        let payload = args.get_item(0)?;
+        if payload.is_instance_of::<PyMemoryView>() {
+            return function.call1(args);
+        }
+        // A payload that cannot be sent is refused here too.
+        Payload::of(&payload)?;
+        function.call1((PyMemoryView::from(&payload)?,))
+    }
+
+    /// Call the peer's function with its arguments, by position or name, and return its reply.
+    ///
+    /// An error reply raises the error that the endpoint declares, `RpcError`, or `NoHandlerError` if the peer does not
+    /// know the message type. The first call on a connection compares the endpoint's types with the peer's; if they
+    /// differ, this raises `LayoutMismatchError` and calls nothing. `endpoint.call(bus.within(0.5), ...)` limits the
+    /// call: the deadline travels with the request, and the handler sees it in `current_call()`.
+    ///
+    /// With one parameter, or none, the signature is `call(bus, payload=None, on_response=None, spin_threshold=None, *,
+    /// timeout=None)`: `on_response` gets a memoryview of the reply's bytes in place, valid during the call only.
+    #[pyo3(signature = (bus=None, /, *args, **kwargs), text_signature = "($self, bus, /, *args, **kwargs)")]
+    fn call<'py>(
+        &self,
+        bus: Option<&Bound<'py, PyAny>>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (bus, within) = self.bus("call", bus, kwargs)?;
+        let call = self.prepare("call", within, args, kwargs)?;
+        self.exchange(&bus, &call)
+    }
+
+    /// Call the peer's function from a coroutine, with its arguments, by position or name, and return its reply.
+    ///
+    /// Any number of calls may be in flight on one bus, which belongs to the running event loop from the first call on;
+    /// calls wait in a queue while the ring is full. A call that is cancelled or times out is forgotten: the bus stays
+    /// usable, and a late reply is dropped. Arguments are read at once, and may change while the call is in flight.
+    /// Errors are those of `call`. With one parameter, or none, the signature is `acall(bus, payload=None, *,
+    /// timeout=None)`.
+    #[pyo3(signature = (bus=None, /, *args, **kwargs), text_signature = "($self, bus, /, *args, **kwargs)")]
+    fn acall<'py>(
+        slf: &Bound<'py, Self>,
+        bus: Option<&Bound<'py, PyAny>>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = slf.py();
+        let this = slf.get();
+        let (bus, within) = this.bus("acall", bus, kwargs)?;
+        let (payload, timeout, _) = this.request(within, args, kwargs)?;
+        match &this.contract {
+            None => imported!(py, "tachyon._calls", "exchange")?.call1((
+                bus,
+                payload,
+                this.msg_type,
+                this.idempotent,
+                timeout,
+                py.None(),
+            )),
+            Some(contract) => imported!(py, "tachyon._calls", "acall_typed")?.call1((
+                bus,
+                payload,
+                this.msg_type,
+                this.idempotent,
+                timeout,
+                contract,
+            )),
+        }
+    }
+
+    /// The request of a call from a coroutine, with its bytes at the time of the call.
+    #[pyo3(name = "__tachyon_request__")]
+    fn request<'py>(
+        &self,
+        within: Option<f64>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<AsyncRequest<'py>> {
+        let py = args.py();
+        let Call { written, timeout, .. } = self.prepare("acall", within, args, kwargs)?;
+        let payload = match written {
+            Encoded::Empty => PyBytes::new(py, &[]).into_any(),
+            Encoded::Scratch(scratch) => PyBytes::new(py, &scratch).into_any(),
+            // The coroutine sends later, and the object may have other bytes by then.
+            Encoded::Object(object) if !object.is_exact_instance_of::<PyBytes>() => {
+                PyBytes::new(py, Payload::of(&object)?.as_slice()).into_any()
+            }
+            Encoded::Object(object) => object,
+        };
+        Ok((payload, timeout, self.contract.as_ref().map(|contract| contract.clone_ref(py))))
+    }
+
+    /// Whether `timeout` is a setting of the endpoint's calls: it has one parameter or none, with another name.
+    #[getter(__tachyon_timeout__)]
+    fn takes_timeout(&self, py: Python<'_>) -> bool {
+        let Some(contract) = self.contract.as_ref().map(Py::get) else { return true };
+        contract.is_single() && contract.parameter(py).is_none_or(|own| own != "timeout")
+    }
+
+    fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {
+        let name = slf.getattr(intern!(slf.py(), "__name__"))?.repr()?;
+        Ok(format!("RpcEndpoint(msg_type={}, fn={name})", slf.get().msg_type))
+    }
+
+    /// Pickles as functions do, by the name of the import; a copy of an endpoint is the endpoint itself.
+    fn __reduce__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        slf.getattr(intern!(slf.py(), "__qualname__"))
+    }
+
+    #[allow(clippy::missing_errors_doc, reason = "the interpreter's protocol")]
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.function)?;
+        visit.call(&self.contract)
+    }
+}

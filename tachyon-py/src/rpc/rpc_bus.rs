@@ -1,0 +1,646 @@
+//! `RpcBus`: requests one way, replies the other; the first operation decides the role of this side. `TimedBus`: an
+//! `RpcBus` with a timeout for each call.
+
+use core::time::Duration;
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use pyo3::exceptions::PyTypeError;
+use pyo3::gc::{PyTraverseError, PyVisit};
+use pyo3::prelude::*;
+use pyo3::types::PyType;
+use tachyon::__binding::{CallerSteps, Driven, ReplyTaken, Taking, answer_control, rpc_callee, rpc_closer, rpc_driven};
+use tachyon::{CallError, Caller, PollingMode, ServeError};
+
+use crate::args::{self, Integer};
+use crate::bus::lifetime::{Lifetime, calling_options, closed, options};
+use crate::bus::ring_ends::{InUse, RemainingTimeout, RxEnd, TxEnd, busy};
+use crate::bus::try_lock::{DelayedRelease, Guard, Release, TryLock};
+use crate::errors::{InvalidArgumentError, Raise, WrongDirectionError};
+use crate::memory::buffer_export::type_name;
+use crate::memory::payload::Payload;
+use crate::rpc::caller_end::{CallOptions, CallerEnd};
+use crate::rpc::directions::{ForwardDirection, ForwardRole, ReverseDirection};
+use crate::rpc::guards::{RpcRxGuard, RpcTxGuard};
+use crate::runtime::interrupt::detached;
+use crate::runtime::package::imported;
+use crate::serve::endpoint_table::RpcDispatcher;
+
+/// A bus for calls: requests on the forward ring, replies on the reverse ring.
+///
+/// The first operation decides whether this side calls or serves. A caller belongs to one thread at a time; a callee
+/// may serve in one thread and reply in another. A second thread on the same direction gets `BusyError`.
+#[pyclass(module = "tachyon", frozen, weakref)]
+pub(crate) struct RpcBus {
+    forward: TryLock<ForwardDirection>,
+    reverse: TryLock<ReverseDirection>,
+    lifetime: Lifetime,
+    /// The event loop's part of this bus, a `LoopConnection` of `tachyon._calls`. A table of connections would hide the
+    /// cycle of bus, connection and waiting tasks from the garbage collector.
+    loop_connection: Mutex<Option<Py<PyAny>>>,
+}
+
+impl RpcBus {
+    pub(crate) fn over(bus: tachyon::RpcBus, path: PathBuf) -> Self {
+        let lifetime = Lifetime::new(path, rpc_closer(&bus));
+        Self::from_role(ForwardRole::Unassigned(bus), lifetime)
+    }
+
+    /// A bus in the role of the caller.
+    fn over_caller(caller: Caller, path: PathBuf) -> Self {
+        let lifetime = Lifetime::new(path, caller.closer());
+        Self::from_role(ForwardRole::Calling(CallerEnd::new(caller, lifetime.shared_closer())), lifetime)
+    }
+
+    fn from_role(role: ForwardRole, lifetime: Lifetime) -> Self {
+        let (polling, closer) = (PollingMode::Adaptive, lifetime.shared_closer());
+        let forward = ForwardDirection { role, polling, closing: false, owned_by_loop: false, closer };
+        let reverse = ReverseDirection { tx_end: None, closing: false };
+        Self {
+            forward: TryLock::new(forward),
+            reverse: TryLock::new(reverse),
+            lifetime,
+            loop_connection: Mutex::default(),
+        }
+    }
+
+    fn loop_connection(&self) -> MutexGuard<'_, Option<Py<PyAny>>> {
+        self.loop_connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[inline]
+    pub(crate) fn forward(&self) -> PyResult<Guard<'_, ForwardDirection>> {
+        self.forward.try_lock().ok_or_else(busy)
+    }
+
+    #[inline]
+    pub(crate) fn reverse(&self) -> PyResult<Guard<'_, ReverseDirection>> {
+        self.reverse.try_lock().ok_or_else(busy)
+    }
+
+    /// The forward direction of a side that serves; a bus without a role takes this role.
+    #[inline]
+    pub(crate) fn to_serve(&self) -> PyResult<Guard<'_, ForwardDirection>> {
+        let mut forward = self.forward()?;
+        forward.check_free()?;
+        if let ForwardRole::Unassigned(bus) = &forward.role {
+            let mut reverse = self.reverse()?;
+            let (mut requests, mut replies) = rpc_callee(bus).map_err(Raise::raise)?;
+            requests.set_polling_mode(forward.polling);
+            replies.set_polling_mode(forward.polling);
+            reverse.tx_end = Some(TxEnd::new(replies));
+            forward.role = ForwardRole::Serving(RxEnd::new(requests));
+        }
+        Ok(forward)
+    }
+
+    /// Takes the answering end for an event loop that serves it.
+    pub(crate) fn drive(&self) -> PyResult<Driven> {
+        let mut forward = self.forward()?;
+        forward.check_free()?;
+        let ForwardRole::Unassigned(bus) = &forward.role else {
+            return Err(WrongDirectionError::new_err(
+                "this side was used already, and an event loop can only serve an unused bus; open another one",
+            ));
+        };
+        let driven = rpc_driven(bus).map_err(Raise::raise)?.map_err(|error| ServeError::Io(error).raise())?;
+        forward.owned_by_loop = true;
+        Ok(driven)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.lifetime.is_closed()
+    }
+
+    /// Makes a caller fit for its next user: forgets its calls, restores the default settings. Returns false for a
+    /// caller without a peer, with an open guard or in an event loop, and for a callee.
+    pub(crate) fn recycle(&self) -> bool {
+        let Some(mut forward) = self.forward.try_lock() else { return false };
+        let ForwardDirection { role, polling, closing, owned_by_loop, .. } = &mut *forward;
+        match role {
+            ForwardRole::Unassigned(bus) if !*closing && !*owned_by_loop => matches!(bus.state(), tachyon::State::Open),
+            ForwardRole::Calling(calling) if !*closing && !*owned_by_loop && calling.is_idle() => {
+                *polling = PollingMode::Adaptive;
+                calling.caller.swap_polling_mode(PollingMode::Adaptive);
+                calling.caller.recycle()
+            }
+            _ => false,
+        }
+    }
+
+    /// Closes a bus that an event loop served.
+    pub(crate) fn undrive(&self) {
+        self.close();
+        // The loop was the only user.
+        if let Some(mut forward) = self.forward.try_lock() {
+            forward.release_from_loop();
+        }
+    }
+
+    /// Releases the slot of a guard on the forward ring, or on a caller's replies, at once or when the direction is
+    /// free.
+    pub(crate) fn delay_forward(&self, release: DelayedRelease) {
+        self.forward.delay(release);
+    }
+
+    /// Releases the slot of a guard on a callee's replies, at once or when the direction is free.
+    pub(crate) fn delay_reverse(&self, release: DelayedRelease) {
+        self.reverse.delay(release);
+    }
+
+    /// Marks the direction of a received message as in use by views that outlive their guard.
+    pub(crate) fn received_outlived_by_views(&self) {
+        if let Some(mut forward) = self.forward.try_lock() {
+            match &mut forward.role {
+                ForwardRole::Calling(calling) => calling.replies = InUse::ByViews,
+                ForwardRole::Serving(rx_end) => rx_end.in_use = InUse::ByViews,
+                ForwardRole::Unassigned(_) | ForwardRole::Closed => {}
+            }
+        }
+    }
+
+    /// Marks the direction of a reserved request, or reply, as in use by views that outlive their guard.
+    pub(crate) fn reserved_outlived_by_views(&self, is_reply: bool) {
+        if is_reply {
+            if let Some(mut reverse) = self.reverse.try_lock()
+                && let Some(tx_end) = &mut reverse.tx_end
+            {
+                tx_end.in_use = InUse::ByViews;
+            }
+        } else if let Some(mut forward) = self.forward.try_lock()
+            && let ForwardRole::Calling(calling) = &mut forward.role
+        {
+            calling.requests = InUse::ByViews;
+        }
+    }
+
+    /// Sends the request that a guard wrote, and returns its correlation id.
+    pub(crate) fn publish_call(&self, size: usize, msg_type: u16) -> PyResult<u64> {
+        let Some(mut forward) = self.forward.try_lock() else {
+            self.forward.delay(DelayedRelease::Reservation);
+            return Err(busy());
+        };
+        if forward.closing {
+            forward.apply(DelayedRelease::Reservation);
+            return Err(closed());
+        }
+        forward.calling()?.publish(size, msg_type)
+    }
+
+    /// Sends the reply that a guard wrote.
+    pub(crate) fn publish_reply(&self, size: usize, msg_type: u16, correlation_id: u64) -> PyResult<()> {
+        let Some(mut reverse) = self.reverse.try_lock() else {
+            self.reverse.delay(DelayedRelease::Reservation);
+            return Err(busy());
+        };
+        if reverse.closing {
+            reverse.apply(DelayedRelease::Reservation);
+            return Err(closed());
+        }
+        reverse.replying()?.publish(size, tachyon::type_id::make_type_id(0, msg_type), correlation_id)
+    }
+}
+
+/// Refuses a payload longer than the `max_payload_size` of the call.
+fn check_most(payload: &Payload<'_, '_>, most: Option<Integer>) -> PyResult<()> {
+    let Some(most) = most else { return Ok(()) };
+    let most = args::size("max_payload_size", most)?;
+    let size = payload.as_slice().len();
+    if size <= most {
+        return Ok(());
+    }
+    Err(InvalidArgumentError::new_err(format!("a payload of {size} bytes is more than max_payload_size={most}")))
+}
+
+#[pymethods]
+impl RpcBus {
+    /// Make an RPC bus and wait for one peer to connect.
+    ///
+    /// `cap_fwd` and `cap_rev` are the payload bytes (powers of two) of the rings for requests and for replies;
+    /// `timeout` is in seconds, None waits for ever. Peers of other users are refused unless `any_uid` is set. Probes,
+    /// such as `tachyon describe`, do not take the peer's place; they get the description of the endpoints that
+    /// `dispatcher` has.
+    #[classmethod]
+    #[pyo3(signature = (socket_path, cap_fwd, cap_rev, *, timeout=None, any_uid=false, dispatcher=None))]
+    #[allow(clippy::too_many_arguments, reason = "Python's are named")]
+    fn listen(
+        cls: &Bound<'_, PyType>,
+        py: Python<'_>,
+        socket_path: PathBuf,
+        cap_fwd: Integer,
+        cap_rev: Integer,
+        timeout: Option<f64>,
+        any_uid: bool,
+        dispatcher: Option<&Bound<'_, RpcDispatcher>>,
+    ) -> PyResult<Self> {
+        let _ = cls;
+        let mut options = options(timeout, any_uid)?;
+        if let Some(dispatcher) = dispatcher {
+            options = options.description(dispatcher.get().table()?.describe().to_json());
+        }
+        let forward = args::size("cap_fwd", cap_fwd)?;
+        let reverse = args::size("cap_rev", cap_rev)?;
+        let bus = detached(py, || tachyon::RpcBus::listen_with(&socket_path, forward, reverse, &options))?;
+        Ok(Self::over(bus, socket_path))
+    }
+
+    /// Connect to a listener, waiting up to `timeout` seconds for it to appear (None: for ever).
+    ///
+    /// `ring_sizes` requests rings of so many payload bytes, for requests and for replies, from a server; without it
+    /// the server decides. With `reconnect` this side calls, and the next call after the peer has closed or died
+    /// connects again. A request that was sent is sent again only if its endpoint is `idempotent`. A `probe` leaves a
+    /// listener for one peer its place: it raises `OnePeerError`, while a server takes it as any other caller.
+    #[classmethod]
+    #[pyo3(signature = (
+        socket_path, *, timeout=5.0, any_uid=false, ring_sizes=None, reconnect=false, probe=false
+    ))]
+    #[allow(clippy::too_many_arguments, reason = "Python's are named")]
+    fn connect(
+        cls: &Bound<'_, PyType>,
+        py: Python<'_>,
+        socket_path: PathBuf,
+        timeout: Option<f64>,
+        any_uid: bool,
+        ring_sizes: Option<(Integer, Integer)>,
+        reconnect: bool,
+        probe: bool,
+    ) -> PyResult<Self> {
+        let _ = cls;
+        let options = calling_options(timeout, any_uid, ring_sizes)?.probe(probe);
+        if reconnect {
+            let options = options.reconnect(true);
+            let caller = detached(py, || Caller::connect_with(&socket_path, &options))?;
+            return Ok(Self::over_caller(caller, socket_path));
+        }
+        let bus = detached(py, || tachyon::RpcBus::connect_with(&socket_path, &options))?;
+        Ok(Self::over(bus, socket_path))
+    }
+
+    /// The event loop's part of this bus.
+    #[getter]
+    fn __tachyon_loop_connection__(&self, py: Python<'_>) -> Option<Py<PyAny>> {
+        self.loop_connection().as_ref().map(|connection| connection.clone_ref(py))
+    }
+
+    #[setter(__tachyon_loop_connection__)]
+    fn set_loop_connection(&self, connection: Py<PyAny>) {
+        // The old connection is dropped without the lock: its destructor may run any code.
+        let before = self.loop_connection().replace(connection);
+        drop(before);
+    }
+
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match self.loop_connection.try_lock() {
+            Ok(connection) => connection.as_ref().map_or(Ok(()), |connection| visit.call(connection)),
+            // Another thread holds the lock; the collector visits the connection next time.
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn __clear__(&self) {
+        let connection = self.loop_connection().take();
+        drop(connection);
+    }
+
+    /// Do what `listen` does, under its older name.
+    #[classmethod]
+    #[pyo3(signature = (socket_path, cap_fwd, cap_rev, *, timeout=None, any_uid=false))]
+    fn rpc_listen(
+        cls: &Bound<'_, PyType>,
+        py: Python<'_>,
+        socket_path: PathBuf,
+        cap_fwd: Integer,
+        cap_rev: Integer,
+        timeout: Option<f64>,
+        any_uid: bool,
+    ) -> PyResult<Self> {
+        Self::listen(cls, py, socket_path, cap_fwd, cap_rev, timeout, any_uid, None)
+    }
+
+    /// Do what `connect` does, under its older name.
+    #[classmethod]
+    #[pyo3(signature = (socket_path, *, timeout=5.0, any_uid=false))]
+    fn rpc_connect(
+        cls: &Bound<'_, PyType>,
+        py: Python<'_>,
+        socket_path: PathBuf,
+        timeout: Option<f64>,
+        any_uid: bool,
+    ) -> PyResult<Self> {
+        Self::connect(cls, py, socket_path, timeout, any_uid, None, false, false)
+    }
+
+    /// Close the connection and release its resources. Closing twice is fine; views stay readable.
+    pub(crate) fn close(&self) {
+        self.lifetime.close();
+        self.forward.delay(DelayedRelease::Connection);
+        self.reverse.delay(DelayedRelease::Connection);
+    }
+
+    /// Whether `close` has been called.
+    #[getter]
+    fn closed(&self) -> bool {
+        self.lifetime.is_closed()
+    }
+
+    /// Ask the peer which endpoints it offers.
+    ///
+    /// Raises `NoHandlerError` if no dispatcher serves there.
+    #[pyo3(signature = (*, timeout=None))]
+    fn describe<'py>(slf: &Bound<'py, Self>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
+        let json = describe(slf, args::timeout(timeout)?)?;
+        imported!(slf.py(), "tachyon._description", "from_json")?.call1((json,))
+    }
+
+    /// Time a round trip to the peer, in seconds.
+    #[pyo3(signature = (*, timeout=None))]
+    fn ping(slf: &Bound<'_, Self>, timeout: Option<f64>) -> PyResult<f64> {
+        ping(slf, args::timeout(timeout)?)
+    }
+
+    /// Prefer a NUMA node (0 to 63) for the bus's memory and move it there. Call before the first message.
+    #[pyo3(text_signature = "($self, node_id)")]
+    fn set_numa_node(&self, node_id: Integer) -> PyResult<()> {
+        let node = args::node(node_id)?;
+        self.lifetime.open()?.set_numa_node(node).map_err(Raise::raise)
+    }
+
+    /// Never park while waiting (1), or spin for a while and then park (0, the default).
+    #[pyo3(text_signature = "($self, pure_spin)")]
+    fn set_polling_mode(&self, pure_spin: Integer) -> PyResult<()> {
+        let mode = args::polling_mode(pure_spin)?;
+        let mut forward = self.forward()?;
+        forward.check_open()?;
+        forward.polling = mode;
+        match &mut forward.role {
+            ForwardRole::Calling(calling) => calling.set_polling_mode(mode),
+            ForwardRole::Serving(rx_end) => {
+                rx_end.ring.set_polling_mode(mode);
+                self.reverse()?.replying()?.ring.set_polling_mode(mode);
+            }
+            ForwardRole::Unassigned(_) | ForwardRole::Closed => {}
+        }
+        Ok(())
+    }
+
+    /// Return the bus with a timeout for each call: `endpoint.call(bus.within(0.5), scan, radius)`.
+    ///
+    /// The timeout covers a whole call, and travels with its request as a deadline. Each call has the full time.
+    #[pyo3(text_signature = "($self, seconds)")]
+    fn within(slf: Bound<'_, Self>, seconds: &Bound<'_, PyAny>) -> PyResult<TimedBus> {
+        Ok(TimedBus::new(slf.unbind(), args::within(seconds)?))
+    }
+
+    /// Send a request and return its correlation id, to be passed to `finish`.
+    ///
+    /// A `timeout` in seconds travels with the request as a deadline, and the callee need not begin a request after it.
+    #[pyo3(signature = (payload, msg_type, *, timeout=None))]
+    fn start(
+        &self,
+        py: Python<'_>,
+        payload: &Bound<'_, PyAny>,
+        msg_type: Integer,
+        timeout: Option<f64>,
+    ) -> PyResult<u64> {
+        self.call(py, payload, msg_type, None, None, timeout)
+    }
+
+    /// Do what `start` does, under its older name. A payload longer than `max_payload_size` is refused.
+    #[pyo3(signature = (payload, msg_type, max_payload_size=None, spin_threshold=None, *, timeout=None))]
+    fn call(
+        &self,
+        py: Python<'_>,
+        payload: &Bound<'_, PyAny>,
+        msg_type: Integer,
+        max_payload_size: Option<Integer>,
+        spin_threshold: Option<Integer>,
+        timeout: Option<f64>,
+    ) -> PyResult<u64> {
+        let payload = Payload::of(payload)?;
+        let msg_type = args::msg_type(msg_type)?;
+        check_most(&payload, max_payload_size)?;
+        let spins = args::spins(spin_threshold)?;
+        let options = CallOptions { msg_type, spins, limit: args::limit(timeout)?, idempotent: false, contract: None };
+        self.forward()?.calling()?.call(py, &payload, &options)
+    }
+
+    /// Reserve room for a request to write in place; its `out_cid` is set once the guard is left.
+    #[pyo3(signature = (max_payload_size, msg_type, *, timeout=None))]
+    fn call_zero_copy(
+        slf: &Bound<'_, Self>,
+        max_payload_size: Integer,
+        msg_type: Integer,
+        timeout: Option<f64>,
+    ) -> PyResult<RpcTxGuard> {
+        let size = args::size("max_payload_size", max_payload_size)?;
+        let msg_type = args::msg_type(msg_type)?;
+        let timeout = args::timeout(timeout)?;
+        let room = slf.get().forward()?.calling()?.reserve(slf.py(), msg_type, size, timeout)?;
+        Ok(RpcTxGuard::request(slf.clone().unbind(), room, msg_type))
+    }
+
+    /// Wait for the reply to a call and read it in place. Replies may be taken in any order.
+    ///
+    /// A call whose wait timed out is forgotten, and a late reply is dropped. `timeout` is in seconds.
+    #[pyo3(signature = (correlation_id, *, timeout=None))]
+    fn finish(slf: &Bound<'_, Self>, correlation_id: Integer, timeout: Option<f64>) -> PyResult<RpcRxGuard> {
+        Self::wait(slf, correlation_id, None, timeout)
+    }
+
+    /// Do what `finish` does, under its older name.
+    #[pyo3(signature = (correlation_id, spin_threshold=None, *, timeout=None))]
+    fn wait(
+        slf: &Bound<'_, Self>,
+        correlation_id: Integer,
+        spin_threshold: Option<Integer>,
+        timeout: Option<f64>,
+    ) -> PyResult<RpcRxGuard> {
+        let correlation_id = args::correlation_id(correlation_id)?;
+        let spins = args::spins(spin_threshold)?;
+        let limit = args::limit(timeout)?;
+        let mut forward = slf.get().forward()?;
+        let calling = forward.calling()?;
+        let reply = calling.take(slf.py(), correlation_id, spins, limit)?;
+        Ok(reply_guard(slf, calling, correlation_id, reply))
+    }
+
+    /// Give a call up: its handler is cancelled, a late reply dropped. False when no such call is in flight.
+    #[pyo3(text_signature = "($self, correlation_id)")]
+    fn forget(&self, correlation_id: Integer) -> PyResult<bool> {
+        let correlation_id = args::correlation_id(correlation_id)?;
+        Ok(self.forward()?.calling()?.caller.forget(correlation_id))
+    }
+
+    /// Wait for a request and read it in place.
+    #[pyo3(signature = (spin_threshold=None, *, timeout=None))]
+    fn serve(slf: &Bound<'_, Self>, spin_threshold: Option<Integer>, timeout: Option<f64>) -> PyResult<RpcRxGuard> {
+        let spins = args::spins(spin_threshold)?;
+        let timeout = args::timeout(timeout)?;
+        let mut forward = slf.get().to_serve()?;
+        let rx_end = forward.serving()?;
+        let remaining = RemainingTimeout::new(timeout);
+        let mut taking = rx_end.take(slf.py(), spins, timeout)?;
+        while taking.is_control() {
+            answer(slf.py(), slf.get(), rx_end, taking)?;
+            taking = rx_end.take(slf.py(), spins, remaining.left(slf.py())?)?;
+        }
+        let taking = rx_end.ring.open_request(taking).map_err(Raise::raise)?;
+        rx_end.mark_in_use(taking);
+        Ok(RpcRxGuard::in_place(slf.clone().unbind(), taking))
+    }
+
+    /// Answer the request that `serve` returned with this correlation id.
+    #[pyo3(signature = (correlation_id, payload, msg_type, max_payload_size=None, *, timeout=None))]
+    fn reply(
+        &self,
+        py: Python<'_>,
+        correlation_id: Integer,
+        payload: &Bound<'_, PyAny>,
+        msg_type: Integer,
+        max_payload_size: Option<Integer>,
+        timeout: Option<f64>,
+    ) -> PyResult<()> {
+        let payload = Payload::of(payload)?;
+        let correlation_id = args::correlation_id(correlation_id)?;
+        let type_id = tachyon::type_id::make_type_id(0, args::sixteen_bits("msg_type", msg_type)?);
+        check_most(&payload, max_payload_size)?;
+        let timeout = args::timeout(timeout)?;
+        self.reverse()?.replying_to(correlation_id)?.send(py, &payload, type_id, correlation_id, timeout)
+    }
+
+    /// Reserve room for a reply to write in place; leaving the guard sends it.
+    #[pyo3(signature = (correlation_id, max_payload_size, msg_type, *, timeout=None))]
+    fn reply_zero_copy(
+        slf: &Bound<'_, Self>,
+        correlation_id: Integer,
+        max_payload_size: Integer,
+        msg_type: Integer,
+        timeout: Option<f64>,
+    ) -> PyResult<RpcTxGuard> {
+        let correlation_id = args::correlation_id(correlation_id)?;
+        let size = args::size("max_payload_size", max_payload_size)?;
+        let msg_type = args::sixteen_bits("msg_type", msg_type)?;
+        let timeout = args::timeout(timeout)?;
+        let room = slf.get().reverse()?.replying_to(correlation_id)?.reserve(slf.py(), size, timeout)?;
+        Ok(RpcTxGuard::reply(slf.clone().unbind(), room, msg_type, correlation_id))
+    }
+
+    fn __enter__(slf: Bound<'_, Self>) -> PyResult<Bound<'_, Self>> {
+        slf.get().lifetime.open()?;
+        Ok(slf)
+    }
+
+    #[pyo3(signature = (exc_type, exc_value, traceback, /))]
+    fn __exit__(&self, exc_type: &Bound<'_, PyAny>, exc_value: &Bound<'_, PyAny>, traceback: &Bound<'_, PyAny>) {
+        let _ = (exc_type, exc_value, traceback);
+        self.close();
+    }
+
+    fn __repr__(&self) -> String {
+        self.lifetime.describe("RpcBus")
+    }
+}
+
+/// The callee's endpoints, as a description in JSON.
+fn describe(bus: &Bound<'_, RpcBus>, timeout: Option<Duration>) -> PyResult<String> {
+    let description = ask_callee(bus, |caller| match timeout {
+        Some(timeout) => caller.describe_timeout(timeout),
+        None => caller.describe(),
+    })?;
+    Ok(description.to_json())
+}
+
+/// The seconds of a round trip to the callee.
+fn ping(bus: &Bound<'_, RpcBus>, timeout: Option<Duration>) -> PyResult<f64> {
+    let took = ask_callee(bus, |caller| caller.ping(timeout.unwrap_or(Duration::MAX)))?;
+    Ok(took.as_secs_f64())
+}
+
+/// Runs a control request without the GIL.
+fn ask_callee<T: Send>(
+    bus: &Bound<'_, RpcBus>,
+    ask: impl FnOnce(&mut Caller) -> Result<T, CallError> + Send,
+) -> PyResult<T> {
+    let mut forward = bus.get().forward()?;
+    let calling = forward.calling()?;
+    calling.replies.check()?;
+    calling.requests.check()?;
+    calling.wait_detached(bus.py(), None, ask).map_err(Raise::raise)
+}
+
+/// A guard over a taken reply.
+pub(crate) fn reply_guard(
+    bus: &Bound<'_, RpcBus>,
+    calling: &mut CallerEnd,
+    correlation_id: u64,
+    reply: ReplyTaken,
+) -> RpcRxGuard {
+    match reply {
+        ReplyTaken::InPlace(taking) => {
+            calling.mark_in_use(taking.position());
+            RpcRxGuard::in_place(bus.clone().unbind(), taking)
+        }
+        ReplyTaken::Kept(type_id, payload) => RpcRxGuard::kept(bus.clone().unbind(), correlation_id, type_id, payload),
+    }
+}
+
+/// A bus from `RpcBus.within`, with a timeout for each call.
+#[pyclass(module = "tachyon._tachyon", frozen)]
+pub(crate) struct TimedBus {
+    bus: Py<RpcBus>,
+    seconds: f64,
+}
+
+impl TimedBus {
+    pub(crate) fn new(bus: Py<RpcBus>, seconds: f64) -> Self {
+        Self { bus, seconds }
+    }
+
+    /// The bus of a call, and its timeout in seconds.
+    #[inline]
+    pub(crate) fn open<'py>(bus: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, RpcBus>, Option<f64>)> {
+        if let Ok(bus) = bus.cast::<RpcBus>() {
+            return Ok((bus.clone(), None));
+        }
+        if let Ok(timed) = bus.cast::<Self>() {
+            let Self { bus, seconds } = timed.get();
+            return Ok((bus.bind(timed.py()).clone(), Some(*seconds)));
+        }
+        Err(PyTypeError::new_err(format!("calls are made on an RpcBus, not on {}", type_name(bus)?)))
+    }
+}
+
+#[pymethods]
+impl TimedBus {
+    fn __repr__(&self) -> String {
+        format!("<tachyon.RpcBus within {} seconds>", self.seconds)
+    }
+
+    #[allow(clippy::missing_errors_doc, reason = "the interpreter's protocol")]
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.bus)
+    }
+}
+
+/// Attempts to get the reply ring, and the pause between them, while another thread uses it.
+const TRIES: u32 = 20;
+const PAUSE: Duration = Duration::from_micros(500);
+
+/// Answers a control request on a bus that a loop in Python serves, and releases the request.
+///
+/// Another thread may use the reply ring for a moment, or a guard for longer. A control request that finds no free
+/// reply ring is dropped; its caller asks again.
+#[cold]
+pub(crate) fn answer(py: Python<'_>, bus: &RpcBus, rx_end: &mut RxEnd, taking: Taking) -> PyResult<()> {
+    for _ in 0..if taking.is_cancel() { 0 } else { TRIES } {
+        if let Ok(mut reverse) = bus.reverse()
+            && let Ok(tx_end) = reverse.replying()
+            && tx_end.in_use == InUse::No
+        {
+            return answer_control(&mut rx_end.ring, &mut tx_end.ring, taking).map_err(Raise::raise);
+        }
+        py.detach(|| std::thread::sleep(PAUSE));
+    }
+    rx_end.ring.release(taking.position());
+    Ok(())
+}

@@ -1,0 +1,170 @@
+//! `CurrentCall`: the caller and the deadline of the request that a handler handles.
+//!
+//! A handler on the serving thread finds its request in a thread-local. A handler that runs as a task has it in its
+//! context, which `tachyon._context` sets.
+
+use core::cell::RefCell;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
+
+use pyo3::prelude::*;
+use pyo3::types::PyString;
+use tachyon::__binding::{CallWatch, monotonic_now, request_deadline};
+use tachyon::Request;
+use tachyon::dispatch::CallerInfo;
+
+use crate::rpc::endpoint::RpcEndpoint;
+
+/// The request that a handler handles.
+#[pyclass(module = "tachyon", frozen)]
+pub(crate) struct CurrentCall {
+    /// The endpoint's message type.
+    #[pyo3(get)]
+    msg_type: u16,
+    /// The call's number, which its caller counts up from 1.
+    #[pyo3(get)]
+    correlation_id: u64,
+    /// The endpoint's name.
+    #[pyo3(get)]
+    name: Py<PyString>,
+    caller: CallerInfo,
+    deadline: Option<u64>,
+    watch: Watch,
+}
+
+/// The source of a call's cancellation.
+pub(crate) enum Watch {
+    /// The handler runs on the serving thread and reads the ring.
+    Ring(CallWatch),
+    /// The handler is a task, and the loop sets the flag.
+    Task(AtomicBool),
+}
+
+impl CurrentCall {
+    pub(crate) fn new(
+        endpoint: &Bound<'_, RpcEndpoint>,
+        caller: CallerInfo,
+        correlation_id: u64,
+        deadline: Option<u64>,
+        watch: Watch,
+    ) -> PyResult<Self> {
+        let name = PyString::new(endpoint.py(), &RpcEndpoint::name(endpoint)?).unbind();
+        Ok(Self { msg_type: endpoint.get().type_number(), correlation_id, name, caller, deadline, watch })
+    }
+
+    /// Marks the call of a task as cancelled.
+    pub(crate) fn cancel(&self) {
+        if let Watch::Task(cancelled) = &self.watch {
+            cancelled.store(true, Ordering::Relaxed);
+        }
+    }
+}
+
+#[pymethods]
+impl CurrentCall {
+    /// The caller's number, from 1 up; a server never reuses one. The only caller of a bus is 1.
+    #[getter]
+    fn caller_id(&self) -> u64 {
+        self.caller.id
+    }
+
+    /// The caller's process id; None where it is not visible from this process.
+    #[getter]
+    fn caller_pid(&self) -> Option<u32> {
+        self.caller.pid
+    }
+
+    /// The caller's user id; None where this process's user namespace does not map it.
+    #[getter]
+    fn caller_uid(&self) -> Option<u32> {
+        self.caller.uid
+    }
+
+    /// The `time.monotonic()` at which the caller stops waiting; None when it set no timeout.
+    #[getter]
+    fn deadline(&self) -> Option<f64> {
+        self.deadline.map(|at| Duration::from_nanos(at).as_secs_f64())
+    }
+
+    /// The seconds until the caller stops waiting, 0.0 after that; None when it set no timeout.
+    #[getter]
+    fn remaining(&self) -> Option<f64> {
+        self.deadline.map(|at| Duration::from_nanos(at.saturating_sub(monotonic_now())).as_secs_f64())
+    }
+
+    /// Whether the caller cancelled the call, closed, died, or timed out.
+    ///
+    /// A plain handler that runs for long asks this now and then, and ends early. A coroutine function need not: its
+    /// task is cancelled.
+    fn is_cancelled(&self) -> bool {
+        self.deadline.is_some_and(|at| monotonic_now() >= at)
+            || match &self.watch {
+                Watch::Ring(watch) => watch.is_cancelled(),
+                Watch::Task(cancelled) => cancelled.load(Ordering::Relaxed),
+            }
+    }
+
+    fn __repr__(&self, py: Python<'_>) -> String {
+        let Self { msg_type, caller, .. } = self;
+        format!("<tachyon.CurrentCall {} msg_type={msg_type} caller_id={}>", self.name.bind(py), caller.id)
+    }
+}
+
+/// The parts of a request that `current_call` may need; a handler that never asks pays only for these.
+struct Running {
+    endpoint: Py<RpcEndpoint>,
+    caller: CallerInfo,
+    correlation_id: u64,
+    deadline: Option<u64>,
+    watch: CallWatch,
+}
+
+thread_local! {
+    /// The requests in flight on this thread; several when a handler serves too.
+    static RUNNING: RefCell<Vec<Running>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Marks a handler as running until dropped.
+pub(crate) struct CallScope(());
+
+impl CallScope {
+    pub(crate) fn begin(endpoint: Py<RpcEndpoint>, request: Request<'_>, caller: CallerInfo) -> Self {
+        let running = Running {
+            endpoint,
+            caller,
+            correlation_id: request.correlation_id(),
+            deadline: request_deadline(request),
+            watch: CallWatch::new(request),
+        };
+        RUNNING.with_borrow_mut(|all| all.push(running));
+        Self(())
+    }
+}
+
+impl Drop for CallScope {
+    fn drop(&mut self) {
+        // Outside the borrow: this may drop the last reference.
+        drop(RUNNING.with_borrow_mut(Vec::pop));
+    }
+}
+
+/// Whether a handler runs on this thread.
+pub(crate) fn is_handling() -> bool {
+    RUNNING.with_borrow(|all| !all.is_empty())
+}
+
+/// The request of the handler on this thread.
+#[pyfunction]
+#[pyo3(name = "_current_call")]
+pub(crate) fn current_call(py: Python<'_>) -> PyResult<Option<CurrentCall>> {
+    let running = RUNNING.with_borrow(|all| {
+        all.last().map(|last| {
+            (last.endpoint.clone_ref(py), last.caller, last.correlation_id, last.deadline, last.watch.clone())
+        })
+    });
+    running
+        .map(|(endpoint, caller, correlation_id, deadline, watch)| {
+            CurrentCall::new(endpoint.bind(py), caller, correlation_id, deadline, Watch::Ring(watch))
+        })
+        .transpose()
+}

@@ -1,0 +1,69 @@
+//! The decorators that make an endpoint: `tachyon_rpc` and the object that `dispatcher.handler` returns.
+
+use pyo3::prelude::*;
+
+use crate::args;
+use crate::rpc::endpoint::RpcEndpoint;
+use crate::serve::endpoint_table::RpcDispatcher;
+
+/// Turns a function into an endpoint: the result of `tachyon_rpc(...)` and `dispatcher.handler(...)`.
+#[pyclass(module = "tachyon", frozen)]
+pub(crate) struct EndpointDecorator {
+    msg_type: u16,
+    idempotent: bool,
+    /// The errors that the endpoint declares.
+    raises: Option<Py<PyAny>>,
+    dispatcher: Option<Py<RpcDispatcher>>,
+}
+
+impl EndpointDecorator {
+    pub(crate) fn registering(
+        msg_type: u16,
+        idempotent: bool,
+        raises: Option<Py<PyAny>>,
+        dispatcher: Py<RpcDispatcher>,
+    ) -> Self {
+        Self { msg_type, idempotent, raises, dispatcher: Some(dispatcher) }
+    }
+}
+
+#[pymethods]
+impl EndpointDecorator {
+    fn __call__<'py>(&self, function: &Bound<'py, PyAny>) -> PyResult<Bound<'py, RpcEndpoint>> {
+        let raises = self.raises.as_ref().map(|raises| raises.bind(function.py()));
+        let endpoint = RpcEndpoint::bind(function, self.msg_type, self.idempotent, raises)?;
+        if let Some(dispatcher) = &self.dispatcher {
+            dispatcher.get().add(&endpoint)?;
+        }
+        Ok(endpoint)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("tachyon_rpc(msg_type={})", self.msg_type)
+    }
+}
+
+/// Bind a function to a message type, 0 to 65534.
+///
+/// The type hints of the function say the types of request and reply. Without hints the function gets a memoryview of
+/// the request in place, valid during the call only, and returns any bytes-like object. With a `Struct`, an `Array`, a
+/// number or a numpy array as hint the function gets, or returns, such a value; a function without a parameter takes an
+/// empty request. A request that does not decode never reaches the function. An `async def` function gets a copy of the
+/// request, and is served by `serve_async`.
+///
+/// The function's name is the endpoint's. A lambda, a `functools.partial` or another callable whose name is no
+/// identifier becomes `endpoint_2` for message type 2. A function to which no request can be passed is refused: one
+/// with `self`, `*args`, keyword-only parameters, or a generator.
+///
+/// The endpoint is still callable as the function was; its `call` and `acall` methods call the peer's. `idempotent`
+/// allows a bus that reconnects to send a request again to the next peer when a peer is lost.
+#[pyfunction]
+#[pyo3(signature = (msg_type, *, idempotent=false, raises=None))]
+pub(crate) fn tachyon_rpc(
+    msg_type: &Bound<'_, PyAny>,
+    idempotent: bool,
+    raises: Option<Py<PyAny>>,
+) -> PyResult<EndpointDecorator> {
+    let msg_type = args::decorated_msg_type("tachyon_rpc", msg_type)?;
+    Ok(EndpointDecorator { msg_type, idempotent, raises, dispatcher: None })
+}

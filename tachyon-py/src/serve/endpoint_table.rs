@@ -1,0 +1,156 @@
+//! The endpoints of an `RpcDispatcher`: the core's dispatch table, filled with Python callables.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+
+use pyo3::exceptions::PyException;
+use pyo3::prelude::*;
+use tachyon::{Dispatcher, HandlerError as CoreHandlerError, ServeError, Stopper};
+
+use crate::errors::{BusyError, Raise};
+use crate::rpc::endpoint::RpcEndpoint;
+use crate::runtime::interpreter_shutdown;
+use crate::runtime::logging::{Level, Reports, log_or_print};
+use crate::runtime::worker_thread::keep_state;
+use crate::serve::current_call::CallScope;
+use crate::serve::handler::{self, take_cause};
+use crate::serve::rust_endpoint::RustEndpoint;
+
+/// State that the table's handlers and the serving loop share.
+#[derive(Default)]
+pub(crate) struct Shared {
+    /// Handlers refer to their endpoint by its index here, so that the garbage collector sees each reference once.
+    pub(super) endpoints: Mutex<Vec<Py<RpcEndpoint>>>,
+    /// The indices of coroutine functions, by message type.
+    pub(super) coroutines: Mutex<HashMap<u16, usize>>,
+    /// The message types of endpoints in Rust.
+    pub(super) rust: Mutex<Vec<u16>>,
+    /// Stops the server that is being served.
+    pub(super) stopper: Mutex<Option<Stopper>>,
+    /// An exception of a handler that ends the serving, not only its call.
+    pub(super) ended: Mutex<Option<PyErr>>,
+    /// Reports of requests that failed without Python code.
+    pub(super) reports: Reports,
+}
+
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Shared {
+    fn endpoint(&self, py: Python<'_>, place: usize) -> Option<Py<RpcEndpoint>> {
+        lock(&self.endpoints).get(place).map(|endpoint| endpoint.clone_ref(py))
+    }
+
+    /// Whether the table has endpoints in Rust, which must not wait for the GIL.
+    pub(crate) fn has_rust(&self) -> bool {
+        !lock(&self.rust).is_empty()
+    }
+
+    /// Whether the endpoint of a message type is a coroutine function.
+    pub(crate) fn is_coroutine(&self, msg_type: u16) -> bool {
+        lock(&self.coroutines).contains_key(&msg_type)
+    }
+
+    /// The endpoint of a message type, if it is a coroutine function.
+    pub(crate) fn coroutine(&self, py: Python<'_>, msg_type: u16) -> Option<Py<RpcEndpoint>> {
+        let place = lock(&self.coroutines).get(&msg_type).copied()?;
+        self.endpoint(py, place)
+    }
+
+    /// Makes `stopper` the stopper of a handler that ends the serving.
+    pub(crate) fn begin(&self, stopper: Stopper) {
+        *lock(&self.stopper) = Some(stopper);
+    }
+
+    /// Ends the serving that `begin` began.
+    ///
+    /// # Errors
+    /// The exception of a handler that ended the serving.
+    pub(crate) fn finish(&self) -> PyResult<()> {
+        *lock(&self.stopper) = None;
+        lock(&self.ended).take().map_or(Ok(()), Err)
+    }
+
+    /// Reports a request that a server answered with an error.
+    pub(super) fn note(&self, failure: &ServeError) {
+        let cause = take_cause();
+        if cause.is_none() {
+            return self.reports.add(Level::Error, failure.to_string());
+        }
+        interpreter_shutdown::attach(|py| {
+            match cause {
+                Some(end) if !end.is_instance_of::<PyException>(py) => {
+                    // KeyboardInterrupt, SystemExit: the caller has its answer, and the exception propagates.
+                    lock(&self.ended).get_or_insert(end);
+                    if let Some(stopper) = &*lock(&self.stopper) {
+                        stopper.stop();
+                    }
+                }
+                cause => log_or_print(py, Level::Error, &failure.to_string(), cause),
+            }
+        });
+    }
+}
+
+/// Routes requests to the endpoints registered for their message type.
+///
+/// One thread at a time may serve with it, or the workers of one server; threads that serve at the same time need a
+/// dispatcher each. With `hide_error_text` error replies carry no text of the error; those of raw endpoints never do.
+#[pyclass(module = "tachyon", frozen, weakref)]
+pub(crate) struct RpcDispatcher {
+    pub(super) table: Mutex<Dispatcher>,
+    pub(super) shared: Arc<Shared>,
+}
+
+impl RpcDispatcher {
+    pub(crate) fn table(&self) -> PyResult<MutexGuard<'_, Dispatcher>> {
+        match self.table.try_lock() {
+            Ok(table) => Ok(table),
+            Err(TryLockError::Poisoned(poisoned)) => Ok(poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => Err(BusyError::new_err(
+                "this dispatcher is serving, in this thread or another; give every thread that serves its own",
+            )),
+        }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// Adds an endpoint.
+    pub(crate) fn add(&self, endpoint: &Bound<'_, RpcEndpoint>) -> PyResult<()> {
+        let py = endpoint.py();
+        let name = RpcEndpoint::name(endpoint)?;
+        let mut table = self.table()?;
+        let place = lock(&self.shared.endpoints).len();
+        let shared = Arc::clone(&self.shared);
+        let handler = move |(): &(), request: tachyon::Request<'_>, reply: tachyon::Reply<'_>| {
+            keep_state();
+            interpreter_shutdown::attach(|py| {
+                let Some(endpoint) = shared.endpoint(py, place) else {
+                    return Err(CoreHandlerError::failed("the dispatcher was garbage collected"));
+                };
+                let _call = CallScope::begin(endpoint.clone_ref(py), request, request.caller());
+                handler::run(py, endpoint.get(), request, reply)
+            })
+        };
+        let description = endpoint.get().describe(py, &name)?;
+        table.register_described(description, Box::new(handler)).map_err(Raise::raise)?;
+        lock(&self.shared.endpoints).push(endpoint.clone().unbind());
+        if endpoint.get().is_async() {
+            lock(&self.shared.coroutines).insert(endpoint.get().type_number(), place);
+        }
+        Ok(())
+    }
+
+    /// Adds an endpoint of an extension in Rust.
+    pub(super) fn add_rust(&self, endpoint: &Bound<'_, RustEndpoint>) -> PyResult<()> {
+        let mut table = self.table()?;
+        let (description, handler) = endpoint.get().entry(endpoint.py())?;
+        let msg_type = description.msg_type;
+        table.register_described(description, handler).map_err(Raise::raise)?;
+        lock(&self.shared.rust).push(msg_type);
+        Ok(())
+    }
+}

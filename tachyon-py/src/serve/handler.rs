@@ -1,0 +1,276 @@
+//! One request through a Python handler.
+#![allow(unsafe_code, reason = "shows the request's bytes to Python")]
+
+use core::cell::RefCell;
+
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyMemoryView};
+use tachyon::__binding::{Mapping, declared_error, needs_no_wait, request_mapping};
+use tachyon::dispatch::Replied;
+use tachyon::{ErrorKind, HandlerError, Reply, Request};
+
+use crate::errors::{BadReplyError, BadRequestError, RpcError, ViewError};
+use crate::memory::buffer_export::type_name;
+use crate::memory::payload::Payload;
+use crate::memory::request_view::{RequestView, is_only};
+use crate::rpc::contract::Encoded;
+use crate::rpc::endpoint::RpcEndpoint;
+use crate::runtime::invoke::call_one;
+use crate::runtime::package::imported;
+use crate::values::objects::Memory;
+use crate::values::write::Scratch;
+
+/// A failure of a handler, for the core and for the serving loop.
+pub(crate) struct Failure {
+    /// The error reply.
+    pub(crate) error: HandlerError,
+    /// The exception to report; `None` if the error is an answer: a declared error, or a refused request.
+    pub(crate) cause: Option<PyErr>,
+}
+
+impl Failure {
+    /// The failure for an exception raised by a handler or around it. The class of the exception decides the kind.
+    pub(crate) fn of_handler(endpoint: &RpcEndpoint, py: Python<'_>, cause: PyErr) -> Self {
+        match declared_error_reply(endpoint, py, &cause) {
+            Ok(Some(error)) => return Self { error, cause: None },
+            Ok(None) => {}
+            // The fields or the text of the error cannot be encoded.
+            Err(cause) => return Self::raised(ErrorKind::HandlerFailed, cause),
+        }
+        // The texts of these classes are whole sentences; other exceptions need their type to be understood.
+        if cause.is_instance_of::<BadRequestError>(py) {
+            Self { error: HandlerError::new(ErrorKind::BadRequest, cause.value(py)), cause: None }
+        } else if cause.is_instance_of::<BadReplyError>(py) {
+            Self { error: HandlerError::new(ErrorKind::BadReply, cause.value(py)), cause: Some(cause) }
+        } else {
+            Self::raised(ErrorKind::HandlerFailed, cause)
+        }
+    }
+
+    fn raised(kind: ErrorKind, cause: PyErr) -> Self {
+        Self { error: HandlerError::new(kind, &cause), cause: Some(cause) }
+    }
+}
+
+/// The error reply for an exception that travels by its name; `None` for other exceptions. Only a class that the
+/// endpoint declares travels with its fields, since only for a declared class the two sides have compared the fields.
+fn declared_error_reply(endpoint: &RpcEndpoint, py: Python<'_>, cause: &PyErr) -> PyResult<Option<HandlerError>> {
+    // Checked first: most exceptions are no `RpcError`, and this check needs no module lookup.
+    if !cause.is_instance_of::<RpcError>(py)
+        || !cause.value(py).is_instance(&imported!(py, "tachyon._declared", "EndpointError")?)?
+    {
+        return Ok(None);
+    }
+    let sent = imported!(py, "tachyon._declared", "sent")?;
+    let is_declared = endpoint.contract().is_some_and(|contract| contract.get().declares(&cause.get_type(py)));
+    let (name, text, fields): (String, String, Vec<u8>) = sent.call1((cause.value(py), is_declared))?.extract()?;
+    Ok(Some(declared_error(&name, &text, fields)))
+}
+
+thread_local! {
+    /// The exception behind the last failure on this thread.
+    static CAUSE: RefCell<Option<PyErr>> = const { RefCell::new(None) };
+}
+
+/// Takes the exception behind the last failure on this thread, for the report of the serving loop.
+pub(crate) fn take_cause() -> Option<PyErr> {
+    CAUSE.take()
+}
+
+/// Runs an endpoint's handler and answers with its result.
+///
+/// # Errors
+/// The error to reply with; `take_cause` returns the exception to report, if any.
+#[inline]
+pub(crate) fn run(
+    py: Python<'_>,
+    endpoint: &RpcEndpoint,
+    request: Request<'_>,
+    reply: Reply<'_>,
+) -> Result<Replied, HandlerError> {
+    let function = endpoint.function().bind(py);
+    let bytes = request.payload();
+    let response = match endpoint.contract() {
+        // The mapping keeps the request's memory mapped for a view that the handler kept.
+        None => with_view(
+            py,
+            endpoint,
+            bytes,
+            || request_mapping(&reply),
+            |view| Ok(Encoded::Object(call_one(function, view.as_any())?)),
+        ),
+        Some(contract) if contract.get().reads_in_place() => {
+            let contract = contract.get();
+            with_view(
+                py,
+                endpoint,
+                bytes,
+                || request_mapping(&reply),
+                |view| contract.answer(contract.call(function, bytes, Some(view), false)?),
+            )
+        }
+        Some(contract) => {
+            let contract = contract.get();
+            let written = contract.call(function, bytes, None, false).and_then(|returned| contract.answer(returned));
+            written.map_err(|raised| Failure::of_handler(endpoint, py, raised)).and_then(Response::of)
+        }
+    };
+    match response {
+        Ok(response) => send(py, &response, reply),
+        Err(Failure { error, cause }) => {
+            CAUSE.set(cause);
+            Err(error)
+        }
+    }
+}
+
+/// A handler's answer, independent of the request's bytes.
+enum Response<'py> {
+    Empty,
+    Bytes(Bound<'py, PyBytes>),
+    Other(Bound<'py, PyAny>),
+    Scratch(Scratch),
+    /// A copy of an answer that was a view of the request.
+    Copy(Vec<u8>),
+}
+
+impl<'py> Response<'py> {
+    /// The bytes to send for an answer, or an error for an object without bytes.
+    #[inline]
+    fn of(written: Encoded<'py>) -> Result<Self, Failure> {
+        let object = match written {
+            Encoded::Empty => return Ok(Self::Empty),
+            Encoded::Scratch(scratch) => return Ok(Self::Scratch(scratch)),
+            Encoded::Object(object) => object,
+        };
+        match object.cast_into_exact::<PyBytes>() {
+            Ok(bytes) => Ok(Self::Bytes(bytes)),
+            Err(error) => {
+                let other = error.into_inner();
+                check(&other)?;
+                Ok(Self::Other(other))
+            }
+        }
+    }
+}
+
+fn failed(cause: PyErr) -> Failure {
+    Failure::raised(ErrorKind::HandlerFailed, cause)
+}
+
+/// Calls a handler with a view of the request, and releases the view.
+#[inline]
+fn with_view<'py>(
+    py: Python<'py>,
+    endpoint: &RpcEndpoint,
+    request: &[u8],
+    mapping: impl Fn() -> Mapping,
+    call: impl FnOnce(&Bound<'py, PyMemoryView>) -> PyResult<Encoded<'py>>,
+) -> Result<Response<'py>, Failure> {
+    // SAFETY: the request stays mapped as long as its direction is borrowed, which is longer than this call; the
+    // mapping keeps it mapped after that.
+    let request_view = unsafe { RequestView::new(py, request, mapping) }.map_err(failed)?;
+    let view = request_view.view().map_err(failed)?;
+    match call(&view) {
+        Ok(written) => detach_from_view(written, &request_view, view),
+        Err(raised) => {
+            // The traceback refers to the handler's frame, and the frame refers to the view.
+            drop(release(view));
+            Err(Failure::of_handler(endpoint, py, raised))
+        }
+    }
+}
+
+/// Makes a handler's answer independent of the view, and releases the view.
+#[inline]
+fn detach_from_view<'py, M: Fn() -> Mapping>(
+    written: Encoded<'py>,
+    request_view: &RequestView<'py, M>,
+    view: Bound<'py, PyMemoryView>,
+) -> Result<Response<'py>, Failure> {
+    let response = match Response::of(written)? {
+        // The view is released below, and then neither the view nor a Struct or an Array in it can be read.
+        Response::Other(other) if other.is(&view) || other.is_instance_of::<Memory>() => copied(&other)?,
+        response => response,
+    };
+    let left = release(view);
+    if request_view.has_views() { detach_from_kept_views(response, request_view, left) } else { Ok(response) }
+}
+
+/// The slow path, when views are left: the handler's view in use, or views derived from it.
+#[cold]
+fn detach_from_kept_views<'py, M: Fn() -> Mapping>(
+    response: Response<'py>,
+    request_view: &RequestView<'py, M>,
+    left: Option<Bound<'py, PyMemoryView>>,
+) -> Result<Response<'py>, Failure> {
+    let response = match response {
+        Response::Other(other) => copied(&other)?,
+        response => response,
+    };
+    drop(left.and_then(release));
+    if !request_view.has_views() {
+        return Ok(response);
+    }
+    Err(failed(ViewError::new_err(
+        "the handler kept a view of the request, which is valid during the call only; copy what it keeps: \
+         payload.tobytes()",
+    )))
+}
+
+/// A copy of an answer that may be a view of the request.
+fn copied<'py>(other: &Bound<'py, PyAny>) -> Result<Response<'py>, Failure> {
+    let copy = Payload::of(other).map(|payload| payload.as_slice().to_vec());
+    copy.map(Response::Copy).map_err(|cause| Failure::raised(ErrorKind::BadReply, cause))
+}
+
+/// Fails unless an answer has bytes.
+fn check(other: &Bound<'_, PyAny>) -> Result<(), Failure> {
+    Payload::of(other).map(drop).map_err(|cause| Failure {
+        error: HandlerError::new(ErrorKind::BadReply, no_bytes(other, &cause)),
+        cause: Some(cause),
+    })
+}
+
+/// The reason why an answer has no bytes.
+#[cold]
+pub(crate) fn no_bytes(other: &Bound<'_, PyAny>, cause: &PyErr) -> String {
+    match type_name(other) {
+        Ok(name) => format!("the handler returned {name}, which is not a contiguous bytes-like object"),
+        Err(_) => cause.to_string(),
+    }
+}
+
+/// Releases the handler's view, and returns it if other references to it exist. Derived views stay counted, as
+/// `has_views` shows.
+#[inline]
+fn release(view: Bound<'_, PyMemoryView>) -> Option<Bound<'_, PyMemoryView>> {
+    // Dropping the last reference releases the view.
+    if is_only(&view) {
+        return None;
+    }
+    drop(view.call_method0(intern!(view.py(), "release")));
+    Some(view)
+}
+
+/// Answers. The GIL is released only if the answer has to wait for room.
+fn send(py: Python<'_>, response: &Response<'_>, mut reply: Reply<'_>) -> Result<Replied, HandlerError> {
+    let payload;
+    let bytes = match response {
+        Response::Empty => &[],
+        Response::Scratch(scratch) => scratch.as_slice(),
+        Response::Bytes(bytes) => bytes.as_bytes(),
+        Response::Copy(copy) => copy.as_slice(),
+        Response::Other(other) => {
+            payload = Payload::of(other).map_err(|cause| HandlerError::new(ErrorKind::BadReply, cause))?;
+            payload.as_slice()
+        }
+    };
+    if needs_no_wait(&mut reply, bytes.len()) {
+        return reply.bytes(bytes);
+    }
+    // Other threads may change a bytearray meanwhile, but not this copy.
+    let bytes = bytes.to_vec();
+    py.detach(move || reply.bytes(&bytes))
+}

@@ -1,0 +1,225 @@
+//! The caller: one call after the other, many calls in flight, or tasks of an event loop.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+
+use tachyon::AsyncCaller;
+use tachyon::{CallError, Caller};
+use tachyon_tests::chaos::now;
+use tachyon_tests::chaos::order::Order;
+use tachyon_tests::chaos::progress_file::Field;
+use tachyon_tests::chaos::stream::{SHORTEST_TAGGED, Stream};
+
+use super::Outcome;
+use super::role::{End, Role, Unconnected};
+
+/// Sends the request back.
+pub(crate) const ECHO: u16 = 1;
+/// Answers a tagged request with the reply of the same number.
+pub(crate) const OTHER: u16 = 2;
+
+/// Most calls in flight.
+const DEPTH: usize = 24;
+
+/// The outcomes of the calls so far.
+#[derive(Debug, Default)]
+struct Tally {
+    sent: u64,
+    replies: u64,
+    /// Calls without a reply, since their callee is gone.
+    lost: u64,
+    /// The error that ended the connection.
+    end: Option<String>,
+}
+
+pub(crate) fn call(order: &Order) -> Outcome {
+    let mut role = Role::new(order)?;
+    role.progress.pass("handshake", 0);
+    if role.form == "async" {
+        return call_async(&role);
+    }
+    let connected = if role.listens {
+        let (forward, reverse) = role.capacities;
+        Caller::listen_with(&role.path, forward, reverse, &role.options).map_err(|error| error.unconnected())
+    } else {
+        Caller::connect_with(&role.path, &role.options).map_err(|error| error.unconnected())
+    };
+    let mut caller = match connected {
+        Ok(caller) => caller,
+        Err(answer) => return Ok(answer),
+    };
+    role.begin()?;
+    let reconnects = order.get_or("reconnect", 0) == 1;
+    let depth = if role.form == "pipelined" { DEPTH } else { 1 };
+    let mut tally = Tally::default();
+    let mut in_flight = VecDeque::new();
+    while tally.sent < role.count && tally.end.is_none() {
+        match send(&mut role, &mut caller, tally.sent) {
+            Ok(call) => {
+                in_flight.push_back((call, tally.sent));
+                tally.sent += 1;
+                role.progress.pass("called", tally.sent - 1);
+                role.progress.note(Field::Committed, tally.sent);
+            }
+            Err(CallError::Closed { .. } | CallError::PeerDead { .. }) if reconnects => {}
+            Err(error) => tally.end = Some(error.end()),
+        }
+        if in_flight.len() >= depth {
+            // Waits for the calls in any order: the caller keeps earlier replies.
+            let chosen = if depth > 1 { role.chance.usize(..in_flight.len()) } else { 0 };
+            if let Some(one) = in_flight.swap_remove_back(chosen) {
+                take(&mut role, &mut caller, one, &mut tally, reconnects)?;
+            }
+        }
+        role.maybe_pause();
+    }
+    for one in in_flight {
+        take(&mut role, &mut caller, one, &mut tally, reconnects)?;
+    }
+    let answer = tally.answer(&role);
+    drop(caller);
+    Ok(answer)
+}
+
+impl Tally {
+    fn answer(&self, role: &Role) -> Order {
+        let end = self.end.as_deref().unwrap_or("finished");
+        role.ended(end).with("sent", self.sent).with("replies", self.replies).with("lost", self.lost)
+    }
+}
+
+fn msg_type(len: usize) -> u16 {
+    if len < SHORTEST_TAGGED { ECHO } else { OTHER }
+}
+
+fn send(role: &mut Role, caller: &mut Caller, number: u64) -> Result<u64, CallError> {
+    role.progress.pass("before", number);
+    role.progress.note(Field::Started, number + 1);
+    let len = role.stream.len_of(number);
+    role.bytes += len as u64;
+    if role.form == "place" {
+        role.mark_operation();
+        let mut slot = caller.reserve_call(msg_type(len), len)?;
+        role.stream.write(number, &mut slot);
+        role.progress.pass("reserved", number);
+        slot.commit(len).map_err(|_| CallError::Forked)
+    } else {
+        let message = role.stream.message(number, &mut role.chance);
+        role.mark_operation();
+        caller.start(msg_type(len), &message)
+    }
+}
+
+/// Waits for the reply to a call, and checks it.
+fn take(
+    role: &mut Role,
+    caller: &mut Caller,
+    (call, number): (u64, u64),
+    tally: &mut Tally,
+    reconnects: bool,
+) -> Result<(), Box<dyn std::error::Error>> {
+    if tally.end.is_none() {
+        role.mark_operation();
+    }
+    match caller.finish(call) {
+        Ok(reply) => {
+            if let Some(error) = reply.error() {
+                return Err(format!("call {number} was refused: {error}").into());
+            }
+            check(role.stream, role.replies, number, &reply)?;
+            role.bytes += reply.len() as u64;
+            role.progress.pass("replied", number);
+            tally.replies += 1;
+            role.progress.note(Field::Taken, tally.replies);
+        }
+        Err(CallError::Closed { .. } | CallError::PeerDead { .. }) if reconnects => tally.lost += 1,
+        Err(error) => {
+            tally.lost += 1;
+            let end = error.end();
+            match &tally.end {
+                None => tally.end = Some(end),
+                // All calls in flight end with the same error.
+                Some(first) if *first == end => {}
+                Some(first) => return Err(format!("one call ended with {first}, another one with {end}").into()),
+            }
+        }
+    }
+    Ok(())
+}
+
+fn check(requests: Stream, replies: Stream, number: u64, reply: &[u8]) -> Result<(), String> {
+    let stream = if requests.len_of(number) < SHORTEST_TAGGED { requests } else { replies };
+    stream.check(number, reply).map_err(|wrong| format!("reply {number}: {wrong}"))
+}
+
+/// Runs as many tasks as calls may be in flight. Each task makes calls until the connection ends.
+fn call_async(role: &Role) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let caller = match AsyncCaller::connect_with(&role.path, &role.options).await {
+            Ok(caller) => caller,
+            Err(error) => return Ok(error.unconnected()),
+        };
+        role.begin()?;
+        let (tally, bytes, asked) = (RefCell::new(Tally::default()), Cell::new(0), Cell::new(now()));
+        let mut chance = role.chance.clone();
+        let chances: Vec<_> = (0..DEPTH).map(|_| chance.fork()).collect();
+        let tasks = chances.into_iter().map(|mut chance| {
+            let (caller, tally, bytes, asked) = (&caller, &tally, &bytes, &asked);
+            async move {
+                loop {
+                    let number = {
+                        let mut tally = tally.borrow_mut();
+                        if tally.sent >= role.count || tally.end.is_some() {
+                            return Ok(());
+                        }
+                        tally.sent += 1;
+                        tally.sent - 1
+                    };
+                    let message = role.stream.message(number, &mut chance);
+                    asked.set(now());
+                    let reply = caller.call(msg_type(message.len()), &message).await;
+                    let mut tally = tally.borrow_mut();
+                    match reply {
+                        Ok(reply) => {
+                            check(role.stream, role.replies, number, &reply)?;
+                            bytes.set(bytes.get() + (message.len() + reply.len()) as u64);
+                            tally.replies += 1;
+                        }
+                        Err(error) => {
+                            tally.lost += 1;
+                            let end = error.end();
+                            let first = tally.end.get_or_insert_with(|| end.clone());
+                            if *first != end {
+                                return Err(format!("one call ended with {first}, another one with {end}"));
+                            }
+                        }
+                    }
+                }
+            }
+        });
+        let outcomes = join_all(tasks).await;
+        outcomes.into_iter().collect::<Result<Vec<()>, String>>()?;
+        let answer = tally.borrow().answer(role);
+        Ok(answer.with("asked", asked.get()).with("bytes", bytes.get()))
+    })
+}
+
+/// Runs futures concurrently in one task.
+async fn join_all<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {
+    let mut running: Vec<_> = futures.map(|future| (Box::pin(future), None)).collect();
+    core::future::poll_fn(|context| {
+        let mut pending = false;
+        for (future, output) in &mut running {
+            if output.is_none() {
+                match future.as_mut().poll(context) {
+                    core::task::Poll::Ready(value) => *output = Some(value),
+                    core::task::Poll::Pending => pending = true,
+                }
+            }
+        }
+        if pending { core::task::Poll::Pending } else { core::task::Poll::Ready(()) }
+    })
+    .await;
+    running.into_iter().filter_map(|(_, output)| output).collect()
+}

@@ -1,0 +1,102 @@
+//! The server of many callers. The seed in a request identifies its caller.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tachyon::server::{DisconnectReason, ServerEvent};
+use tachyon::{Dispatcher, RpcServer, ServerOptions};
+use tachyon_tests::chaos::now;
+use tachyon_tests::chaos::order::Order;
+use tachyon_tests::chaos::progress_file::Field;
+use tachyon_tests::chaos::stream::{Stream, tag_of};
+
+use super::caller::{ECHO, OTHER};
+use super::role::{End, Role};
+use super::{Outcome, print};
+
+/// Longest handshake: on a busy machine a caller may get no processor time for a while.
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// Returns the number of handled requests of a seed.
+const COUNT: u16 = 7;
+/// Stops the server.
+const STOP: u16 = 9;
+
+pub(crate) fn serve(order: &Order) -> Outcome {
+    let mut role = Role::new(order)?;
+    role.progress.pass("handshake", 0);
+    let options = ServerOptions::new()
+        .ring_sizes(role.capacities.0, role.capacities.1)
+        .connection(role.options.clone().handshake_timeout(HANDSHAKE));
+    let mut server = RpcServer::listen_with(&role.path, options)?;
+    role.begin()?;
+    server.on_event(|event| match event {
+        ServerEvent::Left(caller, how) => {
+            let how = if matches!(how, DisconnectReason::Died) {
+                "dead".to_owned()
+            } else {
+                format!("{how:?}").to_lowercase()
+            };
+            print(&Order::new("left").with("how", how).with("pid", caller.pid.unwrap_or_default()).with("at", now()));
+        }
+        ServerEvent::Error(error) => {
+            print(&Order::new("trouble").with("error", error.to_string().replace(char::is_whitespace, "_")));
+        }
+        _ => {}
+    });
+    let taken: Arc<Mutex<HashMap<u32, u64>>> = Arc::default();
+    let (all, bytes) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let mut dispatcher = Dispatcher::default();
+    dispatcher.register(ECHO, "echo", <[u8]>::to_vec)?;
+    let stopper = server.stopper();
+    dispatcher.register(STOP, "stop", move |_: &[u8]| stopper.stop())?;
+    let counted = Arc::clone(&taken);
+    dispatcher.register(COUNT, "count", move |request: &[u8]| -> Result<Vec<u8>, String> {
+        let seed = request.try_into().map(u32::from_le_bytes).map_err(|_| "a seed has four bytes")?;
+        let counted = counted.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(counted.get(&seed).copied().unwrap_or_default().to_le_bytes().to_vec())
+    })?;
+    let (stream, replies, progress) = (role.stream, role.replies, role.progress.clone());
+    let (counted, handled, carried) = (Arc::clone(&taken), Arc::clone(&all), Arc::clone(&bytes));
+    let chance = Mutex::new(role.chance.fork());
+    let (pause, resumes) = (order.get_or("pause", 0), order.get_or("resume", 0) == 1);
+    dispatcher.register(OTHER, "other", move |request: &[u8]| -> Result<Vec<u8>, String> {
+        let (seed, number) = tag_of(request).ok_or("the request has no tag")?;
+        let before = handled.fetch_add(1, Ordering::Relaxed);
+        progress.note(Field::Committed, before);
+        progress.note(Field::Taken, before + 1);
+        progress.pass("handler", before);
+        let mut counted = counted.lock().unwrap_or_else(PoisonError::into_inner);
+        // A caller that had another server before this one continues its numbers.
+        let expected = counted.entry(seed).or_insert(if resumes { number } else { 0 });
+        let whose = Stream { seed, ..stream };
+        if number != *expected {
+            return Err(format!("request {number} of {seed} came instead of {expected}"));
+        }
+        whose.check(number, request).map_err(|wrong| format!("request {number} of {seed}: {wrong}"))?;
+        *expected += 1;
+        drop(counted);
+        let mut chance = chance.lock().unwrap_or_else(PoisonError::into_inner);
+        if pause > 0 && chance.u8(..4) == 0 {
+            std::thread::sleep(Duration::from_micros(chance.u64(..pause)));
+        }
+        let reply = whose.replies(replies.most).message(number, &mut chance);
+        carried.fetch_add((request.len() + reply.len()) as u64, Ordering::Relaxed);
+        progress.note(Field::Started, before + 1);
+        Ok(reply)
+    })?;
+    print(&Order::new("serving"));
+    let outcome = match role.form.as_str() {
+        "workers" => dispatcher.serve_workers(&mut server, 2),
+        "async" => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            runtime.block_on(dispatcher.serve_async(&mut server))
+        }
+        _ => dispatcher.serve_forever(&mut server),
+    };
+    role.bytes = bytes.load(Ordering::Relaxed);
+    let end = outcome.map_or_else(|error| error.end(), |()| "finished".to_owned());
+    Ok(role.ended(&end).with("taken", all.load(Ordering::Relaxed)))
+}

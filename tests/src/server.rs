@@ -1,0 +1,75 @@
+//! Servers under test: one in a thread of this process, and the programs `peer` and `tokio_service`.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tachyon::server::ServerEvent;
+use tachyon::{Caller, Dispatcher, RpcServer, ServeError, Stopper};
+
+use crate::process::Peer;
+
+/// The endpoint that stops a server.
+pub const STOP: u16 = 9;
+
+/// A thread that serves.
+pub type Serving = JoinHandle<Result<(), ServeError>>;
+
+/// Serves in a new thread of this process: by that many workers, or by tokio if `workers` is 0.
+///
+/// # Panics
+/// In the new thread, when there can be no runtime of tokio.
+pub fn serve(mut server: RpcServer, mut dispatcher: Dispatcher, workers: usize) -> (Stopper, Serving) {
+    let stopper = server.stopper();
+    let serving = std::thread::spawn(move || match workers {
+        0 => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(dispatcher.serve_async(&mut server))
+        }
+        1 => dispatcher.serve_forever(&mut server),
+        more => dispatcher.serve_workers(&mut server, more),
+    });
+    (stopper, serving)
+}
+
+/// Stops a server in another process, and returns the events that it printed.
+///
+/// # Panics
+/// When the server does not answer within `limit`, or fails.
+pub fn stop(server: Peer, path: &Path, limit: Duration) -> Vec<String> {
+    let mut caller = Caller::connect(path).expect("the server accepts callers");
+    drop(caller.call_timeout(STOP, b"", limit).expect("the server answers"));
+    server.finish().lines().map(str::to_owned).collect()
+}
+
+/// How many of the events are `event`.
+pub fn count(events: &[String], event: &str) -> usize {
+    events.iter().filter(|found| *found == event).count()
+}
+
+/// The events of a server, each as one line.
+#[derive(Debug, Clone, Default)]
+pub struct EventLog(Arc<Mutex<Vec<String>>>);
+
+impl EventLog {
+    /// Logs the events of `server` from now on.
+    pub fn of(server: &mut RpcServer) -> Self {
+        let log = Self::default();
+        let own = log.clone();
+        server.on_event(move |event| {
+            let line = match event {
+                ServerEvent::Joined(_) => "joined".to_owned(),
+                ServerEvent::Left(_, how) => format!("{how:?}"),
+                other => other.to_string(),
+            };
+            own.0.lock().unwrap_or_else(PoisonError::into_inner).push(line);
+        });
+        log
+    }
+
+    /// The lines so far.
+    pub fn text(&self) -> String {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
+    }
+}
