@@ -1,8 +1,8 @@
-//! Fuzz targets: this library over memory, sockets and bytes that the fuzzer writes.
+//! The fuzz targets: this library over hostile memory, sockets and bytes.
 //!
-//! Each target is a function of the fuzzer's input. It checks the invariants that hold for any peer, and panics if one
-//! fails. `tests/fuzz` passes the targets to libFuzzer; the tests here run them over the saved inputs, and over some
-//! random ones. See `docs/internals/fuzzing.md`.
+//! A target is a function of the fuzzer's input. It checks invariants that hold for any peer, and panics if one does
+//! not hold. `tests/fuzz` passes the targets to libFuzzer; the tests here run them over the saved inputs and over
+//! random inputs. See `docs/internals/fuzzing.md`.
 #![allow(unreachable_pub, reason = "public for the fuzzer alone, which sees this as `__fuzz`")]
 
 #[cfg(fuzzing)]
