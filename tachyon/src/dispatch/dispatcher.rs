@@ -369,7 +369,7 @@ impl<S: ?Sized> Dispatcher<S> {
     pub(crate) fn serve_frame(&mut self, rx: &mut Rx, tx: &mut Tx, frame: Frame) -> Result<(), Box<ServeError>> {
         rx.set_current(frame);
         let Self { responder, state } = self;
-        engine::serve_loan(rx, tx, |rx, tx, frame, deadline| {
+        engine::serve_current(rx, tx, |rx, tx, frame, deadline| {
             responder.answer(StateRef::Exclusive(state), &RequestContext::default(), rx, tx, frame, deadline)
         })
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use super::caller_info::CallerInfo;
 use super::error_reply::{ErrorBody, ErrorKind, send_error};
-use super::request::{OpenRequest, is_cancel, is_control, open_loan, refused_type};
+use super::request::{OpenRequest, is_cancel, is_control, open_current, refused_type};
 use crate::aligned::AlignedBytes;
 use crate::connection::slice;
 use crate::connection::{Halt, Unsent};
@@ -184,7 +184,7 @@ impl<B> CalleeCore<B> {
     fn serve(&mut self, service: &mut impl Service<Begun = B>) -> Result<Pass, Halt> {
         let Self { info, rx, tx, .. } = self;
         let (call, of) = (rx.current.correlation_id, msg_type(rx.current.type_id));
-        let handled = serve_loan(rx, tx, |rx, tx, frame, deadline| {
+        let handled = serve_current(rx, tx, |rx, tx, frame, deadline| {
             service.handle(info, rx, tx, &OpenRequest { frame: *frame, deadline })
         })?;
         self.note(call, of, handled, service);
@@ -216,7 +216,7 @@ impl<B> CalleeCore<B> {
     /// Takes the current frame out of the ring, to be served when there is a place.
     #[cold]
     fn hold(&mut self) -> Result<(), Halt> {
-        let deadline = open_loan(&self.rx)?;
+        let deadline = open_current(&self.rx)?;
         let Frame { correlation_id, type_id, .. } = self.rx.current;
         let payload = AlignedBytes::from(slice::payload(&self.rx.current, &self.rx));
         self.rx.release_current();
@@ -248,7 +248,7 @@ impl<B> CalleeCore<B> {
     /// Takes the current frame, which cancels a call. A call that is answered already has no entry.
     #[cold]
     fn take_cancel(&mut self, service: &mut impl Service<Begun = B>) -> Result<(), Halt> {
-        open_loan(&self.rx)?;
+        open_current(&self.rx)?;
         let call = self.rx.current.correlation_id;
         self.rx.release_current();
         if let Some((_, begun)) = self.begun.remove(&call) {
@@ -317,7 +317,7 @@ impl<B> CalleeCore<B> {
                 self.take_cancel(service)?;
                 continue;
             }
-            open_loan(&self.rx)?;
+            open_current(&self.rx)?;
             let (call, of) = (self.rx.current.correlation_id, refused_type(&self.rx));
             self.rx.release_current();
             self.refuse(call, of, ErrorKind::Stopping)?;
@@ -348,12 +348,12 @@ impl<B> CalleeCore<B> {
 
 /// Serves the current frame of the forward ring by `serve`, and releases the frame.
 #[inline]
-pub(crate) fn serve_loan<R, E: From<Halt>>(
+pub(crate) fn serve_current<R, E: From<Halt>>(
     rx: &mut Rx,
     tx: &mut Tx,
     handle: impl FnOnce(&Rx, &mut Tx, &Frame, Deadline) -> Result<R, E>,
 ) -> Result<R, E> {
-    let deadline = open_loan(rx)?;
+    let deadline = open_current(rx)?;
     let outcome = handle(rx, tx, &rx.current, deadline);
     rx.release_current();
     outcome
@@ -374,7 +374,7 @@ pub(crate) fn serve_one<E: From<Halt>>(
     loop {
         rx.take_current(deadline)?;
         let control = is_control(&rx.current);
-        let outcome = serve_loan(rx, tx, &mut handle);
+        let outcome = serve_current(rx, tx, &mut handle);
         if !control || outcome.is_err() {
             return outcome;
         }

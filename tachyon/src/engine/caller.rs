@@ -102,8 +102,8 @@ impl<T> CallerCore<T> {
         Ok(None)
     }
 
-    /// Takes the reply to a call as the current frame of the reverse ring, if the call is the only one under way and its reply
-    /// comes soon and lies in its slot. False, for any reason, says that nothing was taken.
+    /// Takes the reply to a call as the current frame of the reverse ring, if the call is the only one under way and
+    /// its reply comes soon and lies in its slot. False, for any reason, says that nothing was taken.
     #[inline]
     pub(crate) fn take_reply_fast(&mut self, id: u64) -> bool {
         if !self.calls.is_single(id) {

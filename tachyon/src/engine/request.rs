@@ -35,7 +35,7 @@ fn check_call(rx: &Rx, correlation_id: u64) -> Result<(), Halt> {
 
 /// As [`open_request`], for the current frame of a direction. Gives the deadline.
 #[inline]
-pub(crate) fn open_loan(rx: &Rx) -> Result<Deadline, Halt> {
+pub(crate) fn open_current(rx: &Rx) -> Result<Deadline, Halt> {
     check_call(rx, rx.current.correlation_id)?;
     Ok(Deadline::from_wire(rx.current.deadline))
 }

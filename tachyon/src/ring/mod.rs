@@ -2,8 +2,8 @@
 //!
 //! Each slot carries a sequence, which the consumer polls, so the two ends share no index. This is the scheme of Dmitry
 //! Vyukov's bounded queue, for one producer and one consumer. A payload that fits the slot follows the sequence; a
-//! longer payload lies in the arena, in one piece. `docs/internals/wire-format.md` shows the bytes, and `docs/internals/memory-model.md`
-//! names the writer, the ordering and the partner of every word.
+//! longer payload lies in the arena, in one piece. `docs/internals/wire-format.md` shows the bytes, and
+//! `docs/internals/memory-model.md` names the writer, the ordering and the partner of every word.
 
 mod consumer;
 mod geometry;

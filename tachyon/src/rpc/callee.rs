@@ -7,7 +7,7 @@ use super::control::{control_reply, try_answer_control};
 use super::guard::{RpcRxGuard, RpcTxGuard};
 use crate::connection::{self, Established, Rx, State, Tx};
 use crate::connection::{Halt, Unsent};
-use crate::engine::{ErrorBody, ErrorKind, is_cancel, is_control, open_loan, send_error};
+use crate::engine::{ErrorBody, ErrorKind, is_cancel, is_control, open_current, send_error};
 use crate::handshake::{ConnectError, ListenError};
 use crate::handshake::{Kind, Role};
 use crate::options::Options;
@@ -103,7 +103,7 @@ impl Callee {
             if !self.rx.try_take_current()? {
                 break;
             }
-            open_loan(&self.rx)?;
+            open_current(&self.rx)?;
             if !is_control(&self.rx.current) {
                 return Ok(Some(RpcRxGuard::over(&mut self.rx)));
             }
@@ -119,7 +119,7 @@ impl Callee {
     fn take(&mut self, deadline: Deadline) -> Result<(), ServeError> {
         loop {
             self.rx.take_current(deadline)?;
-            open_loan(&self.rx)?;
+            open_current(&self.rx)?;
             if !is_control(&self.rx.current) {
                 return Ok(());
             }

@@ -304,17 +304,10 @@ impl Caller {
     /// Takes the reply to a call as the current frame of the reverse ring. A call that times out stays outstanding.
     #[inline]
     pub(crate) fn take(&mut self, correlation_id: u64, deadline: Deadline) -> Result<(), CallError> {
-        if self.take_reply_fast(correlation_id) {
+        if self.core.take_reply_fast(correlation_id) {
             return Ok(());
         }
         self.take_slow(correlation_id, deadline)
-    }
-
-    /// As [`take`](Self::take), if this is the only call under way and its reply comes soon and lies in its slot. False
-    /// says that nothing was taken.
-    #[inline]
-    pub(super) fn take_reply_fast(&mut self, correlation_id: u64) -> bool {
-        self.core.take_reply_fast(correlation_id)
     }
 
     /// The slow path of [`take`](Self::take): for one of several calls, and for everything that ends a wait.
@@ -529,7 +522,7 @@ impl Caller {
     }
 
     #[inline(never)]
-    fn complete_slow(&mut self, call: u64, deadline: Deadline) -> Result<(), CallError> {
+    pub(super) fn complete_slow(&mut self, call: u64, deadline: Deadline) -> Result<(), CallError> {
         let outcome = self.take_slow(call, deadline);
         if let Err(error) = &outcome {
             // The callee knows the call's deadline.

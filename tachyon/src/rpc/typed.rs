@@ -311,7 +311,9 @@ impl Caller {
         call: u64,
         deadline: Deadline,
     ) -> Result<(), CallError<E>> {
-        self.complete(call, deadline).map_err(CallError::widen)?;
+        if !self.core.take_reply_fast(call) {
+            self.complete_slow(call, deadline).map_err(CallError::widen)?;
+        }
         if msg_type(self.core.rx.current.type_id) == MSG_TYPE_ERROR {
             return Err(self.refused_typed(signature));
         }

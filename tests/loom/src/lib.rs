@@ -1,8 +1,8 @@
 //! Models of Tachyon's ring, waits and connections: the library's files, compiled with loom's atomics.
 //!
-//! The modules `ring`, `wait`, `connection` and `engine` are the library's own files. This crate replaces the rest: atomics
-//! whose every interleaving and permitted reordering loom tries ([`sync`]), memory that reports each access to a
-//! payload to loom ([`shm`]), a kernel with a socket, `poll` and a clock ([`kernel`]), and a handshake that returns
+//! The modules `ring`, `wait`, `connection` and `engine` are the library's own files. This crate replaces the rest:
+//! atomics whose every interleaving and permitted reordering loom tries ([`sync`]), memory that reports each access to
+//! a payload to loom ([`shm`]), a kernel with a socket, `poll` and a clock ([`kernel`]), and a handshake that returns
 //! both ends. `docs/internals/model-checking.md` describes the models and their limits.
 #![cfg(loom)]
 #![allow(dead_code, reason = "the models use a part of each module")]
