@@ -1,6 +1,6 @@
 //! The places of a `Pool`, and the leases of its threads and coroutines.
 //!
-//! `tachyon._pool` makes the calls; this module holds the core's stock of buses and the two ways to wait for one.
+//! `tachyon._pool` makes the calls; this module holds the core's queue of buses and the two ways to wait for one.
 
 use core::mem;
 use core::task::{Poll, Waker};

@@ -2,7 +2,7 @@
 //!
 //! The acceptor is a state machine with an epoll of its own. Its driver
 //! ([`AcceptorDriver`](super::acceptor_driver::AcceptorDriver)) watches the epoll: a thread, or the serving worker,
-//! task or loop. The acceptor runs no code of users: callers, refusals and errors go to a worker's inbox.
+//! task or loop. The acceptor runs no code of users: callers, rejections and errors go to a worker's inbox.
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
@@ -303,7 +303,7 @@ impl Acceptor {
                 control.send_event(AcceptorEvent::Arrival(Box::new(Arrival::new(self.next_id, &established, grant))));
                 self.next_id += 1;
             }
-            Ok(Progress::Rejected(refusal)) => control.send_event(AcceptorEvent::Rejected(refusal)),
+            Ok(Progress::Rejected(rejection)) => control.send_event(AcceptorEvent::Rejected(rejection)),
             Err(error) => control.send_event(AcceptorEvent::Error(error.into())),
         }
     }

@@ -217,7 +217,7 @@ impl Control {
                 self.report(&ServerEvent::Joined(&arrival.info));
                 return Some(arrival);
             }
-            AcceptorEvent::Rejected(refusal) => self.report(&ServerEvent::Rejected(&refusal.to_string())),
+            AcceptorEvent::Rejected(rejection) => self.report(&ServerEvent::Rejected(&rejection.to_string())),
             AcceptorEvent::Error(error) => self.report(&ServerEvent::Error(&*error)),
         }
         None
