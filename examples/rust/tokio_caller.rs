@@ -11,8 +11,7 @@
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use tachyon::AsyncCaller;
-use tachyon::{CallError, Dispatcher, Options, RpcServer, endpoints, tachyon_rpc};
+use tachyon::{AsyncCaller, CallError, Dispatcher, Options, RpcServer, endpoints, tachyon_rpc};
 use tokio::task::JoinSet;
 
 /// The endpoint that stops a server in another process.

@@ -35,6 +35,8 @@ OPERATIONS = {
     "RpcBus.connect": ("RpcBus.connect(path, timeout=None)", None),
     "RpcBus.rpc_listen": ("RpcBus.rpc_listen(path, 4096, 4096)", None),
     "RpcBus.rpc_connect": ("RpcBus.rpc_connect(path, timeout=None)", None),
+    "RpcBus.start": ("for_ever(lambda bus=RpcBus.connect(path): bus.start(bytes(1000), 1))", "rpc"),
+    "RpcBus.finish": ("(bus := RpcBus.connect(path)).finish(bus.start(b'', 1))", "rpc"),
     "RpcBus.call": ("for_ever(lambda bus=RpcBus.connect(path): bus.call(bytes(1000), 1))", "rpc"),
     "RpcBus.call_zero_copy": (
         "for_ever(lambda bus=RpcBus.connect(path): place(bus.call_zero_copy(1000, 1)))",

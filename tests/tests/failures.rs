@@ -7,12 +7,11 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Pid;
 use tachyon::{CallError, Caller};
-use tachyon_tests::fork;
 use tachyon_tests::mishaps::{ECHO, EXITS, FAILS, FORKS, HUGE, PANICS, TYPED, UNKNOWN};
 use tachyon_tests::process::{Peer, Program};
 use tachyon_tests::temporary::socket;
 use tachyon_tests::test_run::{rerun, this_program};
-use tachyon_tests::wait;
+use tachyon_tests::{fork, wait};
 
 /// Longest that all calls of one caller may take: "at once" on a busy machine.
 const AT_ONCE: Duration = Duration::from_secs(20);

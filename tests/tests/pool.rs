@@ -7,10 +7,9 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tachyon::{CallError, ConnectError, Options, PollingMode, Pool, PoolError, PoolOptions};
-use tachyon_tests::fork;
 use tachyon_tests::process::Program;
 use tachyon_tests::service::{ECHO, Place, RECORD, SLEEP, STOP};
-use tachyon_tests::wait;
+use tachyon_tests::{fork, wait};
 
 const MOMENT: Duration = Duration::from_millis(20);
 

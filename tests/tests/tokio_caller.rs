@@ -4,9 +4,8 @@
 use std::future::Future;
 use std::time::{Duration, Instant};
 
-use tachyon::AsyncCaller;
 use tachyon::type_id::MSG_TYPE_ERROR;
-use tachyon::{CallError, ConnectError, ErrorKind, Options, PollingMode};
+use tachyon::{AsyncCaller, CallError, ConnectError, ErrorKind, Options, PollingMode};
 use tachyon_tests::message::{length, message};
 use tachyon_tests::proc::Footprint;
 use tachyon_tests::process::Program;

@@ -17,11 +17,10 @@ use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 
 use crate::args::{Args, Attr};
-use crate::attrs;
-use crate::helper;
 use crate::library::private;
 use crate::payload::model::PayloadItem;
 use crate::report::Report;
+use crate::{attrs, helper};
 
 /// Checks the type and adds the derive.
 ///

@@ -7,8 +7,7 @@ use std::sync::{Arc, Weak};
 
 use super::{Mapping, Receiving, Room, Sending, Taking};
 use crate::bus::{RecvError, SendError};
-use crate::connection::Halt;
-use crate::connection::{Connection, Rx, look_for_data};
+use crate::connection::{Connection, Halt, Rx, look_for_data};
 use crate::dispatch::{Dispatcher, Reply, Request};
 use crate::engine::{Watch, open_request};
 use crate::ring::Frame;

@@ -3,8 +3,7 @@
 
 use super::{Receiving, Sending, Taking};
 use crate::engine::{is_cancel, is_control, open_request};
-use crate::rpc::ServeError;
-use crate::rpc::try_answer_control;
+use crate::rpc::{ServeError, try_answer_control};
 
 impl Taking {
     /// Whether this is a control request, for the callee itself.

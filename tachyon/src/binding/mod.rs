@@ -14,15 +14,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::bus::Bus;
-use crate::bus::{RecvError, SendError};
-use crate::connection::WrongDirection;
-use crate::connection::{Connection, Rx, State, Tx};
+use crate::bus::{Bus, RecvError, SendError};
+use crate::connection::{Connection, Rx, State, Tx, WrongDirection};
 use crate::dispatch::{Dispatcher, HandlerError};
 use crate::engine::{ErrorBody, ErrorKind, RpcError, open_request, send_error};
 use crate::ring::{Frame, MessageHeader, Reservation, RingMemory};
-use crate::rpc::ServeError;
-use crate::rpc::{Caller, RpcBus, check_correlation};
+use crate::rpc::{Caller, RpcBus, ServeError, check_correlation};
 use crate::shm::NumaError;
 use crate::type_id::MSG_TYPE_ERROR;
 use crate::wait::{Budget, Deadline, Interrupt, PollingMode};

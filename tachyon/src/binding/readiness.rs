@@ -8,11 +8,9 @@ use std::time::Duration;
 use rustix::event::epoll;
 
 use crate::connection::Established;
-use crate::handshake::ConnectError;
-use crate::handshake::{Connecting, Kind, Role};
+use crate::handshake::{ConnectError, Connecting, Kind, Role};
 use crate::options::Options;
-use crate::rpc::CallError;
-use crate::rpc::{Caller, RpcBus};
+use crate::rpc::{CallError, Caller, RpcBus};
 use crate::wait::Deadline;
 
 /// A descriptor that is readable after an event on a caller's connection: a ring for a reply or for room, the end of

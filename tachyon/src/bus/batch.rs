@@ -3,8 +3,7 @@
 use core::ops::Deref;
 
 use super::message::Message;
-use crate::connection::slice;
-use crate::connection::{Halt, Rx};
+use crate::connection::{Halt, Rx, slice};
 use crate::ring::Frame;
 use crate::wait::Deadline;
 

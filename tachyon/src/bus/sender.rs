@@ -5,10 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::error::SendError;
-use crate::connection::slice;
-use crate::connection::{self, CommitError, Established, State, Tx};
-use crate::handshake::{ConnectError, ListenError};
-use crate::handshake::{Kind, Role};
+use crate::connection::{self, CommitError, Established, State, Tx, slice};
+use crate::handshake::{ConnectError, Kind, ListenError, Role};
 use crate::options::Options;
 use crate::ring::{MessageHeader, Reservation};
 use crate::shm::NumaError;

@@ -5,8 +5,7 @@ use std::path::Path;
 use super::receiver::Receiver;
 use super::sender::Sender;
 use crate::connection::{self, Established, State, WrongDirection};
-use crate::handshake::{ConnectError, ListenError};
-use crate::handshake::{Kind, Role};
+use crate::handshake::{ConnectError, Kind, ListenError, Role};
 use crate::options::Options;
 
 /// A connected bus whose direction is unassigned: this side becomes its sender or its receiver later.

@@ -1,8 +1,7 @@
 //! Requests whose handler runs outside the serving thread: in an event loop, or as a task.
 
 use super::layer::Context;
-use crate::connection::Rx;
-use crate::connection::slice;
+use crate::connection::{Rx, slice};
 use crate::engine::{CallerInfo, OpenRequest};
 use crate::type_id::msg_type;
 use crate::wait::{Deadline, monotonic_nanos};

@@ -18,8 +18,7 @@ use crate::engine;
 #[cfg(feature = "tokio")]
 use crate::foreign::Foreign;
 use crate::ring::Frame;
-use crate::rpc::Callee;
-use crate::rpc::ServeError;
+use crate::rpc::{Callee, ServeError};
 use crate::schema::describe::{Description, EndpointDescription, WHOLE_TABLE};
 use crate::wait::Deadline;
 

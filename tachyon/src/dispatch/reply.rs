@@ -4,8 +4,7 @@ use core::ops::{Deref, DerefMut};
 
 use super::error::HandlerError;
 use crate::aligned::AlignedBytes;
-use crate::connection::Tx;
-use crate::connection::slice;
+use crate::connection::{Tx, slice};
 #[cfg(feature = "python")]
 use crate::extension::{HostReply, HostRoom};
 use crate::ring::{MessageHeader, Reservation};

@@ -14,9 +14,7 @@ use super::request::{Request, RequestParts};
 use super::table::{Registered, StateRef, Table};
 #[cfg(feature = "tokio")]
 use super::task::HandlerFuture;
-use crate::connection::slice;
-use crate::connection::{Halt, Unsent};
-use crate::connection::{Rx, Tx};
+use crate::connection::{Halt, Rx, Tx, Unsent, slice};
 use crate::engine::{CallerInfo, ErrorBody, ErrorKind, OpenRequest, Watch, is_cancel, is_control, send_error};
 use crate::foreign::{self, Panicked};
 use crate::ring::{Frame, MessageHeader};

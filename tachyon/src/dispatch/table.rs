@@ -64,7 +64,7 @@ impl<S: ?Sized> Registered<S> {
         &self.description
     }
 
-    /// Whether the endpoint takes and gives bytes or nothing, and declares no error.
+    /// Whether request and reply are bytes or empty, and the endpoint declares no error.
     pub(super) fn is_raw(&self) -> bool {
         let raw = |form: &FormDescription| matches!(form, FormDescription::Bytes | FormDescription::Empty);
         self.description.raises.is_empty() && raw(&self.description.request) && raw(&self.description.reply)

@@ -8,9 +8,7 @@ use std::sync::Arc;
 
 use super::calls::{Answer, Arrived, Calls, Outcome, Standing};
 use super::verified::VerifiedEndpoints;
-use crate::connection::slice;
-use crate::connection::{End, Established, MOST_PER_LOOK, Rx, Tx, look_for_data};
-use crate::connection::{Halt, Unsent};
+use crate::connection::{End, Established, Halt, MOST_PER_LOOK, Rx, Tx, Unsent, look_for_data, slice};
 use crate::ring::{Fault, Frame, MessageHeader, Reservation};
 use crate::type_id::{ROUTE_CANCEL, make_type_id};
 use crate::wait::{Armed, Deadline, arm_and_look};

@@ -6,8 +6,7 @@ use std::borrow::Cow;
 use thiserror::Error;
 
 use crate::aligned::AlignedBytes;
-use crate::connection::Tx;
-use crate::connection::Unsent;
+use crate::connection::{Tx, Unsent};
 use crate::ring::MessageHeader;
 use crate::schema::payload::{DeclaredError, align8};
 use crate::type_id::{MSG_TYPE_ERROR, make_type_id, msg_type, route_id};

@@ -1,8 +1,6 @@
 //! A request as it came off the ring, made ready to be served.
 
-use crate::connection::Halt;
-use crate::connection::Rx;
-use crate::connection::slice;
+use crate::connection::{Halt, Rx, slice};
 use crate::ring::{Fault, Frame};
 use crate::schema::describe::{Operation, Query, WHOLE_TABLE};
 use crate::type_id::{ROUTE_CANCEL, ROUTE_CONTROL, msg_type, route_id};

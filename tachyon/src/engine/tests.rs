@@ -3,9 +3,7 @@
 use std::sync::Arc;
 
 use super::{CalleeCore, CallerInfo, Handled, Pass, Service, Why};
-use crate::connection::Halt;
-use crate::connection::slice;
-use crate::connection::{MOST_PER_LOOK, Rx, Tx};
+use crate::connection::{Halt, MOST_PER_LOOK, Rx, Tx, slice};
 use crate::engine::{ErrorKind, OpenRequest};
 use crate::fuzz::linked;
 use crate::options::Options;

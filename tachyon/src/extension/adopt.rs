@@ -75,7 +75,7 @@ pub unsafe fn adopt<K: Send + Sync + 'static>(
     }
     let endpoint = endpoint.cast::<Endpoint>();
     let sizes = endpoint.as_ptr().wrapping_byte_add(offset_of!(Endpoint, sizes)).cast::<Sizes>();
-    // SAFETY: an endpoint of this version, or at least one that begins as it does, with the sizes behind the head.
+    // SAFETY: every endpoint of this ABI version has the sizes behind its head, also a build with other sizes.
     let sizes = unsafe { sizes.read() };
     if sizes != Sizes::OWN {
         return Err(NativeError::Version { theirs, their_abi: head.abi });

@@ -2,9 +2,8 @@
 #![allow(unsafe_code, reason = "calls the host, and writes to memory borrowed from it")]
 
 use core::ffi::c_void;
-use core::ptr;
 use core::ptr::NonNull;
-use core::slice;
+use core::{ptr, slice};
 
 use super::abi::{Steps, Text, status};
 use crate::connection::{Halt, Unsent};

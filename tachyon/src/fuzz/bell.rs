@@ -12,8 +12,7 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown
 use super::hostile::attack_beside;
 use super::input::Input;
 use super::pair::sockets;
-use crate::connection::{Established, Rx, State, Tx};
-use crate::connection::{Halt, Unsent};
+use crate::connection::{Established, Halt, Rx, State, Tx, Unsent};
 use crate::handshake::Role;
 use crate::options::Options;
 use crate::ring::{Fault, MessageHeader, Side};

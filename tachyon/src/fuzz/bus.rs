@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use super::hostile::{CAPACITY, Hostile, attack};
 use super::pair::Pair;
-use crate::bus::{Receiver, Sender};
-use crate::bus::{RecvError, SendError};
+use crate::bus::{Receiver, RecvError, SendError, Sender};
 use crate::connection::State;
 use crate::handshake::Role;
 use crate::ring::{Consumer, MessageHeader, Producer};

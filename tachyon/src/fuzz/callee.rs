@@ -9,8 +9,7 @@ use super::scripted_caller::ScriptedCaller;
 use crate::dispatch::{Dispatcher, OwnedHandler};
 use crate::engine::ErrorKind;
 use crate::handshake::Role;
-use crate::rpc::Callee;
-use crate::rpc::ServeError;
+use crate::rpc::{Callee, ServeError};
 
 /// The number of copies of its request that "repeat" returns.
 pub(crate) const REPEATED: usize = 8;

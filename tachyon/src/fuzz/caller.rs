@@ -7,8 +7,7 @@ use super::hostile::{CAPACITY, attack};
 use super::pair::Pair;
 use crate::handshake::Role;
 use crate::ring::{Consumer, MessageHeader, Producer};
-use crate::rpc::CallError;
-use crate::rpc::Caller;
+use crate::rpc::{CallError, Caller};
 use crate::tachyon_rpc;
 use crate::type_id::{ROUTE_CONTROL, make_type_id};
 

@@ -7,14 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Hostile, Pair, REPEATED, ScriptedCaller, attack_beside, dispatcher, linked};
-use crate::connection::Halt;
-use crate::connection::{Established, Rx, State, Tx};
+use crate::connection::{Established, Halt, Rx, State, Tx};
 use crate::dispatch::{Deferred, Dispatcher, StateRef};
 use crate::engine::{CallerInfo, ErrorKind, Handled, OpenRequest, Why};
 use crate::handshake::Role;
 use crate::options::Options;
-use crate::rpc::Caller;
-use crate::rpc::ServeError;
+use crate::rpc::{Caller, ServeError};
 use crate::server::control::Control;
 use crate::server::poll_schedule::PassResult;
 use crate::server::service::Blocking;

@@ -7,12 +7,11 @@ use std::time::Duration;
 use super::{Attacker, Input, armed};
 use crate::engine::ErrorKind;
 use crate::shm::{ObservedWords, Words};
-use crate::stats::histogram;
 use crate::stats::layout::{Dimensions, MAX_CALLERS, MAX_ENDPOINTS, MAX_WORKERS, directory, endpoint, header};
 use crate::stats::observer::read;
 use crate::stats::record::Record;
 use crate::stats::writer::StatsWriter;
-use crate::stats::{CallOutcome, CallerKey, Fill, Snapshot, WorkerCounters};
+use crate::stats::{CallOutcome, CallerKey, Fill, Snapshot, WorkerCounters, histogram};
 use crate::sync::Ordering;
 
 thread_local! {

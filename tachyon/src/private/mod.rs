@@ -11,17 +11,16 @@ mod table;
 
 pub use core::clone::Clone;
 pub use core::cmp::PartialEq;
-pub use core::concat;
 pub use core::convert::From;
 pub use core::error::Error;
 pub use core::fmt::{self, Debug};
-pub use core::format_args;
 pub use core::marker::{Copy, PhantomData, Sized};
 pub use core::mem::{MaybeUninit, align_of, size_of};
 pub use core::option::Option;
 pub use core::primitive::{bool, i8, i16, i32, i64, i128, str, u8, u16, u32, u64, usize};
 pub use core::result::Result;
 pub use core::time::Duration;
+pub use core::{concat, format_args};
 pub use std::string::String;
 pub use std::vec::Vec;
 
@@ -47,10 +46,9 @@ pub use crate::dispatch::{
     Context, ConvertError, Dispatcher, Endpoint, Entry, EntryHandler, ErrorForm, HandlerError, IntoReply, Replied,
     Reply, Request, Requires, SlotOf, SlotResult, Stateless,
 };
-pub use crate::rpc::CallError;
-pub use crate::rpc::Within as Limited;
 pub use crate::rpc::{
-    Body, Borrowed, Caller, Calls, Contract, Fields, InPlace, SingleValue, Started, call, call_in_place, start,
+    Body, Borrowed, CallError, Caller, Calls, Contract, Fields, InPlace, SingleValue, Started, Within as Limited, call,
+    call_in_place, start,
 };
 pub use crate::schema::describe::Signature;
 /// The error of readers.

@@ -5,11 +5,9 @@ use std::time::Duration;
 
 use super::control::{control_reply, try_answer_control};
 use super::guard::{RpcRxGuard, RpcTxGuard};
-use crate::connection::{self, Established, Rx, State, Tx};
-use crate::connection::{Halt, Unsent};
+use crate::connection::{self, Established, Halt, Rx, State, Tx, Unsent};
 use crate::engine::{ErrorBody, ErrorKind, is_cancel, is_control, open_current, send_error};
-use crate::handshake::{ConnectError, ListenError};
-use crate::handshake::{Kind, Role};
+use crate::handshake::{ConnectError, Kind, ListenError, Role};
 use crate::options::Options;
 use crate::ring::MessageHeader;
 use crate::rpc::ServeError;

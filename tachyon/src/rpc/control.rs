@@ -2,8 +2,7 @@
 //!
 //! They travel on [`ROUTE_CONTROL`], with the operation as message type.
 
-use crate::connection::Tx;
-use crate::connection::{Halt, Unsent};
+use crate::connection::{Halt, Tx, Unsent};
 use crate::engine::{ErrorBody, ErrorKind, ErrorReply, is_cancel};
 use crate::ring::{Frame, MessageHeader};
 use crate::schema::describe::Operation;

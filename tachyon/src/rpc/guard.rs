@@ -3,9 +3,7 @@
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 
-use crate::connection::CommitError;
-use crate::connection::slice;
-use crate::connection::{Rx, Tx};
+use crate::connection::{CommitError, Rx, Tx, slice};
 use crate::engine::{CallerCore, Calls, RpcError};
 use crate::ring::{MessageHeader, Reservation};
 use crate::type_id::msg_type;

@@ -8,8 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use crate::connection::Established;
-use crate::handshake::ConnectError;
-use crate::handshake::{Connecting, Kind, Role, absolute};
+use crate::handshake::{ConnectError, Connecting, Kind, Role, absolute};
 use crate::options::Options;
 use crate::rpc::CallError;
 use crate::wait::Deadline;

@@ -4,10 +4,8 @@ use std::path::Path;
 
 use super::callee::Callee;
 use super::caller::Caller;
-use crate::connection::WrongDirection;
-use crate::connection::{self, Established, State};
-use crate::handshake::{ConnectError, ListenError};
-use crate::handshake::{Kind, Role};
+use crate::connection::{self, Established, State, WrongDirection};
+use crate::handshake::{ConnectError, Kind, ListenError, Role};
 use crate::options::Options;
 
 /// A connected pair of rings whose sides have not yet taken the role of caller or callee.

@@ -17,8 +17,7 @@ use super::poller::{BATCH, Poller, Token};
 use super::quota::{CallerQuota, QuotaGrant, QuotaOwner};
 use super::session::Arrival;
 use crate::connection::Established;
-use crate::handshake::ListenError;
-use crate::handshake::{Listener, Offer, PendingClient, Progress, Rejection};
+use crate::handshake::{ListenError, Listener, Offer, PendingClient, Progress, Rejection};
 use crate::wait::Deadline;
 
 /// Most handshakes at a time. Further clients wait in the kernel's queue.

@@ -22,7 +22,7 @@ use crate::wait::thread;
 /// Stack of the thread in bytes. The thread runs no code of users.
 const STACK: usize = 256 << 10;
 
-/// The acceptor of a server, and what drives it.
+/// The acceptor of a server, and its driver.
 #[derive(Debug)]
 pub(crate) struct AcceptorDriver {
     path: PathBuf,

@@ -30,7 +30,7 @@ pub enum DisconnectReason {
     Closed,
     /// The caller's process ended, or dropped the connection.
     Died,
-    /// The caller wrote to its rings what no correct peer writes.
+    /// The caller wrote values to its rings that no correct peer writes.
     Misbehaved,
 }
 

@@ -6,8 +6,7 @@ use std::sync::Arc;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use super::service::{Blocking, outcome_of};
-use crate::connection::{Halt, Unsent};
-use crate::connection::{Rx, Tx};
+use crate::connection::{Halt, Rx, Tx, Unsent};
 use crate::dispatch::{AsyncReply, Deferred, HandlerError, Outcome};
 use crate::engine::{CallerInfo, ErrorBody, ErrorKind, Handled, OpenRequest, Service, Why, send_error};
 use crate::foreign::Panicked;

@@ -5,8 +5,7 @@ use std::time::Duration;
 use super::quota::Limits;
 use crate::handshake::{Kind, Offer, Rejection, Role, Wishes};
 use crate::options::Options;
-use crate::ring::CapacityError;
-use crate::ring::{Geometry, Use};
+use crate::ring::{CapacityError, Geometry, Use};
 
 /// Bytes of all rings by default.
 const RING_BYTES: u64 = 1 << 30;

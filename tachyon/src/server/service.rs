@@ -3,8 +3,7 @@
 use core::convert::Infallible;
 
 use super::slow::SlowEndpoints;
-use crate::connection::Halt;
-use crate::connection::{Rx, Tx};
+use crate::connection::{Halt, Rx, Tx};
 use crate::dispatch::{Outcome, RequestContext, Responder, StateRef};
 use crate::engine::{CallerInfo, ErrorKind, Handled, OpenRequest, Service, Why};
 use crate::stats::WorkerCounters;

@@ -6,8 +6,7 @@ use std::sync::Arc;
 
 use loom::thread;
 
-use crate::connection::{Established, Rx, Tx};
-use crate::connection::{Halt, Unsent};
+use crate::connection::{Established, Halt, Rx, Tx, Unsent};
 use crate::handshake::{connected, memory};
 use crate::kernel::{FENCED, Wakers, set_wakers};
 use crate::ring::{Consumer, Fault, Frame, MessageHeader, Producer, RingMemory};

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use loom::thread::{self, JoinHandle};
 
-use crate::connection::{Connection, Established, Rx, Tx};
-use crate::connection::{Halt, Unsent};
+use crate::connection::{Connection, Established, Halt, Rx, Tx, Unsent};
 use crate::handshake::connected_both_ways;
 use crate::kernel::Wakers;
 use crate::models::{LONG, expect, explore, receive, send};

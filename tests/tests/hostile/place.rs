@@ -8,9 +8,8 @@ use tachyon::Caller;
 use tachyon_tests::lingering::LINGERS;
 use tachyon_tests::process::{Peer, Program};
 use tachyon_tests::sandbox::System;
-use tachyon_tests::server;
 use tachyon_tests::temporary::socket;
-use tachyon_tests::wait;
+use tachyon_tests::{server, wait};
 
 /// Longest that an operation of the victim may take on a busy machine. A fraction of [`LINGERS`].
 pub(crate) const AT_ONCE: Duration = Duration::from_secs(6);

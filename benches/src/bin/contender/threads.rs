@@ -5,8 +5,7 @@ use std::thread;
 
 use rtrb::{Consumer, Producer, RingBuffer};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
-use tachyon_benches::{Kind, Outcome, Report, Round, ready, receive, rounds, send, tell};
-use tachyon_benches::{Sink, Source};
+use tachyon_benches::{Kind, Outcome, Report, Round, Sink, Source, ready, receive, rounds, send, tell};
 
 /// The number of elements of a chunk in the batch variant.
 const BATCH: usize = 64;

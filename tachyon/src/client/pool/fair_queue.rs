@@ -8,9 +8,8 @@
 //! A forked child gets an empty queue with locks of its own: another thread of the parent may have held the parent's
 //! lock at the fork.
 
-use core::fmt;
-use core::mem;
 use core::task::{Poll, Waker};
+use core::{fmt, mem};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Wake;

@@ -20,11 +20,9 @@ pub use fair_queue::{FairQueue, Lease, LeaseRequest, NoLease, QueueClosed};
 use thiserror::Error;
 
 use crate::connection::State;
-use crate::handshake::ConnectError;
-use crate::handshake::absolute;
+use crate::handshake::{ConnectError, absolute};
 use crate::options::Options;
-use crate::rpc::CallError;
-use crate::rpc::{Attempts, Caller, Calls, sealed};
+use crate::rpc::{Attempts, CallError, Caller, Calls, sealed};
 use crate::wait::Deadline;
 
 /// The default of [`PoolOptions::wait`].

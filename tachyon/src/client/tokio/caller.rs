@@ -15,11 +15,9 @@ use super::descriptors::Readable;
 use super::driver::Driver;
 use super::session::Session;
 use crate::connection::Established;
-use crate::handshake::ConnectError;
-use crate::handshake::absolute;
+use crate::handshake::{ConnectError, absolute};
 use crate::options::Options;
-use crate::rpc::CallError;
-use crate::rpc::{Attempts, connecting_by};
+use crate::rpc::{Attempts, CallError, connecting_by};
 use crate::wait::{Deadline, INTERRUPT_SLICE};
 
 /// The calling end of RPC for tasks of a tokio runtime.

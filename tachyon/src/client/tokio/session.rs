@@ -8,9 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
 
-use crate::connection::slice;
-use crate::connection::{Connection, End, Established};
-use crate::connection::{Halt, Unsent};
+use crate::connection::{Connection, End, Established, Halt, Unsent, slice};
 use crate::engine::{CallerCore, Reply, RpcError};
 use crate::rpc::CallError;
 use crate::type_id::{MSG_TYPE_ERROR, make_type_id};

@@ -8,8 +8,7 @@ use crate::dispatch::{Dispatcher, HandlerError, Reply, Request};
 use crate::fuzz::linked;
 use crate::options::Options;
 use crate::ring::{Geometry, MessageHeader, RingMemory, Use};
-use crate::rpc::CallError;
-use crate::rpc::{Callee, Caller};
+use crate::rpc::{CallError, Callee, Caller};
 use crate::server::RpcServer;
 #[cfg(feature = "tokio")]
 use crate::server::ServerOptions;

@@ -4,15 +4,13 @@ use std::sync::Arc;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 
-use crate::bus::RecvError;
-use crate::bus::{Receiver, Sender};
+use crate::bus::{Receiver, RecvError, Sender};
 use crate::connection::Established;
 use crate::dispatch::Dispatcher;
 use crate::handshake::Role;
 use crate::options::Options;
 use crate::ring::{Geometry, RingMemory, Side, Use};
-use crate::rpc::ServeError;
-use crate::rpc::{Callee, Caller};
+use crate::rpc::{Callee, Caller, ServeError};
 use crate::wait::{Peer, PollingMode, Socket};
 
 /// Both sides of a connection whose rings begin at `start`.

@@ -3,8 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
-use tachyon::AsyncCaller;
-use tachyon::{CallError, Caller};
+use tachyon::{AsyncCaller, CallError, Caller};
 use tachyon_tests::chaos::now;
 use tachyon_tests::chaos::order::Order;
 use tachyon_tests::chaos::progress_file::Field;

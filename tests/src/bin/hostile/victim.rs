@@ -8,8 +8,7 @@ use std::fmt::Debug;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tachyon::AsyncCaller;
-use tachyon::{Caller, Options, PollingMode, Pool, PoolOptions, Receiver, Sender};
+use tachyon::{AsyncCaller, Caller, Options, PollingMode, Pool, PoolOptions, Receiver, Sender};
 use tachyon_tests::mishaps::name;
 use tachyon_tests::process::{self, arguments};
 use tokio::runtime::Builder;

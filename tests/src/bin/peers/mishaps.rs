@@ -8,10 +8,9 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use tachyon::AsyncCaller;
 use tachyon::{
-    CallError, Callee, Caller, Dispatcher, Options, Pool, PoolError, PoolOptions, RpcServer, ServeError, endpoints,
-    tachyon_rpc,
+    AsyncCaller, CallError, Callee, Caller, Dispatcher, Options, Pool, PoolError, PoolOptions, RpcServer, ServeError,
+    endpoints, tachyon_rpc,
 };
 use tachyon_tests::fork;
 use tachyon_tests::message::message;
