@@ -21,7 +21,9 @@ pub(super) fn look(rx: &mut Rx, looks: u32) -> Result<Option<Frame>, Halt> {
     let Rx { connection, index, consumer, .. } = rx;
     let ring = connection.ring(*index);
     for _ in 0..looks {
-        if let Some(found) = look_for_data(connection, ring, consumer)? {
+        if consumer.has_changed()
+            && let Some(found) = look_for_data(connection, ring, consumer)?
+        {
             return Ok(Some(found));
         }
         core::hint::spin_loop();
