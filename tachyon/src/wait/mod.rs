@@ -345,3 +345,6 @@ pub(crate) fn arm_and_look<T, E>(
         core::hint::spin_loop();
     }
 }
+
+#[cfg(test)]
+mod tests;

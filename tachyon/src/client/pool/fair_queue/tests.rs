@@ -115,7 +115,7 @@ fn a_dropped_lease_is_passed_on() {
 }
 
 #[test]
-fn a_closed_stock_ends_requests_and_keeps_no_items() {
+fn a_closed_queue_ends_requests_and_keeps_no_items() {
     let queue = FairQueue::new(2);
     let [one, two] = [(); 2].map(|()| take(&queue).unwrap());
     let waiting = Queued::new(&queue);
