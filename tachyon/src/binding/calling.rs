@@ -132,7 +132,7 @@ pub trait CallerSteps {
     /// way, at most 256: after `None` there [may be more](Self::may_have_more).
     ///
     /// # Errors
-    /// As [`Caller::try_wait`].
+    /// As [`Caller::try_finish`].
     fn next_reply(&mut self) -> Result<Option<Taking>, CallError>;
     /// Asks the callee to ring for the next reply, and for `room` bytes of room if a request waits. True means: sleep,
     /// and look again after a ring, or after 10 ms.

@@ -1,6 +1,6 @@
 //! From request to handler and back: endpoints, the table that finds them, and the loop that serves them.
 //!
-//! A [`Dispatcher`](crate::Dispatcher) holds a table of endpoints and the state of their handlers, and serves a
+//! A [`Dispatcher`] holds a table of endpoints and the state of their handlers, and serves a
 //! [`Callee`](crate::Callee) or an [`RpcServer`](crate::RpcServer). Most programs need only `#[tachyon_rpc]`,
 //! `endpoints![..]` and the dispatcher from the crate's root. This module adds [`ReplySlot`] for replies written in
 //! place, [`Reply`] and [`Request`] for handlers of bytes, [`Outcome`] for layers, and the traits behind the macros.

@@ -1,6 +1,6 @@
 //! Servers: one path, any number of callers, one table of endpoints.
 //!
-//! An [`RpcServer`](crate::RpcServer) listens at a path and gives every caller a pair of rings of its own. Threads
+//! An [`RpcServer`] listens at a path and gives every caller a pair of rings of its own. Threads
 //! ([`serve_forever`](crate::Dispatcher::serve_forever), [`serve_workers`](crate::Dispatcher::serve_workers)) or a
 //! tokio task ([`serve_async`](crate::Dispatcher::serve_async)) serve the callers with a dispatcher. This module adds
 //! the settings of a server and its events.

@@ -1,6 +1,6 @@
 //! Pools of callers, for programs with many threads.
 //!
-//! A [`Pool`] lends each thread a connected [`Caller`](crate::Caller), makes up to a limited number of them, and queues
+//! A [`Pool`] lends each thread a connected [`Caller`], makes up to a limited number of them, and queues
 //! threads fairly while all are in use. [`PoolOptions`] sets the limit and the longest wait.
 
 // Existing pools do not fit: r2d2 connects on threads of its own and reports a failed connect only as a text, deadpool

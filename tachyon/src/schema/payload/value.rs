@@ -249,7 +249,7 @@ pub(crate) const LONGEST_BY_VALUE: usize = 64 * 1024;
 /// Refuses a type that is too large for a stack.
 ///
 /// # Panics
-/// When the type is larger than [`LONGEST_BY_VALUE`]. Constants call this function, so the panic is a compile error.
+/// When the type is larger than `LONGEST_BY_VALUE`. Constants call this function, so the panic is a compile error.
 #[track_caller]
 pub const fn assert_by_value<T>() {
     assert!(
