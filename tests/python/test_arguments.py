@@ -233,7 +233,7 @@ def test_wrong_calls_raise_the_errors_of_functions(
         ((POINT,), {"scael": 1.0}, "area() got an unexpected keyword argument 'scael'"),
         ((POINT,), {"timeout": 1.0}, "area() got an unexpected keyword argument 'timeout'; limit the call by the bus"),
         ((POINT, 1.0, [], "", print), {}, "area() takes from 1 to 4 positional arguments but 5 were given"),
-        ((POINT, print), {}, "area: scale is a number (f64), not builtin_function_or_method"),
+        ((POINT, print), {}, "area: scale must be a number (f64), not builtin_function_or_method"),
     ):
         with pytest.raises(TypeError) as raised:
             call(area, *args, **kwargs)

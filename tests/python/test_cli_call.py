@@ -51,13 +51,13 @@ def test_forms_there_and_back(
     [
         ("filtered", {"radius": 0.5, "tags": []}, "is an object of scan, radius, tags, note, and `scan` is missing"),
         ("filtered", {"scan": SCAN, "radius": 0.5, "tags": [], "x": 1}, "and has no `x`"),
-        ("filtered", [1], "the request is an object, not list"),
-        ("filtered", {"scan": SCAN, "radius": "1", "tags": []}, "radius is a number (f32), not str"),
+        ("filtered", [1], "the request must be an object, not list"),
+        ("filtered", {"scan": SCAN, "radius": "1", "tags": []}, "radius must be a number (f32), not str"),
         ("filtered", {"scan": SCAN, "radius": 1, "tags": [-1]}, "tags[0] is u32, from 0 to 4294967295"),
         ("one", SCAN | {"data": "xyz"}, "the request.data is bytes, two hexadecimal digits each"),
-        ("one", SCAN | {"side": "HOLD"}, "the request.side is one of BUY, SELL, not 'HOLD'"),
+        ("one", SCAN | {"side": "HOLD"}, "the request.side must be one of BUY, SELL, not 'HOLD'"),
         ("one", SCAN | {"points": [{"x": 1.0}]}, "the request.points[0] is an object of x, y, and `y` is missing"),
-        ("text", 7, "the request is text, not int"),
+        ("text", 7, "the request must be text, not int"),
         ("read", 3, "read: HANDLER_FAILED NoSensor: no sensor 3"),
     ],
 )

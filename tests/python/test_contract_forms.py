@@ -144,7 +144,7 @@ def test_replies_that_contradict_their_hint(bus: RpcBus) -> None:
     with pytest.raises(RpcError, match="bad_text: the reply has half of a surrogate pair") as raised:
         endpoint(14, {}, str).call(bus)
     assert raised.value.kind is ErrorKind.BAD_REPLY
-    with pytest.raises(RpcError, match=r"bad_list: the reply\[1\] is text, not int"):
+    with pytest.raises(RpcError, match=r"bad_list: the reply\[1\] must be text, not int"):
         endpoint(15, {}, list[str]).call(bus)
 
 

@@ -254,26 +254,26 @@ TAKEN = [
 
 SWAPPED = np.dtype([("y", "<f4"), ("x", "<f4")])
 REFUSED = [
-    ("u8", True, TypeError, "is a whole number (u8), not bool"),
-    ("u8", np.bool_(1), TypeError, "is a whole number (u8), not bool"),
-    ("u8", 1.0, TypeError, "is a whole number (u8), not float"),
-    ("u8", np.float64(1), TypeError, "is a whole number (u8), not float64"),
-    ("u8", "7", TypeError, "is a whole number (u8), not str"),
-    ("u8", None, TypeError, "is a whole number (u8), not NoneType"),
-    ("u8", np.array(7), TypeError, "is a whole number (u8), not ndarray"),
-    ("u8", np.timedelta64(5), TypeError, "is a whole number (u8), not timedelta64"),
+    ("u8", True, TypeError, "must be a whole number (u8), not bool"),
+    ("u8", np.bool_(1), TypeError, "must be a whole number (u8), not bool"),
+    ("u8", 1.0, TypeError, "must be a whole number (u8), not float"),
+    ("u8", np.float64(1), TypeError, "must be a whole number (u8), not float64"),
+    ("u8", "7", TypeError, "must be a whole number (u8), not str"),
+    ("u8", None, TypeError, "must be a whole number (u8), not NoneType"),
+    ("u8", np.array(7), TypeError, "must be a whole number (u8), not ndarray"),
+    ("u8", np.timedelta64(5), TypeError, "must be a whole number (u8), not timedelta64"),
     ("u8", 256, OverflowError, "is u8, from 0 to 255, and 256 is out of that range"),
     ("u8", np.int64(-1), OverflowError, "and -1 is out of that range"),
     ("u64", 1 << 64, OverflowError, "is out of that range"),
     ("u64", -1, OverflowError, "is out of that range"),
     ("i64", 1 << 63, OverflowError, "is out of that range"),
     ("i64", 10**6000, OverflowError, "a huge number is out of that range"),
-    ("f64", True, TypeError, "is a number (f64), not bool"),
-    ("f64", np.bool_(1), TypeError, "is a number (f64), not bool"),
-    ("f64", "1", TypeError, "is a number (f64), not str"),
-    ("f64", 1j, TypeError, "is a number (f64), not complex"),
-    ("f64", np.timedelta64(5, "s"), TypeError, "is a number (f64), not timedelta64"),
-    ("f64", np.array(1.0), TypeError, "is a number (f64), not ndarray"),
+    ("f64", True, TypeError, "must be a number (f64), not bool"),
+    ("f64", np.bool_(1), TypeError, "must be a number (f64), not bool"),
+    ("f64", "1", TypeError, "must be a number (f64), not str"),
+    ("f64", 1j, TypeError, "must be a number (f64), not complex"),
+    ("f64", np.timedelta64(5, "s"), TypeError, "must be a number (f64), not timedelta64"),
+    ("f64", np.array(1.0), TypeError, "must be a number (f64), not ndarray"),
     ("f64", (1 << 53) + 1, OverflowError, "is f64, which has no 9007199254740993"),
     ("f64", 10**400, OverflowError, "is f64, which has no"),
     ("f64", np.longdouble(1) + np.finfo(np.longdouble).eps, OverflowError, "is f64, which has no"),
@@ -304,14 +304,14 @@ REFUSED = [
     ("list_i64", {1: 2}, TypeError, "is a sequence of values, not dict"),
     ("list_i64", iter([1]), TypeError, "is a sequence of values, not list_iterator"),
     ("list_i64", 7, TypeError, "is a sequence of values, not int"),
-    ("list_i64", [1, 1.5], TypeError, "[1] is a whole number (i64), not float"),
-    ("list_i64", ["7"], TypeError, "[0] is a whole number (i64), not str"),
+    ("list_i64", [1, 1.5], TypeError, "[1] must be a whole number (i64), not float"),
+    ("list_i64", ["7"], TypeError, "[0] must be a whole number (i64), not str"),
     ("list_i64", np.array([1.5]), TypeError, "is an array of int64, and this one is of float64"),
     ("list_i64", np.array(["7"]), TypeError, "is an array of int64"),
     ("list_i64", np.array([1], dtype=object), TypeError, "is an array of int64, and this one is of object"),
     ("list_i64", array.array("d", [1]), TypeError, "is values of i64"),
     ("list_i64", np.ones((2, 2), dtype=np.int64), ValueError, "has 1 dimension, and this array has 2"),
-    ("array_i64", [1.9], TypeError, "[0] is a whole number (i64), not float"),
+    ("array_i64", [1.9], TypeError, "[0] must be a whole number (i64), not float"),
     ("array_i64", (ctypes.c_uint64 * 1)(1), TypeError, "is values of i64"),
     ("array_i64", (ctypes.c_int64.__ctype_be__ * 1)(1), TypeError, "is values of i64"),
     ("array_i64", ((ctypes.c_int64 * 2) * 2)(), ValueError, "has 1 dimension"),
@@ -320,21 +320,21 @@ REFUSED = [
     ("array_i64", np.ma.array([1, 2], mask=[0, 1]), TypeError, "has no place for a mask"),
     ("array_f32", [1e39], OverflowError, "[0] is f32, and 1e+39 is out of its range"),
     ("array_f32", np.array([1.0]), TypeError, "is an array of float32, and this one is of float64"),
-    ("array_bool", [1], TypeError, "[0] is a bool, not int"),
+    ("array_bool", [1], TypeError, "[0] must be a bool, not int"),
     ("array_bool", np.array([2], dtype=np.uint8).view(np.bool_), ValueError, "bool is 2, and bool has no such value"),
     ("array_enum", [int.__new__(Side, 99)], ValueError, "Side is 99, and Side has no such value"),
-    ("array_enum", [1], TypeError, "[0] is a Side, not int"),
+    ("array_enum", [1], TypeError, "[0] must be a Side, not int"),
     ("array_enum", np.array([1], dtype=np.uint8), TypeError, "is values of Side"),
-    ("array_point", [(1.0, 2.0)], TypeError, "[0] is a Point, not tuple"),
-    ("array_point", [Twin(x=1.0, y=2.0)], TypeError, "[0] is a Point, not Twin"),
+    ("array_point", [(1.0, 2.0)], TypeError, "[0] must be a Point, not tuple"),
+    ("array_point", [Twin(x=1.0, y=2.0)], TypeError, "[0] must be a Point, not Twin"),
     ("array_point", np.zeros(1, dtype=SWAPPED), TypeError, "use astype"),
     ("array_order", np.zeros(1, dtype=Order.dtype), ValueError, "side is 0, and Side has no such value"),
     ("list_str", "abc", TypeError, "is a sequence of values, not str"),
-    ("list_str", ["a", 1], TypeError, "[1] is text, not int"),
+    ("list_str", ["a", 1], TypeError, "[1] must be text, not int"),
     ("list_str", np.array(["a"]), TypeError, "and this is an array"),
-    ("list_named", [Named(name="a"), Point(x=1.0, y=2.0)], TypeError, "[1] is a Named, not Point"),
-    ("nd_i64", [1.9, -2.9], TypeError, "[0] is a whole number (i64), not float"),
-    ("nd_i64", ["7", "8"], TypeError, "[0] is a whole number (i64), not str"),
+    ("list_named", [Named(name="a"), Point(x=1.0, y=2.0)], TypeError, "[1] must be a Named, not Point"),
+    ("nd_i64", [1.9, -2.9], TypeError, "[0] must be a whole number (i64), not float"),
+    ("nd_i64", ["7", "8"], TypeError, "[0] must be a whole number (i64), not str"),
     ("nd_i64", np.array([1.9]), TypeError, "is an array of int64, and this one is of float64"),
     ("nd_i64", np.array([1], dtype=">i8"), TypeError, "use astype"),
     ("nd_i64", np.array([1], dtype=object), TypeError, "this one is of object"),
@@ -344,9 +344,9 @@ REFUSED = [
     ("nd_i64", array.array("d", [1.9, -2.9]), TypeError, "is values of i64"),
     ("nd_i64", "12", TypeError, "is a sequence of values, not str"),
     ("nd_f32", [math.inf, 1e39], OverflowError, "[1] is f32, and 1e+39 is out of its range"),
-    ("nd_bool", ["False", ""], TypeError, "[0] is a bool, not str"),
+    ("nd_bool", ["False", ""], TypeError, "[0] must be a bool, not str"),
     ("nd_point", np.zeros(1, dtype=SWAPPED), TypeError, "use astype"),
-    ("nd_point", [(1.0, 2.0)], TypeError, "[0] is a Point, not tuple"),
+    ("nd_point", [(1.0, 2.0)], TypeError, "[0] must be a Point, not tuple"),
     ("four", [1.0], ValueError, "is 4 values, and 1 were given"),
     ("four", np.arange(3.0), ValueError, "is 4 values, and 3 were given"),
     ("option", 256, OverflowError, "is out of that range"),
@@ -408,9 +408,9 @@ def test_series_are_arrays_of_their_type() -> None:
 def test_numpy_that_is_just_being_imported_has_no_values(service: Callable[..., Peer]) -> None:
     shown = service("half_imported_numpy").join().splitlines()
     assert shown == [
-        "Held.a is a whole number (u64), not str",
-        "Held.b is a number (f64), not str",
-        "Held.c is a bool, not str",
+        "Held.a must be a whole number (u64), not str",
+        "Held.b must be a number (f64), not str",
+        "Held.c must be a bool, not str",
         "[3]",
         "[3]",
     ]
@@ -446,7 +446,7 @@ def test_places_are_named_to_the_last_index(path: str) -> None:
         clouds: list[Named]
 
     points = [Point(x=0.0, y=0.0) for _ in range(3)]
-    with pytest.raises(TypeError, match=r"^Cloud\.points\[3\] is a Point, not tuple$"):
+    with pytest.raises(TypeError, match=r"^Cloud\.points\[3\] must be a Point, not tuple$"):
         Cloud(points=[*points, (1, 2)], clouds=[])  # type: ignore[list-item]
 
     @tachyon_rpc(1)
@@ -456,10 +456,10 @@ def test_places_are_named_to_the_last_index(path: str) -> None:
     # The Struct owns its list, whose wrong values show when the Struct is sent.
     cloud.points[1] = 7  # type: ignore[call-overload]
     with ThreadPoolExecutor(1) as pool, RpcBus.connect(_listening(pool, path)) as bus:
-        with pytest.raises(TypeError, match=r"^measure: cloud\.points\[1\] is a Point, not int$"):
+        with pytest.raises(TypeError, match=r"^measure: cloud\.points\[1\] must be a Point, not int$"):
             measure.call(bus, cloud, [])
         cloud.points[1] = Point(x=0.0, y=0.0)
-        with pytest.raises(TypeError, match=r"^measure: gains\[1\]\[2\] is a whole number \(u8\), not float$"):
+        with pytest.raises(TypeError, match=r"^measure: gains\[1\]\[2\] must be a whole number \(u8\), not float$"):
             measure.call(bus, cloud, [[1], [2, 3, 3.0]])  # type: ignore[list-item]
 
 

@@ -92,7 +92,7 @@ def test_errors_derive_from_builtin_errors(error: type[Exception], builtin: type
 
 def test_rpc_error_carries_its_parts() -> None:
     error = tachyon.NoHandlerError(tachyon.ErrorKind.NO_HANDLER, 404, "", b"\x01\x94")
-    assert str(error) == "request with msg_type 404 failed: the callee has no handler for it"
+    assert str(error) == "request with msg_type 404 failed: the callee has no endpoint for it"
     copy = pickle.loads(pickle.dumps(error))
     assert (copy.kind, copy.msg_type, copy.text, copy.payload) == (1, 404, "", b"\x01\x94")
     assert tachyon._decode_error(error) == 404

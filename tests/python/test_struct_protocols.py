@@ -153,7 +153,7 @@ def test_replace_copies() -> None:
         point.replace(z=1)
     with pytest.raises(TypeError, match="Point has no field `_pad`"):
         point.replace(_pad=b"1234567")
-    with pytest.raises(TypeError, match=r"Point.x is a number \(f64\), not str"):
+    with pytest.raises(TypeError, match=r"Point.x must be a number \(f64\), not str"):
         point.replace(x="1")
 
 

@@ -150,7 +150,7 @@ def test_a_wrong_reply_is_the_handlers_fault(service: Callable[..., Peer], path:
 def test_arguments_that_cannot_be_sent_are_refused_by_the_caller(service: Callable[..., Peer], path: str) -> None:
     child = service("typed", "bus", quiet=True)
     with RpcBus.connect(path) as bus:
-        with pytest.raises(TypeError, match="turned: order is a Order, not Plain"):
+        with pytest.raises(TypeError, match="turned: order must be a Order, not Plain"):
             turned.call(bus, Plain(number=1))  # type: ignore[call-overload]
         with pytest.raises(OverflowError, match="wrong: number is u8"):
             wrong.call(bus, 256)

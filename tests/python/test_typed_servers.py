@@ -112,7 +112,7 @@ def test_coroutines_call_typed_endpoints(server: Peer, path: str) -> None:
             assert await caller.acall(bus, timeout=5.0) == 1
             with pytest.raises(RpcError, match="the reply is u8"):
                 await wrong.acall(bus, 10)
-            with pytest.raises(TypeError, match="mirrored: point is a Point, not int"):
+            with pytest.raises(TypeError, match="mirrored: point must be a Point, not int"):
                 await mirrored.acall(bus, 3)  # type: ignore[call-overload]
             with pytest.raises(OverflowError, match="wrong: number is u8"):
                 await wrong.acall(bus, 256)

@@ -128,7 +128,8 @@ def _call(arguments: argparse.Namespace) -> int:
         request, reply = form_of(endpoint.request, endpoint.name), form_of(endpoint.reply, endpoint.name)
         given: Any = None if arguments.json is None else json.loads(arguments.json)
         sent = encode(request, given, "the request")
-        with bus.wait(bus.call(sent, endpoint.msg_type, timeout=arguments.timeout), timeout=arguments.timeout) as guard:
+        started = bus.start(sent, endpoint.msg_type, timeout=arguments.timeout)
+        with bus.finish(started, timeout=arguments.timeout) as guard:
             data = bytes(memoryview(guard))
             kind = guard.error_kind
     if kind is not None:

@@ -177,7 +177,7 @@ def _member(layout: EnumLayout, value: Any, place: str) -> Any:
     if found is None and type(value) is int:
         found = next((member for member in layout.members if int(member) == value), None)
     if found is None:
-        message = f"{place} is one of {', '.join(names)}, not {value!r}"
+        message = f"{place} must be one of {', '.join(names)}, not {value!r}"
         raise JsonError(message)
     return found
 
@@ -196,7 +196,7 @@ def _expect(kind: type, value: Any, place: str) -> Any:
     if isinstance(value, kind):
         return value
     words = {"list": "an array", "dict": "an object", "str": "a string"}
-    message = f"{place} is {words[kind.__name__]}, not {type(value).__name__}"
+    message = f"{place} must be {words[kind.__name__]}, not {type(value).__name__}"
     raise JsonError(message)
 
 

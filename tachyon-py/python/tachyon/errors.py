@@ -226,13 +226,13 @@ class ErrorKind(enum.IntEnum):
 
 _MEANING = {
     ErrorKind.UNSPECIFIED: "the callee reported an error",
-    ErrorKind.NO_HANDLER: "the callee has no handler for it",
+    ErrorKind.NO_HANDLER: "the callee has no endpoint for it",
     ErrorKind.HANDLER_FAILED: "its handler failed",
     ErrorKind.BAD_REPLY: "its handler returned a value that cannot be sent",
     ErrorKind.REPLY_TOO_LARGE: "its reply does not fit the reverse ring",
-    ErrorKind.BAD_REQUEST: "the request does not decode to what the handler takes",
+    ErrorKind.BAD_REQUEST: "the request does not match its endpoint",
     ErrorKind.STOPPING: "the server is stopping and has not begun it",
-    ErrorKind.DEADLINE_PASSED: "its timeout had passed before its turn came",
+    ErrorKind.DEADLINE_PASSED: "its deadline passed before its handler was done",
     ErrorKind.CANCELLED: "it had begun and was cancelled",
 }
 

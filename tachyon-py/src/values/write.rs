@@ -237,7 +237,7 @@ impl<'py> Source for Writer<'_, 'py> {
 #[cold]
 pub(super) fn wrong_type(place: &Place<'_>, wanted: &str, value: &Bound<'_, PyAny>) -> PyErr {
     match type_name(value) {
-        Ok(found) => PyTypeError::new_err(format!("{place} is a {wanted}, not {found}")),
+        Ok(found) => PyTypeError::new_err(format!("{place} must be a {wanted}, not {found}")),
         Err(raised) => raised,
     }
 }
@@ -250,12 +250,12 @@ fn fixed(plan: &Plan, node: usize, value: &Bound<'_, PyAny>, place: &Place<'_>, 
         (Node::Bytes(len), _) => {
             let Some(given) = bytes_like(value, place)? else {
                 let found = type_name(value)?;
-                return Err(PyTypeError::new_err(format!("{place} is {len} bytes, not {found}")));
+                return Err(PyTypeError::new_err(format!("{place} must be {len} bytes, not {found}")));
             };
             let given = given.as_slice();
             if given.len() != *len {
                 let count = given.len();
-                return Err(PyValueError::new_err(format!("{place} is {len} bytes, and {count} were given")));
+                return Err(PyValueError::new_err(format!("{place} must be {len} bytes, and {count} were given")));
             }
             out.copy_from_slice(given);
             Ok(())
@@ -340,7 +340,10 @@ fn wide(int: &Bound<'_, PyInt>) -> Option<i128> {
 fn integer(primitive: Primitive, value: &Bound<'_, PyAny>, place: &Place<'_>, out: &mut [u8]) -> PyResult<()> {
     let Some(int) = whole(value)? else {
         let found = type_name(value)?;
-        return Err(PyTypeError::new_err(format!("{place} is a whole number ({}), not {found}", primitive.name())));
+        return Err(PyTypeError::new_err(format!(
+            "{place} must be a whole number ({}), not {found}",
+            primitive.name()
+        )));
     };
     let is_signed = matches!(primitive, Primitive::I8 | Primitive::I16 | Primitive::I32 | Primitive::I64);
     let bits = u32::try_from(8 * out.len()).unwrap_or(64) - u32::from(is_signed);
@@ -394,7 +397,7 @@ fn exact(primitive: Primitive, value: &Bound<'_, PyAny>, place: &Place<'_>) -> P
         None if is_numpy(value, "floating")? => value.clone(),
         None => {
             let found = type_name(value)?;
-            return Err(PyTypeError::new_err(format!("{place} is a number ({name}), not {found}")));
+            return Err(PyTypeError::new_err(format!("{place} must be a number ({name}), not {found}")));
         }
     };
     let is_whole = number.is_instance_of::<PyInt>();
@@ -414,7 +417,7 @@ fn exact(primitive: Primitive, value: &Bound<'_, PyAny>, place: &Place<'_>) -> P
 fn text<'a>(value: &'a Bound<'_, PyAny>, place: &Place<'_>) -> PyResult<&'a str> {
     let Ok(text) = value.cast::<PyString>() else {
         let found = type_name(value)?;
-        return Err(PyTypeError::new_err(format!("{place} is text, not {found}")));
+        return Err(PyTypeError::new_err(format!("{place} must be text, not {found}")));
     };
     text.to_str().map_err(|_| {
         PyValueError::new_err(format!("{place} has half of a surrogate pair in it, which UTF-8 cannot encode"))
@@ -461,7 +464,7 @@ pub(super) fn values(
     let begin = out.len();
     if let Meta::List { shown: Shown::Bytes | Shown::Memoryview, .. } = &plan.metas[node] {
         let Some(given) = bytes_like(value, place)? else {
-            return Err(PyTypeError::new_err(format!("{place} is bytes, not {}", type_name(value)?)));
+            return Err(PyTypeError::new_err(format!("{place} must be bytes, not {}", type_name(value)?)));
         };
         out.extend_from_slice(given.as_slice());
         return Ok(out.len() - begin);
@@ -538,7 +541,7 @@ fn sequence<'py>(value: &Bound<'py, PyAny>, place: &Place<'_>) -> PyResult<Vec<B
     let is_sequence = !is_text && is_sequence(value) && !value.hasattr(pyo3::intern!(value.py(), "keys"))?;
     let Some(count) = is_sequence.then(|| value.len().ok()).flatten() else {
         let found = type_name(value)?;
-        return Err(PyTypeError::new_err(format!("{place} is a sequence of values, not {found}")));
+        return Err(PyTypeError::new_err(format!("{place} must be a sequence of values, not {found}")));
     };
     let mut values = Vec::new();
     // At most one value more than its length: an iterator may be endless.

@@ -132,8 +132,8 @@ impl Connection {
         }
     }
 
-    /// The reason why a ring is not open. `None` when only the peer has closed: the consequence of this differs between
-    /// the directions.
+    /// The reason why a ring is not open. A close by the peer alone gives `None`, since sender and receiver treat that
+    /// close differently.
     #[cold]
     pub(crate) fn end_reason(&self, ring: &RingMemory) -> Option<Halt> {
         if ring.is_closed_by(self.side) {

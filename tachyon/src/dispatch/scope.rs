@@ -37,7 +37,7 @@ impl<S: ?Sized> Scope for Requires<S> {
     note = "a dispatcher has one state: write two tables, or one type that holds both states"
 )]
 pub trait Join<Other: Scope>: Scope {
-    /// The scope of both.
+    /// The scope of a table with endpoints of both scopes.
     type Joined: Scope;
 }
 

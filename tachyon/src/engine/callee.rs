@@ -96,7 +96,7 @@ pub(crate) struct CalleeCore<B> {
     pub(crate) tx: Tx,
     /// The fault of a peer that sent something else than a ring over the socket.
     pub(crate) fault: Option<Fault>,
-    /// Whether the current frame is a request that was taken and not served yet, since it is one of a slow endpoint.
+    /// Whether the current frame is a request of a slow endpoint, taken and not yet served.
     postponed: bool,
     /// Requests without a place, the oldest first. They are out of the ring, so that a CANCEL behind them is seen.
     held: VecDeque<HeldRequest>,

@@ -34,11 +34,11 @@ pub enum ErrorKind {
     NoHandler = 1,
     /// The handler returned an error, raised, panicked or exited.
     HandlerFailed = 2,
-    /// The handler returned something that cannot be sent.
+    /// The handler returned a value that cannot be sent.
     BadReply = 3,
     /// The reply is longer than the reverse ring.
     ReplyTooLarge = 4,
-    /// The request does not decode to what the handler takes.
+    /// The request does not match the endpoint.
     BadRequest = 5,
     /// The server is stopping and has not begun the request: it is safe to send it again.
     Stopping = 6,
@@ -90,14 +90,14 @@ impl ErrorKind {
 impl fmt::Display for ErrorKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Unspecified => "the callee reported a failure",
+            Self::Unspecified => "the callee reported an error",
             Self::NoHandler => "the callee has no endpoint for it",
             Self::HandlerFailed => "its handler failed",
-            Self::BadReply => "its handler returned something that cannot be sent",
-            Self::ReplyTooLarge => "its reply is larger than the reverse ring",
-            Self::BadRequest => "the request is not what its handler takes",
+            Self::BadReply => "its handler returned a value that cannot be sent",
+            Self::ReplyTooLarge => "its reply does not fit the reverse ring",
+            Self::BadRequest => "the request does not match its endpoint",
             Self::Stopping => "the server is stopping and has not begun it",
-            Self::DeadlinePassed => "its deadline had passed before its turn came",
+            Self::DeadlinePassed => "its deadline passed before its handler was done",
             Self::Cancelled => "it had begun and was cancelled",
         })
     }
@@ -221,7 +221,7 @@ impl ErrorReply {
     }
 }
 
-/// At most `most` bytes of `text`, with a sign at the end where it is cut.
+/// The first bytes of `text`, at most `most`. A text that was cut ends in [`CUT`].
 fn shortened(text: &str, most: usize) -> Cow<'_, str> {
     if text.len() <= most {
         return text.into();

@@ -27,7 +27,7 @@ impl core::fmt::Debug for HostReply<'_> {
 
 impl<'a> HostReply<'a> {
     /// # Safety
-    /// Both are those of a [`Call`](super::Call) that does not return during `'a`.
+    /// `host` and `steps` belong to one [`Call`](super::Call), which does not return during `'a`.
     pub(crate) unsafe fn new(host: *mut c_void, steps: &'a Steps) -> Self {
         Self { host, steps }
     }

@@ -175,7 +175,7 @@ fn check(link: Link, kind: Kind, side: Side) -> bool {
     assert_eq!((link.rings.len(), link.side), (kind.rings(), side));
     for ring in link.rings {
         assert_eq!(ring.segment().len(), ring.geometry().segment_len());
-        // The last slot's words are written and read: an unmapped or shrunk page would end the program here.
+        // If the page is unmapped or shrunk, the write to the last slot ends the program.
         let last = ring.slot(ring.geometry().slots() as u64 - 1);
         last.publication.store(7, crate::sync::Ordering::Relaxed);
         let _ = last.publication.load(crate::sync::Ordering::Relaxed);

@@ -101,7 +101,7 @@ impl Admission<'_> {
         self.send_reject(code, detail, &why.to_string());
     }
 
-    /// Answers a probe, with the description of the options.
+    /// Answers a probe with [`Options::description`](crate::Options::description).
     fn describe(&self) {
         // On failure the answer goes without the description.
         let file = self.options.offered().and_then(|text| description::write(text).ok());

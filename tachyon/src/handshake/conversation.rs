@@ -2,17 +2,13 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::rejection::ProtocolError;
 use super::wire::BUFFER_LEN;
-use crate::wait::{BadDescriptors, Deadline, Interrupt, Socket};
-
-/// Longest sleep between two calls of an [`Interrupt`].
-const INTERRUPT_SLICE: Duration = Duration::from_millis(50);
+use crate::wait::{BadDescriptors, Deadline, INTERRUPT_SLICE, Interrupt, Socket};
 
 /// The reason why a wait ended in vain.
 #[derive(Debug)]

@@ -33,14 +33,14 @@ pub enum ListenError {
     /// The path names a file that is not a socket. Listening never removes such a file.
     #[error("{path:?} exists and is not a socket: choose another path, or remove the file")]
     NotASocket {
-        /// The path.
+        /// Path of the listener's socket.
         path: PathBuf,
     },
 
     /// Another listener has the path.
     #[error("{path:?} belongs to a live listener: stop that listener, or choose another path")]
     AddressInUse {
-        /// The path.
+        /// Path of the listener's socket.
         path: PathBuf,
     },
 
@@ -64,7 +64,7 @@ pub enum ListenError {
     #[error("no client connected to {path:?} in time{}: start the connecting side, or raise the timeout",
         rejections(*.rejected, .last.as_ref()))]
     TimedOut {
-        /// The path.
+        /// Path of the listener's socket.
         path: PathBuf,
         /// The number of rejected clients.
         rejected: usize,
@@ -76,14 +76,14 @@ pub enum ListenError {
     /// The interrupt hook ended the wait.
     #[error("interrupted while listening on {path:?}")]
     Interrupted {
-        /// The path.
+        /// Path of the listener's socket.
         path: PathBuf,
     },
 
     /// The process or the system has no file descriptor left.
     #[error("no file descriptor left to listen on {path:?}: close some, or raise the limit with `ulimit -n`")]
     OutOfDescriptors {
-        /// The path.
+        /// Path of the listener's socket.
         path: PathBuf,
         /// The system's reason.
         source: io::Error,
@@ -92,7 +92,7 @@ pub enum ListenError {
     /// The system did not give the shared memory.
     #[error("cannot make the shared memory for a client of {path:?}: {source}")]
     Memory {
-        /// The path.
+        /// Path of the listener's socket.
         path: PathBuf,
         /// The failure of the shared memory.
         source: ShmError,
@@ -103,7 +103,7 @@ pub enum ListenError {
     Io {
         /// The operation that failed.
         operation: &'static str,
-        /// The path.
+        /// Path of the listener's socket.
         path: PathBuf,
         /// The system's reason.
         source: io::Error,
@@ -125,7 +125,7 @@ pub enum ConnectError {
     /// No process listened at the path in time.
     #[error("no listener at {path:?} after {timeout:?}: {}", missing(*.served))]
     NoListener {
-        /// The path.
+        /// Path of the listener's socket.
         path: PathBuf,
         /// The time waited.
         timeout: Duration,
@@ -139,21 +139,21 @@ pub enum ConnectError {
     /// The path names a file that is not a socket.
     #[error("{path:?} is not a socket: pass the path of the listening side")]
     NotASocket {
-        /// The path.
+        /// Path of the listener's socket.
         path: PathBuf,
     },
 
     /// A socket of another type listens at the path.
     #[error("the socket at {path:?} is of another type: pass the path of the listening side")]
     WrongSocketType {
-        /// The path.
+        /// Path of the listener's socket.
         path: PathBuf,
     },
 
     /// The listener did not answer in time.
     #[error("the listener at {path:?} did not answer within {timeout:?}: check whether it hangs, or raise the timeout")]
     NoAnswer {
-        /// The path.
+        /// Path of the listener's socket.
         path: PathBuf,
         /// The time waited.
         timeout: Duration,
@@ -162,14 +162,14 @@ pub enum ConnectError {
     /// The listener hung up during the handshake.
     #[error("the listener at {path:?} hung up during the handshake: see its own error, then connect again")]
     Closed {
-        /// The path.
+        /// Path of the listener's socket.
         path: PathBuf,
     },
 
     /// The listener serves another kind of connection.
     #[error("the listener at {path:?} serves a {theirs}, and this side asked for a {ours}: use the same on both sides")]
     WrongKind {
-        /// The path.
+        /// Path of the listener's socket.
         path: PathBuf,
         /// The kind of this side.
         ours: &'static str,
@@ -182,7 +182,7 @@ pub enum ConnectError {
         "the listener at {path:?} has protocol version {theirs}, this side {ours}: use the same release on both sides"
     )]
     VersionMismatch {
-        /// The path.
+        /// Path of the listener's socket.
         path: PathBuf,
         /// This side's version.
         ours: u16,
@@ -193,7 +193,7 @@ pub enum ConnectError {
     /// Both sides want the same end.
     #[error("the listener at {path:?} is a {role} too: take the other end on one side")]
     RoleClash {
-        /// The path.
+        /// Path of the listener's socket.
         path: PathBuf,
         /// The end that both sides want.
         role: &'static str,
@@ -202,14 +202,14 @@ pub enum ConnectError {
     /// The listener does not admit this process.
     #[error("the listener at {path:?} does not admit this user: run as its user, or set its `any_uid`")]
     NotAllowed {
-        /// The path.
+        /// Path of the listener's socket.
         path: PathBuf,
     },
 
     /// The listener runs as another user, which this side does not trust.
     #[error("the listener at {path:?} runs as {}, not {ours}: set `any_uid` if you trust that user", user(*.theirs))]
     ForeignListener {
-        /// The path.
+        /// Path of the listener's socket.
         path: PathBuf,
         /// This process's effective user id.
         ours: u32,
@@ -223,14 +223,14 @@ pub enum ConnectError {
          run both sides in one, so that deadlines mean the same"
     )]
     OtherTimeNamespace {
-        /// The path.
+        /// Path of the listener's socket.
         path: PathBuf,
     },
 
     /// The listener has as many clients as its limits allow.
     #[error("the listener at {path:?} has no place for another client: try again later, or raise its limits")]
     Busy {
-        /// The path.
+        /// Path of the listener's socket.
         path: PathBuf,
     },
 
@@ -240,7 +240,7 @@ pub enum ConnectError {
          connect a caller, or serve several callers with `RpcServer`"
     )]
     OnePeer {
-        /// The path.
+        /// Path of the listener's socket.
         path: PathBuf,
         /// The callee's description as JSON, for
         /// [`Description::from_json`](crate::schema::describe::Description::from_json), if the callee has the
@@ -251,7 +251,7 @@ pub enum ConnectError {
     /// The listener rejected this side for another reason.
     #[error("the listener at {path:?} rejected this side: {text}")]
     Rejected {
-        /// The path.
+        /// Path of the listener's socket.
         path: PathBuf,
         /// The listener's reason, without control characters.
         text: String,
@@ -262,7 +262,7 @@ pub enum ConnectError {
         "the process at {path:?} breaks the protocol ({source}): check the path, use the same release on both sides"
     )]
     Protocol {
-        /// The path.
+        /// Path of the listener's socket.
         path: PathBuf,
         /// The broken rule.
         source: ProtocolError,
@@ -271,14 +271,14 @@ pub enum ConnectError {
     /// The interrupt hook ended the wait.
     #[error("interrupted while connecting to {path:?}")]
     Interrupted {
-        /// The path.
+        /// Path of the listener's socket.
         path: PathBuf,
     },
 
     /// The process or the system has no file descriptor left.
     #[error("no file descriptor left to connect to {path:?}: close some, or raise the limit with `ulimit -n`")]
     OutOfDescriptors {
-        /// The path.
+        /// Path of the listener's socket.
         path: PathBuf,
         /// The system's reason.
         source: io::Error,
@@ -289,7 +289,7 @@ pub enum ConnectError {
     Io {
         /// The operation that failed.
         operation: &'static str,
-        /// The path.
+        /// Path of the listener's socket.
         path: PathBuf,
         /// The system's reason.
         source: io::Error,

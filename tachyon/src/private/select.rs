@@ -184,7 +184,7 @@ impl<T: Value> Lendable for T {}
 /// The only place that reports a type that a parameter `&T` cannot take.
 pub const fn can_be_lent<T: Lendable>() {}
 
-/// A value of a slice that a parameter `&[T]` takes.
+/// A type `T` whose slice a parameter `&[T]` takes.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be in a slice",
     label = "not a fixed payload",

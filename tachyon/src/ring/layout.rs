@@ -31,7 +31,7 @@ pub(crate) const ARENA_ALIGN: usize = 64;
 #[repr(C, align(128))]
 pub(crate) struct CacheAligned<T>(pub(crate) T);
 
-/// Written by the creator before the peer has the segment, and never again.
+/// The listener writes these words once, before the peer has the segment.
 #[repr(C)]
 pub(crate) struct Identity {
     pub(crate) magic: AtomicU64,

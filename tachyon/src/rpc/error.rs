@@ -66,7 +66,7 @@ family! {
 }
 
 impl CallError {
-    /// The same, of an endpoint that declares errors.
+    /// This error for an endpoint that declares errors.
     #[cold]
     pub(crate) fn widen<E>(self) -> CallError<E> {
         self.convert(Undeclared::never)
@@ -74,7 +74,7 @@ impl CallError {
 }
 
 impl<E> CallError<E> {
-    /// The same with another type for the declared error.
+    /// This error with `F` in place of `E`. `failed` converts the declared error.
     fn convert<F>(self, failed: impl FnOnce(E) -> CallError<F>) -> CallError<F> {
         match self {
             Self::Failed(error) => failed(error),
@@ -139,7 +139,7 @@ impl<E> CallError<E> {
 }
 
 impl<E: DeclaredError> CallError<E> {
-    /// The same without the declared type: a declared error becomes [`Remote`](Self::Remote), with its name and text.
+    /// This error without the declared type: a declared error becomes [`Remote`](Self::Remote), with its name and text.
     #[must_use]
     pub fn into_undeclared(self) -> CallError {
         self.convert(|error| CallError::Remote(RpcError::declared(&error)))

@@ -84,7 +84,7 @@ impl Inbox {
         self.notifier.notify();
     }
 
-    /// As [`Notifier::reset`].
+    /// Resets the notifier. The worker does so before it reads its events.
     pub(super) fn reset(&self) {
         self.notifier.reset();
     }

@@ -25,10 +25,7 @@ use crate::foreign::{self, Panicked};
 use crate::options::Options;
 use crate::rpc::ServeError;
 use crate::stats::Publication;
-use crate::wait::{Deadline, Interrupt, monotonic_nanos};
-
-/// Longest sleep between two calls of an interrupt hook.
-const INTERRUPT_SLICE: Duration = Duration::from_millis(50);
+use crate::wait::{Deadline, INTERRUPT_SLICE, Interrupt, monotonic_nanos};
 
 /// Interval between samples of how full the rings of busy callers are.
 const SAMPLE_EVERY: Duration = Duration::from_millis(50);
