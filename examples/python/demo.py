@@ -63,7 +63,7 @@ class Child:
             command, stdin=subprocess.DEVNULL, stdout=self.out, stderr=self.err
         )
 
-    def settle(self, core: int) -> None:
+    def pin(self, core: int) -> None:
         """Pin the process to one core, so that two processes never compete for the same core."""
         cores = sorted(os.sched_getaffinity(0))
         os.sched_setaffinity(self.process.pid, {cores[core % len(cores)]})
@@ -101,7 +101,7 @@ def run_pair(setup: Setup, caller: str, callee: str) -> dict[str, Any]:
         try:
             for core, (title, command) in enumerate(commands.items()):
                 children.append(Child(title, command))
-                children[-1].settle(core)
+                children[-1].pin(core)
             wait_for(children, setup.limit)
             report: dict[str, Any] = json.loads(children[-1].output())
         finally:

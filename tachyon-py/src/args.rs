@@ -88,7 +88,7 @@ pub(crate) fn correlation_id(value: Integer) -> PyResult<u64> {
     match value {
         Integer::Fits(value) if value != 0 => Ok(value),
         _ => Err(InvalidArgumentError::new_err(
-            "a correlation id is at least 1: pass the one that `call` or `serve` returned",
+            "a correlation id is at least 1: pass the one that `start` or `serve` returned",
         )),
     }
 }

@@ -1,4 +1,4 @@
-//! Every error type of this crate, one per family of operations. Each says what happened and what to do.
+//! The error types of this crate, one per family of operations. Each says what happened and what to do.
 //!
 //! Setting up has [`ListenError`] and [`ConnectError`], a one-way bus [`SendError`] and [`RecvError`], the two ends of
 //! RPC [`CallError`] and [`ServeError`], the dispatch table [`RegisterError`]. All keep their source and are `Send`
@@ -17,6 +17,7 @@ pub use crate::rpc::{CallError, HandlerFailure, ServeError};
 pub use crate::schema::describe::{DescribeError, Mismatch};
 pub use crate::schema::payload::{DeclaredError, Malformed, Undeclared};
 pub use crate::shm::{NumaError, ShmError};
+pub use crate::stats::StatsError;
 
 /// Any error of this crate, for programs that pass them all on with `?`.
 #[derive(Debug, Error)]

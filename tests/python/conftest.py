@@ -181,7 +181,7 @@ def api(language: str, path: str, tmp_path: Path) -> Callable[[str], Any]:
 
 @pytest.fixture
 def receiving(peer: Callable[..., Peer], path: str) -> Iterator[tachyon.Bus]:
-    """A receiver with a thousand messages under way."""
+    """A receiver with a thousand messages in its ring."""
     peer(SENDER)
     with tachyon.Bus.listen(path, 4096) as bus:
         yield bus

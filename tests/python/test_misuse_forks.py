@@ -72,7 +72,7 @@ def test_a_child_forked_beside_a_loop_that_calls(
 ) -> None:
     """The child shares the epoll and the socket of the loop with its parent, and takes nothing from them.
 
-    The call under way ends for the child, even if the parent has taken the reply before the child looks.
+    The call in flight ends for the child, even if the parent has taken the reply before the child looks.
     """
     peer("""
         with tachyon.RpcBus.listen(path, 4096, 4096) as bus:

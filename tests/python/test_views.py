@@ -24,7 +24,7 @@ with tachyon.Bus.connect(path) as bus:
 
 @pytest.fixture
 def bus(peer: Callable[[str], Peer], path: str) -> Iterator[tachyon.Bus]:
-    """A receiver with more messages under way than its ring holds."""
+    """A receiver of more messages than its ring holds."""
     sender = peer(SENDER)
     with tachyon.Bus.listen(path, 1 << 14) as bus:
         yield bus

@@ -144,7 +144,7 @@ class Service:
                 # uvloop rounds a delay to milliseconds, so its timer can be early.
                 self._loop.call_later(max(remaining, RETRY), self._expire, request)
                 return
-            self._serving.turn_down(request)
+            self._serving.refuse(request)
             self._cancelled.append(request.key)
             self._cancel()
 
@@ -171,7 +171,7 @@ class Service:
             del self._calls[request.key]
             if task.cancelled():
                 # The task was cancelled before it began; otherwise it has answered.
-                self._serving.turn_down(request)
+                self._serving.refuse(request)
         if not task.cancelled():
             # The loop has propagated KeyboardInterrupt and SystemExit. It keeps other exceptions to itself, such as a
             # panic of the core that came back through the handler.

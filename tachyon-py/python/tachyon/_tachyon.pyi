@@ -1042,7 +1042,7 @@ class LoopServing:
         """Answer a request with the result of its handler."""
     def fail(self, request: LoopRequest, cause: BaseException) -> None:
         """Answer a request with the exception of its handler."""
-    def turn_down(self, request: LoopRequest) -> None:
+    def refuse(self, request: LoopRequest) -> None:
         """Answer a request whose handler was not run to its end."""
     def refuse_all(self, cancelled: list[tuple[int, int]]) -> bool:
         """Refuse requests that have not begun; False when a caller has no room for now."""

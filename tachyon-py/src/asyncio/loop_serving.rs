@@ -65,7 +65,7 @@ impl LoopServing {
     }
 
     /// Refuses requests that have not begun, or ends those that have; appends the keys of cancelled requests.
-    fn refuse<R>(
+    fn with_requests<R>(
         &self,
         cancelled: &Bound<'_, PyList>,
         refuse: impl FnOnce(&mut Driven, &Dispatcher, &mut TurnRequests<'_>) -> R,
@@ -214,7 +214,7 @@ impl LoopServing {
     }
 
     /// Answer a request whose handler was not run to its end: the deadline has passed, or its task was cancelled.
-    fn turn_down(&self, request: &Bound<'_, LoopRequest>) -> PyResult<()> {
+    fn refuse(&self, request: &Bound<'_, LoopRequest>) -> PyResult<()> {
         let error = if request.get().is_past_deadline() {
             HandlerError::new(ErrorKind::DeadlinePassed, "was not done by its caller's deadline")
         } else {
@@ -237,13 +237,13 @@ impl LoopServing {
 
     /// Send error replies of kind `STOPPING` to requests that have not begun; False when a caller has no room for now.
     fn refuse_all(&self, cancelled: &Bound<'_, PyList>) -> PyResult<bool> {
-        let refused = self.refuse(cancelled, |driven, table, requests| driven.refuse_all(table, requests))?;
+        let refused = self.with_requests(cancelled, |driven, table, requests| driven.refuse_all(table, requests))?;
         Ok(refused.unwrap_or(true))
     }
 
     /// Send error replies of kind `CANCELLED` to requests that have begun and are not answered.
     fn abandon(&self, cancelled: &Bound<'_, PyList>) -> PyResult<()> {
-        self.refuse(cancelled, |driven, table, requests| driven.abandon(table, requests)).map(drop)
+        self.with_requests(cancelled, |driven, table, requests| driven.abandon(table, requests)).map(drop)
     }
 
     /// Close every connection in good order, and free the path.

@@ -95,7 +95,7 @@ impl ForwardDirection {
         if had {
             calling.caller.recycle();
         } else if calling.caller.outstanding() > 0 {
-            return Err(BusyError::new_err("calls of this bus are in flight; `wait` for them or `forget` them first"));
+            return Err(BusyError::new_err("calls of this bus are in flight; `finish` them or `forget` them first"));
         }
         self.owned_by_loop = true;
         self.as_calling()

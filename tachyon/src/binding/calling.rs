@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::attempts::look;
 use super::{Closer, Mapping, Room, Taking, swap};
 use crate::connection::State;
-use crate::engine::{ErrorKind, Reply, Standing};
+use crate::engine::{CallState, ErrorKind, Reply};
 use crate::ring::{MessageHeader, Reservation};
 use crate::rpc::{Agreement, Attempts, CallError, Caller};
 use crate::schema::describe::{EndpointDescription, Operation};
@@ -205,7 +205,7 @@ impl CallerSteps for Caller {
 
     #[inline]
     fn look_for_reply(&mut self, correlation_id: u64, looks: u32) -> Result<Option<ReplyTaken>, CallError> {
-        if self.core.standing(correlation_id) != Standing::Awaited {
+        if self.core.standing(correlation_id) != CallState::Awaited {
             return Ok(None);
         }
         match look(&mut self.core.rx, looks)? {
@@ -259,7 +259,7 @@ impl CallerSteps for Caller {
 
     fn give_up(&mut self, correlation_id: u64, cancel: bool) -> bool {
         self.core.end(correlation_id, cancel);
-        self.core.owes_cancellations()
+        self.core.has_pending_cancellations()
     }
 
     fn may_have_more(&self) -> bool {

@@ -17,12 +17,12 @@ use std::time::Duration;
 use crate::bus::{Bus, RecvError, SendError};
 use crate::connection::{Connection, Rx, State, Tx, WrongDirection};
 use crate::dispatch::{Dispatcher, HandlerError};
-use crate::engine::{ErrorBody, ErrorKind, RpcError, open_request, send_error};
+use crate::engine::{ErrorBody, ErrorKind, RpcError, send_error};
 use crate::ring::{Frame, MessageHeader, Reservation, RingMemory};
 use crate::rpc::{Caller, RpcBus, ServeError, check_correlation};
 use crate::shm::NumaError;
 use crate::type_id::MSG_TYPE_ERROR;
-use crate::wait::{Budget, Deadline, Interrupt, PollingMode};
+use crate::wait::{Budget, Interrupt, PollingMode};
 
 pub use crate::client::pool::{FairQueue, Lease, LeaseRequest, NoLease, QueueClosed};
 pub use crate::dispatch::Deferred;
@@ -65,16 +65,6 @@ impl Closer {
     /// The state of the connection.
     pub fn state(&self) -> State {
         self.0.state()
-    }
-
-    /// Whether this process is a forked child of the one that opened the connection.
-    pub fn is_forked(&self) -> bool {
-        self.0.check_process().is_err()
-    }
-
-    /// The peer's process id; `None` if it is not visible.
-    pub fn peer_pid(&self) -> Option<u32> {
-        self.0.peer.pid()
     }
 
     /// Moves all memory of the connection to a NUMA node.
@@ -271,22 +261,6 @@ impl Receiving {
     /// As [`Receiver::try_recv`](crate::Receiver::try_recv).
     pub fn try_take(&mut self) -> Result<Option<Taking>, RecvError> {
         Ok(self.0.try_take()?.map(Taking))
-    }
-
-    /// Takes the next request, waiting for it. Answers control requests on the way.
-    ///
-    /// # Errors
-    /// As [`Callee::serve`](crate::Callee::serve).
-    pub fn take_request(&mut self, replies: &mut Sending, timeout: Option<Duration>) -> Result<Taking, ServeError> {
-        let deadline = Deadline::from(timeout);
-        loop {
-            let taking = Taking(self.0.take(deadline)?);
-            if !taking.is_control() {
-                return Ok(Taking(open_request(&self.0, taking.0)?.frame));
-            }
-            answer_control(self, replies, taking)?;
-            self.0.check_deadline(deadline)?;
-        }
     }
 
     /// Takes up to `max` messages, waiting for the first.

@@ -16,8 +16,21 @@ use crate::wait::{Deadline, Interrupt, PollingMode};
 /// The receiving end of a bus between two processes.
 ///
 /// One thread at a time uses a receiver, which `&mut self` ensures. Dropping the receiver closes the bus in good order:
-/// the sender's next operation fails with [`SendError::Closed`](crate::SendError::Closed). [`Sender`](crate::Sender)
-/// has an example of both ends.
+/// the sender's next operation fails with [`SendError::Closed`](crate::SendError::Closed).
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("bus.sock");
+/// use tachyon::{Receiver, Sender};
+/// # let connect_to = path.clone();
+///
+/// let sender = std::thread::spawn(move || Ok::<_, tachyon::Error>(Sender::connect(&connect_to)?.send(b"hello", 7)?));
+/// let mut receiver = Receiver::listen(&path, 4096)?;
+/// let message = receiver.recv()?;
+/// assert_eq!((message.type_id(), &*message), (7, &b"hello"[..]));
+/// # sender.join().unwrap()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping a receiver closes its bus"]
 pub struct Receiver {

@@ -37,7 +37,7 @@ use crate::wait::{Deadline, Interrupt, PollingMode};
 /// Threads cannot share a sender:
 ///
 /// ```compile_fail,E0596
-/// fn two_at_once(sender: &tachyon::Sender) {
+/// fn two_threads(sender: &tachyon::Sender) {
 ///     sender.send(b"x", 0);
 /// }
 /// ```

@@ -7,7 +7,7 @@ use crate::ring::{Frame, Reservation};
 use crate::wait::Deadline;
 
 /// Most messages that one look takes: a flood from the peer must not keep the look from ending.
-pub(crate) const MOST_PER_LOOK: u32 = 256;
+pub(crate) const MAX_PER_LOOK: u32 = 256;
 
 /// Waits for `len` bytes of room in one direction, and passes messages of the other direction to `keep` meanwhile: the
 /// peer may make no room here because it waits for room there.
@@ -36,7 +36,7 @@ pub(crate) fn room_while_taking(
                 if found.is_some() {
                     return Ok(found);
                 }
-                for _ in 0..MOST_PER_LOOK {
+                for _ in 0..MAX_PER_LOOK {
                     match look_for_data(&rx.connection, reverse, &mut rx.consumer)? {
                         Some(frame) => keep(rx, frame)?,
                         // The ring is empty: the waiter may sleep.

@@ -16,7 +16,7 @@ pub(crate) use end::End;
 pub use error::{CommitError, WrongDirection};
 pub(crate) use error::{Halt, Unsent, family};
 pub(crate) use established::Established;
-pub(crate) use exchange::{MOST_PER_LOOK, room_while_taking};
+pub(crate) use exchange::{MAX_PER_LOOK, room_while_taking};
 pub(crate) use life::Connection;
 pub use life::State;
 pub(crate) use open::{connect, listen};

@@ -10,7 +10,7 @@ use super::caller_info::CallerInfo;
 use super::error_reply::{ErrorBody, ErrorKind, send_error};
 use super::request::{OpenRequest, is_cancel, is_control, open_current, refused_type};
 use crate::aligned::AlignedBytes;
-use crate::connection::{Halt, MOST_PER_LOOK, Rx, Tx, Unsent, look_for_data, slice};
+use crate::connection::{Halt, MAX_PER_LOOK, Rx, Tx, Unsent, look_for_data, slice};
 use crate::ring::{Fault, Frame};
 use crate::type_id::msg_type;
 use crate::wait::Deadline;
@@ -29,7 +29,7 @@ pub(crate) trait Service {
         false
     }
 
-    /// Whether a request of this type may begin, of a caller that has `begun` calls under way.
+    /// Whether a request of this type may begin, from a caller with `begun` calls in flight.
     fn admit(&self, type_id: u32, begun: usize) -> bool;
 
     /// Answers a request, or begins it.
@@ -45,12 +45,12 @@ pub(crate) trait Service {
     ) -> Result<Handled<Self::Begun>, Halt>;
 
     /// Ends a call that has begun.
-    fn cancel(&mut self, call: Self::Begun, why: Why);
+    fn cancel(&mut self, call: Self::Begun, why: CancelReason);
 }
 
 /// Why a call that has begun is cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Why {
+pub(crate) enum CancelReason {
     /// Its caller said so, and waits no longer.
     Caller,
     /// Its caller is gone.
@@ -70,7 +70,7 @@ pub(crate) enum Handled<B> {
 
 /// The result of a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Pass {
+pub(crate) enum TurnResult {
     /// A request was served or begun, or there may be more.
     Served,
     /// The next request is one of a slow endpoint; the next turn serves it.
@@ -125,27 +125,27 @@ impl<B> CalleeCore<B> {
     ///
     /// # Errors
     /// The connection has ended, and nothing that was committed before is left to serve.
-    pub(crate) fn turn<S: Service<Begun = B>>(&mut self, service: &mut S) -> Result<Pass, Halt> {
+    pub(crate) fn turn<S: Service<Begun = B>>(&mut self, service: &mut S) -> Result<TurnResult, Halt> {
         if let Some(fault) = self.fault {
             return Err(self.rx.connection.broken(fault));
         }
         // Asked before the look: nothing committed before an end seen here can escape that look.
         let gone = self.rx.connection.peer.was_gone();
         if self.tx.has_deferred() && !self.flush()? && self.tx.is_overfull() {
-            return Ok(Pass::Idle);
+            return Ok(TurnResult::Idle);
         }
         if let Some(first) = self.held.front()
             && service.admit(first.type_id, self.begun.len())
         {
             return self.serve_held(service);
         }
-        for _ in 0..MOST_PER_LOOK {
+        for _ in 0..MAX_PER_LOOK {
             if self.holds_enough() {
-                return self.check_caller().map(|()| Pass::Idle);
+                return self.check_caller().map(|()| TurnResult::Idle);
             }
             let postponed = self.take_postponed::<S>();
             if !postponed && !self.take()? {
-                return if gone { Err(Halt::PeerDead) } else { Ok(Pass::Idle) };
+                return if gone { Err(Halt::PeerDead) } else { Ok(TurnResult::Idle) };
             }
             if is_cancel(&self.rx.current) {
                 self.take_cancel(service)?;
@@ -153,14 +153,14 @@ impl<B> CalleeCore<B> {
                 let type_id = self.rx.current.type_id;
                 if S::POSTPONES && !postponed && !is_control(&self.rx.current) && service.is_slow(type_id) {
                     self.postponed = true;
-                    return Ok(Pass::Slow);
+                    return Ok(TurnResult::Slow);
                 }
                 return self.serve(service);
             } else {
                 self.hold()?;
             }
         }
-        Ok(Pass::Served)
+        Ok(TurnResult::Served)
     }
 
     /// Whether the current frame is the next request.
@@ -179,14 +179,14 @@ impl<B> CalleeCore<B> {
     }
 
     /// Serves the current frame.
-    fn serve(&mut self, service: &mut impl Service<Begun = B>) -> Result<Pass, Halt> {
+    fn serve(&mut self, service: &mut impl Service<Begun = B>) -> Result<TurnResult, Halt> {
         let Self { info, rx, tx, .. } = self;
         let (call, of) = (rx.current.correlation_id, msg_type(rx.current.type_id));
         let handled = serve_current(rx, tx, |rx, tx, frame, deadline| {
             service.handle(info, rx, tx, &OpenRequest { frame: *frame, deadline })
         })?;
         self.note(call, of, handled, service);
-        Ok(Pass::Served)
+        Ok(TurnResult::Served)
     }
 
     fn note(&mut self, call: u64, of: u16, handled: Handled<B>, service: &mut impl Service<Begun = B>) {
@@ -194,21 +194,21 @@ impl<B> CalleeCore<B> {
             && let Some((_, before)) = self.begun.insert(call, (of, begun))
         {
             // A caller that uses an id twice waits for one answer.
-            service.cancel(before, Why::Caller);
+            service.cancel(before, CancelReason::Caller);
         }
     }
 
     /// Serves the oldest request that is held.
     #[cold]
-    fn serve_held(&mut self, service: &mut impl Service<Begun = B>) -> Result<Pass, Halt> {
-        let Some(held) = self.held.pop_front() else { return Ok(Pass::Idle) };
+    fn serve_held(&mut self, service: &mut impl Service<Begun = B>) -> Result<TurnResult, Halt> {
+        let Some(held) = self.held.pop_front() else { return Ok(TurnResult::Idle) };
         self.held_bytes -= held.payload.len();
         self.rx.set_current_copied(held.correlation_id, held.type_id, held.payload);
         let request = OpenRequest { frame: self.rx.current, deadline: held.deadline };
         let handled = service.handle(&self.info, &self.rx, &mut self.tx, &request);
         self.rx.release_current();
         self.note(held.correlation_id, msg_type(held.type_id), handled?, service);
-        Ok(Pass::Served)
+        Ok(TurnResult::Served)
     }
 
     /// Takes the current frame out of the ring, to be served when there is a place.
@@ -250,7 +250,7 @@ impl<B> CalleeCore<B> {
         let call = self.rx.current.correlation_id;
         self.rx.release_current();
         if let Some((_, begun)) = self.begun.remove(&call) {
-            service.cancel(begun, Why::Caller);
+            service.cancel(begun, CancelReason::Caller);
         } else if let Some(at) = self.held.iter().position(|held| held.correlation_id == call) {
             let held = self.held.remove(at);
             self.held_bytes -= held.map_or(0, |held| held.payload.len());
@@ -266,7 +266,7 @@ impl<B> CalleeCore<B> {
     /// Ends all calls that have begun: the caller is gone.
     pub(crate) fn cancel_all(&mut self, service: &mut impl Service<Begun = B>) {
         for (_, (_, begun)) in self.begun.drain() {
-            service.cancel(begun, Why::CallerGone);
+            service.cancel(begun, CancelReason::CallerGone);
         }
     }
 
@@ -278,7 +278,7 @@ impl<B> CalleeCore<B> {
         let begun = core::mem::take(&mut self.begun);
         let mut outcome = Ok(());
         for (call, (of, begun)) in begun {
-            service.cancel(begun, Why::Stop);
+            service.cancel(begun, CancelReason::Stop);
             outcome = outcome.and(self.refuse(call, of, ErrorKind::Cancelled));
         }
         outcome
@@ -304,7 +304,7 @@ impl<B> CalleeCore<B> {
         while let Some(held) = self.held.pop_front() {
             self.refuse(held.correlation_id, msg_type(held.type_id), ErrorKind::Stopping)?;
         }
-        for _ in 0..MOST_PER_LOOK {
+        for _ in 0..MAX_PER_LOOK {
             if !self.flush()? {
                 return Ok(false);
             }

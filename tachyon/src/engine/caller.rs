@@ -6,9 +6,9 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use super::calls::{Answer, Arrived, Calls, Outcome, Standing};
+use super::calls::{Answer, Arrived, CallState, Calls, Outcome};
 use super::verified::VerifiedEndpoints;
-use crate::connection::{End, Established, Halt, MOST_PER_LOOK, Rx, Tx, Unsent, look_for_data, slice};
+use crate::connection::{End, Established, Halt, MAX_PER_LOOK, Rx, Tx, Unsent, look_for_data, slice};
 use crate::ring::{Fault, Frame, MessageHeader, Reservation};
 use crate::type_id::{ROUTE_CANCEL, make_type_id};
 use crate::wait::{Armed, Deadline, arm_and_look};
@@ -83,13 +83,13 @@ impl<T> CallerCore<T> {
     }
 
     /// Takes the next reply to a call that waits. Replies to calls that were given up are released on the way, at most
-    /// [`MOST_PER_LOOK`] of them: after `None` there [may be more](Self::may_have_more).
+    /// [`MAX_PER_LOOK`] of them: after `None` there [may be more](Self::may_have_more).
     ///
     /// # Errors
     /// The connection's end, once the ring is empty; a fault for a reply to no call at all.
     pub(crate) fn next(&mut self) -> Result<Option<Reply<T>>, Halt> {
         self.rx.connection.check_process()?;
-        for _ in 0..MOST_PER_LOOK {
+        for _ in 0..MAX_PER_LOOK {
             let Some(frame) = self.look()? else { return Ok(None) };
             match self.calls.answered(frame.correlation_id) {
                 Answer::Awaited(tag) => return Ok(Some(Reply { tag, frame })),
@@ -100,7 +100,7 @@ impl<T> CallerCore<T> {
         Ok(None)
     }
 
-    /// Takes the reply to a call as the current frame of the reverse ring, if the call is the only one under way and
+    /// Takes the reply to a call as the current frame of the reverse ring, if the call is the only one in flight and
     /// its reply comes soon and lies in its slot. False, for any reason, says that nothing was taken.
     #[inline]
     pub(crate) fn take_reply_fast(&mut self, id: u64) -> bool {
@@ -143,7 +143,7 @@ impl<T> CallerCore<T> {
         let replies = &connection.ring(1).header().consumer_parked.0;
         let requests = &connection.ring(0).header().producer_parked.0;
         // A cancellation needs a slot and no more.
-        let room = room.or(self.owes_cancellations().then_some(0));
+        let room = room.or(self.has_pending_cancellations().then_some(0));
         let words = [replies, requests];
         let words = if room.is_some() { &words[..] } else { &words[..1] };
         let mut look = || {
@@ -183,7 +183,7 @@ impl<T> CallerCore<T> {
 
     /// Where a call stands.
     #[inline]
-    pub(crate) fn standing(&self, id: u64) -> Standing {
+    pub(crate) fn standing(&self, id: u64) -> CallState {
         self.calls.standing(id)
     }
 
@@ -216,7 +216,7 @@ impl<T> CallerCore<T> {
 
     /// Whether cancellations wait for room.
     #[inline]
-    pub(crate) fn owes_cancellations(&self) -> bool {
+    pub(crate) fn has_pending_cancellations(&self) -> bool {
         !self.cancellations.is_empty()
     }
 

@@ -19,7 +19,7 @@ pub(crate) type Outcome = Result<Arrived, End>;
 
 /// The state of a call.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum CallState {
     /// Not outstanding.
     Unknown,
     /// In flight.
@@ -136,14 +136,14 @@ impl<T> Calls<T> {
         self.table.len() + usize::from(self.single.is_some())
     }
 
-    pub(crate) fn standing(&self, id: u64) -> Standing {
+    pub(crate) fn standing(&self, id: u64) -> CallState {
         if self.is_single(id) {
-            return Standing::Awaited;
+            return CallState::Awaited;
         }
         match self.table.get(&id) {
-            None => Standing::Unknown,
-            Some(Entry::Waiting(_)) => Standing::Awaited,
-            Some(Entry::Finished(_)) => Standing::Finished,
+            None => CallState::Unknown,
+            Some(Entry::Waiting(_)) => CallState::Awaited,
+            Some(Entry::Finished(_)) => CallState::Finished,
         }
     }
 
@@ -264,7 +264,7 @@ mod tests {
         }
         for id in 51..=100 {
             assert_eq!(*calls.take_outcome(id).unwrap().unwrap().payload, [u8::try_from(id).unwrap()]);
-            assert_eq!(calls.standing(id), Standing::Unknown);
+            assert_eq!(calls.standing(id), CallState::Unknown);
         }
         assert_eq!(calls.len(), 0);
     }
@@ -304,9 +304,9 @@ mod tests {
             assert_eq!(calls.answered(id), Answer::Impossible, "{id} was not sent over the new connection");
         }
         assert_eq!(*calls.take_outcome(early).unwrap().unwrap().payload, [7]);
-        assert_eq!(calls.standing(late), Standing::Finished);
+        assert_eq!(calls.standing(late), CallState::Finished);
         assert!(matches!(calls.take_outcome(late), Some(Err(End::PeerDead))));
-        assert_eq!(calls.standing(gone), Standing::Unknown);
+        assert_eq!(calls.standing(gone), CallState::Unknown);
         let id = calls.sent(());
         assert_eq!(calls.answered(id), Answer::Awaited(()));
     }

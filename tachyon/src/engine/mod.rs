@@ -11,10 +11,10 @@ mod tests;
 mod verified;
 mod watch;
 
-pub(crate) use callee::{CalleeCore, Handled, Pass, Service, Why, serve_current, serve_one};
+pub(crate) use callee::{CalleeCore, CancelReason, Handled, Service, TurnResult, serve_current, serve_one};
 pub(crate) use caller::{CallerCore, Reply, file};
 pub use caller_info::CallerInfo;
-pub(crate) use calls::{Arrived, Calls, Standing};
+pub(crate) use calls::{Arrived, CallState, Calls};
 pub(crate) use error_reply::{ErrorBody, ErrorReply, send_error};
 pub use error_reply::{ErrorKind, RpcError};
 pub(crate) use request::{OpenRequest, is_cancel, is_control, open_current, open_request};

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{CalleeCore, CallerInfo, Handled, Pass, Service, Why};
-use crate::connection::{Halt, MOST_PER_LOOK, Rx, Tx, slice};
+use super::{CalleeCore, CallerInfo, CancelReason, Handled, Service, TurnResult};
+use crate::connection::{Halt, MAX_PER_LOOK, Rx, Tx, slice};
 use crate::engine::{ErrorKind, OpenRequest};
 use crate::fuzz::linked;
 use crate::options::Options;
@@ -16,7 +16,7 @@ use crate::type_id::{ROUTE_CANCEL, make_type_id, msg_type};
 struct Recorder {
     places: usize,
     begun: Vec<(u64, Vec<u8>)>,
-    cancelled: Vec<(u64, Why)>,
+    cancelled: Vec<(u64, CancelReason)>,
 }
 
 impl Service for Recorder {
@@ -42,7 +42,7 @@ impl Service for Recorder {
         Ok(Handled::Replied)
     }
 
-    fn cancel(&mut self, call: u64, why: Why) {
+    fn cancel(&mut self, call: u64, why: CancelReason) {
         self.cancelled.push((call, why));
     }
 }
@@ -67,7 +67,7 @@ fn assert_no_reply(caller: &mut Caller) {
 
 /// Turns until there is nothing to do.
 fn turns(core: &mut CalleeCore<u64>, service: &mut Recorder) {
-    while core.turn(service).unwrap() == Pass::Served {}
+    while core.turn(service).unwrap() == TurnResult::Served {}
 }
 
 #[test]
@@ -80,7 +80,7 @@ fn a_cancellation_ends_a_call_that_has_begun() {
     cancel(&mut caller, first);
     cancel(&mut caller, first);
     turns(&mut core, &mut service);
-    assert_eq!(service.cancelled, [(first, Why::Caller)]);
+    assert_eq!(service.cancelled, [(first, CancelReason::Caller)]);
     assert_eq!((core.finish(first), core.finish(second)), (None, Some(second)));
     // One that is answered has no entry.
     cancel(&mut caller, second);
@@ -98,11 +98,11 @@ fn a_cancellation_that_found_no_room_goes_before_the_next_request() {
     turns(&mut core, &mut service);
     while caller.start_timeout(1, b"", core::time::Duration::ZERO).is_ok() {}
     caller.forget(first);
-    assert!(caller.core.owes_cancellations(), "the ring is full");
+    assert!(caller.core.has_pending_cancellations(), "the ring is full");
     turns(&mut core, &mut service);
     caller.start(1, b"").unwrap();
     turns(&mut core, &mut service);
-    assert_eq!(service.cancelled, [(first, Why::Caller)]);
+    assert_eq!(service.cancelled, [(first, CancelReason::Caller)]);
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_cancellation_behind_requests_without_a_place_is_seen() {
     cancel(&mut caller, calls[1]);
     cancel(&mut caller, calls[0]);
     turns(&mut core, &mut service);
-    assert_eq!(service.cancelled, [(calls[0], Why::Caller)]);
+    assert_eq!(service.cancelled, [(calls[0], CancelReason::Caller)]);
     turns(&mut core, &mut service);
     assert_eq!(service.begun[1..], [(calls[2], b"c".to_vec())]);
     assert!(!core.is_holding());
@@ -151,7 +151,7 @@ fn the_callers_end_ends_what_has_begun() {
     drop(caller);
     assert!(matches!(core.turn(&mut service), Err(Halt::Closed)));
     core.cancel_all(&mut service);
-    assert_eq!(service.cancelled, [(first, Why::CallerGone)]);
+    assert_eq!(service.cancelled, [(first, CancelReason::CallerGone)]);
 }
 
 #[test]
@@ -170,13 +170,13 @@ fn a_stop_refuses_what_has_not_begun_and_abandons_what_has() {
         let error = caller.finish(call).unwrap().error().unwrap();
         assert_eq!((error.kind, error.msg_type), (kind, of));
     }
-    assert_eq!(service.cancelled, [(begun, Why::Stop)]);
+    assert_eq!(service.cancelled, [(begun, CancelReason::Stop)]);
     assert_eq!(service.begun.len(), 1);
 }
 
 #[test]
 fn refusing_is_bounded_however_much_there_is() {
-    let more = MOST_PER_LOOK + 10;
+    let more = MAX_PER_LOOK + 10;
     let (mut core, mut caller) = core(1 << 17);
     assert!(caller.core.tx.ring().geometry().slots() > more as usize);
     let calls: Vec<_> = (0..more).map(|_| caller.start(1, b"").unwrap()).collect();
@@ -220,5 +220,5 @@ fn deferred_replies_hold_up_requests_once_they_fill_a_ring() {
     cancel(&mut caller, begun);
     turns(&mut core, &mut service);
     assert!(core.tx.has_deferred());
-    assert_eq!(service.cancelled, [(begun, Why::Caller)]);
+    assert_eq!(service.cancelled, [(begun, CancelReason::Caller)]);
 }

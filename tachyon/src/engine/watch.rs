@@ -7,7 +7,7 @@ use crate::ring::unreleased;
 use crate::type_id::{ROUTE_CANCEL, route_id};
 use crate::wait::Deadline;
 
-/// Messages that one look reads. A caller with more under way is heard when some of them are served.
+/// Messages that one look reads. A caller with more messages in the ring is heard when some of them are served.
 const MOST: usize = 256;
 
 /// Where a request that is being handled came from.

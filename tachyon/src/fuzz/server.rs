@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::{Hostile, Pair, REPEATED, ScriptedCaller, attack_beside, dispatcher, linked};
 use crate::connection::{Established, Halt, Rx, State, Tx};
 use crate::dispatch::{Deferred, Dispatcher, StateRef};
-use crate::engine::{CallerInfo, ErrorKind, Handled, OpenRequest, Why};
+use crate::engine::{CallerInfo, CancelReason, ErrorKind, Handled, OpenRequest};
 use crate::handshake::Role;
 use crate::options::Options;
 use crate::rpc::{Caller, ServeError};
@@ -166,7 +166,7 @@ impl crate::engine::Service for Immediate<'_> {
         self.blocking.answer(caller, rx, tx, request).map(|()| Handled::Replied)
     }
 
-    fn cancel(&mut self, deferred: Deferred, _: Why) {
+    fn cancel(&mut self, deferred: Deferred, _: CancelReason) {
         self.later.cancel(&deferred);
     }
 }

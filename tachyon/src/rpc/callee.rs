@@ -21,7 +21,25 @@ const CONTROLS_PER_LOOK: u32 = 64;
 ///
 /// A [`Dispatcher`](crate::Dispatcher) serves on it with a table of endpoints; by hand it is
 /// [`serve`](Self::serve), then [`reply`](Self::reply), in any order of requests. Dropping the callee closes the
-/// connection in good order: a waiting caller gets an error at once. [`Caller`](crate::Caller) shows both ends.
+/// connection in good order: a waiting caller gets an error at once.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("rpc.sock");
+/// use tachyon::{Callee, Caller};
+/// # let connect_to = path.clone();
+///
+/// let caller = std::thread::spawn(move || -> Result<_, tachyon::Error> {
+///     Ok(Caller::connect(&connect_to)?.call(1, b"ping")?.to_vec())
+/// });
+/// let mut callee = Callee::listen(&path, 4096, 4096)?;
+/// let request = callee.serve()?;
+/// let (call, payload) = (request.correlation_id(), request.to_ascii_uppercase());
+/// drop(request);
+/// callee.reply(call, 1, &payload)?;
+/// assert_eq!(caller.join().unwrap()?, b"PING");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping a callee closes its connection"]
 pub struct Callee {

@@ -10,8 +10,8 @@ use super::error::CallError;
 use super::guard::{RpcRxGuard, RpcTxGuard};
 use super::reconnect::{ReconnectPolicy, connect_by, connecting_by, tick};
 use crate::aligned::AlignedBytes;
-use crate::connection::{self, End, Established, Halt, MOST_PER_LOOK, State, Unsent, room_while_taking};
-use crate::engine::{Arrived, CallerCore, ErrorKind, RpcError, Standing, file};
+use crate::connection::{self, End, Established, Halt, MAX_PER_LOOK, State, Unsent, room_while_taking};
+use crate::engine::{Arrived, CallState, CallerCore, ErrorKind, RpcError, file};
 use crate::handshake::{ConnectError, Connecting, Kind, Link, ListenError, Role};
 use crate::options::Options;
 use crate::ring::{MessageHeader, Reservation};
@@ -25,7 +25,7 @@ static CALLERS: AtomicU64 = AtomicU64::new(0);
 
 /// The calling end of RPC between two processes.
 ///
-/// Calls may be under way together: [`start`](Self::start) sends, [`finish`](Self::finish) takes a call's reply, in
+/// Several calls may be in flight: [`start`](Self::start) sends, [`finish`](Self::finish) takes a call's reply, in
 /// any order. [`call`](Self::call) does both. Dropping the caller closes the connection in good order.
 ///
 /// ```
@@ -248,14 +248,14 @@ impl Caller {
     /// # Errors
     /// As [`finish`](Self::finish).
     pub fn try_finish(&mut self, correlation_id: u64) -> Result<Option<RpcRxGuard<'_>>, CallError> {
-        for _ in 0..MOST_PER_LOOK {
+        for _ in 0..MAX_PER_LOOK {
             match self.core.standing(correlation_id) {
-                Standing::Unknown => return Err(CallError::UnknownCorrelation(correlation_id)),
-                Standing::Finished => {
+                CallState::Unknown => return Err(CallError::UnknownCorrelation(correlation_id)),
+                CallState::Finished => {
                     self.take_finished(correlation_id)?;
                     return Ok(Some(self.lend()));
                 }
-                Standing::Awaited => {}
+                CallState::Awaited => {}
             }
             if !self.core.rx.try_take_current()? {
                 return Ok(None);
@@ -314,9 +314,9 @@ impl Caller {
     #[inline(never)]
     pub(super) fn take_slow(&mut self, correlation_id: u64, deadline: Deadline) -> Result<(), CallError> {
         match self.core.standing(correlation_id) {
-            Standing::Unknown => return Err(CallError::UnknownCorrelation(correlation_id)),
-            Standing::Finished => return self.take_finished(correlation_id),
-            Standing::Awaited => {}
+            CallState::Unknown => return Err(CallError::UnknownCorrelation(correlation_id)),
+            CallState::Finished => return self.take_finished(correlation_id),
+            CallState::Awaited => {}
         }
         loop {
             if let Err(halt) = self.core.rx.take_current(deadline) {

@@ -30,7 +30,7 @@ family! {
         #[error("msg_type 65535 is reserved for error replies; call one from 0 to 65534")]
         ReservedMsgType,
         /// No such call is outstanding: never made, already waited for, timed out or forgotten.
-        #[error("call {0} is not outstanding; wait once for each correlation id that `call` returned")]
+        #[error("call {0} is not outstanding; finish each id that `start` returned once")]
         UnknownCorrelation(u64),
         /// The callee answered with an error.
         #[error("{0}")]
@@ -192,7 +192,7 @@ family! {
         /// The table has an endpoint that takes `&mut State`, and several threads were to serve it. Nothing was served.
         #[error(
             "endpoint `{name}` (msg_type {msg_type}) changes the state; serve with one thread (`serve_forever`), or \
-             have it take `&State`"
+             or declare the handler with `&State`"
         )]
         Exclusive {
             /// The endpoint's name.
@@ -221,7 +221,7 @@ family! {
         },
         /// A thread that served a server ended by a panic outside of handlers and hooks. The server is stopped and its
         /// callers are told.
-        #[error("a serving thread {0}; the server was stopped, and its callers were told")]
+        #[error("a serving thread {0}; the server was stopped, and its callers got an error")]
         WorkerLost(String),
     }
 }

@@ -228,6 +228,8 @@ impl Caller {
         request: &[u8],
         deadline: Deadline,
     ) -> Result<u64, CallError> {
+        // The macros refuse the reserved msg_type, so no signature has it.
+        debug_assert_ne!(signature.msg_type(), MSG_TYPE_ERROR);
         if (!signature.is_typed() || self.core.verified.contains(key(signature)))
             && self.reconnect.is_none()
             && let Some(call) = self.core.send_fast(make_type_id(0, signature.msg_type()), request, deadline, ())

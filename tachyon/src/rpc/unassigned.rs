@@ -12,6 +12,20 @@ use crate::options::Options;
 ///
 /// [`Caller`] and [`Callee`] take their role when they connect, which is right for most programs. `RpcBus` is for
 /// programs that learn their role later, such as Python's `RpcBus`, whose first operation decides.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("rpc.sock");
+/// use tachyon::{Caller, RpcBus};
+/// # let connect_to = path.clone();
+///
+/// let peer = std::thread::spawn(move || Caller::connect(&connect_to));
+/// let bus = RpcBus::listen(&path, 4096, 4096)?;
+/// let callee = bus.into_callee()?; // the peer calls
+/// # drop(callee);
+/// # peer.join().unwrap()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping a bus closes it"]
 pub struct RpcBus {

@@ -18,7 +18,7 @@ use super::worker::Worker;
 use super::{RpcServer, Stopper};
 use crate::connection::{Established, Halt, Rx, Tx};
 use crate::dispatch::{Deferred, Dispatcher, HandlerError, Reply, StateRef};
-use crate::engine::{CallerInfo, Handled, OpenRequest, Service, Why};
+use crate::engine::{CallerInfo, CancelReason, Handled, OpenRequest, Service};
 use crate::options::Options;
 use crate::rpc::ServeError;
 use crate::stats::{Publication, WorkerCounters};
@@ -219,7 +219,7 @@ impl<S: ?Sized, A: Offload> Service for Offloading<'_, S, A> {
         }
     }
 
-    fn cancel(&mut self, deferred: Deferred, why: Why) {
+    fn cancel(&mut self, deferred: Deferred, why: CancelReason) {
         self.offload.cancel(&deferred);
         self.blocking.responder.record_deferred(self.blocking.counters, &deferred, outcome_of(why));
     }

@@ -8,7 +8,7 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 use super::service::{Blocking, outcome_of};
 use crate::connection::{Halt, Rx, Tx, Unsent};
 use crate::dispatch::{AsyncReply, Deferred, HandlerError, Outcome};
-use crate::engine::{CallerInfo, ErrorBody, ErrorKind, Handled, OpenRequest, Service, Why, send_error};
+use crate::engine::{CallerInfo, CancelReason, ErrorBody, ErrorKind, Handled, OpenRequest, Service, send_error};
 use crate::foreign::Panicked;
 use crate::wait::{Deadline, StopTime};
 
@@ -171,7 +171,7 @@ impl<S: ?Sized> Service for AsyncHandlers<'_, S> {
         Ok(Handled::Later(Task { deferred, handle }))
     }
 
-    fn cancel(&mut self, Task { deferred, handle }: Task, why: Why) {
+    fn cancel(&mut self, Task { deferred, handle }: Task, why: CancelReason) {
         handle.abort();
         self.running -= 1;
         self.freed = true;

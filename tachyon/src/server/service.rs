@@ -5,7 +5,7 @@ use core::convert::Infallible;
 use super::slow::SlowEndpoints;
 use crate::connection::{Halt, Rx, Tx};
 use crate::dispatch::{Outcome, RequestContext, Responder, StateRef};
-use crate::engine::{CallerInfo, ErrorKind, Handled, OpenRequest, Service, Why};
+use crate::engine::{CallerInfo, CancelReason, ErrorKind, Handled, OpenRequest, Service};
 use crate::stats::WorkerCounters;
 use crate::wait::monotonic_nanos;
 
@@ -47,7 +47,7 @@ impl<S: ?Sized> Service for Blocking<'_, S> {
         self.answer(caller, rx, tx, request).map(|()| Handled::Replied)
     }
 
-    fn cancel(&mut self, call: Infallible, _: Why) {
+    fn cancel(&mut self, call: Infallible, _: CancelReason) {
         match call {}
     }
 }
@@ -84,16 +84,16 @@ impl<S: ?Sized> Service for SharedBlocking<'_, S> {
         outcome.map(|()| Handled::Replied)
     }
 
-    fn cancel(&mut self, call: Infallible, _: Why) {
+    fn cancel(&mut self, call: Infallible, _: CancelReason) {
         match call {}
     }
 }
 
 /// The outcome of a cancelled call for layers and statistics.
-pub(super) fn outcome_of(why: Why) -> Outcome {
+pub(super) fn outcome_of(why: CancelReason) -> Outcome {
     match why {
-        Why::CallerGone => Outcome::CallerGone,
-        Why::Caller | Why::Stop => Outcome::Failed(ErrorKind::Cancelled),
+        CancelReason::CallerGone => Outcome::CallerGone,
+        CancelReason::Caller | CancelReason::Stop => Outcome::Failed(ErrorKind::Cancelled),
     }
 }
 
@@ -111,7 +111,7 @@ impl Service for NoService {
         Ok(Handled::Replied)
     }
 
-    fn cancel(&mut self, call: Infallible, _: Why) {
+    fn cancel(&mut self, call: Infallible, _: CancelReason) {
         match call {}
     }
 }

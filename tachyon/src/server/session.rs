@@ -6,7 +6,7 @@ use super::poller::{Poller, Token};
 use super::quota::QuotaGrant;
 use super::stats_row::StatsRow;
 use crate::connection::{Established, Halt, Rx, Tx, is_due, park, unpark};
-use crate::engine::{CalleeCore, CallerInfo, Pass, Service};
+use crate::engine::{CalleeCore, CallerInfo, Service, TurnResult};
 use crate::options::Options;
 use crate::wait::{Budget, Peer, PollingMode, Spin, monotonic_nanos};
 
@@ -157,15 +157,15 @@ impl<B> Session<B> {
     /// Serves one request, if there is one, or parks the session after its polling budget.
     pub(super) fn turn(&mut self, service: &mut impl Service<Begun = B>) -> PollOutcome {
         match self.core.turn(service) {
-            Ok(Pass::Served) => {
+            Ok(TurnResult::Served) => {
                 self.learn();
                 if let Some(stats_row) = &self.stats_row {
                     stats_row.set_requests(&self.core.rx);
                 }
                 PollOutcome::Served
             }
-            Ok(Pass::Slow) => PollOutcome::Slow,
-            Ok(Pass::Idle) => {
+            Ok(TurnResult::Slow) => PollOutcome::Slow,
+            Ok(TurnResult::Idle) => {
                 self.idle_looks = self.idle_looks.saturating_add(1);
                 if self.core.tx.is_overfull() || self.has_waited_enough() { self.park() } else { PollOutcome::Idle }
             }

@@ -12,7 +12,7 @@ use super::thread;
 use crate::sync::{AtomicU32, AtomicUsize, Ordering};
 
 /// Most descriptors that may wait to be closed.
-pub(crate) const MOST_HELD: usize = 64;
+pub(crate) const MAX_HELD: usize = 64;
 
 const STACK: usize = 64 << 10;
 
@@ -24,9 +24,9 @@ static HOLDER: AtomicU32 = AtomicU32::new(0);
 /// The channel to the reaper, and the process in which the reaper runs: a forked child has none.
 static THREAD: Mutex<Option<(u32, Sender<OwnedFd>)>> = Mutex::new(None);
 
-/// Whether [`MOST_HELD`] descriptors wait to be closed, so that no more may come in.
+/// Whether [`MAX_HELD`] descriptors wait to be closed, so that no more may come in.
 pub(crate) fn is_full() -> bool {
-    held().load(Ordering::Relaxed) >= MOST_HELD
+    held().load(Ordering::Relaxed) >= MAX_HELD
 }
 
 /// The count of this process, reset after a fork.

@@ -53,7 +53,7 @@ async def serve_and_fork(turns: float) -> None:
 
 
 async def call_and_fork(late: float) -> None:
-    """Fork while a call is under way; the child looks at its copy of the call `late` seconds after."""
+    """Fork while a call is in flight; the child looks at its copy of the call `late` seconds after."""
     endpoint = tachyon.tachyon_rpc(1)(len)
     serving.ready()
     bus = tachyon.RpcBus.connect(path)

@@ -1,4 +1,4 @@
-"""A caller of three endpoints: the first two calls fail, the third stays under way until standard input ends."""
+"""A caller of three endpoints: the first two calls fail, the third stays in flight until standard input ends."""
 
 import sys
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::descriptors::{Source, WatchedDescriptor};
-use super::session::{MAX_BATCH, Pass, Session, undriven};
+use super::session::{MAX_BATCH, RoundResult, Session, undriven};
 use crate::connection::End;
 use crate::wait::SECOND_LOOK;
 
@@ -64,18 +64,18 @@ impl Driver {
         loop {
             // Read before the look: the look finds all that the callee sent before an end seen here.
             let gone = self.session.connection.peer.was_gone();
-            let due = match self.session.pass(armed) {
+            let due = match self.session.round(armed) {
                 Err(halt) => return halt.into(),
-                Ok(Pass::More) if gone && rounds_after_end == 0 => return End::PeerDead,
-                Ok(Pass::More) => {
+                Ok(RoundResult::More) if gone && rounds_after_end == 0 => return End::PeerDead,
+                Ok(RoundResult::More) => {
                     rounds_after_end -= usize::from(gone);
                     armed = false;
                     tokio::task::yield_now().await;
                     continue;
                 }
                 Ok(_) if gone => return End::PeerDead,
-                Ok(Pass::Armed) => Some(Duration::from_nanos(SECOND_LOOK)),
-                Ok(Pass::StillArmed) => None,
+                Ok(RoundResult::Armed) => Some(Duration::from_nanos(SECOND_LOOK)),
+                Ok(RoundResult::StillArmed) => None,
             };
             match self.sleep(due).await {
                 Ok(woken) => armed = matches!(woken, Woken::Due),

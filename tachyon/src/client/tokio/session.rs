@@ -51,7 +51,7 @@ struct Traffic {
 
 /// How a pass of the driver ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Pass {
+pub(super) enum RoundResult {
     /// There may be more.
     More,
     /// The ring is empty, and this pass asked the callee to ring.
@@ -129,10 +129,10 @@ impl Session {
     ///
     /// # Errors
     /// The end of the connection, after all replies before it.
-    pub(super) fn pass(&self, armed: bool) -> Result<Pass, Halt> {
+    pub(super) fn round(&self, armed: bool) -> Result<RoundResult, Halt> {
         let mut traffic = self.traffic();
-        let pass = traffic.pass(armed)?;
-        if pass == Pass::More && traffic.wanted.take().is_some() {
+        let pass = traffic.round(armed)?;
+        if pass == RoundResult::More && traffic.wanted.take().is_some() {
             self.room.notify_one();
         }
         Ok(pass)
@@ -203,25 +203,25 @@ impl Traffic {
         Ok(sent)
     }
 
-    fn pass(&mut self, armed: bool) -> Result<Pass, Halt> {
+    fn round(&mut self, armed: bool) -> Result<RoundResult, Halt> {
         let mut armed = armed;
         for _ in 0..MAX_BATCH {
             let Some(reply) = self.core.next()? else {
                 if self.core.may_have_more() {
-                    return Ok(Pass::More);
+                    return Ok(RoundResult::More);
                 }
                 // The reply ring reports a fault of the request ring.
                 drop(self.core.flush_cancellations());
                 if armed {
-                    return Ok(Pass::StillArmed);
+                    return Ok(RoundResult::StillArmed);
                 }
-                return Ok(if self.core.arm(self.wanted) { Pass::Armed } else { Pass::More });
+                return Ok(if self.core.arm(self.wanted) { RoundResult::Armed } else { RoundResult::More });
             };
             self.deliver(reply);
             // The callee may have rung for this reply.
             armed = false;
         }
-        Ok(Pass::More)
+        Ok(RoundResult::More)
     }
 
     /// Polls for the reply to the only call in flight. False when the driver must look, since this task leaves replies,
@@ -241,7 +241,7 @@ impl Traffic {
             }
         }
         // With a call still in flight, the driver must take the second look after this arming.
-        matches!(self.pass(false), Ok(Pass::Armed)) && self.core.calls.len() == 0
+        matches!(self.round(false), Ok(RoundResult::Armed)) && self.core.calls.len() == 0
     }
 
     /// Delivers a reply to its call.
@@ -302,7 +302,7 @@ impl Drop for Call<'_> {
         let mut traffic = self.session.traffic();
         // After the deadline no cancellation is due: the callee knows the deadline.
         traffic.core.end(self.id, !self.deadline.has_passed());
-        if traffic.core.owes_cancellations() {
+        if traffic.core.has_pending_cancellations() {
             drop(traffic);
             self.session.look.notify_one();
         }

@@ -72,7 +72,7 @@ fn calls_do_not_notice_the_overflow_of_their_rings_positions() {
         });
         let mut caller = Caller::over(&ours);
         drop(ours);
-        // Several under way at once, so that both rings fill and replies are kept.
+        // Several calls in flight, so that both rings fill and replies are kept.
         for round in 0..100 {
             let calls: Vec<_> = (0..6).map(|at| (at, caller.start(1, &content(round * 6 + at)).unwrap())).collect();
             for (at, call) in calls.into_iter().rev() {

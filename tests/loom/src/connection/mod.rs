@@ -32,7 +32,7 @@ mod fork {
 pub(crate) use end::End;
 pub(crate) use error::{Halt, Unsent, WrongDirection};
 pub(crate) use established::Established;
-pub(crate) use exchange::{MOST_PER_LOOK, room_while_taking};
+pub(crate) use exchange::{MAX_PER_LOOK, room_while_taking};
 pub(crate) use life::Connection;
 pub(crate) use parking::{is_due, park, unpark};
 pub(crate) use rx::{Rx, look_for_data};
