@@ -284,7 +284,7 @@ fn fixed(plan: &Plan, node: usize, value: &Bound<'_, PyAny>, place: &Place<'_>, 
             let mut bytes = Vec::with_capacity(out.len());
             let count = values(plan, node, *of, value, place, &mut bytes)?;
             if count != *len {
-                return Err(PyValueError::new_err(format!("{place} is {len} values, and {count} were given")));
+                return Err(PyValueError::new_err(format!("{place} must be {len} values, and {count} were given")));
             }
             out.copy_from_slice(&bytes);
             Ok(())
