@@ -4,51 +4,16 @@ from __future__ import annotations
 
 import subprocess
 import time
-from typing import Annotated
 
-import tachyon
 from programs import program
-from tachyon import Array, RpcBus, RpcDispatcher
+from services.contract import Small  # noqa: TC001 - the dispatcher reads the hints
+from tachyon import RpcBus, RpcDispatcher
 
 AT_WORK = 2.0
 """The least seconds for which requests are rewritten while they are read."""
 
 LIMIT = 20.0
 """The most seconds."""
-
-
-class Grade(tachyon.IntEnum, repr="u16"):
-    Good = 1
-    Poor = 700
-
-
-class Point(tachyon.Struct):
-    x: tachyon.f32
-    y: tachyon.f32
-
-
-class Mark(tachyon.Struct):
-    at: Point
-    grade: Grade
-    valid: tachyon.bool
-    _pad: Annotated[bytes, 5] = tachyon.pad()
-
-
-class Origin(tachyon.Struct):
-    sensor: str
-    at: Point
-    more: Array[Point] | None = None
-
-
-class Small(tachyon.Struct):
-    flag: tachyon.bool
-    grade: Grade
-    text: str
-    numbers: Array[tachyon.u32]
-    names: list[str]
-    marks: Array[Mark]
-    maybe: Grade | None = None
-    inner: Origin | None = None
 
 
 def examined(value: Small) -> tuple[object, ...]:

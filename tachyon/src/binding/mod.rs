@@ -22,7 +22,7 @@ use crate::ring::{Frame, MessageHeader, Reservation, RingMemory};
 use crate::rpc::{Caller, RpcBus, ServeError, check_correlation};
 use crate::shm::NumaError;
 use crate::type_id::MSG_TYPE_ERROR;
-use crate::wait::{Budget, Interrupt, PollingMode};
+use crate::wait::{Budget, PollingMode};
 
 pub use crate::client::pool::{FairQueue, Lease, LeaseRequest, NoLease, QueueClosed};
 pub use crate::dispatch::Deferred;
@@ -235,11 +235,6 @@ impl Sending {
     pub fn swap_polling_mode(&mut self, mode: PollingMode) -> PollingMode {
         swap(&mut self.0.waiter.budget, mode)
     }
-
-    /// Sets the interrupt hook.
-    pub fn set_interrupt(&mut self, interrupt: Option<Interrupt>) {
-        self.0.waiter.interrupt = interrupt;
-    }
 }
 
 /// The receiving direction of a bus, or of one end of RPC.
@@ -297,11 +292,6 @@ impl Receiving {
     /// Sets the polling mode of this direction, and returns the old one.
     pub fn swap_polling_mode(&mut self, mode: PollingMode) -> PollingMode {
         swap(&mut self.0.waiter.budget, mode)
-    }
-
-    /// Sets the interrupt hook.
-    pub fn set_interrupt(&mut self, interrupt: Option<Interrupt>) {
-        self.0.waiter.interrupt = interrupt;
     }
 }
 

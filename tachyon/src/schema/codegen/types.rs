@@ -276,7 +276,8 @@ fn pad(fields: &mut Fields, gap: usize) {
 /// fences that are longer than any fence in the text.
 pub(super) fn document(source: &mut String, indent: &str, doc: &str, otherwise: &str) {
     let doc = if doc.trim().is_empty() { otherwise } else { doc };
-    let lines: Vec<String> = doc.lines().map(|line| line.replace(is_misleading, " ").trim_end().to_owned()).collect();
+    let lines: Vec<String> =
+        doc.lines().map(|line| line.replace(is_control_or_bidi, " ").trim_end().to_owned()).collect();
     let fence = lines.iter().any(|line| may_be_code(line)).then(|| fence_around(&lines));
     let opening = fence.as_ref().map(|fence| format!("{fence}text"));
     for line in opening.iter().chain(&lines).chain(&fence) {
@@ -295,9 +296,9 @@ fn fence_around(lines: &[String]) -> String {
     "`".repeat(longest.unwrap_or(0).max(2) + 1)
 }
 
-/// Whether a character can make code look like other code. rustc refuses characters that change the direction of a
-/// line, also in comments.
-fn is_misleading(letter: char) -> bool {
+/// Whether a character is a control character or changes the direction of a line. rustc refuses the latter in comments
+/// too. Joiners stay: texts of many languages need them.
+fn is_control_or_bidi(letter: char) -> bool {
     letter.is_control() || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
