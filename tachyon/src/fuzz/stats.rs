@@ -36,9 +36,9 @@ impl Segment {
         for worker in 0..workers {
             count(writer.worker(worker));
         }
-        let row = writer.take_row(CallerKey { id: 1, pid: Some(40), uid: Some(1000) }).expect("a row");
+        let key = CallerKey { id: 1, pid: Some(40), uid: Some(1000) };
+        let row = writer.take_row(key, Fill { used: 1, slots: 64 }, Fill { used: 64, slots: 64 }).expect("a row");
         writer.set_requests(row, 5);
-        writer.set_fill(row, Fill { used: 1, slots: 64 }, Fill { used: 64, slots: 64 });
         writer.count_joined();
         let adopt = |file: std::os::fd::BorrowedFd<'_>| ObservedWords::adopt(file, writer.len()).expect("a segment");
         let honest = adopt(file.as_fd()).copy();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::connection::{Rx, Tx};
-use crate::engine::CallerInfo;
+use crate::engine::{CalleeCore, CallerInfo};
 use crate::stats::{CallerKey, Fill, Publication};
 
 /// The row of one caller. The drop gives it back.
@@ -14,9 +14,11 @@ pub(super) struct StatsRow {
 }
 
 impl StatsRow {
-    /// Takes a row for a caller; `None` when no row is free.
-    pub(super) fn take(publication: &Arc<Publication>, caller: &CallerInfo) -> Option<Self> {
-        let row = publication.writer.take_row(CallerKey { id: caller.id, pid: caller.pid, uid: caller.uid })?;
+    /// Takes a row for the caller of this core; `None` when no row is free.
+    pub(super) fn take<B>(publication: &Arc<Publication>, core: &CalleeCore<B>) -> Option<Self> {
+        let CallerInfo { id, pid, uid, .. } = core.info;
+        let (forward, reverse) = fill(&core.rx, &core.tx);
+        let row = publication.writer.take_row(CallerKey { id, pid, uid }, forward, reverse)?;
         Some(Self { publication: Arc::clone(publication), row })
     }
 
@@ -27,12 +29,16 @@ impl StatsRow {
 
     /// Records how full both rings are. Reads cache lines that the caller writes.
     pub(super) fn set_fill(&self, rx: &Rx, tx: &Tx) {
-        let slots = rx.ring().geometry().slots();
-        let forward = Fill { used: rx.consumer.waiting(), slots };
-        let slots = tx.ring().geometry().slots();
-        let reverse = Fill { used: tx.producer.in_flight(), slots };
+        let (forward, reverse) = fill(rx, tx);
         self.publication.writer.set_fill(self.row, forward, reverse);
     }
+}
+
+/// How full the rings of a connection are: that of requests, and that of replies.
+fn fill(rx: &Rx, tx: &Tx) -> (Fill, Fill) {
+    let forward = Fill { used: rx.consumer.waiting(), slots: rx.ring().geometry().slots() };
+    let reverse = Fill { used: tx.producer.in_flight(), slots: tx.ring().geometry().slots() };
+    (forward, reverse)
 }
 
 impl Drop for StatsRow {

@@ -420,7 +420,7 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = AcceptorDriver>, B> Worker
     pub(crate) fn add(&mut self, arrival: Arrival) {
         let mut session = Session::new(arrival, &self.options);
         session.stats_row =
-            self.publication.as_ref().and_then(|publication| StatsRow::take(publication, &session.core.info));
+            self.publication.as_ref().and_then(|publication| StatsRow::take(publication, &session.core));
         session.sample();
         if self.shared.is_some() {
             // `ParkedSessions` watches the descriptors once the session parks.

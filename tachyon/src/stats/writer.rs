@@ -152,8 +152,9 @@ impl StatsWriter {
         self.free_rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a row for a caller; `None` when no row is free, and in a forked child.
-    pub(crate) fn take_row(&self, key: CallerKey) -> Option<usize> {
+    /// Takes a row for a caller, and sets how full its rings are before observers see it; `None` when no row is free,
+    /// and in a forked child.
+    pub(crate) fn take_row(&self, key: CallerKey, forward: Fill, reverse: Fill) -> Option<usize> {
         if !self.is_ours() {
             return None;
         }
@@ -168,6 +169,7 @@ impl StatsWriter {
         for word in &row[caller::REQUESTS..caller::ID_AGAIN] {
             word.store(0, Ordering::Relaxed);
         }
+        self.set_fill(index, forward, reverse);
         row[caller::ID_AGAIN].store(key.id, Ordering::Relaxed);
         row[caller::ID].store(key.id, Ordering::Release);
         Some(index)

@@ -24,6 +24,9 @@ fn record(counters: WorkerCounters<'_>, ordinal: usize, nanos: u64, outcome: Cal
     counters.endpoint(ordinal).record(10, Some(nanos), outcome);
 }
 
+/// The ring of a caller that has just come.
+const FRESH: Fill = Fill { used: 0, slots: 64 };
+
 #[test]
 fn the_counters_of_all_workers_are_added_up() {
     let made = writer(2);
@@ -80,8 +83,8 @@ fn callers_come_and_go() {
     let made = writer(1);
     let writer = &made.0;
     let key = |id| CallerKey { id, pid: Some(40), uid: Some(1000) };
-    let rows: Vec<_> = (1..=3).map(|id| writer.take_row(key(id)).unwrap()).collect();
-    assert_eq!(writer.take_row(key(4)), None, "there are three rows");
+    let rows: Vec<_> = (1..=3).map(|id| writer.take_row(key(id), FRESH, FRESH).unwrap()).collect();
+    assert_eq!(writer.take_row(key(4), FRESH, FRESH), None, "there are three rows");
     writer.set_requests(rows[1], 12);
     writer.set_fill(rows[1], Fill { used: 1, slots: 64 }, Fill { used: 2, slots: 128 });
     writer.free_row(rows[0]);
@@ -90,7 +93,7 @@ fn callers_come_and_go() {
     let second = &snapshot.callers[0];
     assert_eq!((second.pid, second.uid, second.requests), (Some(40), Some(1000), 12));
     assert_eq!((second.forward, second.reverse), (RingFill { used: 1, slots: 64 }, RingFill { used: 2, slots: 128 }));
-    writer.take_row(CallerKey { pid: None, ..key(5) }).unwrap();
+    writer.take_row(CallerKey { pid: None, ..key(5) }, FRESH, Fill { used: 0, slots: 256 }).unwrap();
     assert_eq!(
         read(&made).callers[2],
         CallerStats {
@@ -98,9 +101,10 @@ fn callers_come_and_go() {
             pid: None,
             uid: Some(1000),
             requests: 0,
-            forward: RingFill::default(),
-            reverse: RingFill::default(),
-        }
+            forward: RingFill { used: 0, slots: 64 },
+            reverse: RingFill { used: 0, slots: 256 },
+        },
+        "an observer never sees a row without its rings"
     );
     for _ in 0..3 {
         writer.count_joined();
@@ -114,7 +118,7 @@ fn callers_come_and_go() {
 #[test]
 fn a_forked_child_writes_nothing() {
     let mut made = writer(1);
-    let row = made.0.take_row(CallerKey { id: 9, pid: None, uid: Some(0) }).unwrap();
+    let row = made.0.take_row(CallerKey { id: 9, pid: None, uid: Some(0) }, FRESH, FRESH).unwrap();
     made.0.count_joined();
     let before = words(&made);
     // A child has these statistics, with another process as the owner.
@@ -122,14 +126,14 @@ fn a_forked_child_writes_nothing() {
     made.0.free_row(row);
     made.0.count_left();
     made.0.count_rejected();
-    assert_eq!(made.0.take_row(CallerKey { id: 10, pid: None, uid: Some(0) }), None);
+    assert_eq!(made.0.take_row(CallerKey { id: 10, pid: None, uid: Some(0) }, FRESH, FRESH), None);
     assert_eq!(words(&made), before);
 }
 
 #[test]
 fn a_row_that_is_being_written_is_left_out() {
     let made = writer(1);
-    let row = made.0.take_row(CallerKey { id: 9, pid: None, uid: Some(0) }).unwrap();
+    let row = made.0.take_row(CallerKey { id: 9, pid: None, uid: Some(0) }, FRESH, FRESH).unwrap();
     let mut copy = words(&made);
     let dimensions = dimensions(&copy).unwrap();
     copy[dimensions.caller(row) + caller::ID_AGAIN] = 10;
@@ -140,7 +144,7 @@ fn a_row_that_is_being_written_is_left_out() {
 fn impossible_rows_are_left_out_or_made_plausible() {
     let made = writer(1);
     for id in 1..=3 {
-        made.0.take_row(CallerKey { id, pid: Some(40), uid: Some(1000) }).unwrap();
+        made.0.take_row(CallerKey { id, pid: Some(40), uid: Some(1000) }, FRESH, FRESH).unwrap();
     }
     let mut copy = words(&made);
     let dimensions = dimensions(&copy).unwrap();
@@ -160,7 +164,7 @@ fn impossible_rows_are_left_out_or_made_plausible() {
 fn an_interval_is_the_difference_of_two_snapshots() {
     let made = writer(1);
     let counters = made.0.worker(0);
-    let row = made.0.take_row(CallerKey { id: 1, pid: None, uid: Some(0) }).unwrap();
+    let row = made.0.take_row(CallerKey { id: 1, pid: None, uid: Some(0) }, FRESH, FRESH).unwrap();
     record(counters, 0, 100, CallOutcome::Failed(ErrorKind::BadRequest));
     made.0.set_requests(row, 5);
     let before = read(&made);
