@@ -14,6 +14,7 @@ mod tests;
 mod typed;
 mod unassigned;
 
+pub use crate::engine::MetadataError;
 pub use callee::Callee;
 pub(crate) use callee::check_correlation;
 pub use caller::Caller;
