@@ -4,6 +4,7 @@
 
 pub mod allocation;
 pub mod chaos;
+pub mod context;
 pub mod contract;
 pub mod evolution;
 pub mod fork;
