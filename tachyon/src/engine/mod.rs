@@ -18,7 +18,6 @@ pub use caller_info::CallerInfo;
 pub(crate) use calls::{Arrived, CallState, Calls};
 pub(crate) use error_reply::{ErrorBody, ErrorReply, send_error};
 pub use error_reply::{ErrorKind, RpcError};
-#[allow(unused_imports, reason = "used by both ends soon")]
 pub(crate) use metadata::METADATA;
 pub use metadata::{Metadata, MetadataError};
 pub(crate) use request::{OpenRequest, is_cancel, is_control, open_current, open_request};
