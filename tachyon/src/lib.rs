@@ -83,6 +83,7 @@ pub use client::pool::{Pool, PoolOptions};
 pub use client::tokio::AsyncCaller;
 pub use connection::State;
 pub use dispatch::{Context, Dispatcher, Endpoint, HandlerError, Layer, Reply, Request};
+pub use engine::Metadata;
 pub use error::{
     CallError, ConnectError, Error, ErrorKind, ListenError, PoolError, RecvError, RegisterError, RpcError, SendError,
     ServeError,

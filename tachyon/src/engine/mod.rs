@@ -5,6 +5,7 @@ mod caller;
 mod caller_info;
 mod calls;
 mod error_reply;
+mod metadata;
 mod request;
 #[cfg(test)]
 mod tests;
@@ -17,5 +18,7 @@ pub use caller_info::CallerInfo;
 pub(crate) use calls::{Arrived, CallState, Calls};
 pub(crate) use error_reply::{ErrorBody, ErrorReply, send_error};
 pub use error_reply::{ErrorKind, RpcError};
+pub(crate) use metadata::METADATA;
+pub use metadata::{Metadata, MetadataError};
 pub(crate) use request::{OpenRequest, is_cancel, is_control, open_current, open_request};
 pub(crate) use watch::Watch;
