@@ -338,13 +338,24 @@ impl CallerLayer for Notes {
     }
 }
 
+/// Notes the calls that have ended.
+#[derive(Default)]
+struct Outcomes(Mutex<Vec<u16>>);
+
+impl CallerLayer for Outcomes {
+    fn after(&self, call: &OutgoingCall, _outcome: CallOutcome<'_>, _took: Duration) {
+        self.0.lock().unwrap().push(call.msg_type);
+    }
+}
+
 #[test]
 fn layers_add_metadata_and_see_every_outcome() {
     let (_folder, path) = socket();
     let callee = CALLS.start("tap", &path, &[]);
     let notes = Arc::new(Notes::default());
     let mut caller = Caller::connect(&path).unwrap();
-    caller.layer(Arc::clone(&notes));
+    let outer = Arc::new(Outcomes::default());
+    caller.layer(Arc::clone(&outer)).layer(Arc::clone(&notes));
     let seen = tapped_bytes::call(&mut caller, b"abc").unwrap();
     assert_eq!(seen, [&(10 | MARK).to_le_bytes(), &b"abc"[..], &tail("layer", "patient", 3)].concat());
     assert_eq!(notes.take(), ["10 `tapped_bytes` of 3", "10 replied 26"]);
@@ -360,7 +371,9 @@ fn layers_add_metadata_and_see_every_outcome() {
         refused.to_string(),
         "a layer of the caller refused the call: a layer panicked: on purpose; nothing was sent"
     );
-    assert_eq!(notes.take(), ["13 `` of 2", "13 Refused", "14 `` of 0", "14 Refused"]);
+    // The layer that refuses a call does not see its end.
+    assert_eq!(notes.take(), ["13 `` of 2", "14 `` of 0"]);
+    assert_eq!(*outer.0.lock().unwrap(), [10, 11, 13, 14]);
 
     let late = caller.within(Duration::from_millis(5)).call(1, b"").map(drop);
     assert!(matches!(late, Err(CallError::TimedOut { .. })), "{late:?}");

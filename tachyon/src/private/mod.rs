@@ -42,7 +42,7 @@ pub use self::select::{
     IsArgument, IsValue, Lendable, NotArgument, NotValue, Parameter, PassSlice, Select, Slot, Take, Travels,
     can_be_element, can_be_lent, can_be_parameter, travels,
 };
-pub use self::table::{Listed, NotAnEndpoint, Probe, Table, assert_own_msg_type, numbers, total};
+pub use self::table::{Listed, NotAnEndpoint, Probe, Table, assert_own_msg_type, entries, numbers, total};
 pub use crate::dispatch::{
     Context, ConvertError, Dispatcher, Endpoint, Entry, EntryHandler, ErrorForm, HandlerError, IntoReply, Replied,
     Reply, Request, Requires, SlotOf, SlotResult, Stateless,

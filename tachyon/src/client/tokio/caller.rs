@@ -129,10 +129,10 @@ impl AsyncCaller {
     }
 
     /// As [`call`](Self::call), for an endpoint that may safely run twice; see
-    /// [`Caller::call_idempotent`](crate::Caller::call_idempotent).
+    /// [`Caller::idempotent`](crate::Caller::idempotent).
     ///
     /// # Errors
-    /// As [`Caller::call_idempotent`](crate::Caller::call_idempotent).
+    /// As [`Caller::call`](crate::Caller::call).
     pub async fn call_idempotent(&self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, CallError> {
         self.persist(msg_type, payload, Deadline::never(), true).await
     }
