@@ -113,6 +113,15 @@ impl<W: ?Sized> InSlot<W> for Select<false> {
     type Message = ();
 }
 
+/// An implementor that no method of its service changes. No type is one: a service that changes its implementor asks
+/// for it.
+#[diagnostic::on_unimplemented(
+    message = "this service changes its implementor, so others cannot share the implementor",
+    label = "a method takes `&mut self`",
+    note = "take `&self` in every method, with a lock in the implementor, or serve it by `dispatcher`"
+)]
+pub trait NeverChanged: Send + Sync {}
+
 /// The table of an implementor of the service `S`.
 pub trait Serves<S> {
     /// The implementor.
