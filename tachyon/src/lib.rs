@@ -58,6 +58,7 @@ mod connection;
 pub mod dispatch;
 mod engine;
 pub mod error;
+mod error_kind;
 mod extension;
 mod foreign;
 #[cfg(any(test, fuzzing))]

@@ -106,7 +106,7 @@ impl<S> Dispatcher<S> {
 
 impl<S: ?Sized> Dispatcher<S> {
     /// Adds a closure as the endpoint `msg_type`. The closure gets the request's bytes, in place, and returns a reply,
-    /// or a `Result` of one.
+    /// or a `Result` of one. A [`HandlerError`](crate::HandlerError) keeps its kind.
     ///
     /// ```
     /// use tachyon::Dispatcher;
@@ -121,7 +121,7 @@ impl<S: ?Sized> Dispatcher<S> {
     ///
     /// # Errors
     /// [`RegisterError`]: the message type is taken or reserved. The table is unchanged.
-    pub fn register<R: IntoReply<Error: fmt::Display>>(
+    pub fn register<R: IntoReply<Error: fmt::Display + 'static>>(
         &mut self,
         msg_type: u16,
         name: &str,
@@ -208,7 +208,7 @@ impl<S: ?Sized> Dispatcher<S> {
     ) -> Result<&mut Self, RegisterError>
     where
         F: Future<Output = R> + Send + 'static,
-        R: IntoReply<Error: fmt::Display> + Send + 'static,
+        R: IntoReply<Error: fmt::Display + 'static> + Send + 'static,
     {
         let handler = std::sync::Arc::new(handler);
         let start = move |request: Vec<u8>| -> HandlerFuture {

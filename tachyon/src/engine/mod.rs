@@ -16,10 +16,12 @@ pub(crate) use callee::{CalleeCore, CancelReason, Handled, Service, TurnResult, 
 pub(crate) use caller::{CallerCore, Reply, file};
 pub use caller_info::CallerInfo;
 pub(crate) use calls::{Arrived, CallState, Calls};
+pub use error_reply::RpcError;
 pub(crate) use error_reply::{ErrorBody, ErrorReply, send_error};
-pub use error_reply::{ErrorKind, RpcError};
 #[allow(unused_imports, reason = "used by both ends soon")]
 pub(crate) use metadata::METADATA;
 pub use metadata::{Metadata, MetadataError};
 pub(crate) use request::{OpenRequest, is_cancel, is_control, open_current, open_request};
 pub(crate) use watch::Watch;
+
+pub use crate::error_kind::ErrorKind;
