@@ -73,6 +73,7 @@ pub mod server;
 mod shm;
 pub mod stats;
 mod sync;
+pub mod testing;
 #[cfg(feature = "tracing")]
 mod trace;
 pub mod type_id;
