@@ -8,6 +8,7 @@ pub mod chaos;
 pub mod contract;
 pub mod evolution;
 pub mod fork;
+pub mod kinds;
 pub mod lingering;
 pub mod message;
 pub mod mishaps;

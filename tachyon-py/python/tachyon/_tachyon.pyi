@@ -61,6 +61,8 @@ __all__ = [
     "_current_call",
     "_decode_error",
     "codegen_rust",
+    "error_kinds",
+    "kind_of_grpc_code",
     "live_servers",
     "make_type_id",
     "msg_type",
@@ -114,6 +116,12 @@ def codegen_rust(json: str, /) -> str:
 
 def read_description(json: str, /) -> str:
     """Check a description in JSON, of any known schema, and give it in the schema of this version."""
+
+def error_kinds() -> list[tuple[int, str, str, int, bool]]:
+    """Give the facts of every kind: number, name, sentence, code of gRPC, and whether the call may have begun."""
+
+def kind_of_grpc_code(code: int) -> int | None:
+    """Give the number of the kind for a status code of gRPC; None for 0."""
 
 def read_error(kind: int, payload: bytes) -> RpcError:
     """Give the exception for an error reply of a kind."""

@@ -16,10 +16,12 @@ pub(crate) use callee::{CalleeCore, CancelReason, Handled, Service, TurnResult, 
 pub(crate) use caller::{CallerCore, Reply, file};
 pub use caller_info::CallerInfo;
 pub(crate) use calls::{Arrived, CallState, Calls};
+pub use error_reply::RpcError;
 pub(crate) use error_reply::{ErrorBody, ErrorReply, send_error};
-pub use error_reply::{ErrorKind, RpcError};
 pub(crate) use request::{
     BAD_METADATA, OpenRequest, has_metadata, is_cancel, is_control, is_plain, is_users, open_current, open_metadata,
     open_request, split_metadata,
 };
 pub(crate) use watch::Watch;
+
+pub use crate::error_kind::ErrorKind;

@@ -108,6 +108,20 @@ impl AsyncCaller {
         })
     }
 
+    /// The caller of a connection without a path.
+    ///
+    /// # Errors
+    /// The system cannot watch the connection.
+    ///
+    /// # Panics
+    /// As [`connect`](Self::connect).
+    pub(crate) fn over(established: &Established) -> io::Result<Self> {
+        let options = Options::new();
+        let link = Mutex::new(Arc::new(Link::over(established, &options)?));
+        let reconnecting = tokio::sync::Mutex::default();
+        Ok(Self { shared: Arc::new(Shared { path: PathBuf::new(), options, link, reconnecting }) })
+    }
+
     /// Calls, and awaits a copy of the reply.
     ///
     /// # Errors
@@ -241,8 +255,12 @@ impl Link {
             let socket = socket.map(|socket| socket.try_clone_to_owned().and_then(Readable::new)).transpose();
             readable_within(socket.map_err(system)?, left).await.map_err(system)?;
         };
-        let session = Arc::new(Session::new(&Established::new(link, options), options.polling_mode()));
-        let driver = Driver::new(&session).map_err(system)?;
+        Self::over(&Established::new(link, options), options).map_err(system)
+    }
+
+    fn over(established: &Established, options: &Options) -> io::Result<Self> {
+        let session = Arc::new(Session::new(established, options.polling_mode()));
+        let driver = Driver::new(&session)?;
         Ok(Self { session, driver: tokio::spawn(driver.run()).abort_handle() })
     }
 }
