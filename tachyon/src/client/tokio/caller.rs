@@ -28,7 +28,7 @@ use crate::wait::{Deadline, INTERRUPT_SLICE};
 ///
 /// When the callee's ring is full, calls queue for room without blocking a thread. The options are those of
 /// [`Caller`](crate::Caller), with two differences. The [`polling`](Options::polling) mode limits how long a task polls
-/// for a reply before it awaits the reply: not at all by default, `Spins(n)` times, or with `PureSpin` for some 50
+/// for a reply before it awaits the reply: not at all by default, `SpinTimes(n)` times, or with `Spin` for some 50
 /// microseconds. A task polls only while its call is the only one in flight, since polling keeps the runtime's thread.
 /// The [`interrupt`](Options::interrupt) hook is called only while connecting.
 ///
