@@ -63,6 +63,7 @@ mod foreign;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
 mod handshake;
+mod metadata;
 mod options;
 mod private;
 mod ring;
@@ -83,13 +84,13 @@ pub use client::pool::{Pool, PoolOptions};
 pub use client::tokio::AsyncCaller;
 pub use connection::State;
 pub use dispatch::{Context, Dispatcher, Endpoint, HandlerError, Layer, Reply, Request};
-pub use engine::Metadata;
 pub use error::{
     CallError, ConnectError, Error, ErrorKind, ListenError, PoolError, RecvError, RegisterError, RpcError, SendError,
     ServeError,
 };
 #[cfg(feature = "python")]
 pub use extension::python;
+pub use metadata::Metadata;
 pub use options::Options;
 pub use rpc::{Callee, Caller, RpcBus};
 pub use schema::payload::List;

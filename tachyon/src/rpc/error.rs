@@ -6,8 +6,9 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::connection::{Halt, Unsent, family};
-use crate::engine::{ErrorKind, MetadataError, RpcError};
+use crate::engine::{ErrorKind, RpcError};
 use crate::handshake::ConnectError;
+use crate::metadata::MetadataError;
 use crate::schema::describe::Mismatch;
 use crate::schema::payload::{DeclaredError, Malformed, Undeclared};
 

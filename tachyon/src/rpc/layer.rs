@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::error::CallError;
-use crate::engine::Metadata;
 use crate::foreign;
+use crate::metadata::Metadata;
 use crate::wait::Deadline;
 
 /// Sees every call of a caller before it is sent, and its outcome; added with

@@ -18,13 +18,13 @@ mod tests;
 mod typed;
 mod unassigned;
 
-pub use crate::engine::MetadataError;
+pub use crate::metadata::MetadataError;
 pub use callee::Callee;
 pub(crate) use callee::check_correlation;
 pub use caller::Caller;
 pub(crate) use calls::sealed;
 pub use calls::{Calls, HasCaller, With};
-pub(crate) use control::{control_reply, refusal, try_answer_control};
+pub(crate) use control::{control_reply, refusal, try_answer_own};
 pub use error::{CallError, HandlerFailure, ServeError};
 pub use guard::{RpcRxGuard, RpcTxGuard};
 pub use in_place::InPlace;

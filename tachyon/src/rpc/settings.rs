@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::error::CallError;
-use crate::engine::{Metadata, MetadataError};
+use crate::metadata::{Metadata, MetadataError};
 use crate::wait::Deadline;
 
 /// Settings of calls, for every caller. Without settings a call takes any time and is sent once.

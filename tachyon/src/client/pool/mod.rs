@@ -22,8 +22,8 @@ pub use fair_queue::{FairQueue, Lease, LeaseRequest, NoLease, QueueClosed};
 use thiserror::Error;
 
 use crate::connection::State;
-use crate::engine::Metadata;
 use crate::handshake::{ConnectError, absolute};
+use crate::metadata::Metadata;
 use crate::options::Options;
 use crate::rpc::{
     Attempts, Body, CallError, CallSettings, Caller, CallerLayer, CallerLayers, Calls, Contract, HasCaller, With,
