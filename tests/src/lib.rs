@@ -36,3 +36,9 @@ pub struct Readme;
 #[doc = include_str!("../../docs/guide/rust.md")]
 #[derive(Debug)]
 pub struct Guide;
+
+/// The page about calls, whose Rust programs run as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/calling.md")]
+#[derive(Debug)]
+pub struct Calling;
