@@ -124,6 +124,7 @@ fn client_impl(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream 
     let shown = client::doc_signature(contract);
     let call = format!("Calls `{}` in the other process, and returns the reply as an owned value.", name.unraw());
     let in_place = format!("Calls `{}`, and lends the reply in place, without a copy.", name.unraw());
+    let call_async = async_function(endpoint, contract);
     let starts = format!("Sends a request to `{}`. `Started::finish` waits for the reply.", name.unraw());
     quote_spanned! {Span::mixed_site()=>
         #items
@@ -177,8 +178,47 @@ fn client_impl(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream 
                 #views
                 #private::start::<Self>(#caller, &#request)
             }
+
+            #call_async
         }
         #assertion
+    }
+}
+
+/// ```text
+/// (a: u64, b: &str)  =>  with_tokio! {
+///                            pub async fn call_async(caller: &AsyncCaller, a: u64, b: &str)
+///                                -> Result<R, CallError> { .. }
+///                        }
+/// ```
+fn async_function(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream {
+    let private = contract.private;
+    let params = client::params(contract);
+    let caller = client::caller_name(contract);
+    let lifetime = client::lifetime(contract);
+    let (views, request) = client::request(contract);
+    let (returned, spell) = client::reply(contract, &quote!(Self));
+    let name = endpoint.function.name().unraw();
+    let shown = client::doc_signature(contract);
+    let doc = format!("Calls `{name}` in the other process from a task, and returns the reply as an owned value.");
+    quote_spanned! {Span::mixed_site()=>
+        #private::with_tokio! {
+            #[doc = #doc]
+            ///
+            /// ```text
+            #[doc = #shown]
+            /// ```
+            ///
+            /// Dropping the future cancels the call.
+            ///
+            /// # Errors
+            ///
+            /// As for `call`.
+            pub async fn call_async<#lifetime>(#caller: &#private::AsyncCaller, #params) -> #returned {
+                #views
+                #private::call_async::<Self>(#caller, #request).await #spell
+            }
+        }
     }
 }
 

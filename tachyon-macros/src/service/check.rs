@@ -15,7 +15,7 @@ use crate::endpoint::model::{MsgType, ReplyForm};
 use crate::endpoint::params;
 use crate::report::Report;
 
-/// The names of the client's own functions.
+/// The names of the clients' own functions.
 pub(super) const TAKEN: [&str; 7] = ["new", "within", "metadata", "idempotent", "starting", "get_mut", "into_inner"];
 
 /// Applies every rule.

@@ -35,6 +35,7 @@ pub(crate) fn service(service: &Service<'_>) -> TokenStream {
     let contracts = contracts(service, &private);
     let server = server_items(service, &private);
     let client = client_items(service, &private);
+    let async_client = async_client_items(service, &private);
     let shared = attrs::shared(&item.attrs);
     let (vis, name) = (&item.vis, generated(service.declared.service_name()));
     let doc = format!("The service `{}`: a dispatch table for any implementor.", item.ident.unraw());
@@ -46,7 +47,7 @@ pub(crate) fn service(service: &Service<'_>) -> TokenStream {
         #[doc = #doc]
         #shared
         #[derive(#private::Emit)]
-        #[__tachyon { #contracts #server #client }]
+        #[__tachyon { #contracts #server #client #async_client }]
         #[non_exhaustive]
         #vis struct #name {}
     }
@@ -340,19 +341,13 @@ fn client_items(service: &Service<'_>, private: &Path) -> TokenStream {
 fn call_method(method: &Method<'_>, contract: &Contract<'_>, own: &TokenStream) -> TokenStream {
     let private = contract.private;
     let function = &method.declared.sig.ident;
-    let docs = method.declared.attrs.iter().filter(|attr| attr.path().is_ident("doc"));
+    let docs = method_docs(method);
     let deprecation = attrs::deprecation(&method.declared.attrs);
     let shared = attrs::shared(&method.declared.attrs);
     let params = client::params(contract);
     let lifetime = client::lifetime(contract);
     let (views, request) = client::request(contract);
     let (returned, spell) = client::reply(contract, own);
-    let called = format!("Calls `{}` and returns the reply as an owned value.", function.unraw());
-    let docs = if docs.clone().next().is_some() {
-        docs.map(ToTokens::to_token_stream).collect()
-    } else {
-        quote!(#[doc = #called])
-    };
     let shown = client::doc_signature(contract);
     quote_spanned! {Span::mixed_site()=>
         #docs
@@ -399,4 +394,116 @@ fn start_method(method: &Method<'_>, contract: &Contract<'_>, own: &TokenStream)
             #private::start::<#own>(&mut self.calls, &#request)
         }
     }
+}
+
+/// ```text
+/// pub trait Pricing              =>   with_tokio! {
+///     fn price(&self,                     pub struct PricingAsyncClient { caller: AsyncCaller }
+///         request: &Q) -> R;              impl PricingAsyncClient {
+///                                             pub async fn price(&self, request: &Q) -> Result<R, CallError>;
+///                                         }
+///                                     }
+/// ```
+fn async_client_items(service: &Service<'_>, private: &Path) -> TokenStream {
+    let item = &service.declared.item;
+    let (trait_name, vis) = (item.ident.unraw(), &item.vis);
+    let name = service.declared.async_client_name();
+    let shared = attrs::shared(&item.attrs);
+    let doc = format!(
+        "The client of the service `{trait_name}` for tasks: its methods call the implementor in another process. \
+         Clones share one connection."
+    );
+    let methods = (0..service.methods.len()).map(|ordinal| async_method(service, private, ordinal));
+    quote_spanned! {Span::mixed_site()=>
+        #private::with_tokio! {
+            #[doc = #doc]
+            #shared
+            #[derive(#private::Clone, #private::Debug)]
+            #vis struct #name {
+                caller: #private::AsyncCaller,
+            }
+
+            #shared
+            #[automatically_derived]
+            impl #name {
+                /// A client that calls over the connection of `caller`.
+                pub fn new(caller: #private::AsyncCaller) -> Self {
+                    Self { caller }
+                }
+
+                /// Limits each call of the client to `timeout`.
+                #[must_use]
+                pub fn within(self, timeout: #private::Duration) -> Self {
+                    Self { caller: self.caller.within(timeout) }
+                }
+
+                /// Says that the callee may run each call of the client twice: a call that is lost is made again, if
+                /// the caller reconnects.
+                #[must_use]
+                pub fn idempotent(self) -> Self {
+                    Self { caller: self.caller.idempotent() }
+                }
+
+                /// Sends a text with each call of the client. A key or a text that cannot travel is an error of the
+                /// call.
+                #[must_use]
+                pub fn metadata(self, key: &#private::str, value: &#private::str) -> Self {
+                    Self { caller: self.caller.metadata(key, value) }
+                }
+
+                /// The caller, with the settings of the client.
+                pub fn into_inner(self) -> #private::AsyncCaller {
+                    self.caller
+                }
+
+                #(#methods)*
+            }
+        }
+    }
+}
+
+fn async_method(service: &Service<'_>, private: &Path, ordinal: usize) -> TokenStream {
+    let method = &service.methods[ordinal];
+    let function = &method.declared.sig.ident;
+    let docs = method_docs(method);
+    let deprecation = attrs::deprecation(&method.declared.attrs);
+    let shared = attrs::shared(&method.declared.attrs);
+    let contract = contract_of(service, private, ordinal);
+    let marker = service.declared.method_name();
+    let own = quote!(#marker<#ordinal>);
+    let params = client::params(&contract);
+    let lifetime = client::lifetime(&contract);
+    let (views, request) = client::request(&contract);
+    let (returned, spell) = client::reply(&contract, &own);
+    let shown = client::doc_signature(&contract);
+    quote_spanned! {Span::mixed_site()=>
+        #docs
+        ///
+        /// ```text
+        #[doc = #shown]
+        /// ```
+        ///
+        /// Dropping the future cancels the call.
+        ///
+        /// # Errors
+        ///
+        /// A `CallError` if the request cannot be sent, if no reply arrives in time, or if the reply is an error.
+        #shared
+        #deprecation
+        pub async fn #function<#lifetime>(&self, #params) -> #returned {
+            #views
+            #private::call_async::<#own>(&self.caller, #request).await #spell
+        }
+    }
+}
+
+/// The documentation of a method, or a sentence in its place.
+fn method_docs(method: &Method<'_>) -> TokenStream {
+    let sig = &method.declared.sig;
+    let mut docs = method.declared.attrs.iter().filter(|attr| attr.path().is_ident("doc")).peekable();
+    if docs.peek().is_some() {
+        return docs.map(ToTokens::to_token_stream).collect();
+    }
+    let called = format!("Calls `{}` and returns the reply as an owned value.", sig.ident.unraw());
+    quote!(#[doc = #called])
 }

@@ -45,6 +45,9 @@ pub use self::select::{
     can_be_element, can_be_lent, can_be_parameter, travels,
 };
 pub use self::table::{Listed, NotAnEndpoint, Probe, Table, assert_own_msg_type, entries, numbers, total};
+pub use crate::__with_tokio as with_tokio;
+#[cfg(feature = "tokio")]
+pub use crate::client::tokio::{AsyncCaller, call_async};
 pub use crate::dispatch::{
     Context, ConvertError, Dispatcher, Endpoint, Entry, EntryHandler, ErrorForm, HandlerError, IntoReply, Replied,
     Reply, Request, Requires, SlotOf, SlotResult, Stateless,

@@ -84,6 +84,18 @@ family! {
 }
 
 impl CallError {
+    /// This error for a call whose comparison failed: the call itself was not sent.
+    #[cold]
+    pub(crate) fn unsent(self) -> Self {
+        match self {
+            Self::TimedOut { .. } => Self::TimedOut { sent: false },
+            Self::Interrupted { .. } => Self::Interrupted { sent: false },
+            Self::Closed { .. } => Self::Closed { sent: false },
+            Self::PeerDead { .. } => Self::PeerDead { sent: false },
+            other => other,
+        }
+    }
+
     /// This error for an endpoint that declares errors.
     #[cold]
     pub(crate) fn widen<E>(self) -> CallError<E> {
