@@ -30,7 +30,7 @@ fn panics(_text: &str) -> u32 {
 }
 
 #[tachyon_rpc(msg_type = 14)]
-fn remaining(#[context] cx: &Context) -> Option<u64> {
+fn remaining(#[context] cx: &Context<'_>) -> Option<u64> {
     cx.remaining().map(|left| left.as_nanos() as u64)
 }
 
