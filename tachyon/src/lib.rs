@@ -63,6 +63,7 @@ mod foreign;
 #[cfg(any(test, fuzzing))]
 mod fuzz;
 mod handshake;
+mod metadata;
 mod options;
 mod private;
 mod ring;

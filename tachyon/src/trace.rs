@@ -6,7 +6,7 @@ use std::time::Duration;
 use tracing::span::EnteredSpan;
 use tracing::{Level, Span, field, info, span, warn};
 
-use crate::dispatch::{Context, Layer, Outcome};
+use crate::dispatch::{Context, HandlerError, Layer, Outcome};
 use crate::server::{DisconnectReason, ServerEvent};
 
 /// A [`Layer`] that opens a span `call` per call, at level `DEBUG`. Events of the handler lie inside the span. The span
@@ -42,12 +42,12 @@ thread_local! {
 }
 
 impl Layer for TracingLayer {
-    fn before(&self, call: &Context<'_>) {
-        if call.is_concurrent {
-            return;
+    fn before(&self, call: &Context<'_>) -> Result<(), HandlerError> {
+        if !call.is_concurrent {
+            let entered = open(call).entered();
+            OPEN.with_borrow_mut(|open| open.push((call.correlation_id, entered)));
         }
-        let entered = open(call).entered();
-        OPEN.with_borrow_mut(|open| open.push((call.correlation_id, entered)));
+        Ok(())
     }
 
     fn after(&self, call: &Context<'_>, outcome: &Outcome, took: Duration) {

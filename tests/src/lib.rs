@@ -13,6 +13,7 @@ pub mod mishaps;
 pub mod pricing;
 pub mod proc;
 pub mod process;
+pub mod raw_caller;
 pub mod sandbox;
 pub mod server;
 pub mod service;

@@ -143,7 +143,15 @@ impl Segment {
     /// # Errors
     /// The system's refusal to write.
     pub fn publish(&self, position: u64, correlation_id: u64, payload: &[u8]) -> Result<(), Errno> {
-        self.write(position, correlation_id, payload.len() as u64, payload)
+        self.publish_as(1, position, correlation_id, payload)
+    }
+
+    /// As [`publish`](Self::publish), with another type id.
+    ///
+    /// # Errors
+    /// The system's refusal to write.
+    pub fn publish_as(&self, type_id: u32, position: u64, correlation_id: u64, payload: &[u8]) -> Result<(), Errno> {
+        self.write(type_id, position, correlation_id, payload.len() as u64, payload)
     }
 
     /// Publishes a message whose payload lies in the arena at `offset`.
@@ -152,14 +160,14 @@ impl Segment {
     /// The system's refusal to write.
     pub fn publish_in_arena(&self, position: u64, payload: &[u8], offset: u64) -> Result<(), Errno> {
         pwrite(&self.memory, payload, self.arena() + offset)?;
-        self.write(position, 0, payload.len() as u64, &offset.to_le_bytes())
+        self.write(1, position, 0, payload.len() as u64, &offset.to_le_bytes())
     }
 
     /// Writes a slot: the publication word last.
-    fn write(&self, position: u64, correlation_id: u64, len: u64, in_slot: &[u8]) -> Result<(), Errno> {
+    fn write(&self, type_id: u32, position: u64, correlation_id: u64, len: u64, in_slot: &[u8]) -> Result<(), Errno> {
         let (slot, lap) = self.slot(position);
         pwrite(&self.memory, in_slot, slot + PAYLOAD)?;
-        pwrite(&self.memory, [correlation_id, 1].map(u64::to_le_bytes).as_flattened(), slot + 8)?;
+        pwrite(&self.memory, [correlation_id, u64::from(type_id)].map(u64::to_le_bytes).as_flattened(), slot + 8)?;
         pwrite(&self.memory, &(len << 32 | lap).to_le_bytes(), slot)?;
         Ok(())
     }
@@ -185,6 +193,15 @@ impl Segment {
     pub fn is_published(&self, position: u64) -> Result<bool, Errno> {
         let (slot, lap) = self.slot(position);
         Ok(word(&self.memory, slot)? & u64::from(u32::MAX) == lap)
+    }
+
+    /// The type id of a published message.
+    ///
+    /// # Errors
+    /// The system's refusal to read.
+    pub fn type_id(&self, position: u64) -> Result<u32, Errno> {
+        let (slot, _) = self.slot(position);
+        Ok(u32::try_from(word(&self.memory, slot + 16)? & u64::from(u32::MAX)).unwrap_or(0))
     }
 
     /// The payload of a published message, which fits the slot.

@@ -2,12 +2,17 @@
 #![allow(clippy::unwrap_used, reason = "a failing test may panic anywhere")]
 
 use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tachyon::dispatch::Outcome;
-use tachyon::{CallError, Caller, Context, Dispatcher, ErrorKind, Layer, RpcServer, ServerOptions, Stopper};
+use tachyon::{
+    CallError, Caller, Context, Dispatcher, ErrorKind, HandlerError, Layer, RpcServer, ServerOptions, Stopper,
+    endpoints, tachyon_rpc,
+};
 use tachyon_tests::process::Program;
+use tachyon_tests::raw_caller::RawCaller;
 use tachyon_tests::server::{self, Serving};
 use tachyon_tests::temporary::socket;
 use tachyon_tests::wait;
@@ -32,8 +37,9 @@ struct CallEntry {
 }
 
 impl Layer for CallLog {
-    fn before(&self, call: &Context<'_>) {
+    fn before(&self, call: &Context<'_>) -> Result<(), HandlerError> {
         self.entries.lock().unwrap().push(format!("{} before {}", self.name, call.correlation_id));
+        Ok(())
     }
 
     fn after(&self, call: &Context<'_>, outcome: &Outcome, took: Duration) {
@@ -129,14 +135,10 @@ fn a_callee_has_layers_too() {
     assert!(serving.join().is_err());
 }
 
-/// Panics before and after each call, and in the destructor of the second panic's payload.
+/// Panics after each call, and in the destructor of the panic's payload.
 struct Panicking;
 
 impl Layer for Panicking {
-    fn before(&self, _call: &Context<'_>) {
-        panic!("before");
-    }
-
     fn after(&self, _call: &Context<'_>, _outcome: &Outcome, _took: Duration) {
         std::panic::panic_any(PanicsWhenDropped);
     }
@@ -151,7 +153,7 @@ impl Drop for PanicsWhenDropped {
 }
 
 #[test]
-fn a_panicking_layer_changes_no_reply() {
+fn a_layer_that_panics_after_a_call_changes_no_reply() {
     let (_folder, path) = socket();
     let log = Arc::new(CallLog::default());
     let mut dispatcher = dispatcher();
@@ -164,6 +166,67 @@ fn a_panicking_layer_changes_no_reply() {
     stopper.stop();
     serving.join().unwrap().unwrap();
     assert_eq!(log.entries.lock().unwrap().len(), 20);
+}
+
+/// Refuses every call without the right token, and panics without any.
+struct Gate;
+
+impl Layer for Gate {
+    fn before(&self, call: &Context<'_>) -> Result<(), HandlerError> {
+        match call.metadata().get("token") {
+            Some("secret") => Ok(()),
+            Some(_) => Err(HandlerError::new(ErrorKind::BadRequest, "the token is wrong")),
+            None => panic!("no token"),
+        }
+    }
+}
+
+static HANDLED: AtomicU64 = AtomicU64::new(0);
+
+#[tachyon_rpc(msg_type = 77)]
+fn number() -> u64 {
+    HANDLED.fetch_add(1, Ordering::Relaxed)
+}
+
+#[test]
+fn a_refused_call_reaches_no_handler_and_only_the_layers_before_see_its_end() {
+    let (_folder, path) = socket();
+    let (outer, inner) = (Arc::new(CallLog::default()), Arc::new(CallLog::default()));
+    let mut dispatcher = Dispatcher::new(endpoints![number]);
+    dispatcher.register(1, "echo", <[u8]>::to_vec).unwrap();
+    let failures = Arc::new(Mutex::new(Vec::new()));
+    let log_failure = Arc::clone(&failures);
+    dispatcher.on_failure(move |failure| log_failure.lock().unwrap().push(failure.to_string()));
+    dispatcher.layer(Arc::clone(&outer)).layer(Gate).layer(Arc::clone(&inner));
+    let server = RpcServer::listen(&path).unwrap();
+    let (stopper, serving) = server::serve(server, dispatcher, 1);
+    let mut peer = RawCaller::connect(&path);
+    assert_eq!(peer.call(1, b"payload", &[("token", "secret")]), Ok(b"payload".to_vec()));
+    // A raw endpoint sends no text.
+    assert_eq!(peer.call(1, b"payload", &[("token", "guessed")]), Err((ErrorKind::BadRequest, String::new())));
+    let wrong = Err((ErrorKind::BadRequest, "the token is wrong".to_owned()));
+    assert_eq!(peer.call(number::MSG_TYPE, b"", &[("token", "guessed")]), wrong);
+    // Neither can it be found out which endpoints there are.
+    assert_eq!(peer.call(999, b"", &[("token", "guessed")]), Err((ErrorKind::BadRequest, String::new())));
+    assert_eq!(
+        peer.call(number::MSG_TYPE, b"", &[]),
+        Err((ErrorKind::HandlerFailed, "a layer panicked: no token".to_owned()))
+    );
+    assert_eq!(peer.call(1, b"payload", &[("token", "secret")]), Ok(b"payload".to_vec()));
+    let observer = tachyon::stats::Observer::open(&path).unwrap();
+    let endpoints = observer.snapshot().unwrap().endpoints;
+    let counted: Vec<_> = endpoints.iter().map(|of| (of.name.clone(), of.calls, of.errors)).collect();
+    let expected = [("echo", 3, 1), ("number", 2, 2), ("(others)", 1, 1)];
+    assert_eq!(counted, expected.map(|(name, calls, errors)| (name.to_owned(), calls, errors)));
+    stopper.stop();
+    serving.join().unwrap().unwrap();
+    assert_eq!(HANDLED.load(Ordering::Relaxed), 0);
+    let ends = |log: &CallLog| log.details.lock().unwrap().iter().map(|(_, end, _)| *end).collect::<Vec<_>>();
+    let (refused, failed) = (Outcome::Failed(ErrorKind::BadRequest), Outcome::Failed(ErrorKind::HandlerFailed));
+    assert_eq!(ends(&outer), [Outcome::Replied(7), refused, refused, refused, failed, Outcome::Replied(7)]);
+    assert_eq!(ends(&inner), [Outcome::Replied(7); 2]);
+    let failures = failures.lock().unwrap().join("; ");
+    assert_eq!(failures, "endpoint `number` (msg_type 77) failed: a layer panicked: no token");
 }
 
 #[test]

@@ -10,7 +10,8 @@ use std::time::Duration;
 
 use tachyon::dispatch::Outcome;
 use tachyon::{
-    CallError, Caller, Context, Dispatcher, ErrorKind, Layer, Options, RpcServer, ServeError, ServerOptions,
+    CallError, Caller, Context, Dispatcher, ErrorKind, HandlerError, Layer, Options, RpcServer, ServeError,
+    ServerOptions,
 };
 use tachyon_tests::process::{Peer, Program};
 use tachyon_tests::server::serve;
@@ -95,8 +96,11 @@ fn panicking_destructors_end_no_server() {
 struct Explosive;
 
 impl Layer for Explosive {
-    fn before(&self, _: &Context<'_>) {
-        panic_any(Bomb(2));
+    fn before(&self, call: &Context<'_>) -> Result<(), HandlerError> {
+        if call.request_size > 1 {
+            panic_any(Bomb(2));
+        }
+        Ok(())
     }
 
     fn after(&self, _: &Context<'_>, _: &Outcome, _: Duration) {
@@ -116,6 +120,8 @@ fn panicking_hooks_and_layers_end_no_server() {
         let mut first = Caller::connect(&path).unwrap();
         assert_eq!(ask(&mut first, 1).unwrap(), b"x");
         for _ in 0..4 {
+            // The layer panics before the call of this request.
+            assert!(first.call_timeout(1, b"xx", PATIENCE).is_err());
             let mut bad = Caller::connect(&path).unwrap();
             assert_failed(&mut bad, 4);
             assert_eq!(ask(&mut first, 1).unwrap(), b"x");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use tachyon::dispatch::Outcome;
 use tachyon::stats::Observer;
-use tachyon::{CallError, Callee, Caller, Context, Dispatcher, ErrorKind, Layer, RpcServer, ServeError};
+use tachyon::{CallError, Callee, Caller, Context, Dispatcher, ErrorKind, HandlerError, Layer, RpcServer, ServeError};
 use tachyon_tests::message::{length, message};
 use tachyon_tests::proc::processor_ticks;
 use tachyon_tests::process::{Peer, Program};
@@ -440,8 +440,9 @@ fn dropping_the_future_ends_the_serving_and_keeps_the_path() {
 struct Log(Mutex<Vec<String>>);
 
 impl Layer for Log {
-    fn before(&self, call: &Context<'_>) {
+    fn before(&self, call: &Context<'_>) -> Result<(), HandlerError> {
         self.0.lock().unwrap().push(format!("{} begins, concurrent: {}", call.correlation_id, call.is_concurrent));
+        Ok(())
     }
 
     fn after(&self, call: &Context<'_>, outcome: &Outcome, took: Duration) {

@@ -9,7 +9,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
 use pyo3::types::PyType;
-use tachyon::__binding::{CallerSteps, Driven, ReplyTaken, Taking, answer_control, rpc_callee, rpc_closer, rpc_driven};
+use tachyon::__binding::{CallerSteps, Driven, ReplyTaken, Taking, answer_own, rpc_callee, rpc_closer, rpc_driven};
 use tachyon::{CallError, Caller, PollingMode, ServeError};
 
 use crate::args::{self, Integer};
@@ -480,7 +480,11 @@ impl RpcBus {
         let rx_end = forward.serving()?;
         let remaining = RemainingTimeout::new(timeout);
         let mut taking = rx_end.take(slf.py(), spins, timeout)?;
-        while taking.is_control() {
+        while !taking.is_plain() {
+            taking = rx_end.ring.open_metadata(taking);
+            if taking.is_users() {
+                break;
+            }
             answer(slf.py(), slf.get(), rx_end, taking)?;
             taking = rx_end.take(slf.py(), spins, remaining.left(slf.py())?)?;
         }
@@ -626,10 +630,10 @@ impl TimedBus {
 const TRIES: u32 = 20;
 const PAUSE: Duration = Duration::from_micros(500);
 
-/// Answers a control request on a bus that a loop in Python serves, and releases the request.
+/// Answers a request for the callee itself on a bus that a loop in Python serves, and releases the request.
 ///
-/// Another thread may use the reply ring for a moment, or a guard for longer. A control request that finds no free
-/// reply ring is dropped; its caller asks again.
+/// Another thread may use the reply ring for a moment, or a guard for longer. A request that finds no free reply ring is
+/// dropped: the caller of a control request asks again, and no correct caller sends malformed metadata.
 #[cold]
 pub(crate) fn answer(py: Python<'_>, bus: &RpcBus, rx_end: &mut RxEnd, taking: Taking) -> PyResult<()> {
     for _ in 0..if taking.is_cancel() { 0 } else { TRIES } {
@@ -637,7 +641,7 @@ pub(crate) fn answer(py: Python<'_>, bus: &RpcBus, rx_end: &mut RxEnd, taking: T
             && let Ok(tx_end) = reverse.replying()
             && tx_end.in_use == InUse::No
         {
-            return answer_control(&mut rx_end.ring, &mut tx_end.ring, taking).map_err(Raise::raise);
+            return answer_own(&mut rx_end.ring, &mut tx_end.ring, taking).map_err(Raise::raise);
         }
         py.detach(|| std::thread::sleep(PAUSE));
     }

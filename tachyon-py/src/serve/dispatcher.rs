@@ -67,7 +67,11 @@ impl RpcDispatcher {
         tx_end.ring.flush_deferred().map_err(Raise::raise)?;
         let remaining = RemainingTimeout::new(timeout);
         let mut taking = rx_end.take(py, spins, timeout)?;
-        while taking.is_control() {
+        while !taking.is_plain() {
+            taking = rx_end.ring.open_metadata(taking);
+            if !taking.is_control() {
+                break;
+            }
             // A control request calls no handler, and its reply may wait for room.
             let (table, requests, replies) = (&mut *table, &mut rx_end.ring, &mut tx_end.ring);
             detached(py, move || serve_taken(table, requests, replies, taking))?;

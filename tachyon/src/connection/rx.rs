@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::error::Halt;
 use super::life::Connection;
 use crate::aligned::AlignedBytes;
+use crate::metadata::Metadata;
 use crate::ring::{Consumer, Frame, Look, RingMemory};
 use crate::wait::{Deadline, Waiter};
 
@@ -24,6 +25,8 @@ pub(crate) struct Rx {
     in_use: InUse,
     /// The payload of the current message, if it is not in the ring.
     copied: Option<AlignedBytes>,
+    /// The last metadata of a request, and the position of that request.
+    metadata: Option<Box<(u64, Metadata)>>,
     /// Messages in a row that were published before the look, up to [`STREAM`].
     ready_run: u32,
     /// Looks in vain by a receiver that never waits.
@@ -59,6 +62,7 @@ impl Rx {
             current: Frame::none(),
             in_use: InUse::Nothing,
             copied: None,
+            metadata: None,
             ready_run: 0,
             empty_looks: 0,
         }
@@ -158,6 +162,29 @@ impl Rx {
         let (data, len) = (NonNull::from(&mut payload[..]).cast(), payload.len());
         self.current = Frame { correlation_id, type_id, len, data, ..Frame::none() };
         self.in_use = InUse::Copied;
+    }
+
+    /// Keeps the metadata of the message at a position.
+    #[cold]
+    pub(crate) fn set_metadata(&mut self, position: u64, metadata: Metadata) {
+        self.metadata = Some(Box::new((position, metadata)));
+    }
+
+    /// The metadata of the message at a position, if that was the last message with metadata.
+    pub(crate) fn metadata_at(&self, position: u64) -> Option<&Metadata> {
+        let (of, metadata) = self.metadata.as_deref()?;
+        (*of == position).then_some(metadata)
+    }
+
+    /// The metadata of the current message.
+    pub(crate) fn metadata(&self) -> &Metadata {
+        self.metadata_at(self.current.position).unwrap_or(Metadata::none())
+    }
+
+    /// Takes the metadata of the current message.
+    pub(crate) fn take_metadata(&mut self) -> Metadata {
+        let taken = self.metadata.take_if(|of| of.0 == self.current.position);
+        taken.map(|of| of.1).unwrap_or_default()
     }
 
     /// Takes the payload of the current frame, if it is not in the ring.

@@ -1,22 +1,26 @@
 //! The dispatcher: a table of endpoints, the state of their handlers, and the loop that serves a callee.
 
 use core::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::endpoint::{Endpoint, Entry};
+use super::endpoint::{Endpoint, Entry, EntryHandler};
 use super::error::RegisterError;
 use super::into_reply::{IntoReply, reply_or_text};
-use super::layer::Layer;
+use super::layer::{Context, Layer};
+#[cfg(feature = "tokio")]
+use super::owned_context::OwnedContext;
 #[cfg(feature = "tokio")]
 use super::reply::Reply;
+#[cfg(feature = "tokio")]
+use super::request::Request;
 use super::responder::{RequestContext, Responder};
+use super::state::State;
 use super::table::{OwnedHandler, StateRef, Table};
 #[cfg(feature = "tokio")]
 use super::task::{AsyncReply, HandlerFuture};
 use crate::connection::{Rx, Tx};
 use crate::engine;
-#[cfg(feature = "tokio")]
-use crate::foreign::Foreign;
 use crate::ring::Frame;
 use crate::rpc::{Callee, ServeError};
 use crate::schema::describe::{Description, EndpointDescription, WHOLE_TABLE};
@@ -53,7 +57,7 @@ use crate::wait::Deadline;
 /// ```
 pub struct Dispatcher<S: ?Sized = ()> {
     responder: Responder<S>,
-    state: S,
+    state: State<S>,
 }
 
 impl Dispatcher {
@@ -73,38 +77,87 @@ impl Default for Dispatcher {
 }
 
 impl<S> Dispatcher<S> {
-    /// A dispatcher whose handlers share `state`.
+    /// A dispatcher whose handlers share `state`. With endpoints of `async fn` that take the state, their tasks keep it
+    /// alive.
     ///
     /// # Panics
     /// When two entries have the same message type, or an entry has 65535. A table made by
     /// [`endpoints!`](crate::endpoints) never panics: there both are compile errors.
     pub fn with_state(state: S, endpoints: &[Entry<S>]) -> Self {
-        let mut table = Table::new();
-        for entry in endpoints {
-            if let Err(refusal) = table.insert_entry(*entry) {
-                panic!("{refusal}");
-            }
-        }
-        Self { responder: Responder::new(table), state }
+        Self::over(State::Own(Box::new(state)), endpoints)
     }
 
-    /// The state that the handlers share.
-    pub fn state(&self) -> &S {
-        &self.state
+    /// The state, to change it between requests. `None` for a shared state, and for that of a table with an `async`
+    /// endpoint that takes it.
+    pub fn state_mut(&mut self) -> Option<&mut S> {
+        self.state.get_mut()
     }
 
-    /// The state, to change it between requests.
-    pub fn state_mut(&mut self) -> &mut S {
-        &mut self.state
-    }
-
-    /// Moves the state out.
-    pub fn into_state(self) -> S {
-        self.state
+    /// Moves the state out; `None` while others share it.
+    pub fn into_state(self) -> Option<S> {
+        self.state.into_inner()
     }
 }
 
 impl<S: ?Sized> Dispatcher<S> {
+    /// A dispatcher whose handlers share `state` with other owners: other dispatchers, threads, tasks. The state may be
+    /// a trait object.
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// use tachyon::{Dispatcher, endpoints, tachyon_rpc};
+    ///
+    /// #[tachyon_rpc(msg_type = 1)]
+    /// fn count(#[state] calls: &AtomicU64) -> u64 {
+    ///     calls.fetch_add(1, Ordering::Relaxed) + 1
+    /// }
+    ///
+    /// let calls = Arc::new(AtomicU64::new(0));
+    /// let dispatcher = Dispatcher::with_shared(Arc::clone(&calls), endpoints![count]);
+    /// # drop(dispatcher);
+    /// println!("{} calls so far", calls.load(Ordering::Relaxed));
+    /// ```
+    ///
+    /// # Panics
+    /// As [`with_state`](Self::with_state), and when an endpoint takes `&mut S`: other owners may read the state at any
+    /// time.
+    pub fn with_shared(state: Arc<S>, endpoints: &[Entry<S>]) -> Self
+    where
+        S: Send + Sync + 'static,
+    {
+        Self::over(State::Shared(Box::new(state)), endpoints)
+    }
+
+    fn over(state: State<S>, endpoints: &[Entry<S>]) -> Self {
+        let mut dispatcher = Self { responder: Responder::new(Table::new()), state };
+        for entry in endpoints {
+            if let Err(refusal) = dispatcher.insert(*entry) {
+                panic!("{refusal}");
+            }
+        }
+        dispatcher
+    }
+
+    fn insert(&mut self, entry: Entry<S>) -> Result<(), RegisterError> {
+        if entry.is_exclusive() && self.state.shared().is_some() {
+            return Err(RegisterError::Shared { refused: entry.name().to_owned() });
+        }
+        self.responder.table.insert_entry(entry)?;
+        match entry.handler() {
+            EntryHandler::Async(_, share) => self.state.note_async(Some(share)),
+            EntryHandler::AsyncStateless(_) => self.state.note_async(None),
+            _ => {}
+        }
+        self.responder.description.take();
+        Ok(())
+    }
+
+    /// The state that the handlers share.
+    pub fn state(&self) -> &S {
+        self.state.get()
+    }
+
     /// Adds a closure as the endpoint `msg_type`. The closure gets the request's bytes, in place, and returns a reply,
     /// or a `Result` of one.
     ///
@@ -134,13 +187,39 @@ impl<S: ?Sized> Dispatcher<S> {
         )
     }
 
-    /// Adds an endpoint made by `#[tachyon_rpc]`, as `dispatcher.register_endpoint::<echo>()`.
+    /// As [`register`](Self::register), for a closure that also gets the [`Context`] of the call.
+    ///
+    /// ```
+    /// use tachyon::Dispatcher;
+    ///
+    /// let mut dispatcher = Dispatcher::default();
+    /// dispatcher.register_with_context(1, "whoami", |cx, _request| format!("process {:?}", cx.caller.pid))?;
+    /// # Ok::<(), tachyon::RegisterError>(())
+    /// ```
     ///
     /// # Errors
     /// As [`register`](Self::register).
+    pub fn register_with_context<R: IntoReply<Error: fmt::Display>>(
+        &mut self,
+        msg_type: u16,
+        name: &str,
+        handler: impl Fn(&Context<'_>, &[u8]) -> R + Send + Sync + 'static,
+    ) -> Result<&mut Self, RegisterError> {
+        let own = name.to_owned();
+        self.register_handler(
+            msg_type,
+            name,
+            Box::new(move |_, request, reply| reply_or_text(handler(&request.context(&own), request.payload()), reply)),
+        )
+    }
+
+    /// Adds an endpoint made by `#[tachyon_rpc]`, as `dispatcher.register_endpoint::<echo>()`.
+    ///
+    /// # Errors
+    /// As [`register`](Self::register), and [`RegisterError::Shared`] for an endpoint that takes `&mut S`, if others
+    /// share the state.
     pub fn register_endpoint<E: Endpoint<State = S>>(&mut self) -> Result<&mut Self, RegisterError> {
-        self.responder.table.insert_entry(E::ENTRY)?;
-        self.responder.description.take();
+        self.insert(E::ENTRY)?;
         Ok(self)
     }
 
@@ -210,15 +289,44 @@ impl<S: ?Sized> Dispatcher<S> {
         F: Future<Output = R> + Send + 'static,
         R: IntoReply<Error: fmt::Display> + Send + 'static,
     {
-        let handler = std::sync::Arc::new(handler);
-        let start = move |request: Vec<u8>| -> HandlerFuture {
-            let handler = std::sync::Arc::clone(&handler);
-            Foreign::new(Box::pin(async move {
-                let reply = handler(request).await;
+        self.register_async_with_context(msg_type, name, move |_, request| handler(request))
+    }
+
+    /// As [`register_async`](Self::register_async), for a closure that also gets the context of the call.
+    ///
+    /// ```
+    /// use tachyon::Dispatcher;
+    ///
+    /// let mut dispatcher = Dispatcher::default();
+    /// dispatcher.register_async_with_context(1, "tenant", |cx, _request| async move {
+    ///     cx.get().metadata().get("tenant").unwrap_or("none").to_owned()
+    /// })?;
+    /// # Ok::<(), tachyon::RegisterError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`register`](Self::register).
+    #[cfg(feature = "tokio")]
+    pub fn register_async_with_context<F, R>(
+        &mut self,
+        msg_type: u16,
+        name: &str,
+        handler: impl Fn(OwnedContext, Vec<u8>) -> F + Send + Sync + 'static,
+    ) -> Result<&mut Self, RegisterError>
+    where
+        F: Future<Output = R> + Send + 'static,
+        R: IntoReply<Error: fmt::Display> + Send + 'static,
+    {
+        let handler = Arc::new(handler);
+        let start = move |request: Request<'_>, context: OwnedContext| {
+            let (handler, request) = (Arc::clone(&handler), request.payload().to_vec());
+            HandlerFuture::new(async move {
+                let reply = handler(context, request).await;
                 AsyncReply::new(move |to: Reply<'_>| reply_or_text(reply, to))
-            }))
+            })
         };
         self.responder.table.insert_async(EndpointDescription::bytes(msg_type, name), Box::new(start))?;
+        self.state.note_async(None);
         self.responder.description.take();
         Ok(self)
     }
@@ -292,7 +400,6 @@ impl<S: ?Sized> Dispatcher<S> {
     /// [`ServeError::NoHandler`] and [`ServeError::Handler`] after an error reply; the connection stays usable.
     /// [`ServeError::NeedsRuntime`] when an endpoint is async. Otherwise the caller closed or died.
     pub fn serve_once(&mut self, callee: &mut Callee) -> Result<(), ServeError> {
-        self.check_blocking()?;
         self.serve_until(callee, Deadline::never()).map_err(|error| *error)
     }
 
@@ -301,7 +408,6 @@ impl<S: ?Sized> Dispatcher<S> {
     /// # Errors
     /// As [`serve_once`](Self::serve_once), and [`ServeError::TimedOut`].
     pub fn serve_once_timeout(&mut self, callee: &mut Callee, timeout: Duration) -> Result<(), ServeError> {
-        self.check_blocking()?;
         self.serve_until(callee, Deadline::after(timeout)).map_err(|error| *error)
     }
 
@@ -341,25 +447,36 @@ impl<S: ?Sized> Dispatcher<S> {
     /// The responder, and the state for use beside other requests. Needs a passed [`check_shared`](Self::check_shared).
     #[inline]
     pub(crate) fn shared(&self) -> (&Responder<S>, &S) {
-        (&self.responder, &self.state)
+        (&self.responder, self.state.get())
     }
 
-    /// The responder, and the state for exclusive use.
-    pub(crate) fn exclusive(&mut self) -> (&Responder<S>, &mut S) {
-        (&self.responder, &mut self.state)
+    /// The state for the tasks of async endpoints, if one of them takes it.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn state_of_tasks(&self) -> Option<&Arc<S>> {
+        self.state.shared()
+    }
+
+    /// The responder, and the state for one thread.
+    #[inline]
+    pub(crate) fn exclusive(&mut self) -> (&Responder<S>, StateRef<'_, S>) {
+        (&self.responder, self.state.get_ref())
     }
 
     #[inline]
     fn serve_until(&mut self, callee: &mut Callee, deadline: Deadline) -> Result<(), Box<ServeError>> {
+        // One branch for both questions: only a table without async endpoints has this state.
+        if !matches!(self.state, State::Own(_)) {
+            self.check_blocking()?;
+        }
         self.serve_on(&mut callee.rx, &mut callee.tx, deadline)
     }
 
     /// As [`serve_once`](Self::serve_once), over the two directions of a callee.
     #[inline]
     pub(crate) fn serve_on(&mut self, rx: &mut Rx, tx: &mut Tx, deadline: Deadline) -> Result<(), Box<ServeError>> {
-        let Self { responder, state } = self;
+        let (responder, mut state) = self.exclusive();
         engine::serve_one(rx, tx, deadline, |rx, tx, frame, deadline| {
-            responder.answer(StateRef::Exclusive(state), &RequestContext::default(), rx, tx, frame, deadline)
+            responder.answer(state.reborrow(), &RequestContext::default(), rx, tx, frame, deadline)
         })
     }
 
@@ -367,9 +484,9 @@ impl<S: ?Sized> Dispatcher<S> {
     #[inline]
     pub(crate) fn serve_frame(&mut self, rx: &mut Rx, tx: &mut Tx, frame: Frame) -> Result<(), Box<ServeError>> {
         rx.set_current(frame);
-        let Self { responder, state } = self;
+        let (responder, state) = self.exclusive();
         engine::serve_current(rx, tx, |rx, tx, frame, deadline| {
-            responder.answer(StateRef::Exclusive(state), &RequestContext::default(), rx, tx, frame, deadline)
+            responder.answer(state, &RequestContext::default(), rx, tx, frame, deadline)
         })
     }
 }

@@ -3,6 +3,8 @@
 use super::reply::{HandlerResult, Reply};
 use super::request::Request;
 use super::scope::Scope;
+use super::state::ShareOwn;
+use super::task::StartHandler;
 use crate::rpc::Contract;
 use crate::schema::describe::Signature;
 use crate::schema::payload::{DeclaredError, Form, Message};
@@ -56,6 +58,10 @@ pub enum EntryHandler<S: ?Sized> {
     Shared(SharedHandler<S>),
     /// Changes the state.
     Exclusive(ExclusiveHandler<S>),
+    /// Awaits, without access.
+    AsyncStateless(StartHandler<()>),
+    /// Awaits, and reads the state, which the tasks of its calls share.
+    Async(StartHandler<S>, ShareOwn<S>),
 }
 
 /// An endpoint in a dispatch table, as a constant.
@@ -102,6 +108,11 @@ impl<S: ?Sized> Entry<S> {
         matches!(self.handler, EntryHandler::Exclusive(_))
     }
 
+    /// Whether the handler awaits. Only [`serve_async`](crate::Dispatcher::serve_async) serves such an entry.
+    pub const fn is_async(&self) -> bool {
+        matches!(self.handler, EntryHandler::Async(..) | EntryHandler::AsyncStateless(_))
+    }
+
     /// The handler.
     pub const fn handler(&self) -> EntryHandler<S> {
         self.handler
@@ -116,6 +127,7 @@ impl Entry<()> {
     pub const fn lift<S: ?Sized>(self) -> Entry<S> {
         let handler = match self.handler {
             EntryHandler::Stateless(handler) | EntryHandler::Shared(handler) => EntryHandler::Stateless(handler),
+            EntryHandler::AsyncStateless(start) | EntryHandler::Async(start, _) => EntryHandler::AsyncStateless(start),
             EntryHandler::Exclusive(_) => panic!("an exclusive handler belongs to the state it changes"),
         };
         Entry { signature: self.signature, handler }

@@ -18,6 +18,15 @@ pub enum RegisterError {
         /// Name of the refused endpoint.
         refused: String,
     },
+    /// The endpoint changes the state, and other owners share it.
+    #[error(
+        "`{refused}` changes the state, which other owners share; take `&State` with a lock in it, or make the \
+         dispatcher with `with_state`"
+    )]
+    Shared {
+        /// Name of the refused endpoint.
+        refused: String,
+    },
     /// Another endpoint has the message type.
     #[error("msg_type {msg_type} is already registered by `{existing}`; give `{refused}` another one")]
     Duplicate {

@@ -1,19 +1,24 @@
-//! Layers: code of users that sees every call, and the context of a call.
+//! Layers: code of users that sees every call and may refuse it, and the context of a call.
 
 use std::time::Duration;
 
+use super::error::HandlerError;
+use super::owned_context::OwnedContext;
+use crate::connection::Rx;
 use crate::engine::{CallerInfo, ErrorKind, Watch};
 use crate::foreign;
+use crate::metadata::Metadata;
 use crate::wait::Deadline;
 
-/// Sees every request before and after its handler; added with [`Dispatcher::layer`](crate::Dispatcher::layer).
+/// Sees every request before and after its handler, and may refuse it; added with [`Dispatcher::layer`](crate::Dispatcher::layer).
 ///
 /// A layer also sees requests without an endpoint, and requests whose deadline passes before their turn. It does not
-/// see control requests (`ping`), and cannot change a request or its reply. Layers run on the serving thread, which
+/// see control requests (`ping`), and cannot change a request, or the reply of a handler. Layers run on the serving thread, which
 /// serves no other request meanwhile; with several workers, on the threads of all. A layer sees a concurrent call
 /// ([`Context::is_concurrent`]) when the server takes the request and when the call ends.
 ///
-/// The panic of a layer does not reach the caller: the panic hook reports it, and the call goes on.
+/// A panic in `before` refuses the call with [`HandlerFailed`](ErrorKind::HandlerFailed): a layer that checks callers
+/// lets no call through by mistake. A panic in `after` is reported by the panic hook alone.
 ///
 /// ```
 /// use std::sync::atomic::{AtomicU64, Ordering};
@@ -37,10 +42,35 @@ use crate::wait::Deadline;
 /// let mut dispatcher = Dispatcher::default();
 /// dispatcher.layer(Slow::default());
 /// ```
+///
+/// A layer that refuses callers without a token:
+///
+/// ```
+/// use tachyon::{Context, ErrorKind, HandlerError, Layer};
+///
+/// struct Authenticated {
+///     token: String,
+/// }
+///
+/// impl Layer for Authenticated {
+///     fn before(&self, call: &Context<'_>) -> Result<(), HandlerError> {
+///         match call.metadata().get("authorization") {
+///             Some(token) if token == self.token => Ok(()),
+///             _ => Err(HandlerError::new(ErrorKind::BadRequest, "send the service's token as `authorization`")),
+///         }
+///     }
+/// }
+/// ```
 pub trait Layer: Send + Sync {
     /// Runs before the handler. Layers run in the order of their addition.
-    fn before(&self, call: &Context<'_>) {
+    ///
+    /// # Errors
+    /// An error refuses the call: its caller gets the error's kind, and its text unless the endpoint is raw or texts
+    /// are [hidden](crate::Dispatcher::hide_error_text). Neither the layers behind this one nor the handler run, and
+    /// only the layers before this one see the end of the call in [`after`](Self::after).
+    fn before(&self, call: &Context<'_>) -> Result<(), HandlerError> {
         let _ = call;
+        Ok(())
     }
 
     /// Runs after the answer, in reverse order: on the thread of `before`, unless the call is
@@ -52,8 +82,8 @@ pub trait Layer: Send + Sync {
 
 /// A shared layer, so that its owner can read its data.
 impl<L: Layer + ?Sized> Layer for std::sync::Arc<L> {
-    fn before(&self, call: &Context<'_>) {
-        (**self).before(call);
+    fn before(&self, call: &Context<'_>) -> Result<(), HandlerError> {
+        (**self).before(call)
     }
 
     fn after(&self, call: &Context<'_>, outcome: &Outcome, took: Duration) {
@@ -89,10 +119,61 @@ pub struct Context<'a> {
     /// `after`, and the two may run on different threads.
     pub is_concurrent: bool,
     pub(super) deadline: Deadline,
-    pub(super) watch: Option<Watch<'a>>,
+    pub(super) origin: Origin<'a>,
 }
 
-impl Context<'_> {
+/// Where the request of a call is.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Origin<'a> {
+    /// In a ring: the handler keeps the serving thread.
+    Ring(&'a Rx),
+    /// Nowhere: the handler runs beside the serving thread.
+    Owned(&'a OwnedContext),
+    /// With another copy of this crate, which took it from its ring.
+    #[cfg_attr(not(feature = "python"), allow(dead_code, reason = "only an extension has such requests"))]
+    Foreign(&'a Metadata),
+}
+
+impl<'a> Context<'a> {
+    /// The texts that the caller sent beside the request.
+    ///
+    /// ```
+    /// use tachyon::{Context, tachyon_rpc};
+    ///
+    /// #[tachyon_rpc(msg_type = 1)]
+    /// fn tenant(#[context] cx: &Context) -> String {
+    ///     cx.metadata().get("tenant").unwrap_or("none").to_owned()
+    /// }
+    /// ```
+    pub fn metadata(&self) -> &'a Metadata {
+        match self.origin {
+            Origin::Ring(rx) => rx.metadata(),
+            Origin::Owned(call) => call.own_metadata(),
+            Origin::Foreign(metadata) => metadata,
+        }
+    }
+
+    /// A context that outlives the handler's parameter, for a thread or a task that the handler starts.
+    ///
+    /// ```
+    /// use tachyon::{Context, tachyon_rpc};
+    ///
+    /// #[tachyon_rpc(msg_type = 1)]
+    /// fn search(#[context] cx: &Context, most: u64) -> u64 {
+    ///     let cx = cx.to_owned();
+    ///     let search = std::thread::spawn(move || (0..most).take_while(|_| !cx.get().is_cancelled()).count());
+    ///     search.join().map_or(0, |found| found as u64)
+    /// }
+    /// ```
+    #[allow(clippy::should_implement_trait, reason = "a `ToOwned` for a type with `Clone` gives the type itself")]
+    pub fn to_owned(&self) -> OwnedContext {
+        match self.origin {
+            Origin::Owned(call) => call.clone(),
+            Origin::Ring(rx) => OwnedContext::of(self, Some(&rx.connection)),
+            Origin::Foreign(_) => OwnedContext::of(self, None),
+        }
+    }
+
     /// How long the caller still waits: `None` without a deadline, zero after the deadline. Reads the clock.
     pub fn remaining(&self) -> Option<Duration> {
         self.deadline.remaining()
@@ -102,16 +183,16 @@ impl Context<'_> {
     /// the server stops and its [`stop_timeout`](crate::ServerOptions::stop_timeout) is over.
     ///
     /// A long handler asks now and then, and returns early. The question reads the ring, and makes a system call about
-    /// the caller's process. An async handler need not ask: the server drops its future.
+    /// the caller's process. An async handler need not ask between two `await`s: the server drops its future.
+    #[cold]
     pub fn is_cancelled(&self) -> bool {
-        is_cancelled(self.watch, self.correlation_id, self.deadline)
+        match self.origin {
+            Origin::Ring(rx) => Watch(&rx.connection).is_cancelled(self.correlation_id, self.deadline),
+            Origin::Owned(call) => call.is_past_use(),
+            // Another copy of this crate has the connection: only the deadline is known here.
+            Origin::Foreign(_) => self.deadline.has_passed(),
+        }
     }
-}
-
-/// Whether a call is cancelled. For a request that another copy of this crate took, only the deadline is known.
-#[cold]
-pub(super) fn is_cancelled(watch: Option<Watch<'_>>, call: u64, deadline: Deadline) -> bool {
-    watch.map_or_else(|| deadline.has_passed(), |watch| watch.is_cancelled(call, deadline))
 }
 
 /// How a request ended, as a [`Layer`] sees it.
@@ -128,13 +209,27 @@ pub enum Outcome {
 
 pub(super) type Layers = Vec<Box<dyn Layer>>;
 
-pub(super) fn before(layers: &Layers, call: &Context<'_>) {
-    for layer in layers {
-        drop(foreign::run(|| layer.before(call)));
-    }
+/// The refusal of a call.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// The number of layers before the one that refused the call.
+    pub(super) passed: usize,
+    pub(super) error: HandlerError,
 }
 
-pub(super) fn after(layers: &Layers, call: &Context<'_>, outcome: &Outcome, took: Duration) {
+/// Runs the layers until one of them refuses the call.
+pub(super) fn before(layers: &Layers, call: &Context<'_>) -> Result<(), Refusal> {
+    for (passed, layer) in layers.iter().enumerate() {
+        let outcome = foreign::run(|| layer.before(call));
+        outcome
+            .unwrap_or_else(|panicked| Err(HandlerError::failed(format_args!("a layer {panicked}"))))
+            .map_err(|error| Refusal { passed, error })?;
+    }
+    Ok(())
+}
+
+/// Reports the end of a call to the layers that let it pass.
+pub(super) fn after(layers: &[Box<dyn Layer>], call: &Context<'_>, outcome: &Outcome, took: Duration) {
     for layer in layers.iter().rev() {
         drop(foreign::run(|| layer.after(call, outcome, took)));
     }

@@ -11,13 +11,14 @@ mod endpoint;
 mod error;
 mod into_reply;
 mod layer;
+mod owned_context;
 mod reply;
 mod request;
 mod responder;
 mod scope;
 mod slot;
+mod state;
 mod table;
-#[cfg(feature = "tokio")]
 mod task;
 
 pub(crate) use dispatcher::sealed;
@@ -26,6 +27,7 @@ pub use endpoint::{Endpoint, Entry, EntryHandler, ExclusiveHandler, SharedHandle
 pub use error::{HandlerError, RegisterError, SlotError};
 pub use into_reply::IntoReply;
 pub use layer::{Context, Layer, Outcome};
+pub use owned_context::OwnedContext;
 pub(crate) use reply::ReplyBuffer;
 #[cfg(feature = "python")]
 pub(crate) use reply::ReplyTarget;
@@ -33,15 +35,14 @@ pub use reply::{HandlerResult, Reply};
 pub use request::Request;
 #[cfg(feature = "python")]
 pub(crate) use request::RequestParts;
-pub(crate) use responder::{RequestContext, Responder};
+pub(crate) use responder::{Deferring, RequestContext, Responder};
 pub(crate) use scope::{EntryIn, Join};
 pub use scope::{Requires, Scope, Stateless};
 pub(crate) use slot::answer_in_slot;
 pub use slot::{ReplyRoom, ReplySlot, SlotResult};
+pub(crate) use state::share_own;
 pub use table::OwnedHandler;
 pub(crate) use table::StateRef;
-#[cfg(feature = "tokio")]
-pub(crate) use task::AsyncReply;
 
 pub use crate::engine::CallerInfo;
 
@@ -54,3 +55,7 @@ pub use into_reply::{ConvertError, ErrorForm};
 pub use reply::Replied;
 #[doc(hidden)]
 pub use slot::SlotOf;
+#[doc(hidden)]
+pub use state::{Share, ShareOwn, SharedState};
+#[doc(hidden)]
+pub use task::{AsyncReply, HandlerFuture, StartHandler};

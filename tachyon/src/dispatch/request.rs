@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use super::layer::{Context, is_cancelled};
+use super::layer::{Context, Origin};
 use super::reply::{HandlerResult, ReplyTarget};
+use crate::connection::Rx;
 use crate::engine::{CallerInfo, Watch};
+use crate::metadata::Metadata;
 use crate::schema::payload::{Value, with_scratch};
 use crate::wait::Deadline;
 
@@ -17,15 +19,24 @@ pub(crate) struct RequestParts<'a> {
     pub(super) deadline: Deadline,
     /// The caller, of a server.
     pub(super) caller: Option<&'a CallerInfo>,
-    /// The connection; `None` for a request that another copy of this crate took from its ring.
-    pub(super) watch: Option<Watch<'a>>,
+    /// The direction of the request; `None` for a request that another copy of this crate took from its ring.
+    pub(super) rx: Option<&'a Rx>,
+    /// The metadata of a request without `rx`.
+    #[cfg(feature = "python")]
+    pub(super) foreign: &'a Metadata,
 }
 
 #[cfg(feature = "python")]
 impl<'a> RequestParts<'a> {
     /// A request that another copy of this crate took from its ring.
-    pub(crate) fn foreign(payload: &'a [u8], target: ReplyTarget, deadline: Deadline, caller: &'a CallerInfo) -> Self {
-        Self { payload, target, deadline, caller: Some(caller), watch: None }
+    pub(crate) fn foreign(
+        payload: &'a [u8],
+        target: ReplyTarget,
+        deadline: Deadline,
+        caller: &'a CallerInfo,
+        metadata: &'a Metadata,
+    ) -> Self {
+        Self { payload, target, deadline, caller: Some(caller), rx: None, foreign: metadata }
     }
 }
 
@@ -80,8 +91,24 @@ impl<'a> Request<'a> {
             request_size: self.parts.payload.len(),
             is_concurrent: false,
             deadline: self.parts.deadline,
-            watch: self.parts.watch,
+            origin: self.origin(),
         }
+    }
+
+    #[inline]
+    fn origin(self) -> Origin<'a> {
+        match self.parts.rx {
+            Some(rx) => Origin::Ring(rx),
+            #[cfg(feature = "python")]
+            None => Origin::Foreign(self.parts.foreign),
+            #[cfg(not(feature = "python"))]
+            None => unreachable!("only an extension has requests without a ring"),
+        }
+    }
+
+    /// The texts that the caller sent beside the request.
+    pub fn metadata(&self) -> &'a Metadata {
+        self.context("").metadata()
     }
 
     /// The endpoint's message type.
@@ -96,9 +123,9 @@ impl<'a> Request<'a> {
 
     /// The caller.
     pub fn caller(&self) -> CallerInfo {
-        match (self.parts.caller, &self.parts.watch) {
+        match (self.parts.caller, self.parts.rx) {
             (Some(caller), _) => *caller,
-            (None, Some(watch)) => CallerInfo::new(1, &watch.0.peer),
+            (None, Some(rx)) => CallerInfo::new(1, &rx.connection.peer),
             (None, None) => unreachable!("a request comes from a ring, or with its caller"),
         }
     }
@@ -107,12 +134,11 @@ impl<'a> Request<'a> {
     /// the server stops and its `stop_timeout` is over. A long handler asks now and then, and returns early. Reads the
     /// clock, and makes a system call.
     pub fn is_cancelled(&self) -> bool {
-        let RequestParts { target, deadline, watch, .. } = self.parts;
-        is_cancelled(*watch, target.correlation_id, *deadline)
+        self.context("").is_cancelled()
     }
 
     pub(crate) fn watch(self) -> Option<Watch<'a>> {
-        self.parts.watch
+        self.parts.rx.map(|rx| Watch(&rx.connection))
     }
 
     /// How long the caller still waits: `None` without a deadline, zero after the deadline, when the reply is dropped.

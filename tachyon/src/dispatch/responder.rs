@@ -3,20 +3,26 @@
 //! A request without layers and counters takes the fast path, [`Responder::handle`]. With either it goes through
 //! [`Responder::handle_observed`], which measures and reports around `handle`.
 
+#[cfg(feature = "tokio")]
+use std::sync::Arc;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use super::deferred::Deferred;
 use super::error::{Failure, HandlerError};
-use super::layer::{self, Context, Layers, Outcome};
+use super::layer::{self, Context, Layers, Origin, Outcome, Refusal};
 use super::reply::{HandlerResult, Replied, Reply, ReplyTarget};
 use super::request::{Request, RequestParts};
 use super::table::{Registered, StateRef, Table};
 #[cfg(feature = "tokio")]
 use super::task::HandlerFuture;
 use crate::connection::{Halt, Rx, Tx, Unsent, slice};
-use crate::engine::{CallerInfo, ErrorBody, ErrorKind, OpenRequest, Watch, is_cancel, is_control, send_error};
+use crate::engine::{
+    BAD_METADATA, CallerInfo, ErrorBody, ErrorKind, OpenRequest, has_metadata, is_cancel, is_control, send_error,
+};
 use crate::foreign::{self, Panicked};
+#[cfg(feature = "python")]
+use crate::metadata::Metadata;
 use crate::ring::{Frame, MessageHeader};
 use crate::rpc::{HandlerFailure, ServeError, control_reply, refusal};
 use crate::schema::describe::{Operation, Query, WHOLE_TABLE, chunk};
@@ -131,9 +137,7 @@ impl<S: ?Sized> Responder<S> {
         if deadline.has_passed() {
             return Self::refuse_expired(tx, target);
         }
-        let watch = Some(Watch(&rx.connection));
-        let parts =
-            RequestParts { payload: slice::payload(frame, rx), target, deadline, caller: context.caller, watch };
+        let parts = request_parts(rx, frame, target, deadline, context.caller);
         self.run(registered, tx, &parts.target, |reply| registered.run(state, Request::new(&parts), reply))
     }
 
@@ -165,17 +169,22 @@ impl<S: ?Sized> Responder<S> {
                 request_size: frame.len,
                 is_concurrent: false,
                 deadline,
-                watch: Some(Watch(&rx.connection)),
+                origin: Origin::Ring(rx),
             }
         });
-        if let Some(call) = &call {
-            layer::before(&self.layers, call);
-        }
+        let refusal = call.as_ref().and_then(|call| layer::before(&self.layers, call).err());
+        let passed = refusal.as_ref().map_or(self.layers.len(), |refusal| refusal.passed);
         let counters =
             context.counters.map(|counters| counters.endpoint(registered.map_or(NO_ORDINAL, Registered::ordinal)));
         let measured = call.is_some() || counters.is_some_and(EndpointCounters::measures_next);
         let began = measured.then(monotonic_nanos);
-        let result = self.handle(state, registered, context, rx, tx, frame, deadline);
+        let result = match refusal {
+            None => self.handle(state, registered, context, rx, tx, frame, deadline),
+            Some(refusal) => {
+                let target = ReplyTarget { msg_type, correlation_id: frame.correlation_id };
+                Err(self.fail(registered, tx, &target, false, Ok(Err(refusal.error))))
+            }
+        };
         let took = began.map(|began| monotonic_nanos().saturating_sub(began));
         let outcome = match &result {
             Ok(DEADLINE_PASSED) => Outcome::Failed(ErrorKind::DeadlinePassed),
@@ -194,12 +203,12 @@ impl<S: ?Sized> Responder<S> {
             counters.record(frame.len, took, outcome.into());
         }
         if let (Some(call), Some(took)) = (&call, took) {
-            layer::after(&self.layers, call, &outcome, Duration::from_nanos(took));
+            layer::after(&self.layers[..passed], call, &outcome, Duration::from_nanos(took));
         }
         result
     }
 
-    /// Answers a control request, or refuses a request without an endpoint.
+    /// Answers a control request, or refuses a request without an endpoint or with malformed metadata.
     #[cold]
     fn handle_without_endpoint(
         &self,
@@ -211,6 +220,11 @@ impl<S: ?Sized> Responder<S> {
         if is_control(frame) {
             self.answer_control(rx, tx, frame).map_err(ServeError::from)?;
             return Ok(0);
+        }
+        if has_metadata(frame) {
+            let target = ReplyTarget { msg_type, correlation_id };
+            let error = HandlerError::new(ErrorKind::BadRequest, BAD_METADATA);
+            return Err(self.fail(self.table.get(msg_type), tx, &target, false, Ok(Err(error))));
         }
         let nothing = ErrorBody::default();
         send_error(tx, correlation_id, msg_type, ErrorKind::NoHandler, nothing).map_err(ServeError::from)?;
@@ -235,7 +249,7 @@ impl<S: ?Sized> Responder<S> {
         let (type_id, payload) = match Operation::of(msg_type(frame.type_id)) {
             Some(Operation::Describe) => match self.description_chunk(slice::payload(frame, rx), max_len) {
                 Ok(chunk) => (frame.type_id, chunk),
-                Err(kind) => refusal(frame, kind, max_len),
+                Err(kind) => refusal(frame, kind, "", max_len),
             },
             _ => control_reply(frame, max_len),
         };
@@ -271,7 +285,7 @@ impl<S: ?Sized> Responder<S> {
         let answered = tx.accepted() != accepted;
         match outcome {
             Ok(Ok(replied)) if answered => Ok(replied.size),
-            outcome => Err(self.fail(registered, tx, target, answered, outcome)),
+            outcome => Err(self.fail(Some(registered), tx, target, answered, outcome)),
         }
     }
 
@@ -280,7 +294,7 @@ impl<S: ?Sized> Responder<S> {
     #[allow(clippy::unnecessary_box_returns, reason = "boxed off the fast path")]
     fn fail(
         &self,
-        registered: &Registered<S>,
+        registered: Option<&Registered<S>>,
         tx: &mut Tx,
         &ReplyTarget { msg_type, correlation_id }: &ReplyTarget,
         answered: bool,
@@ -298,59 +312,73 @@ impl<S: ?Sized> Responder<S> {
         let Failure { kind, .. } = failure;
         if !answered {
             let mut body = failure.body();
-            // A declared error's name is part of the contract; a raw endpoint's error reply is two bytes.
-            if self.hide_text || registered.is_raw() && body.name.is_empty() {
+            // A declared error's name is part of the contract. The error reply of a raw endpoint, and of a number
+            // without an endpoint, is two bytes.
+            if self.hide_text || registered.is_none_or(Registered::is_raw) && body.name.is_empty() {
                 body.text = "";
             }
             if let Err(unsent) = send_error(tx, correlation_id, msg_type, kind, body) {
                 return Box::new(unsent.into());
             }
         }
-        let name = registered.name().to_owned();
+        let name = registered.map_or("", Registered::name).to_owned();
         let Failure { text, declared, .. } = failure;
         let declared = declared.map(|(name, _)| name);
         Box::new(ServeError::Handler(HandlerFailure { name, msg_type, kind, text, declared }))
     }
 
-    /// Copies a request whose handler runs elsewhere, if `accepts` takes its message type; `None` leaves the request to
-    /// [`answer`](Self::answer).
+    /// Takes a request whose handler runs elsewhere, if `accepts` takes its message type and the layers let it pass.
     pub(crate) fn defer(
         &self,
-        caller: &CallerInfo,
-        rx: &Rx,
+        (caller, counters): (&CallerInfo, Option<WorkerCounters<'_>>),
+        (rx, tx): (&Rx, &mut Tx),
         request: &OpenRequest,
         accepts: impl FnOnce(u16) -> bool,
-    ) -> Option<Deferred> {
+    ) -> Deferring<Deferred> {
         let OpenRequest { frame, deadline } = request;
-        let registered = self.find(frame.type_id)?;
+        let Some(registered) = self.find(frame.type_id) else { return Deferring::Declined };
         if !accepts(msg_type(frame.type_id)) || deadline.has_passed() {
-            return None;
+            return Deferring::Declined;
         }
-        let deferred = Deferred::new(caller, rx, request);
-        if !self.layers.is_empty() {
-            layer::before(&self.layers, &deferred.context(registered.name()));
+        let deferred = Deferred::new(caller, rx, request, registered.shared_name());
+        match layer::before(&self.layers, &deferred.context()) {
+            Ok(()) => Deferring::Begun(deferred),
+            Err(Refusal { passed, error }) => {
+                Deferring::Answered(self.answer_through(passed, counters, tx, &deferred, |_| Err(error)))
+            }
         }
-        Some(deferred)
     }
 
     /// Whether a request is for an async endpoint.
     #[cfg(feature = "tokio")]
     pub(crate) fn is_async(&self, type_id: u32) -> bool {
-        self.find(type_id).is_some_and(|registered| registered.async_handler().is_some())
+        self.find(type_id).is_some_and(Registered::is_async)
     }
 
-    /// Starts the handler of an async endpoint; `None` leaves the request to [`answer`](Self::answer).
+    /// Starts the handler of an async endpoint.
     #[cfg(feature = "tokio")]
     pub(crate) fn start_async(
         &self,
-        caller: &CallerInfo,
-        rx: &Rx,
+        state: Option<&Arc<S>>,
+        (caller, counters): (&CallerInfo, Option<WorkerCounters<'_>>),
+        (rx, tx): (&Rx, &mut Tx),
         request: &OpenRequest,
-    ) -> Option<(Deferred, HandlerFuture)> {
-        let handler = self.find(request.frame.type_id)?.async_handler()?;
-        let mut deferred = self.defer(caller, rx, request, |_| true)?;
-        let future = handler(deferred.take_payload());
-        Some((deferred, future))
+    ) -> Deferring<(Deferred, HandlerFuture)> {
+        let OpenRequest { frame, deadline } = request;
+        let Some(registered) = self.find(frame.type_id).filter(|found| found.is_async()) else {
+            return Deferring::Declined;
+        };
+        let deferred = match self.defer((caller, counters), (rx, tx), request, |_| true) {
+            Deferring::Begun(deferred) => deferred,
+            Deferring::Declined => return Deferring::Declined,
+            Deferring::Answered(outcome) => return Deferring::Answered(outcome),
+        };
+        let target = ReplyTarget { msg_type: deferred.msg_type(), correlation_id: frame.correlation_id };
+        let parts = request_parts(rx, frame, target, *deadline, Some(caller));
+        match registered.start(state, Request::new(&parts), deferred.owned_context().clone()) {
+            Ok(future) => Deferring::Begun((deferred, future)),
+            Err(error) => Deferring::Answered(self.answer_deferred(counters, tx, &deferred, |_| Err(error))),
+        }
     }
 
     /// Answers a deferred request with `handler`.
@@ -361,9 +389,21 @@ impl<S: ?Sized> Responder<S> {
         deferred: &Deferred,
         handler: impl FnOnce(Reply<'_>) -> HandlerResult,
     ) -> Result<(), Box<ServeError>> {
-        let Deferred { msg_type, correlation_id, .. } = *deferred;
+        self.answer_through(self.layers.len(), counters, tx, deferred, handler)
+    }
+
+    /// Answers a deferred request that the first `passed` layers let pass.
+    fn answer_through(
+        &self,
+        passed: usize,
+        counters: Option<WorkerCounters<'_>>,
+        tx: &mut Tx,
+        deferred: &Deferred,
+        handler: impl FnOnce(Reply<'_>) -> HandlerResult,
+    ) -> Result<(), Box<ServeError>> {
+        let Context { msg_type, correlation_id, .. } = deferred.context();
         // `defer` found the endpoint, and a table never loses one.
-        let Some(registered) = self.find(u32::from(msg_type)) else { return Ok(()) };
+        let Some(registered) = self.table.get(msg_type) else { return Ok(()) };
         let result = self.run(registered, tx, &ReplyTarget { msg_type, correlation_id }, handler);
         let outcome = match &result {
             Ok(size) => Outcome::Replied(*size),
@@ -372,7 +412,7 @@ impl<S: ?Sized> Responder<S> {
                 _ => Outcome::CallerGone,
             },
         };
-        self.record_deferred(counters, deferred, outcome);
+        self.record_through(passed, counters, deferred, outcome);
         match result {
             Err(error) if matches!(&*error, ServeError::Handler(failure) if failure.is_answer()) => Ok(()),
             result => result.map(drop),
@@ -381,16 +421,55 @@ impl<S: ?Sized> Responder<S> {
 
     /// Counts the end of a deferred request, and runs the layers.
     pub(crate) fn record_deferred(&self, counters: Option<WorkerCounters<'_>>, deferred: &Deferred, outcome: Outcome) {
-        let Some(registered) = self.find(u32::from(deferred.msg_type)) else { return };
+        self.record_through(self.layers.len(), counters, deferred, outcome);
+    }
+
+    fn record_through(
+        &self,
+        passed: usize,
+        counters: Option<WorkerCounters<'_>>,
+        deferred: &Deferred,
+        outcome: Outcome,
+    ) {
+        let call = deferred.context();
+        let Some(registered) = self.table.get(call.msg_type) else { return };
         let took = monotonic_nanos().saturating_sub(deferred.taken_at);
         if let Some(counters) = counters {
-            counters.endpoint(registered.ordinal()).record(deferred.size, Some(took), outcome.into());
+            counters.endpoint(registered.ordinal()).record(call.request_size, Some(took), outcome.into());
         }
-        if !self.layers.is_empty() {
-            let call = deferred.context(registered.name());
-            layer::after(&self.layers, &call, &outcome, Duration::from_nanos(took));
-        }
+        layer::after(&self.layers[..passed], &call, &outcome, Duration::from_nanos(took));
     }
+}
+
+/// The parts of the request in a frame.
+#[inline]
+fn request_parts<'a>(
+    rx: &'a Rx,
+    frame: &Frame,
+    target: ReplyTarget,
+    deadline: Deadline,
+    caller: Option<&'a CallerInfo>,
+) -> RequestParts<'a> {
+    RequestParts {
+        payload: slice::payload(frame, rx),
+        target,
+        deadline,
+        caller,
+        rx: Some(rx),
+        #[cfg(feature = "python")]
+        foreign: Metadata::none(),
+    }
+}
+
+/// What became of a request whose handler may run elsewhere.
+#[derive(Debug)]
+pub(crate) enum Deferring<T> {
+    /// [`Responder::answer`] has to answer it.
+    Declined,
+    /// It was answered: a layer, or the reading of the request, refused it.
+    Answered(Result<(), Box<ServeError>>),
+    /// It has begun, and is answered later.
+    Begun(T),
 }
 
 /// Drops an error that needs no report: a reply without a caller, and an error that is an answer.

@@ -1,11 +1,13 @@
 //! The dispatch table: from message type to handler in two loads, however many endpoints there are.
 
+use std::sync::Arc;
+
 use super::endpoint::{Entry, EntryHandler};
 use super::error::HandlerError;
+use super::owned_context::OwnedContext;
 use super::reply::{HandlerResult, Reply};
 use super::request::Request;
-#[cfg(feature = "tokio")]
-use super::task::AsyncHandler;
+use super::task::{HandlerFuture, StartClosure};
 use crate::dispatch::RegisterError;
 use crate::schema::describe::{Description, EndpointDescription, FormDescription, WHOLE_TABLE};
 use crate::type_id::MSG_TYPE_ERROR;
@@ -42,8 +44,8 @@ impl<'a, S: ?Sized> StateRef<'a, S> {
 enum Handler<S: ?Sized> {
     Entry(EntryHandler<S>),
     Owned(OwnedHandler<S>),
-    #[cfg(feature = "tokio")]
-    Async(AsyncHandler),
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "only `register_async` makes one"))]
+    Async(StartClosure),
 }
 
 /// An endpoint in the table.
@@ -53,11 +55,17 @@ pub(super) struct Registered<S: ?Sized> {
     handler: Handler<S>,
     /// Index of the endpoint's counters: the number of endpoints registered before.
     ordinal: usize,
+    /// The name again, for contexts that outlive a request.
+    name: Arc<str>,
 }
 
 impl<S: ?Sized> Registered<S> {
     pub(super) fn name(&self) -> &str {
         &self.description.name
+    }
+
+    pub(super) fn shared_name(&self) -> &Arc<str> {
+        &self.name
     }
 
     fn description(&self) -> &EndpointDescription {
@@ -88,17 +96,37 @@ impl<S: ?Sized> Registered<S> {
             (Handler::Entry(EntryHandler::Shared(handler)), state) => handler(state.shared(), request, reply),
             (Handler::Owned(handler), state) => handler(state.shared(), request, reply),
             // Unreachable: serving without a runtime refuses the table first.
-            #[cfg(feature = "tokio")]
-            (Handler::Async(_), _) => Err(HandlerError::failed("is async, and there is no runtime to run it")),
+            (Handler::Async(_) | Handler::Entry(EntryHandler::Async(..) | EntryHandler::AsyncStateless(_)), _) => {
+                Err(HandlerError::failed("is async, and there is no runtime to run it"))
+            }
         }
     }
 
-    /// The handler, if it is async.
-    #[cfg(feature = "tokio")]
-    pub(super) fn async_handler(&self) -> Option<&AsyncHandler> {
-        match &self.handler {
-            Handler::Async(handler) => Some(handler),
-            _ => None,
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "only a runtime runs futures"))]
+    pub(super) fn is_async(&self) -> bool {
+        matches!(
+            self.handler,
+            Handler::Async(_) | Handler::Entry(EntryHandler::Async(..) | EntryHandler::AsyncStateless(_))
+        )
+    }
+
+    /// Begins a call of an async handler.
+    ///
+    /// # Errors
+    /// The request is not a value of the endpoint's type.
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "only a runtime runs futures"))]
+    pub(super) fn start(
+        &self,
+        state: Option<&Arc<S>>,
+        request: Request<'_>,
+        context: OwnedContext,
+    ) -> Result<HandlerFuture, HandlerError> {
+        match (&self.handler, state) {
+            (Handler::Async(start), _) => Ok(start(request, context)),
+            (Handler::Entry(EntryHandler::AsyncStateless(start)), _) => start(&Arc::new(()), request, context),
+            (Handler::Entry(EntryHandler::Async(start, _)), Some(state)) => start(state, request, context),
+            // Unreachable: a table with such an endpoint shares its state, and `is_async` was asked.
+            _ => Err(HandlerError::failed("cannot be started as a task")),
         }
     }
 }
@@ -156,6 +184,9 @@ impl<S: ?Sized> Table<S> {
 
     pub(super) fn insert_entry(&mut self, entry: Entry<S>) -> Result<(), RegisterError> {
         self.insert(entry.signature().into(), Handler::Entry(entry.handler()))?;
+        if entry.is_async() {
+            self.first_async.get_or_insert(entry.msg_type());
+        }
         if entry.is_exclusive() {
             self.first_exclusive.get_or_insert(entry.msg_type());
         }
@@ -174,7 +205,7 @@ impl<S: ?Sized> Table<S> {
     pub(super) fn insert_async(
         &mut self,
         description: EndpointDescription,
-        handler: AsyncHandler,
+        handler: StartClosure,
     ) -> Result<(), RegisterError> {
         let msg_type = description.msg_type;
         self.insert(description, Handler::Async(handler))?;
@@ -197,7 +228,8 @@ impl<S: ?Sized> Table<S> {
                 refused: name.to_owned(),
             });
         }
-        *slot = Some(Registered { description: Box::new(description), handler, ordinal: self.len });
+        let name = Arc::from(name.as_str());
+        *slot = Some(Registered { description: Box::new(description), handler, ordinal: self.len, name });
         self.len += 1;
         Ok(())
     }

@@ -1,30 +1,59 @@
 //! Async endpoints: their handlers return futures, which a runtime runs beside the serving task.
+#![cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "only a runtime runs futures"))]
 
 use core::pin::Pin;
+use core::task::{Context, Poll};
+use std::sync::Arc;
 
+use super::error::HandlerError;
+use super::owned_context::OwnedContext;
 use super::reply::{HandlerResult, Reply};
-use crate::foreign::Foreign;
+use super::request::Request;
+use crate::foreign::{Foreign, Panicked};
 
 /// Sends the output of a handler's future as the reply.
 type SendReply = Box<dyn FnOnce(Reply<'_>) -> HandlerResult + Send>;
 
 /// The output of a handler's future.
 #[derive(Debug)]
-pub(crate) struct AsyncReply(Foreign<SendReply>);
+pub struct AsyncReply(Foreign<SendReply>);
 
 impl AsyncReply {
-    pub(super) fn new(send: impl FnOnce(Reply<'_>) -> HandlerResult + Send + 'static) -> Self {
+    pub(crate) fn new(send: impl FnOnce(Reply<'_>) -> HandlerResult + Send + 'static) -> Self {
         Self(Foreign::new(Box::new(send)))
     }
 
     /// Sends the reply. For use within `foreign::run`.
+    #[cfg(feature = "tokio")]
     pub(crate) fn send(self, reply: Reply<'_>) -> HandlerResult {
         self.0.take().map_or_else(|| unreachable!("the reply is taken once"), |send| send(reply))
     }
 }
 
-/// The future of a running handler. A panic is an output.
-pub(crate) type HandlerFuture = Foreign<Pin<Box<dyn Future<Output = AsyncReply> + Send>>>;
+type BoxedFuture = Pin<Box<dyn Future<Output = AsyncReply> + Send>>;
 
-/// A handler that returns a future. None of its code runs before the first poll.
-pub(super) type AsyncHandler = Box<dyn Fn(Vec<u8>) -> HandlerFuture + Send + Sync>;
+/// The future of a running handler. A panic is an output.
+#[derive(Debug)]
+pub struct HandlerFuture(Foreign<BoxedFuture>);
+
+impl HandlerFuture {
+    pub(crate) fn new(future: impl Future<Output = AsyncReply> + Send + 'static) -> Self {
+        Self(Foreign::new(Box::pin(future)))
+    }
+}
+
+#[doc(hidden)]
+impl Future for HandlerFuture {
+    type Output = Result<AsyncReply, Panicked>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(context)
+    }
+}
+
+/// A function that begins a call of an async endpoint: it reads the request, and makes the handler's future, which owns
+/// what was read and keeps the state. None of the user's code runs before the first poll.
+pub type StartHandler<S> = fn(&Arc<S>, Request<'_>, OwnedContext) -> Result<HandlerFuture, HandlerError>;
+
+/// As [`StartHandler`], for a closure.
+pub(super) type StartClosure = Box<dyn Fn(Request<'_>, OwnedContext) -> HandlerFuture + Send + Sync>;

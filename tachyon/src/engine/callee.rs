@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use super::caller_info::CallerInfo;
 use super::error_reply::{ErrorBody, ErrorKind, send_error};
-use super::request::{OpenRequest, is_cancel, is_control, open_current, refused_type};
+use super::request::{OpenRequest, is_cancel, is_control, is_plain, open_current, open_metadata, refused_type};
 use crate::aligned::AlignedBytes;
 use crate::connection::{Halt, MAX_PER_LOOK, Rx, Tx, Unsent, look_for_data, slice};
+use crate::metadata::Metadata;
 use crate::ring::{Fault, Frame};
 use crate::type_id::msg_type;
 use crate::wait::Deadline;
@@ -86,6 +87,7 @@ struct HeldRequest {
     type_id: u32,
     deadline: Deadline,
     payload: AlignedBytes,
+    metadata: Metadata,
 }
 
 /// The answering end of one connection of several. `B` stands for a call that has begun.
@@ -147,9 +149,10 @@ impl<B> CalleeCore<B> {
             if !postponed && !self.take()? {
                 return if gone { Err(Halt::PeerDead) } else { Ok(TurnResult::Idle) };
             }
-            if is_cancel(&self.rx.current) {
-                self.take_cancel(service)?;
-            } else if is_control(&self.rx.current) || service.admit(self.rx.current.type_id, self.begun.len()) {
+            if !is_plain(&self.rx.current) && self.open(service)? {
+                continue;
+            }
+            if is_control(&self.rx.current) || service.admit(self.rx.current.type_id, self.begun.len()) {
                 let type_id = self.rx.current.type_id;
                 if S::POSTPONES && !postponed && !is_control(&self.rx.current) && service.is_slow(type_id) {
                     self.postponed = true;
@@ -161,6 +164,17 @@ impl<B> CalleeCore<B> {
             }
         }
         Ok(TurnResult::Served)
+    }
+
+    /// Opens a current frame that is no call without metadata. True after a CANCEL, which is then taken.
+    #[cold]
+    fn open(&mut self, service: &mut impl Service<Begun = B>) -> Result<bool, Halt> {
+        open_metadata(&mut self.rx);
+        let cancels = is_cancel(&self.rx.current);
+        if cancels {
+            self.take_cancel(service)?;
+        }
+        Ok(cancels)
     }
 
     /// Whether the current frame is the next request.
@@ -204,9 +218,11 @@ impl<B> CalleeCore<B> {
         let Some(held) = self.held.pop_front() else { return Ok(TurnResult::Idle) };
         self.held_bytes -= held.payload.len();
         self.rx.set_current_copied(held.correlation_id, held.type_id, held.payload);
+        self.rx.set_metadata(self.rx.current.position, held.metadata);
         let request = OpenRequest { frame: self.rx.current, deadline: held.deadline };
         let handled = service.handle(&self.info, &self.rx, &mut self.tx, &request);
         self.rx.release_current();
+        drop(self.rx.take_metadata());
         self.note(held.correlation_id, msg_type(held.type_id), handled?, service);
         Ok(TurnResult::Served)
     }
@@ -217,9 +233,10 @@ impl<B> CalleeCore<B> {
         let deadline = open_current(&self.rx)?;
         let Frame { correlation_id, type_id, .. } = self.rx.current;
         let payload = AlignedBytes::from(slice::payload(&self.rx.current, &self.rx));
+        let metadata = self.rx.take_metadata();
         self.rx.release_current();
         self.held_bytes += payload.len();
-        self.held.push_back(HeldRequest { correlation_id, type_id, deadline, payload });
+        self.held.push_back(HeldRequest { correlation_id, type_id, deadline, payload, metadata });
         Ok(())
     }
 
@@ -371,9 +388,12 @@ pub(crate) fn serve_one<E: From<Halt>>(
     }
     loop {
         rx.take_current(deadline)?;
-        let control = is_control(&rx.current);
+        let plain = is_plain(&rx.current);
+        if !plain {
+            open_metadata(rx);
+        }
         let outcome = serve_current(rx, tx, &mut handle);
-        if !control || outcome.is_err() {
+        if plain || !is_control(&rx.current) || outcome.is_err() {
             return outcome;
         }
         rx.check_deadline(deadline)?;

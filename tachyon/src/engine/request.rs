@@ -1,6 +1,7 @@
 //! A request as it came off the ring, made ready to be served.
 
 use crate::connection::{Halt, Rx, slice};
+use crate::metadata::{METADATA, Metadata};
 use crate::ring::{Fault, Frame};
 use crate::schema::describe::{Operation, Query, WHOLE_TABLE};
 use crate::type_id::{ROUTE_CANCEL, ROUTE_CONTROL, msg_type, route_id};
@@ -38,10 +39,48 @@ pub(crate) fn open_current(rx: &Rx) -> Result<Deadline, Halt> {
     Ok(Deadline::from_wire(rx.current.deadline))
 }
 
+/// Whether a request is a call without metadata.
+#[inline]
+pub(crate) fn is_plain(frame: &Frame) -> bool {
+    route_id(frame.type_id) == 0
+}
+
+/// Whether a request is a call with metadata behind its payload; after [`open_metadata`], whether the metadata is
+/// malformed.
+pub(crate) fn has_metadata(frame: &Frame) -> bool {
+    route_id(frame.type_id) == route_id(METADATA)
+}
+
+/// Moves the metadata of the current message out of the message, which becomes a call without metadata. A message that
+/// no caller writes keeps its route, and is refused.
+#[cold]
+pub(crate) fn open_metadata(rx: &mut Rx) {
+    rx.current = split_metadata(rx, rx.current);
+}
+
+/// As [`open_metadata`], for a message that the caller of this function has taken.
+#[cold]
+pub(crate) fn split_metadata(rx: &mut Rx, frame: Frame) -> Frame {
+    if !has_metadata(&frame) {
+        return frame;
+    }
+    let Some((len, metadata)) = Metadata::split(slice::payload(&frame, rx)) else { return frame };
+    rx.set_metadata(frame.position, metadata);
+    Frame { type_id: frame.type_id & !METADATA, len, ..frame }
+}
+
+/// Why a request with metadata that no caller writes is refused.
+pub(crate) const BAD_METADATA: &str = "the metadata of the request is malformed";
+
 /// Whether a request is for the callee itself: a control request, or the cancellation of a call.
 #[inline]
 pub(crate) fn is_control(frame: &Frame) -> bool {
     matches!(route_id(frame.type_id), ROUTE_CONTROL | ROUTE_CANCEL)
+}
+
+/// Whether an opened request is for the user of a callee without a table.
+pub(crate) fn is_users(frame: &Frame) -> bool {
+    !is_control(frame) && !has_metadata(frame)
 }
 
 /// Whether a request cancels a call. A callee takes it and gives no reply.

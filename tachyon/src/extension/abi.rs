@@ -10,7 +10,7 @@ use core::ffi::c_void;
 use core::slice;
 
 /// The version of the interface.
-pub(crate) const ABI: u32 = 2;
+pub(crate) const ABI: u32 = 3;
 
 /// The first bytes of a head: `tachyon` and a zero.
 pub(crate) const MAGIC: [u8; 8] = *b"tachyon\0";
@@ -113,6 +113,10 @@ pub(crate) struct Call {
     pub(crate) caller_pid: u32,
     /// [`NO_USER`] if the caller's user is not mapped.
     pub(crate) caller_uid: u32,
+    /// The metadata as it travels, behind an empty payload; not null.
+    pub(crate) metadata: *const u8,
+    /// Bytes of the metadata; 0 without metadata.
+    pub(crate) metadata_len: usize,
     /// The first argument of all `steps`.
     pub(crate) host: *mut c_void,
     /// Valid for the call.
@@ -145,11 +149,11 @@ mod tests {
 
     /// A change here is a change of [`ABI`].
     #[test]
-    fn the_structs_have_the_layout_of_version_2() {
-        assert_eq!(ABI, 2);
+    fn the_structs_have_the_layout_of_version_3() {
+        assert_eq!(ABI, 3);
         assert_eq!((offset_of!(Head, abi), offset_of!(Head, version), size_of::<Head>()), (8, 16, 32));
-        assert_eq!((size_of::<Endpoint>(), size_of::<Call>(), size_of::<Steps>()), (72, 64, 32));
+        assert_eq!((size_of::<Endpoint>(), size_of::<Call>(), size_of::<Steps>()), (72, 80, 32));
         assert_eq!((offset_of!(Endpoint, sizes), offset_of!(Endpoint, run)), (32, 64));
-        assert_eq!((offset_of!(Call, caller_id), offset_of!(Call, host)), (32, 48));
+        assert_eq!((offset_of!(Call, caller_id), offset_of!(Call, host)), (32, 64));
     }
 }

@@ -108,6 +108,8 @@ unsafe fn handle(
 ) -> HandlerResult {
     let mut answer = Answer::Unsent(reply);
     let caller = request.caller();
+    let metadata = request.metadata();
+    let metadata = if metadata.is_empty() { Vec::new() } else { metadata.encode() };
     let call = Call {
         request: request.payload().as_ptr(),
         request_len: request.payload().len(),
@@ -116,6 +118,8 @@ unsafe fn handle(
         caller_id: caller.id,
         caller_pid: caller.pid.unwrap_or(0),
         caller_uid: caller.uid.unwrap_or(NO_USER),
+        metadata: metadata.as_ptr(),
+        metadata_len: metadata.len(),
         host: ptr::from_mut(&mut answer).cast(),
         steps: &raw const STEPS,
     };

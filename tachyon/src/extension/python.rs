@@ -36,6 +36,7 @@ use core::ffi::CStr;
 use core::slice;
 use std::sync::{Arc, PoisonError, RwLock};
 
+use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
 
@@ -43,6 +44,7 @@ use crate::dispatch::{Entry, EntryHandler, HandlerError, HandlerResult, Reply, R
 use crate::engine::CallerInfo;
 use crate::extension::{ABI, Call, Endpoint, Head, HostReply, MAGIC, NO_USER, Sizes, Text};
 use crate::foreign;
+use crate::metadata::Metadata;
 use crate::schema::describe::Description;
 use crate::wait::Deadline;
 
@@ -52,7 +54,8 @@ const CAPSULE: &CStr = c"tachyon.RustEndpoint";
 /// Adds endpoints without state to a module, each by its name, for `RpcDispatcher.register`.
 ///
 /// # Errors
-/// The exception of importing `tachyon`, or `ExtensionError` when the package has another interface.
+/// The exception of importing `tachyon`; `ExtensionError` when the package has another interface; `TypeError` for an
+/// async endpoint.
 pub fn export(module: &Bound<'_, PyModule>, endpoints: &[Entry<()>]) -> PyResult<()> {
     export_with_state(module, (), endpoints)
 }
@@ -70,6 +73,12 @@ pub fn export_with_state<S: Send + Sync + 'static>(
     endpoints: &[Entry<S>],
 ) -> PyResult<()> {
     let py = module.py();
+    if let Some(entry) = endpoints.iter().find(|entry| entry.is_async()) {
+        return Err(PyTypeError::new_err(format!(
+            "the Rust endpoint `{}` is async, and Python runs no futures of Rust; export it as a plain function",
+            entry.name()
+        )));
+    }
     let state = if endpoints.iter().any(Entry::is_exclusive) {
         SharedState::Locked(RwLock::new(state))
     } else {
@@ -137,6 +146,10 @@ impl<S: Send + Sync + 'static> Exported<S> {
             (EntryHandler::Exclusive(_), SharedState::ReadOnly(_)) => {
                 Err(HandlerError::failed("changes the state, which others are using"))
             }
+            // Unreachable: `export_with_state` refuses such an endpoint.
+            (EntryHandler::Async(..) | EntryHandler::AsyncStateless(_), _) => {
+                Err(HandlerError::failed("is async, and there is no runtime to run it"))
+            }
         }
     }
 }
@@ -164,7 +177,10 @@ unsafe extern "C" fn run<S: Send + Sync + 'static>(endpoint: *const Endpoint, ca
         };
         let deadline = Deadline::at_nanos(call.deadline);
         let target = ReplyTarget { msg_type: exported.msg_type, correlation_id: call.correlation_id };
-        let parts = RequestParts::foreign(payload, target, deadline, &caller);
+        // SAFETY: not null, and valid for this call.
+        let metadata = unsafe { slice::from_raw_parts(call.metadata, call.metadata_len) };
+        let metadata = Metadata::split(metadata).map(|(_, metadata)| metadata).unwrap_or_default();
+        let parts = RequestParts::foreign(payload, target, deadline, &caller, &metadata);
         exported.answer(Request::new(&parts), Reply::through(host, &target))
     });
     let error = match outcome {

@@ -3,18 +3,16 @@
 //! A panic of such code fails one call or one report, and does not unwind through the serving thread: every call of
 //! users' code goes through [`run`].
 
-#[cfg(any(feature = "tokio", test))]
 mod value;
 
 use core::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-#[cfg(feature = "tokio")]
 pub(crate) use self::value::Foreign;
 
 /// A panic of users' code, as text. The payload is dropped.
 #[derive(Debug)]
-pub(crate) struct Panicked(Box<str>);
+pub struct Panicked(Box<str>);
 
 impl core::fmt::Display for Panicked {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {

@@ -1,4 +1,5 @@
 //! Values of users' code that this crate owns: the futures of handlers, and their outputs.
+#![cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "only a runtime runs futures"))]
 
 use core::pin::Pin;
 use core::task::{Context, Poll};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{Hostile, Pair, REPEATED, ScriptedCaller, attack_beside, dispatcher, linked};
 use crate::connection::{Established, Halt, Rx, State, Tx};
-use crate::dispatch::{Deferred, Dispatcher, StateRef};
+use crate::dispatch::{Deferred, Dispatcher};
 use crate::engine::{CallerInfo, CancelReason, ErrorKind, Handled, OpenRequest};
 use crate::handshake::Role;
 use crate::options::Options;
@@ -180,7 +180,7 @@ impl Service {
     /// One pass over the polled callers, which may admit no request.
     fn pass(&mut self, dispatcher: &mut Dispatcher, admits: bool) {
         let (responder, state) = dispatcher.exclusive();
-        let blocking = Blocking { responder, state: StateRef::Exclusive(state), counters: None };
+        let blocking = Blocking { responder, state, counters: None };
         if admits {
             self.driven.worker.poll_holding();
         }

@@ -4,8 +4,8 @@ use core::fmt::Display;
 use core::marker::PhantomData;
 
 use crate::dispatch::{
-    Context, ConvertError, Entry, HandlerError, HandlerResult, IntoReply, Reply, ReplySlot, Request, SlotOf,
-    SlotResult, answer_in_slot,
+    AsyncReply, Context, ConvertError, Entry, EntryHandler, HandlerError, HandlerFuture, HandlerResult, IntoReply,
+    Reply, ReplySlot, Request, SlotOf, SlotResult, StartHandler, answer_in_slot, share_own,
 };
 use crate::schema::payload::{DeclaredError, Message, Scratch, Undeclared, Value, assert_by_value, with_scratch};
 
@@ -16,11 +16,11 @@ use super::select::Select;
 /// # Errors
 /// The request is not a value of the endpoint's type, or the handler's error.
 #[inline]
-pub fn handle(
+pub fn handle<R>(
     request: Request<'_>,
     copies: bool,
-    read: impl for<'m> FnOnce(&'m [u8], &mut Scratch<'m>) -> HandlerResult,
-) -> HandlerResult {
+    read: impl for<'m> FnOnce(&'m [u8], &mut Scratch<'m>) -> Result<R, HandlerError>,
+) -> Result<R, HandlerError> {
     with_scratch(copies, request.payload(), read)
 }
 
@@ -49,6 +49,26 @@ pub fn answer<H: ConvertError<S::Error>, S: ReplyOf<R>, R>(reply: Reply<'_>, val
         Ok(sent) => sent,
         Err(error) => Err(H::error(error)),
     }
+}
+
+/// The output of an async handler: [`answer`], later.
+pub fn answer_later<H: ConvertError<S::Error>, S: ReplyOf<R>, R: Send + 'static>(value: R) -> AsyncReply {
+    AsyncReply::new(|reply| answer::<H, S, R>(reply, value))
+}
+
+/// The future of an async handler. The only place that reports a future that cannot be a task.
+pub fn task(future: impl Future<Output = AsyncReply> + Send + 'static) -> HandlerFuture {
+    HandlerFuture::new(future)
+}
+
+/// The handler of an async endpoint without state.
+pub const fn start_stateless<S: ?Sized>(start: StartHandler<()>) -> EntryHandler<S> {
+    EntryHandler::AsyncStateless(start)
+}
+
+/// The handler of an async endpoint with the state `S`.
+pub const fn start_shared<S: Send + Sync + ?Sized + 'static>(start: StartHandler<S>) -> EntryHandler<S> {
+    EntryHandler::Async(start, share_own)
 }
 
 /// Passes a handler its reply slot.

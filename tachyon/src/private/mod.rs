@@ -29,7 +29,8 @@ pub use tachyon_macros::{DeclaredError, Emit, Payload};
 pub use self::declared::{declared, zeros};
 pub use self::endpoint::{
     ErrorTravels, InSlot, IsDeclared, IsInSlot, IsReply, IsShown, NotDeclared, NotInSlot, NotReply, NotShown, ReplyOf,
-    Serves, Spelled, answer, answer_slot, can_be_in_slot, can_be_reply, context, empty, error_travels, handle,
+    Serves, Spelled, answer, answer_later, answer_slot, can_be_in_slot, can_be_reply, context, empty, error_travels,
+    handle, start_shared, start_stateless, task,
 };
 pub use self::gaps::{
     Asked, Defined, IsDefined, IsFixed, NotDefined, NotFixed, Shape, assert_aligned, assert_fixed,

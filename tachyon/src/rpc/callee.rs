@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::control::{control_reply, try_answer_control};
+use super::control::{own_reply, try_answer_own};
 use super::guard::{RpcRxGuard, RpcTxGuard};
 use crate::connection::{self, Established, Halt, Rx, State, Tx, Unsent};
-use crate::engine::{ErrorBody, ErrorKind, is_cancel, is_control, open_current, send_error};
+use crate::engine::{ErrorBody, ErrorKind, is_cancel, is_plain, is_users, open_current, open_metadata, send_error};
 use crate::handshake::{ConnectError, Kind, ListenError, Role};
 use crate::options::Options;
 use crate::ring::MessageHeader;
@@ -120,37 +120,44 @@ impl Callee {
                 break;
             }
             open_current(&self.rx)?;
-            if !is_control(&self.rx.current) {
+            if is_plain(&self.rx.current) || self.open() {
                 return Ok(Some(RpcRxGuard::over(&mut self.rx)));
             }
-            let answered = try_answer_control(&mut self.tx, &self.rx.current);
+            let answered = try_answer_own(&mut self.tx, &self.rx.current);
             self.rx.release_current();
             answered?;
         }
         Ok(None)
     }
 
-    /// Takes the next request that is no control request as the current frame of the forward ring.
+    /// Opens the current frame. False for a request that this side answers itself.
+    #[cold]
+    fn open(&mut self) -> bool {
+        open_metadata(&mut self.rx);
+        is_users(&self.rx.current)
+    }
+
+    /// Takes the next request for the user as the current frame of the forward ring.
     #[inline]
     fn take(&mut self, deadline: Deadline) -> Result<(), ServeError> {
         loop {
             self.rx.take_current(deadline)?;
             open_current(&self.rx)?;
-            if !is_control(&self.rx.current) {
+            if is_plain(&self.rx.current) || self.open() {
                 return Ok(());
             }
-            self.answer_control(deadline)?;
+            self.answer_own(deadline)?;
         }
     }
 
-    /// Answers and releases a control request.
+    /// Answers and releases a request that is not for the user.
     #[cold]
-    fn answer_control(&mut self, deadline: Deadline) -> Result<(), ServeError> {
+    fn answer_own(&mut self, deadline: Deadline) -> Result<(), ServeError> {
         let request = self.rx.current;
         let answered = if is_cancel(&request) {
             Ok(())
         } else {
-            let (type_id, payload) = control_reply(&request, self.tx.max_len());
+            let (type_id, payload) = own_reply(&request, self.tx.max_len());
             self.tx.send(&payload, MessageHeader::new(type_id, request.correlation_id), deadline)
         };
         self.rx.release_current();

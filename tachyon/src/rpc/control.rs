@@ -1,9 +1,9 @@
-//! Control requests: every callee answers them itself, without a user's handler.
+//! Requests that every callee answers itself, without a user's handler: control requests, and malformed metadata.
 //!
-//! They travel on [`ROUTE_CONTROL`], with the operation as message type.
+//! Control requests travel on [`ROUTE_CONTROL`], with the operation as message type.
 
 use crate::connection::{Halt, Tx, Unsent};
-use crate::engine::{ErrorBody, ErrorKind, ErrorReply, is_cancel};
+use crate::engine::{BAD_METADATA, ErrorBody, ErrorKind, ErrorReply, has_metadata, is_cancel};
 use crate::ring::{Frame, MessageHeader};
 use crate::schema::describe::Operation;
 use crate::type_id::msg_type;
@@ -14,27 +14,36 @@ use crate::type_id::msg_type;
 pub(crate) fn control_reply(frame: &Frame, max_len: usize) -> (u32, Vec<u8>) {
     match Operation::of(msg_type(frame.type_id)) {
         Some(Operation::Ping) => (frame.type_id, Vec::new()),
-        Some(Operation::Describe) | None => refusal(frame, ErrorKind::NoHandler, max_len),
+        Some(Operation::Describe) | None => refusal(frame, ErrorKind::NoHandler, "", max_len),
     }
 }
 
 /// The error reply to a control request: type identifier and payload.
 #[cold]
-pub(crate) fn refusal(frame: &Frame, kind: ErrorKind, max_len: usize) -> (u32, Vec<u8>) {
+pub(crate) fn refusal(frame: &Frame, kind: ErrorKind, text: &str, max_len: usize) -> (u32, Vec<u8>) {
     let ErrorReply { type_id, payload } =
-        ErrorReply::encode(msg_type(frame.type_id), kind, ErrorBody::default(), max_len);
+        ErrorReply::encode(msg_type(frame.type_id), kind, ErrorBody::text(text), max_len);
     (type_id, payload)
 }
 
-/// Answers a control request without waiting: the ring may be in use, and a caller that takes no replies must not block
+/// The reply to a request that a callee without a table answers itself: type identifier and payload.
+#[cold]
+pub(crate) fn own_reply(frame: &Frame, max_len: usize) -> (u32, Vec<u8>) {
+    if has_metadata(frame) {
+        return refusal(frame, ErrorKind::BadRequest, BAD_METADATA, max_len);
+    }
+    control_reply(frame, max_len)
+}
+
+/// Answers a request for the callee itself without waiting: the ring may be in use, and a caller that takes no replies must not block
 /// the callee. A caller whose ring is full gets no answer and asks again. The later requests of a caller that is gone
 /// are still served.
 #[cold]
-pub(crate) fn try_answer_control(tx: &mut Tx, frame: &Frame) -> Result<(), Unsent> {
+pub(crate) fn try_answer_own(tx: &mut Tx, frame: &Frame) -> Result<(), Unsent> {
     if is_cancel(frame) {
         return Ok(());
     }
-    let (type_id, payload) = control_reply(frame, tx.max_len());
+    let (type_id, payload) = own_reply(frame, tx.max_len());
     match tx.try_send(&payload, MessageHeader::new(type_id, frame.correlation_id)) {
         Err(Unsent::Halted(Halt::Closed | Halt::PeerDead)) => Ok(()),
         outcome => outcome.map(drop),

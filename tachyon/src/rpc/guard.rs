@@ -5,10 +5,11 @@ use core::ops::{Deref, DerefMut};
 
 use crate::connection::{CommitError, Rx, Tx, slice};
 use crate::engine::{CallerCore, Calls, RpcError};
+use crate::metadata::Metadata;
 use crate::ring::{MessageHeader, Reservation};
 use crate::type_id::msg_type;
 
-/// A received request or reply. Derefs to its payload; dropping it releases its room to the peer.
+/// A received request or reply. Derefs to its payload, without its metadata; dropping it releases its room to the peer.
 pub struct RpcRxGuard<'a> {
     /// The end whose current frame the guard lends.
     rx: &'a mut Rx,
@@ -36,6 +37,11 @@ impl<'a> RpcRxGuard<'a> {
     #[inline]
     pub fn type_id(&self) -> u32 {
         self.rx.current.type_id
+    }
+
+    /// The metadata of this request. A reply has none.
+    pub fn metadata(&self) -> &Metadata {
+        self.rx.metadata()
     }
 
     /// The error this reply reports, if it is an error reply.

@@ -18,7 +18,7 @@ pub use crate::engine::MetadataError;
 pub use callee::Callee;
 pub(crate) use callee::check_correlation;
 pub use caller::Caller;
-pub(crate) use control::{control_reply, refusal, try_answer_control};
+pub(crate) use control::{control_reply, refusal, try_answer_own};
 pub use error::{CallError, HandlerFailure, ServeError};
 pub use guard::{RpcRxGuard, RpcTxGuard};
 pub use in_place::InPlace;

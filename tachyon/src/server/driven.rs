@@ -16,8 +16,8 @@ use super::service::{Blocking, outcome_of};
 use super::session::Arrival;
 use super::worker::Worker;
 use super::{RpcServer, Stopper};
-use crate::connection::{Established, Halt, Rx, Tx};
-use crate::dispatch::{Deferred, Dispatcher, HandlerError, Reply, StateRef};
+use crate::connection::{Established, Halt, Rx, Tx, slice};
+use crate::dispatch::{Deferred, Deferring, Dispatcher, HandlerError, Reply, StateRef};
 use crate::engine::{CallerInfo, CancelReason, Handled, OpenRequest, Service};
 use crate::options::Options;
 use crate::rpc::ServeError;
@@ -208,18 +208,21 @@ impl<S: ?Sized, A: Offload> Service for Offloading<'_, S, A> {
         tx: &mut Tx,
         request: &OpenRequest,
     ) -> Result<Handled<Deferred>, Halt> {
-        match self.blocking.responder.defer(caller, rx, request, |msg_type| self.offload.accepts(msg_type)) {
-            Some(mut deferred) => {
+        let Blocking { responder, counters, .. } = self.blocking;
+        let accepts = |msg_type| self.offload.accepts(msg_type);
+        match responder.defer((caller, counters), (rx, tx), request, accepts) {
+            Deferring::Begun(deferred) => {
                 self.room -= 1;
-                let payload = deferred.take_payload();
-                self.offload.start(&deferred, payload);
+                self.offload.start(&deferred, slice::payload(&request.frame, rx).to_vec());
                 Ok(Handled::Later(deferred))
             }
-            None => self.blocking.answer(caller, rx, tx, request).map(|()| Handled::Replied),
+            Deferring::Answered(outcome) => responder.report(outcome).map(|()| Handled::Replied),
+            Deferring::Declined => self.blocking.answer(caller, rx, tx, request).map(|()| Handled::Replied),
         }
     }
 
     fn cancel(&mut self, deferred: Deferred, why: CancelReason) {
+        deferred.cancel();
         self.offload.cancel(&deferred);
         self.blocking.responder.record_deferred(self.blocking.counters, &deferred, outcome_of(why));
     }

@@ -7,7 +7,7 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use super::service::{Blocking, outcome_of};
 use crate::connection::{Halt, Rx, Tx, Unsent};
-use crate::dispatch::{AsyncReply, Deferred, HandlerError, Outcome};
+use crate::dispatch::{AsyncReply, Deferred, Deferring, HandlerError, Outcome};
 use crate::engine::{CallerInfo, CancelReason, ErrorBody, ErrorKind, Handled, OpenRequest, Service, send_error};
 use crate::foreign::Panicked;
 use crate::wait::{Deadline, StopTime};
@@ -35,6 +35,8 @@ pub(super) type FinishedTask = (u64, u64, TaskOutcome);
 /// The handlers of one server. The drop drops all tasks.
 pub(super) struct AsyncHandlers<'a, S: ?Sized> {
     pub(super) blocking: Blocking<'a, S>,
+    /// The state, if an async endpoint takes it.
+    state: Option<&'a Arc<S>>,
     tasks: JoinSet<FinishedTask>,
     running: usize,
     /// Most running handlers: of all callers, and of each.
@@ -46,8 +48,13 @@ pub(super) struct AsyncHandlers<'a, S: ?Sized> {
 }
 
 impl<'a, S: ?Sized> AsyncHandlers<'a, S> {
-    pub(super) fn new(blocking: Blocking<'a, S>, most: (usize, usize), stop_time: Arc<StopTime>) -> Self {
-        Self { blocking, tasks: JoinSet::new(), running: 0, most, stop_time, started: false, freed: false }
+    pub(super) fn new(
+        blocking: Blocking<'a, S>,
+        state: Option<&'a Arc<S>>,
+        most: (usize, usize),
+        stop_time: Arc<StopTime>,
+    ) -> Self {
+        Self { blocking, state, tasks: JoinSet::new(), running: 0, most, stop_time, started: false, freed: false }
     }
 
     /// Running handlers that are not cancelled.
@@ -149,8 +156,13 @@ impl<S: ?Sized> Service for AsyncHandlers<'_, S> {
         tx: &mut Tx,
         request: &OpenRequest,
     ) -> Result<Handled<Task>, Halt> {
-        let Some((deferred, future)) = self.blocking.responder.start_async(caller, rx, request) else {
-            return self.blocking.answer(caller, rx, tx, request).map(|()| Handled::Replied);
+        let Blocking { responder, counters, .. } = self.blocking;
+        let (deferred, future) = match responder.start_async(self.state, (caller, counters), (rx, tx), request) {
+            Deferring::Begun(begun) => begun,
+            Deferring::Answered(outcome) => return responder.report(outcome).map(|()| Handled::Replied),
+            Deferring::Declined => {
+                return self.blocking.answer(caller, rx, tx, request).map(|()| Handled::Replied);
+            }
         };
         let (caller, call) = (caller.id, request.frame.correlation_id);
         let deadline = deferred.deadline().map_or(Deadline::never(), Deadline::at_nanos);
@@ -172,6 +184,7 @@ impl<S: ?Sized> Service for AsyncHandlers<'_, S> {
     }
 
     fn cancel(&mut self, Task { deferred, handle }: Task, why: CancelReason) {
+        deferred.cancel();
         handle.abort();
         self.running -= 1;
         self.freed = true;

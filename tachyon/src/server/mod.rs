@@ -184,7 +184,7 @@ impl RpcServer {
         let publication = self.publish(dispatcher, acceptor.path(), 1);
         let counters = publication.as_ref().map(|publication| publication.writer.worker(0));
         let (responder, state) = dispatcher.exclusive();
-        let mut service = Blocking { responder, state: StateRef::Exclusive(state), counters };
+        let mut service = Blocking { responder, state, counters };
         let outcome = Worker::new(&*self.control, Some(&mut acceptor), self.options.connection.clone())
             .and_then(|mut worker| worker.start_acceptor(&self.control).map(|()| worker))
             .map_err(ServeError::Io)

@@ -97,6 +97,7 @@ impl<S: ?Sized> Dispatcher<S> {
         let (responder, state) = self.shared();
         let handlers = AsyncHandlers::new(
             Blocking { responder, state: StateRef::Shared(state), counters },
+            self.state_of_tasks(),
             options.in_flight,
             Arc::clone(&control.stop_time),
         );

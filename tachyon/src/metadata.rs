@@ -61,8 +61,8 @@ pub enum MetadataError {
 
 impl Metadata {
     /// Without entries.
-    pub fn new() -> Self {
-        Self::default()
+    pub const fn new() -> Self {
+        Self { entries: Vec::new() }
     }
 
     /// Adds an entry, or replaces the one with this key.
@@ -84,6 +84,12 @@ impl Metadata {
             None => self.entries.push((key.into(), value.into())),
         }
         Ok(())
+    }
+
+    /// The metadata of a request without metadata.
+    pub(crate) fn none() -> &'static Self {
+        static NONE: Metadata = Metadata::new();
+        &NONE
     }
 
     /// The text of a key.
@@ -130,6 +136,13 @@ impl Metadata {
             put(value.as_bytes());
         }
         put(&(payload_len as u32).to_le_bytes());
+    }
+
+    /// The metadata as a message without a payload.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut encoded = vec![0; self.tail_len()];
+        self.write_tail(0, &mut encoded);
+        encoded
     }
 
     /// Splits a message with metadata: the length of its payload, and the metadata, which is copied before it is

@@ -1,0 +1,92 @@
+//! The context of a call whose handler outlives the request's place in the ring.
+
+use std::sync::{Arc, Weak};
+
+use super::layer::{Context, Origin};
+use crate::connection::Connection;
+use crate::engine::{CallerInfo, Watch};
+use crate::metadata::Metadata;
+use crate::sync::{AtomicBool, Ordering};
+use crate::wait::Deadline;
+
+/// A [`Context`] that owns its data, for tasks and threads: [`get`](Self::get) lends the context. A clone is cheap.
+///
+/// [`Context::to_owned`] makes one, and
+/// [`register_async_with_context`](crate::Dispatcher::register_async_with_context) passes one to its handler.
+#[derive(Debug, Clone)]
+pub struct OwnedContext(Arc<Call>);
+
+#[derive(Debug)]
+struct Call {
+    msg_type: u16,
+    name: Arc<str>,
+    caller: CallerInfo,
+    correlation_id: u64,
+    request_size: usize,
+    is_concurrent: bool,
+    deadline: Deadline,
+    metadata: Metadata,
+    /// Dangling for a request that another copy of this crate took. A handler does not keep the connection alive.
+    connection: Option<Weak<Connection>>,
+    /// Set when the server cancels the call: the server takes a CANCEL from the ring, where `Watch` would find it.
+    cancelled: AtomicBool,
+}
+
+impl OwnedContext {
+    /// The context.
+    pub fn get(&self) -> Context<'_> {
+        let call = &*self.0;
+        Context {
+            msg_type: call.msg_type,
+            name: &call.name,
+            caller: call.caller,
+            correlation_id: call.correlation_id,
+            request_size: call.request_size,
+            is_concurrent: call.is_concurrent,
+            deadline: call.deadline,
+            origin: Origin::Owned(self),
+        }
+    }
+
+    /// A copy of a context.
+    pub(super) fn of(context: &Context<'_>, connection: Option<&Arc<Connection>>) -> Self {
+        Self::named(context, Arc::from(context.name), connection)
+    }
+
+    /// A copy of a context, with the endpoint's name.
+    pub(super) fn named(context: &Context<'_>, name: Arc<str>, connection: Option<&Arc<Connection>>) -> Self {
+        Self(Arc::new(Call {
+            msg_type: context.msg_type,
+            name,
+            caller: context.caller,
+            correlation_id: context.correlation_id,
+            request_size: context.request_size,
+            is_concurrent: context.is_concurrent,
+            deadline: context.deadline,
+            metadata: context.metadata().clone(),
+            connection: connection.map(Arc::downgrade),
+            cancelled: AtomicBool::new(false),
+        }))
+    }
+
+    pub(super) fn own_metadata(&self) -> &Metadata {
+        &self.0.metadata
+    }
+
+    /// Marks the call as cancelled.
+    pub(super) fn cancel(&self) {
+        self.0.cancelled.store(true, Ordering::Relaxed);
+    }
+
+    /// As [`Context::is_cancelled`].
+    pub(super) fn is_past_use(&self) -> bool {
+        let Call { correlation_id, deadline, connection, cancelled, .. } = &*self.0;
+        cancelled.load(Ordering::Relaxed)
+            || match connection {
+                None => deadline.has_passed(),
+                Some(connection) => connection
+                    .upgrade()
+                    .is_none_or(|connection| Watch(&connection).is_cancelled(*correlation_id, *deadline)),
+            }
+    }
+}
