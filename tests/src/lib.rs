@@ -3,6 +3,7 @@
 //! The other process is a program of this crate, in `src/bin`. [`process::Peer`] runs such a program and ends it.
 
 pub mod allocation;
+pub mod calls;
 pub mod chaos;
 pub mod contract;
 pub mod evolution;

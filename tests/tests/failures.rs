@@ -74,7 +74,7 @@ fn check(form: &str) {
         let callee = place.start(form, &[]);
         wait::for_file(&place.path, AT_ONCE);
         let mut all = failing_calls(form);
-        all.push((EXITS.to_string(), if caller == "pool" { "PeerDead NoListener" } else { "PeerDead PeerDead" }));
+        all.push((EXITS.to_string(), if caller == "pool" { "PeerDead Unreachable" } else { "PeerDead PeerDead" }));
         let (calls, expected): (Vec<String>, Vec<&str>) = all.into_iter().unzip();
         assert_eq!(place.call(caller, &calls), expected, "{form} called by {caller}");
         callee.finish();

@@ -303,7 +303,7 @@ fn eight_threads_share_three_callers_while_a_server_is_killed() {
                                 assert_eq!(reply, number.to_le_bytes());
                                 answered.push(number);
                             }
-                            Err(PoolError::Call(CallError::PeerDead { .. })) => lost += 1,
+                            Err(CallError::PeerDead { .. }) => lost += 1,
                             Err(error) => panic!("{number}: {error}"),
                         }
                         assert!(pool.len() <= 3 + 3, "{}", pool.len());

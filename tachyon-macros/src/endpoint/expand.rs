@@ -80,7 +80,7 @@ fn marker(endpoint: &Endpoint<'_>, private: &Path, implementations: &TokenStream
 ///                            pub const MSG_TYPE: u16 = 7;
 /// (a: u64, b: &str)  =>      pub fn call<#lifetime>(caller: &mut impl Calls, a: u64, b: &str)
 ///                                -> Result<R, CallError> { .. }
-///                            pub fn call_in_place<'c, #lifetime>(caller: &'c mut impl Calls, a: u64, b: &str)
+///                            pub fn call_in_place<'c, #lifetime>(caller: &'c mut impl HasCaller, a: u64, b: &str)
 ///                                -> Result<InPlace<'c, R>, CallError> { .. }
 ///                        }
 /// ```
@@ -137,7 +137,7 @@ fn client_impl(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream 
             ///
             /// As for `call`.
             pub fn call_in_place<'c, #lifetime>(
-                #caller: &'c mut impl #private::Calls,
+                #caller: &'c mut impl #private::HasCaller,
                 #params
             ) -> #private::Result<
                 #private::InPlace<'c, <Self as #private::Contract>::Reply>,
@@ -153,7 +153,7 @@ fn client_impl(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream 
             ///
             /// As for `call`. After an error, the request has not been sent.
             pub fn start<#lifetime>(
-                #caller: &mut impl #private::Calls,
+                #caller: &mut impl #private::HasCaller,
                 #params
             ) -> #private::Result<#private::Started<Self>, #private::CallError<<Self as #private::Contract>::Error>> {
                 #views

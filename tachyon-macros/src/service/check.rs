@@ -15,7 +15,7 @@ use crate::endpoint::params;
 use crate::report::Report;
 
 /// The names of the client's own functions.
-const TAKEN: [&str; 2] = ["new", "within"];
+pub(super) const TAKEN: [&str; 7] = ["new", "within", "metadata", "idempotent", "starting", "get_mut", "into_inner"];
 
 /// Applies every rule.
 ///

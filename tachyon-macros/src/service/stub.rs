@@ -2,7 +2,9 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
+use syn::ext::IdentExt;
 
+use super::check::TAKEN;
 use super::model::ServiceTrait;
 use crate::args::Args;
 use crate::attrs;
@@ -19,7 +21,7 @@ pub(crate) fn service(args: &Args, declared: &ServiceTrait, report: Result<(), T
     let shared = attrs::shared(&item.attrs);
     let methods = declared.methods.iter().map(|declared| {
         let name = &declared.method.sig.ident;
-        if name == "new" || name == "within" {
+        if TAKEN.contains(&name.unraw().to_string().as_str()) {
             return quote!();
         }
         let arguments = stub_arguments(&declared.method.sig, &private);
@@ -46,7 +48,7 @@ pub(crate) fn service(args: &Args, declared: &ServiceTrait, report: Result<(), T
         #[allow(missing_docs, dead_code, reason = "a stub")]
         #[automatically_derived]
         impl #service {
-            pub fn endpoints<Implementor: 'static>() -> &'static [#private::Entry<Implementor>] {
+            pub const fn endpoints<Implementor: 'static>() -> &'static [#private::Entry<Implementor>] {
                 &[]
             }
 
@@ -58,20 +60,40 @@ pub(crate) fn service(args: &Args, declared: &ServiceTrait, report: Result<(), T
         #[doc(hidden)]
         #shared
         #[allow(dead_code, reason = "a stub")]
-        #vis struct #client<'c> {
-            caller: &'c mut #private::Caller,
+        #vis struct #client<C> {
+            calls: C,
         }
 
         #shared
         #[allow(missing_docs, dead_code, reason = "a stub")]
         #[automatically_derived]
-        impl<'c> #client<'c> {
-            pub fn new(caller: &'c mut #private::Caller) -> Self {
-                Self { caller }
+        impl<C> #client<C> {
+            pub fn new(calls: C) -> Self {
+                Self { calls }
             }
 
             pub fn within(self, _timeout: #private::Duration) -> Self {
                 self
+            }
+
+            pub fn metadata(self, _key: &#private::str, _value: &#private::str) -> Self {
+                self
+            }
+
+            pub fn idempotent(self) -> Self {
+                self
+            }
+
+            pub fn starting(&mut self) -> &mut Self {
+                self
+            }
+
+            pub fn get_mut(&mut self) -> &mut C {
+                &mut self.calls
+            }
+
+            pub fn into_inner(self) -> C {
+                self.calls
             }
 
             #(#methods)*

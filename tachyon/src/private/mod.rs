@@ -42,13 +42,13 @@ pub use self::select::{
     IsArgument, IsValue, Lendable, NotArgument, NotValue, Parameter, PassSlice, Select, Slot, Take, Travels,
     can_be_element, can_be_lent, can_be_parameter, travels,
 };
-pub use self::table::{Listed, NotAnEndpoint, Probe, Table, assert_own_msg_type};
+pub use self::table::{Listed, NotAnEndpoint, Probe, Table, assert_own_msg_type, numbers, total};
 pub use crate::dispatch::{
     Context, ConvertError, Dispatcher, Endpoint, Entry, EntryHandler, ErrorForm, HandlerError, IntoReply, Replied,
     Reply, Request, Requires, SlotOf, SlotResult, Stateless,
 };
 pub use crate::rpc::{
-    Body, Borrowed, CallError, Caller, Calls, Contract, Fields, InPlace, SingleValue, Started, Within as Limited, call,
+    Body, Borrowed, CallError, Caller, Calls, Contract, Fields, HasCaller, InPlace, SingleValue, Started, With, call,
     call_in_place, start,
 };
 pub use crate::schema::describe::Signature;

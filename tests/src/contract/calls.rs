@@ -7,7 +7,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
-use tachyon::rpc::Calls;
+use tachyon::rpc::HasCaller;
 use tachyon::{CallError, Caller, ErrorKind, List, RpcError};
 
 use super::{
@@ -36,7 +36,7 @@ macro_rules! same {
 }
 
 /// Values that fit a slot of 232 bytes, and larger values.
-pub fn call_every_form(calls: &mut impl Calls) {
+pub fn call_every_form(calls: &mut impl HasCaller) {
     same!(calls, value_u8, u8::MAX);
     same!(calls, value_u16, u16::MAX);
     same!(calls, value_u32, u32::MAX);
@@ -136,7 +136,7 @@ pub fn call_every_form(calls: &mut impl Calls) {
 }
 
 /// Calls `everything`, whose reply is its arguments.
-fn call_everything(calls: &mut impl Calls, maybe: Option<&str>, other: Option<&Scan>) {
+fn call_everything(calls: &mut impl HasCaller, maybe: Option<&str>, other: Option<&Scan>) {
     let (scan, empty) = (a_scan(3), an_empty_scan());
     let expected = Everything {
         byte: 200,
@@ -187,7 +187,7 @@ fn call_everything(calls: &mut impl Calls, maybe: Option<&str>, other: Option<&S
 }
 
 /// Endpoints of several arguments and of none. 13 calls reach a handler with state.
-pub fn call_several_arguments(calls: &mut impl Calls) {
+pub fn call_several_arguments(calls: &mut impl HasCaller) {
     let scan = a_scan(3);
     for maybe in [None, Some(""), Some("maybe")] {
         call_everything(calls, maybe, None);
@@ -216,7 +216,7 @@ pub fn call_several_arguments(calls: &mut impl Calls) {
 }
 
 /// Endpoints that take one form each. 9 calls reach a handler with state.
-pub fn call_every_taker(calls: &mut impl Calls) {
+pub fn call_every_taker(calls: &mut impl HasCaller) {
     let before = reached::call(calls).unwrap();
     let small = a_small();
     assert_eq!(takes_one::call(calls, &small).unwrap(), before + 1 + 3);
@@ -236,7 +236,7 @@ pub fn call_every_taker(calls: &mut impl Calls) {
 }
 
 /// Replies that are shared, borrowed, boxed, static, and absent.
-pub fn call_every_reply(calls: &mut impl Calls) {
+pub fn call_every_reply(calls: &mut impl HasCaller) {
     assert_eq!(shared_text::call(calls, true).unwrap(), "TEXT");
     assert_eq!(cow_text::call(calls, "text").unwrap(), "text");
     assert_eq!(cow_text::call(calls, "gr\u{fc}n").unwrap(), "gr?n");

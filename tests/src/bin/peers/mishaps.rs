@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tachyon::{
-    AsyncCaller, CallError, Callee, Caller, Dispatcher, Options, Pool, PoolError, PoolOptions, RpcServer, ServeError,
-    endpoints, tachyon_rpc,
+    AsyncCaller, CallError, Callee, Caller, Dispatcher, Options, Pool, PoolOptions, RpcServer, ServeError, endpoints,
+    tachyon_rpc,
 };
 use tachyon_tests::fork;
 use tachyon_tests::message::message;
@@ -129,17 +129,17 @@ fn server(path: &Path, form: &str) -> Outcome {
 
 /// A kind of caller.
 trait Calls {
-    fn call(&mut self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, PoolError>;
+    fn call(&mut self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, CallError>;
 }
 
 impl Calls for Caller {
-    fn call(&mut self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, PoolError> {
-        Ok(self.call(msg_type, payload).map(|reply| reply.to_vec())?)
+    fn call(&mut self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, CallError> {
+        self.call(msg_type, payload).map(|reply| reply.to_vec())
     }
 }
 
 impl Calls for Pool {
-    fn call(&mut self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, PoolError> {
+    fn call(&mut self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, CallError> {
         Pool::call(self, msg_type, payload)
     }
 }
@@ -150,16 +150,14 @@ struct Awaiting {
 }
 
 impl Calls for Awaiting {
-    fn call(&mut self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, PoolError> {
-        Ok(self.runtime.block_on(self.caller.call(msg_type, payload))?)
+    fn call(&mut self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, CallError> {
+        self.runtime.block_on(self.caller.call(msg_type, payload))
     }
 }
 
-fn word(error: &PoolError) -> String {
+fn word(error: &CallError) -> String {
     match error {
-        PoolError::Call(CallError::Remote(error)) => format!("{:?}", error.kind),
-        PoolError::Call(error) => name(&format!("{error:?}")),
-        PoolError::Connect(error) => name(&format!("{error:?}")),
+        CallError::Remote(error) => format!("{:?}", error.kind),
         other => name(&format!("{other:?}")),
     }
 }
