@@ -11,7 +11,6 @@ mod tests;
 mod verified;
 mod watch;
 
-#[allow(unused_imports, reason = "used by both ends soon")]
 pub(crate) use callee::{CalleeCore, CancelReason, Handled, Service, TurnResult, serve_current, serve_one};
 pub(crate) use caller::{CallerCore, Reply, file};
 pub use caller_info::CallerInfo;
