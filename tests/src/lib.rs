@@ -5,6 +5,7 @@
 pub mod allocation;
 pub mod calls;
 pub mod chaos;
+pub mod context;
 pub mod contract;
 pub mod evolution;
 pub mod fork;
