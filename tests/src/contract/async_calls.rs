@@ -37,6 +37,36 @@ pub async fn call_every_form(caller: &AsyncCaller) {
     every_form!(same, caller);
 }
 
+/// A payload with its fields in another order.
+mod swapped {
+    #[tachyon::payload]
+    #[derive(Debug, PartialEq)]
+    pub(super) struct Point {
+        pub(super) y: f32,
+        pub(super) x: f32,
+    }
+
+    #[tachyon::tachyon_rpc(msg_type = 22)]
+    pub(super) fn lent_point(point: &Point) -> Point {
+        *point
+    }
+}
+
+/// Swapped fields are a mismatch, and the connection stays usable.
+pub async fn refuse_swapped_fields(caller: &AsyncCaller) {
+    for _ in 0..2 {
+        match swapped::lent_point::call_async(caller, &swapped::Point { y: 1.0, x: 2.0 }).await {
+            Err(error @ CallError::Mismatch(_)) => {
+                let text = error.to_string();
+                assert!(text.starts_with("lent_point: field `y` of Point is f32 at offset 0 here"), "{text}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let point = Point { x: 2.0, y: 1.0 };
+    assert_eq!(one::lent_point::call_async(caller, &point).await.unwrap(), point);
+}
+
 /// Endpoints of several arguments and of none.
 pub async fn call_several_arguments(caller: &AsyncCaller) {
     let scan = a_scan(3);

@@ -52,7 +52,10 @@ fn main() -> Ended {
         ("call_small", []) => call_with(path, calls::exceed_rings),
         ("call_sensor", []) => call_with(path, calls::call_service),
         ("call_endings", []) => call_with(path, calls::call_every_outcome),
-        ("call_one_async", []) => call_from_task(path, async |caller| async_calls::call_every_form(&caller).await),
+        ("call_one_async", []) => call_from_task(path, async |caller| {
+            async_calls::refuse_swapped_fields(&caller).await;
+            async_calls::call_every_form(&caller).await;
+        }),
         ("call_many_async", [failed, panicked]) => call_from_task(path, async |caller| {
             async_calls::call_several_arguments(&caller).await;
             async_calls::call_every_reply(&caller).await;
