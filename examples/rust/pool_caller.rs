@@ -11,7 +11,7 @@ use std::error::Error;
 use std::thread;
 use std::time::Duration;
 
-use tachyon::{Dispatcher, Options, Pool, PoolError, PoolOptions, RpcServer, endpoints, tachyon_rpc};
+use tachyon::{CallError, Dispatcher, Options, Pool, PoolOptions, RpcServer, endpoints, tachyon_rpc};
 
 /// Counts the vowels of a text.
 #[tachyon_rpc(msg_type = 1)]
@@ -48,11 +48,10 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Makes a thousand calls, each with a free caller of the pool.
-fn call_often(pool: &Pool, thread: u64) -> Result<u64, PoolError> {
+fn call_often(mut pool: &Pool, thread: u64) -> Result<u64, CallError> {
     for number in 0..1000 {
         let text = format!("thread {thread} counts {number}");
-        let reply = pool.call(vowels::MSG_TYPE, text.as_bytes())?;
-        assert_eq!(reply, vowels(&text).to_le_bytes());
+        assert_eq!(vowels::call(&mut pool, &text)?, vowels(&text));
     }
     Ok(1000)
 }

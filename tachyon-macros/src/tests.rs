@@ -340,6 +340,15 @@ fn errors() {
         ("enum E { #[error(\"{} {0} {a:1$}\")] A { a: u8 } }", vec!["by its name, such as `{a}`"; 3]),
         ("enum E { #[error(\"{a:w$}\")] A { a: u8 } }", vec!["no field `w`"]),
         ("enum E { #[error(\"a\", b)] A, #[error] B, #[error = \"c\"] C }", vec!["one literal"; 3]),
+        (
+            "enum E { #[error(\"a\", kind = NotFound)] A, #[error(\"b\", kind = HandlerFailed,)] B, #[error(\"c\",)] C }",
+            vec![],
+        ),
+        ("enum E { #[error(\"{x}\", kind = A)] A }", vec!["no field `x`", "`A` is no kind"]),
+        (
+            "enum E { #[error(\"a\", kind)] A, #[error(\"b\", kind =)] B, #[error(\"c\", kind = 5)] C }",
+            vec!["one literal"; 3],
+        ),
         ("enum E { #[error(transparent)] A { a: u8 } }", vec!["its own text"]),
         ("enum E { #[error(\"a\")] #[error(\"b\")] A }", vec!["keep one"]),
         ("enum E { #[error(\"a\")] A { #[from] a: String, #[cfg(b)] b: u8 } }", vec!["no source", "conditional"]),

@@ -74,7 +74,7 @@ fn check(form: &str) {
         let callee = place.start(form, &[]);
         wait::for_file(&place.path, AT_ONCE);
         let mut all = failing_calls(form);
-        all.push((EXITS.to_string(), if caller == "pool" { "PeerDead NoListener" } else { "PeerDead PeerDead" }));
+        all.push((EXITS.to_string(), if caller == "pool" { "PeerDead Unreachable" } else { "PeerDead PeerDead" }));
         let (calls, expected): (Vec<String>, Vec<&str>) = all.into_iter().unzip();
         assert_eq!(place.call(caller, &calls), expected, "{form} called by {caller}");
         callee.finish();
@@ -95,6 +95,24 @@ fn a_callee_answers_every_failing_request() {
 #[test]
 fn a_server_answers_every_failing_request() {
     check("server");
+}
+
+/// A thread of the parent may hold any lock at the fork.
+#[test]
+fn a_forked_child_waits_for_no_thread_of_its_parent() {
+    let place = Place::new();
+    let server = place.start("watched", &[]);
+    wait::for_file(&place.path, AT_ONCE);
+    let note = place.path.with_extension("child");
+    let mut caller = Caller::connect(&place.path).unwrap();
+    for _ in 0..20 {
+        assert_eq!(&*caller.call(FORKS, b"runs").unwrap(), b"parent");
+        wait::for_file(&note, AT_ONCE);
+        wait::until("the note of a child", AT_ONCE, || place.child_note().as_deref() == Some("Forked None"));
+        std::fs::remove_file(&note).unwrap();
+    }
+    caller.call(9, b"").unwrap();
+    server.finish();
 }
 
 #[test]

@@ -98,7 +98,7 @@ fn marker(endpoint: &Endpoint<'_>, private: &Path, implementations: &TokenStream
 ///                            pub const MSG_TYPE: u16 = 7;
 /// (a: u64, b: &str)  =>      pub fn call<#lifetime>(caller: &mut impl Calls, a: u64, b: &str)
 ///                                -> Result<R, CallError> { .. }
-///                            pub fn call_in_place<'c, #lifetime>(caller: &'c mut impl Calls, a: u64, b: &str)
+///                            pub fn call_in_place<'c, #lifetime>(caller: &'c mut impl HasCaller, a: u64, b: &str)
 ///                                -> Result<InPlace<'c, R>, CallError> { .. }
 ///                        }
 /// ```
@@ -124,6 +124,7 @@ fn client_impl(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream 
     let shown = client::doc_signature(contract);
     let call = format!("Calls `{}` in the other process, and returns the reply as an owned value.", name.unraw());
     let in_place = format!("Calls `{}`, and lends the reply in place, without a copy.", name.unraw());
+    let call_async = async_function(endpoint, contract);
     let starts = format!("Sends a request to `{}`. `Started::finish` waits for the reply.", name.unraw());
     quote_spanned! {Span::mixed_site()=>
         #items
@@ -155,7 +156,7 @@ fn client_impl(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream 
             ///
             /// As for `call`.
             pub fn call_in_place<'c, #lifetime>(
-                #caller: &'c mut impl #private::Calls,
+                #caller: &'c mut impl #private::HasCaller,
                 #params
             ) -> #private::Result<
                 #private::InPlace<'c, <Self as #private::Contract>::Reply>,
@@ -171,14 +172,53 @@ fn client_impl(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream 
             ///
             /// As for `call`. After an error, the request has not been sent.
             pub fn start<#lifetime>(
-                #caller: &mut impl #private::Calls,
+                #caller: &mut impl #private::HasCaller,
                 #params
             ) -> #private::Result<#private::Started<Self>, #private::CallError<<Self as #private::Contract>::Error>> {
                 #views
                 #private::start::<Self>(#caller, &#request)
             }
+
+            #call_async
         }
         #assertion
+    }
+}
+
+/// ```text
+/// (a: u64, b: &str)  =>  with_tokio! {
+///                            pub async fn call_async(caller: &AsyncCaller, a: u64, b: &str)
+///                                -> Result<R, CallError> { .. }
+///                        }
+/// ```
+fn async_function(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream {
+    let private = contract.private;
+    let params = client::params(contract);
+    let caller = client::caller_name(contract);
+    let lifetime = client::lifetime(contract);
+    let (views, request) = client::request(contract);
+    let (returned, spell) = client::reply(contract, &quote!(Self));
+    let name = endpoint.function.name().unraw();
+    let shown = client::doc_signature(contract);
+    let doc = format!("Calls `{name}` in the other process from a task, and returns the reply as an owned value.");
+    quote_spanned! {Span::mixed_site()=>
+        #private::with_tokio! {
+            #[doc = #doc]
+            ///
+            /// ```text
+            #[doc = #shown]
+            /// ```
+            ///
+            /// Dropping the future cancels the call.
+            ///
+            /// # Errors
+            ///
+            /// As for `call`.
+            pub async fn call_async<#lifetime>(#caller: &#private::AsyncCaller, #params) -> #returned {
+                #views
+                #private::call_async::<Self>(#caller, #request).await #spell
+            }
+        }
     }
 }
 

@@ -15,8 +15,8 @@ use crate::endpoint::model::{MsgType, ReplyForm};
 use crate::endpoint::params;
 use crate::report::Report;
 
-/// The names of the client's own functions.
-const TAKEN: [&str; 2] = ["new", "within"];
+/// The names of the clients' own functions.
+pub(super) const TAKEN: [&str; 7] = ["new", "within", "metadata", "idempotent", "starting", "get_mut", "into_inner"];
 
 /// Applies every rule.
 ///

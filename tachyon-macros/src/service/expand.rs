@@ -22,8 +22,10 @@ use crate::span::{SpanRange, generated};
 ///     fn price(&self, request: &Q)  =>  impl Contract for PricingMethod<0> { .. }   // what travels, as types
 ///         -> R;                         impl PricingService { endpoints(), dispatcher() }
 /// }
-///                                       pub struct PricingClient<'c> { .. }
-///                                       impl PricingClient<'_> { pub fn price(&mut self, request: &Q) -> .. }
+///                                       pub struct PricingClient<C> { .. }
+///                                       impl<C: Calls> PricingClient<C> { pub fn price(&mut self, request: &Q) -> .. }
+///                                       pub struct PricingStarter<C> { .. }
+///                                       impl<C: HasCaller> PricingStarter<C> { pub fn price(self, ..) -> Started<..> }
 /// ```
 pub(crate) fn service(service: &Service<'_>) -> TokenStream {
     let item = &service.declared.item;
@@ -33,6 +35,7 @@ pub(crate) fn service(service: &Service<'_>) -> TokenStream {
     let contracts = contracts(service, &private);
     let server = server_items(service, &private);
     let client = client_items(service, &private);
+    let async_client = async_client_items(service, &private);
     let shared = attrs::shared(&item.attrs);
     let (vis, name) = (&item.vis, generated(service.declared.service_name()));
     let doc = format!("The service `{}`: a dispatch table for any implementor.", item.ident.unraw());
@@ -44,7 +47,7 @@ pub(crate) fn service(service: &Service<'_>) -> TokenStream {
         #[doc = #doc]
         #shared
         #[derive(#private::Emit)]
-        #[__tachyon { #contracts #server #client }]
+        #[__tachyon { #contracts #server #client #async_client }]
         #[non_exhaustive]
         #vis struct #name {}
     }
@@ -209,7 +212,7 @@ fn server_items(service: &Service<'_>, private: &Path) -> TokenStream {
         #[automatically_derived]
         impl #name {
             /// The dispatch table. The state of its dispatcher is an implementor.
-            pub fn endpoints<Implementor: #bound + 'static>() -> &'static [#private::Entry<Implementor>] {
+            pub const fn endpoints<Implementor: #bound + 'static>() -> &'static [#private::Entry<Implementor>] {
                 <#private::PhantomData<Implementor> as #private::Serves<#name>>::ENTRIES
             }
 
@@ -231,76 +234,276 @@ fn server_items(service: &Service<'_>, private: &Path) -> TokenStream {
 }
 
 /// ```text
-/// pub trait Pricing              =>   pub struct PricingClient<'c> { caller, timeout }
-///     fn price(&self,                 impl PricingClient<'_> {
+/// pub trait Pricing              =>   pub struct PricingClient<C> { calls: With<C> }
+///     fn price(&self,                 impl<C: Calls> PricingClient<C> {
 ///         request: &Q) -> R;              pub fn price(&mut self, request: &Q) -> Result<R, CallError>;
+///                                     }
+///                                     pub struct PricingStarter<C> { calls: C }
+///                                     impl<C: HasCaller> PricingStarter<C> {
+///                                         pub fn price(mut self, request: &Q) -> Result<Started<..>, CallError>;
 ///                                     }
 /// ```
 fn client_items(service: &Service<'_>, private: &Path) -> TokenStream {
     let item = &service.declared.item;
     let (trait_name, vis) = (item.ident.unraw(), &item.vis);
-    let (name, marker) = (service.declared.client_name(), service.declared.method_name());
+    let (name, starter, marker) =
+        (service.declared.client_name(), service.declared.starter_name(), service.declared.method_name());
     let shared = attrs::shared(&item.attrs);
     let doc = format!("The client of the service `{trait_name}`: its methods call the implementor in another process.");
-    let methods = service.methods.iter().enumerate().map(|(ordinal, method)| {
-        let function = &method.declared.sig.ident;
-        let docs = method.declared.attrs.iter().filter(|attr| attr.path().is_ident("doc"));
-        let deprecation = attrs::deprecation(&method.declared.attrs);
-        let shared = attrs::shared(&method.declared.attrs);
-        let contract = contract_of(service, private, ordinal);
-        let own = quote!(#marker<#ordinal>);
-        let params = client::params(&contract);
-        let lifetime = client::lifetime(&contract);
-        let (views, request) = client::request(&contract);
-        let (returned, spell) = client::reply(&contract, &own);
-        let called = format!("Calls `{}` and returns the reply as an owned value.", function.unraw());
-        let docs = if docs.clone().next().is_some() {
-            docs.map(ToTokens::to_token_stream).collect()
-        } else {
-            quote!(#[doc = #called])
-        };
-        let shown = client::doc_signature(&contract);
-        quote_spanned! {Span::mixed_site()=>
-            #docs
-            ///
-            /// ```text
-            #[doc = #shown]
-            /// ```
-            ///
-            /// # Errors
-            ///
-            /// A `CallError` if the request cannot be sent, if no reply arrives in time, or if the reply is an error.
-            #shared
-            #deprecation
-            pub fn #function<#lifetime>(&mut self, #params) -> #returned {
-                #views
-                #private::call::<#own>(&mut #private::Limited::new(self.caller, self.timeout), &#request)#spell
-            }
-        }
-    });
+    let starter_doc = format!(
+        "Sends one call of the service `{trait_name}`, and does not wait for the reply: see `{name}::starting`."
+    );
+    let (calls, starts): (Vec<_>, Vec<_>) = service
+        .methods
+        .iter()
+        .enumerate()
+        .map(|(ordinal, method)| {
+            let contract = contract_of(service, private, ordinal);
+            let own = quote!(#marker<#ordinal>);
+            (call_method(method, &contract, &own), start_method(method, &contract, &own))
+        })
+        .unzip();
     quote_spanned! {Span::mixed_site()=>
         #[doc = #doc]
+        ///
+        /// It owns its caller, or borrows it: any type that implements `tachyon::rpc::Calls`.
         #shared
-        #vis struct #name<'c> {
-            caller: &'c mut #private::Caller,
-            timeout: #private::Option<#private::Duration>,
+        #[derive(#private::Debug)]
+        #vis struct #name<C> {
+            calls: #private::With<C>,
         }
 
         #shared
         #[automatically_derived]
-        impl<'c> #name<'c> {
-            /// A client that calls over the connection of `caller`.
-            pub fn new(caller: &'c mut #private::Caller) -> Self {
-                Self { caller, timeout: #private::Option::None }
+        impl<C: #private::Calls> #name<C> {
+            /// A client that calls through `calls`, such as a `Caller`, a `&mut Caller` or a `&Pool`.
+            pub fn new(calls: C) -> Self {
+                Self { calls: #private::With::new(calls) }
             }
 
             /// Limits each call of the client to `timeout`.
             #[must_use]
             pub fn within(self, timeout: #private::Duration) -> Self {
-                Self { caller: self.caller, timeout: #private::Option::Some(timeout) }
+                Self { calls: self.calls.within(timeout) }
             }
 
-            #(#methods)*
+            /// Sends a text with each call of the client. A key or a text that cannot travel is an error of the call.
+            #[must_use]
+            pub fn metadata(self, key: &#private::str, value: &#private::str) -> Self {
+                Self { calls: self.calls.metadata(key, value) }
+            }
+
+            /// Says that the callee may run each call of the client twice: a call that is lost is made again.
+            #[must_use]
+            pub fn idempotent(self) -> Self {
+                Self { calls: self.calls.idempotent() }
+            }
+
+            /// Starts a call without waiting for its reply: `client.starting().method(..)?` gives a `Started`, whose
+            /// `finish(client.get_mut())` waits. Any number of calls may be outstanding.
+            pub fn starting(&mut self) -> #starter<&mut #private::With<C>>
+            where
+                C: #private::HasCaller,
+            {
+                #starter { calls: &mut self.calls }
+            }
+
+            /// The caller, without the settings of the client.
+            pub fn get_mut(&mut self) -> &mut C {
+                self.calls.get_mut()
+            }
+
+            /// The caller, for good.
+            pub fn into_inner(self) -> C {
+                self.calls.into_inner()
+            }
+
+            #(#calls)*
+        }
+
+        #[doc = #starter_doc]
+        #shared
+        #[derive(#private::Debug)]
+        #[must_use = "a call is sent by the method of its name"]
+        #vis struct #starter<C> {
+            calls: C,
+        }
+
+        #shared
+        #[automatically_derived]
+        impl<C: #private::HasCaller> #starter<C> {
+            #(#starts)*
         }
     }
+}
+
+/// The method of the client.
+fn call_method(method: &Method<'_>, contract: &Contract<'_>, own: &TokenStream) -> TokenStream {
+    let private = contract.private;
+    let function = &method.declared.sig.ident;
+    let docs = method_docs(method);
+    let deprecation = attrs::deprecation(&method.declared.attrs);
+    let shared = attrs::shared(&method.declared.attrs);
+    let params = client::params(contract);
+    let lifetime = client::lifetime(contract);
+    let (views, request) = client::request(contract);
+    let (returned, spell) = client::reply(contract, own);
+    let shown = client::doc_signature(contract);
+    quote_spanned! {Span::mixed_site()=>
+        #docs
+        ///
+        /// ```text
+        #[doc = #shown]
+        /// ```
+        ///
+        /// # Errors
+        ///
+        /// A `CallError` if the request cannot be sent, if no reply arrives in time, or if the reply is an error.
+        #shared
+        #deprecation
+        pub fn #function<#lifetime>(&mut self, #params) -> #returned {
+            #views
+            #private::call::<#own>(&mut self.calls, &#request)#spell
+        }
+    }
+}
+
+/// The method of the starter.
+fn start_method(method: &Method<'_>, contract: &Contract<'_>, own: &TokenStream) -> TokenStream {
+    let private = contract.private;
+    let function = &method.declared.sig.ident;
+    let deprecation = attrs::deprecation(&method.declared.attrs);
+    let shared = attrs::shared(&method.declared.attrs);
+    let params = client::params(contract);
+    let lifetime = client::lifetime(contract);
+    let (views, request) = client::request(contract);
+    let doc = format!("Sends a request to `{}`. `Started::finish` waits for the reply.", function.unraw());
+    quote_spanned! {Span::mixed_site()=>
+        #[doc = #doc]
+        ///
+        /// # Errors
+        ///
+        /// A `CallError`. The request has not been sent then.
+        #shared
+        #deprecation
+        pub fn #function<#lifetime>(
+            mut self,
+            #params
+        ) -> #private::Result<#private::Started<#own>, #private::CallError<<#own as #private::Contract>::Error>> {
+            #views
+            #private::start::<#own>(&mut self.calls, &#request)
+        }
+    }
+}
+
+/// ```text
+/// pub trait Pricing              =>   with_tokio! {
+///     fn price(&self,                     pub struct PricingAsyncClient { caller: AsyncCaller }
+///         request: &Q) -> R;              impl PricingAsyncClient {
+///                                             pub async fn price(&self, request: &Q) -> Result<R, CallError>;
+///                                         }
+///                                     }
+/// ```
+fn async_client_items(service: &Service<'_>, private: &Path) -> TokenStream {
+    let item = &service.declared.item;
+    let (trait_name, vis) = (item.ident.unraw(), &item.vis);
+    let name = service.declared.async_client_name();
+    let shared = attrs::shared(&item.attrs);
+    let doc = format!(
+        "The client of the service `{trait_name}` for tasks: its methods call the implementor in another process. \
+         Clones share one connection."
+    );
+    let methods = (0..service.methods.len()).map(|ordinal| async_method(service, private, ordinal));
+    quote_spanned! {Span::mixed_site()=>
+        #private::with_tokio! {
+            #[doc = #doc]
+            #shared
+            #[derive(#private::Clone, #private::Debug)]
+            #vis struct #name {
+                caller: #private::AsyncCaller,
+            }
+
+            #shared
+            #[automatically_derived]
+            impl #name {
+                /// A client that calls over the connection of `caller`.
+                pub fn new(caller: #private::AsyncCaller) -> Self {
+                    Self { caller }
+                }
+
+                /// Limits each call of the client to `timeout`.
+                #[must_use]
+                pub fn within(self, timeout: #private::Duration) -> Self {
+                    Self { caller: self.caller.within(timeout) }
+                }
+
+                /// Says that the callee may run each call of the client twice: a call that is lost is made again, if
+                /// the caller reconnects.
+                #[must_use]
+                pub fn idempotent(self) -> Self {
+                    Self { caller: self.caller.idempotent() }
+                }
+
+                /// Sends a text with each call of the client. A key or a text that cannot travel is an error of the
+                /// call.
+                #[must_use]
+                pub fn metadata(self, key: &#private::str, value: &#private::str) -> Self {
+                    Self { caller: self.caller.metadata(key, value) }
+                }
+
+                /// The caller, with the settings of the client.
+                pub fn into_inner(self) -> #private::AsyncCaller {
+                    self.caller
+                }
+
+                #(#methods)*
+            }
+        }
+    }
+}
+
+fn async_method(service: &Service<'_>, private: &Path, ordinal: usize) -> TokenStream {
+    let method = &service.methods[ordinal];
+    let function = &method.declared.sig.ident;
+    let docs = method_docs(method);
+    let deprecation = attrs::deprecation(&method.declared.attrs);
+    let shared = attrs::shared(&method.declared.attrs);
+    let contract = contract_of(service, private, ordinal);
+    let marker = service.declared.method_name();
+    let own = quote!(#marker<#ordinal>);
+    let params = client::params(&contract);
+    let lifetime = client::lifetime(&contract);
+    let (views, request) = client::request(&contract);
+    let (returned, spell) = client::reply(&contract, &own);
+    let shown = client::doc_signature(&contract);
+    quote_spanned! {Span::mixed_site()=>
+        #docs
+        ///
+        /// ```text
+        #[doc = #shown]
+        /// ```
+        ///
+        /// Dropping the future cancels the call.
+        ///
+        /// # Errors
+        ///
+        /// A `CallError` if the request cannot be sent, if no reply arrives in time, or if the reply is an error.
+        #shared
+        #deprecation
+        pub async fn #function<#lifetime>(&self, #params) -> #returned {
+            #views
+            #private::call_async::<#own>(&self.caller, #request).await #spell
+        }
+    }
+}
+
+/// The documentation of a method, or a sentence in its place.
+fn method_docs(method: &Method<'_>) -> TokenStream {
+    let sig = &method.declared.sig;
+    let mut docs = method.declared.attrs.iter().filter(|attr| attr.path().is_ident("doc")).peekable();
+    if docs.peek().is_some() {
+        return docs.map(ToTokens::to_token_stream).collect();
+    }
+    let called = format!("Calls `{}` and returns the reply as an owned value.", sig.ident.unraw());
+    quote!(#[doc = #called])
 }

@@ -72,6 +72,12 @@ pub struct Entry<S: ?Sized> {
 }
 
 impl<S: ?Sized> Entry<S> {
+    /// An entry that another one replaces.
+    pub(crate) const VACANT: Self = Self {
+        signature: Signature::of(0, "", "", Form::Empty, Form::Empty, &[]),
+        handler: EntryHandler::Stateless(|(), _, _| unreachable!("replaced before a table is finished")),
+    };
+
     /// An entry from bytes to bytes whose handler reads the state.
     pub const fn shared(msg_type: u16, name: &'static str, doc: &'static str, handler: SharedHandler<S>) -> Self {
         let signature = Signature::of(msg_type, name, doc, Form::Bytes, Form::Bytes, &[]);

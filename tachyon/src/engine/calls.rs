@@ -124,8 +124,9 @@ impl<T> Calls<T> {
         self.single.take().map(|(_, tag)| tag)
     }
 
-    /// Moves the single call to the table, because another call joins it, or because it gets an outcome.
-    fn move_single(&mut self) {
+    /// Moves the single call to the table, because another call joins it, because it gets an outcome, or because its
+    /// reply shall take the slow path.
+    pub(crate) fn move_single(&mut self) {
         if let Some((id, tag)) = self.single.take() {
             self.table.insert(id.get(), Entry::Waiting(tag));
         }

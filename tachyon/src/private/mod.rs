@@ -30,9 +30,9 @@ pub use tachyon_macros::{DeclaredError, Emit, Payload};
 
 pub use self::declared::{declared, zeros};
 pub use self::endpoint::{
-    ErrorTravels, InSlot, IsDeclared, IsInSlot, IsReply, IsShown, NeverChanged, NotDeclared, NotInSlot, NotReply,
-    NotShown, ReplyOf, Serves, Spelled, answer, answer_later, answer_slot, can_be_in_slot, can_be_reply, context,
-    empty, error_travels, handle, start_shared, start_stateless, task,
+    ErrorTravels, InSlot, IsDeclared, IsInSlot, IsInto, IsReply, IsShown, NeverChanged, NotDeclared, NotInSlot,
+    NotInto, NotReply, NotShown, ReplyOf, Serves, Spelled, answer, answer_later, answer_slot, can_be_in_slot,
+    can_be_reply, context, empty, error_form, error_travels, handle, start_shared, start_stateless, task,
 };
 pub use self::gaps::{
     Asked, Defined, IsDefined, IsFixed, NotDefined, NotFixed, Shape, assert_aligned, assert_fixed,
@@ -44,22 +44,27 @@ pub use self::select::{
     IsArgument, IsValue, Lendable, NotArgument, NotValue, Parameter, PassSlice, Select, Slot, Take, Travels,
     can_be_element, can_be_lent, can_be_parameter, travels,
 };
-pub use self::table::{Listed, NotAnEndpoint, Probe, Table, assert_own_msg_type};
+pub use self::table::{Listed, NotAnEndpoint, Probe, Table, assert_own_msg_type, entries, numbers, total};
+pub use crate::__with_tokio as with_tokio;
+#[cfg(feature = "tokio")]
+pub use crate::client::tokio::{AsyncCaller, call_async};
 pub use crate::dispatch::{
     Context, ConvertError, Dispatcher, Endpoint, Entry, EntryHandler, ErrorForm, HandlerError, IntoReply, Replied,
     Reply, Request, Requires, SlotOf, SlotResult, Stateless,
 };
+pub use crate::error_kind::ErrorKind;
 pub use crate::rpc::{
-    Body, Borrowed, CallError, Caller, Calls, Contract, Fields, InPlace, SingleValue, Started, Within as Limited, call,
+    Body, Borrowed, CallError, Caller, Calls, Contract, Fields, HasCaller, InPlace, SingleValue, Started, With, call,
     call_in_place, start,
 };
 pub use crate::schema::describe::Signature;
 /// The error of readers.
 pub use crate::schema::payload::BoxedMalformed as Malformed;
 pub use crate::schema::payload::{
-    Argument, DeclaredError, EnumLayout, Field, Fixed, Form, Head, HeadField, HeadLayout, IntoView, Layout, List,
-    Message, NoOption, Primitive, ReplyValue, Scratch, StructLayout, Undeclared, Value, ValueType, Variant, Writer,
-    align8, assert_by_value, assert_place, list_len, max_depth, offsets, outer_depth, own_list, read_list, write_list,
+    Argument, DeclaredError, EnumLayout, ErrorLayout, Field, Fixed, Form, Head, HeadField, HeadLayout, IntoView,
+    Layout, List, Message, NoOption, Primitive, ReplyValue, Scratch, StructLayout, Undeclared, Value, ValueType,
+    Variant, Writer, align8, assert_by_value, assert_place, list_len, max_depth, offsets, outer_depth, own_list,
+    read_list, write_list,
 };
 
 /// An error if no runtime can run the futures of an `async` endpoint.

@@ -69,7 +69,13 @@ impl Attempts {
             CallError::Unreachable { path, source, .. } if self.lost => {
                 CallError::Unreachable { path, source, sent: true }
             }
-            CallError::Closed { .. } | CallError::PeerDead { .. } | CallError::Reconnect(_) if self.lost => {
+            CallError::Closed { .. }
+            | CallError::PeerDead { .. }
+            | CallError::Reconnect(_)
+            | CallError::Exhausted { .. }
+            | CallError::Refused(_)
+                if self.lost =>
+            {
                 CallError::PeerDead { sent: true }
             }
             other => other,

@@ -6,16 +6,20 @@ use std::time::{Duration, Instant};
 
 use super::agreement::{Agreement, Chunks};
 use super::attempts::{Attempts, is_stopping};
+use super::body::Contents;
 use super::error::CallError;
 use super::guard::{RpcRxGuard, RpcTxGuard};
+use super::layer::{CallOutcome, CallerLayer, CallerLayers, LayeredCalls, OutgoingCall};
 use super::reconnect::{ReconnectPolicy, connect_by, connecting_by, tick};
+use super::settings::CallSettings;
 use crate::aligned::AlignedBytes;
-use crate::connection::{self, End, Established, Halt, MAX_PER_LOOK, State, Unsent, room_while_taking};
+use crate::connection::{self, End, Established, Halt, MAX_PER_LOOK, State, Unsent, room_while_taking, slice};
 use crate::engine::{Arrived, CallState, CallerCore, ErrorKind, RpcError, file};
 use crate::handshake::{ConnectError, Connecting, Kind, Link, ListenError, Role};
+use crate::metadata::{METADATA, Metadata};
 use crate::options::Options;
 use crate::ring::{MessageHeader, Reservation};
-use crate::schema::describe::{Description, EndpointDescription, Operation, WHOLE_TABLE};
+use crate::schema::describe::{Description, EndpointDescription, Operation, Signature, WHOLE_TABLE};
 use crate::schema::payload::Words;
 use crate::type_id::{MSG_TYPE_ERROR, ROUTE_CONTROL, make_type_id};
 use crate::wait::{Deadline, Interrupt, PollingMode};
@@ -53,6 +57,9 @@ static CALLERS: AtomicU64 = AtomicU64::new(0);
 pub struct Caller {
     pub(crate) core: CallerCore<()>,
     pub(super) reconnect: Option<Box<ReconnectPolicy>>,
+    pub(super) layered: Option<Box<LayeredCalls>>,
+    /// Whether a request needs no step before it is sent: this caller neither reconnects nor has layers.
+    pub(super) sends_at_once: bool,
     /// Unique within the process.
     pub(super) identity: u64,
     /// Scratch memory for the parts of typed replies that are copied.
@@ -75,9 +82,7 @@ impl Caller {
     /// As [`connect`](Self::connect).
     pub fn connect_with(path: impl AsRef<Path>, options: &Options) -> Result<Self, ConnectError> {
         let path = path.as_ref();
-        let mut caller = Self::over(&connection::connect(path, Kind::Rpc, Role::Source, options)?);
-        caller.reconnect = ReconnectPolicy::new(path, options);
-        Ok(caller)
+        Ok(Self::over(&connection::connect(path, Kind::Rpc, Role::Source, options)?).reconnecting(path, options))
     }
 
     /// Makes a connection with `forward` bytes for requests and `reverse` bytes for replies at `path`, and waits for
@@ -106,9 +111,32 @@ impl Caller {
         Self {
             core: CallerCore::over(established),
             reconnect: None,
+            layered: None,
+            sends_at_once: true,
             identity: CALLERS.fetch_add(1, Ordering::Relaxed),
             words: Words::default(),
         }
+    }
+
+    /// This caller, which connects again if `options` says so.
+    fn reconnecting(mut self, path: &Path, options: &Options) -> Self {
+        self.reconnect = ReconnectPolicy::new(path, options);
+        self.sends_at_once = self.reconnect.is_none() && self.layered.is_none();
+        self
+    }
+
+    /// Adds a layer, which sees every later call before it is sent, and its outcome. Without layers a call does not
+    /// read the clock.
+    pub fn layer(&mut self, layer: impl CallerLayer + 'static) -> &mut Self {
+        self.layered.get_or_insert_default().layers.push(layer);
+        self.sends_at_once = false;
+        self
+    }
+
+    /// Replaces all layers. No call is in flight.
+    pub(crate) fn set_layers(&mut self, layers: &CallerLayers) {
+        self.layered = (!layers.is_empty()).then(|| Box::new(LayeredCalls::new(layers.clone())));
+        self.sends_at_once = self.reconnect.is_none() && self.layered.is_none();
     }
 
     /// Sends a request and gives its correlation id, for [`finish`](Self::finish). Waits for room; meanwhile replies to
@@ -134,36 +162,156 @@ impl Caller {
     #[inline]
     pub(crate) fn start_until(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<u64, CallError> {
         if msg_type != MSG_TYPE_ERROR
-            && self.reconnect.is_none()
+            && self.sends_at_once
             && let Some(call) = self.core.send_fast(make_type_id(0, msg_type), payload, deadline, ())
         {
             return Ok(call);
         }
-        self.start_slow(msg_type, payload, deadline)
+        self.start_slow(Target::Raw(msg_type), Contents::Bytes(payload), None, deadline)
     }
 
+    /// As [`start`](Self::start), with settings.
+    #[cold]
+    pub(super) fn start_with(
+        &mut self,
+        msg_type: u16,
+        payload: &[u8],
+        settings: &CallSettings,
+    ) -> Result<u64, CallError> {
+        let (metadata, deadline) = (settings.metadata()?, settings.deadline());
+        self.start_slow(Target::Raw(msg_type), Contents::Bytes(payload), metadata, deadline)
+    }
+
+    /// The slow path of sending: the layers, a new connection, the comparison, metadata, the wait for room.
     #[inline(never)]
-    fn start_slow(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<u64, CallError> {
-        self.connected(deadline, |caller| caller.send(msg_type, payload, deadline))
+    pub(super) fn start_slow(
+        &mut self,
+        target: Target,
+        contents: Contents<'_>,
+        metadata: Option<&Metadata>,
+        deadline: Deadline,
+    ) -> Result<u64, CallError> {
+        if self.layered.is_some() {
+            return self.start_layered(target, contents, metadata, deadline);
+        }
+        self.start_unlayered(target, contents, metadata, deadline)
+    }
+
+    #[inline]
+    fn start_unlayered(
+        &mut self,
+        target: Target,
+        contents: Contents<'_>,
+        metadata: Option<&Metadata>,
+        deadline: Deadline,
+    ) -> Result<u64, CallError> {
+        self.connected(deadline, |caller| {
+            // The next callee may declare the endpoint differently.
+            if let Target::Typed(signature) = target
+                && signature.is_typed()
+            {
+                caller.verify(|| signature.into(), key(signature), deadline)?;
+            }
+            caller.send(target.msg_type(), contents, metadata, deadline)
+        })
+    }
+
+    #[cold]
+    fn start_layered(
+        &mut self,
+        target: Target,
+        contents: Contents<'_>,
+        metadata: Option<&Metadata>,
+        deadline: Deadline,
+    ) -> Result<u64, CallError> {
+        let layers = self.layered.as_ref().map(|layered| layered.layers.clone()).unwrap_or_default();
+        let metadata = metadata.cloned().unwrap_or_default();
+        let call = OutgoingCall::new(target.msg_type(), target.name(), contents.size(), metadata, deadline);
+        let flight = layers.before(call)?;
+        let metadata = Some(&flight.call.metadata).filter(|metadata| !metadata.is_empty());
+        let sent = self.start_unlayered(target, contents, metadata, deadline);
+        match (&sent, &mut self.layered) {
+            (Ok(id), Some(layered)) => {
+                layered.sent(*id, flight);
+                // So that the reply takes the slow path, which shows it to the layers.
+                self.core.calls.move_single();
+            }
+            (Ok(_), None) => {}
+            (Err(error), _) => layers.after(&flight, CallOutcome::Failed(error)),
+        }
+        sent
+    }
+
+    /// Shows the layers the outcome of a call whose wait is over: the current frame of the reverse ring, or an error.
+    #[inline]
+    fn show(&mut self, id: u64, outcome: &Result<(), CallError>) {
+        if self.layered.is_some() {
+            self.show_layers(id, outcome);
+        }
+    }
+
+    #[cold]
+    fn show_layers(&mut self, id: u64, outcome: &Result<(), CallError>) {
+        let Some(layered) = &mut self.layered else { return };
+        match outcome {
+            Err(error) => layered.ended(id, CallOutcome::Failed(error)),
+            Ok(()) => {
+                let frame = &self.core.rx.current;
+                let reply = slice::payload(frame, &self.core.rx);
+                match RpcError::decode(frame.type_id, reply) {
+                    None => layered.ended(id, CallOutcome::Replied(reply.len())),
+                    Some(error) => layered.ended(id, CallOutcome::Failed(&CallError::refused(error))),
+                }
+            }
+        }
     }
 
     /// Sends a user's request over the present connection.
     #[inline]
-    pub(super) fn send(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<u64, CallError> {
+    fn send(
+        &mut self,
+        msg_type: u16,
+        contents: Contents<'_>,
+        metadata: Option<&Metadata>,
+        deadline: Deadline,
+    ) -> Result<u64, CallError> {
         if msg_type == MSG_TYPE_ERROR {
             return Err(CallError::ReservedMsgType);
         }
-        self.send_as(make_type_id(0, msg_type), payload, deadline, deadline)
+        let type_id = make_type_id(0, msg_type);
+        match (contents, metadata) {
+            (Contents::Bytes(payload), None) => self.send_as(type_id, payload, deadline, deadline),
+            (Contents::Written(size, write), None) => {
+                let mut reservation = self.take_room(size, deadline)?;
+                write(slice::reserved_mut(&mut reservation, &self.core.tx));
+                let header = self.core.header(type_id, deadline);
+                Ok(self.core.commit(reservation, size, header, ()))
+            }
+            (contents, Some(metadata)) => self.send_with_metadata(type_id, contents, metadata, deadline),
+        }
     }
 
-    /// As [`send`](Self::send), on any route; the callee is told that the call is `due`.
-    pub(super) fn send_as(
+    /// Writes a request and the metadata behind it to the ring.
+    #[cold]
+    fn send_with_metadata(
         &mut self,
         type_id: u32,
-        payload: &[u8],
-        due: Deadline,
+        contents: Contents<'_>,
+        metadata: &Metadata,
         deadline: Deadline,
     ) -> Result<u64, CallError> {
+        let size = contents.size();
+        let total = size + metadata.tail_len();
+        let mut reservation = self.take_room(total, deadline)?;
+        let (payload, tail) = slice::reserved_mut(&mut reservation, &self.core.tx).split_at_mut(size);
+        contents.write(payload);
+        metadata.write_tail(size, tail);
+        let header = self.core.header(type_id | METADATA, deadline);
+        Ok(self.core.commit(reservation, total, header, ()))
+    }
+
+    /// Sends a request on any route; the callee is told that the call is `due`.
+    fn send_as(&mut self, type_id: u32, payload: &[u8], due: Deadline, deadline: Deadline) -> Result<u64, CallError> {
         if let Ok(id) = self.core.try_send(type_id, payload, due, ())? {
             return Ok(id);
         }
@@ -248,13 +396,19 @@ impl Caller {
     /// # Errors
     /// As [`finish`](Self::finish).
     pub fn try_finish(&mut self, correlation_id: u64) -> Result<Option<RpcRxGuard<'_>>, CallError> {
+        let outcome = self.try_take(correlation_id).transpose();
+        let Some(outcome) = outcome else { return Ok(None) };
+        self.show(correlation_id, &outcome);
+        outcome?;
+        Ok(Some(self.lend()))
+    }
+
+    /// Takes the reply to a call as the current frame of the reverse ring, if it is there already.
+    fn try_take(&mut self, correlation_id: u64) -> Result<Option<()>, CallError> {
         for _ in 0..MAX_PER_LOOK {
             match self.core.standing(correlation_id) {
                 CallState::Unknown => return Err(CallError::UnknownCorrelation(correlation_id)),
-                CallState::Finished => {
-                    self.take_finished(correlation_id)?;
-                    return Ok(Some(self.lend()));
-                }
+                CallState::Finished => return self.take_finished(correlation_id).map(Some),
                 CallState::Awaited => {}
             }
             if !self.core.rx.try_take_current()? {
@@ -262,7 +416,7 @@ impl Caller {
             }
             if self.core.rx.current.correlation_id == correlation_id {
                 self.core.end(correlation_id, false);
-                return Ok(Some(self.lend()));
+                return Ok(Some(()));
             }
             let other = self.core.rx.detach_current();
             self.core.file(other)?;
@@ -285,19 +439,29 @@ impl Caller {
 
     #[inline]
     fn finish_until(&mut self, correlation_id: u64, deadline: Deadline) -> Result<RpcRxGuard<'_>, CallError> {
-        if let Err(error) = self.take(correlation_id, deadline) {
-            // The callee does not know of this wait's deadline.
-            if matches!(error, CallError::TimedOut { .. }) {
-                self.core.end(correlation_id, true);
-            }
-            return Err(error);
+        if !self.core.take_reply_fast(correlation_id) {
+            self.finish_slow(correlation_id, deadline)?;
         }
         Ok(self.lend())
     }
 
+    #[inline(never)]
+    fn finish_slow(&mut self, correlation_id: u64, deadline: Deadline) -> Result<(), CallError> {
+        let outcome = self.take_slow(correlation_id, deadline);
+        match &outcome {
+            // The call stays outstanding.
+            Err(CallError::Interrupted { .. }) => return outcome,
+            // The callee does not know of this wait's deadline.
+            Err(CallError::TimedOut { .. }) => drop(self.core.end(correlation_id, true)),
+            _ => {}
+        }
+        self.show(correlation_id, &outcome);
+        outcome
+    }
+
     /// Makes a guard of the reply that was taken.
     #[inline]
-    pub(super) fn lend(&mut self) -> RpcRxGuard<'_> {
+    pub(crate) fn lend(&mut self) -> RpcRxGuard<'_> {
         RpcRxGuard::over(&mut self.core.rx)
     }
 
@@ -344,11 +508,17 @@ impl Caller {
     /// Gives up a call: its handler is told, and its reply will be dropped if it comes. False when no such call is
     /// outstanding.
     pub fn forget(&mut self, correlation_id: u64) -> bool {
+        if let Some(layered) = &mut self.layered {
+            layered.ended(correlation_id, CallOutcome::GivenUp);
+        }
         self.core.end(correlation_id, true)
     }
 
     /// Gives up all calls.
     pub(crate) fn forget_all(&mut self) {
+        if let Some(layered) = &mut self.layered {
+            layered.give_up_all();
+        }
         self.core.end_all(true);
     }
 
@@ -400,7 +570,7 @@ impl Caller {
     /// [`finish`](Self::finish). After an error the call is forgotten.
     #[inline]
     pub fn call(&mut self, msg_type: u16, payload: &[u8]) -> Result<RpcRxGuard<'_>, CallError> {
-        self.call_until(msg_type, payload, Deadline::never(), false)
+        self.call_until(msg_type, payload, Deadline::never())
     }
 
     /// As [`call`](Self::call), in at most `timeout`. The callee is told when that ends, as by
@@ -414,70 +584,52 @@ impl Caller {
         payload: &[u8],
         timeout: Duration,
     ) -> Result<RpcRxGuard<'_>, CallError> {
-        self.call_until(msg_type, payload, Deadline::after(timeout), false)
-    }
-
-    /// As [`call`](Self::call), for an endpoint that may run twice: a request that is lost with its callee is sent
-    /// again to the next callee, at most twice. Only a caller that [reconnects](crate::Options::reconnect) does so.
-    ///
-    /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let path = dir.path().join("rpc.sock");
-    /// use tachyon::{Callee, Caller, Options};
-    /// # let listen_at = path.clone();
-    ///
-    /// let callee = std::thread::spawn(move || -> Result<(), tachyon::Error> {
-    ///     // This one takes a request and is gone.
-    ///     let mut callee = Callee::listen(&listen_at, 4096, 4096)?;
-    ///     drop(callee.serve()?);
-    ///     drop(callee);
-    ///     // This one answers.
-    ///     let mut callee = Callee::listen(&listen_at, 4096, 4096)?;
-    ///     let request = callee.serve()?;
-    ///     let (call, reply) = (request.correlation_id(), request.to_vec());
-    ///     drop(request);
-    ///     callee.reply(call, 1, &reply)?;
-    ///     Ok(())
-    /// });
-    /// let mut caller = Caller::connect_with(&path, &Options::new().reconnect(true))?;
-    /// assert_eq!(&*caller.call_idempotent(1, b"read")?, b"read");
-    /// callee.join().unwrap()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As [`call`](Self::call); [`CallError::Closed`] or [`CallError::PeerDead`] when one callee after the other
-    /// was lost.
-    pub fn call_idempotent(&mut self, msg_type: u16, payload: &[u8]) -> Result<RpcRxGuard<'_>, CallError> {
-        self.call_until(msg_type, payload, Deadline::never(), true)
-    }
-
-    /// As [`call_idempotent`](Self::call_idempotent), in at most `timeout` for all attempts.
-    ///
-    /// # Errors
-    /// As [`call_idempotent`](Self::call_idempotent), and [`CallError::TimedOut`].
-    pub fn call_idempotent_timeout(
-        &mut self,
-        msg_type: u16,
-        payload: &[u8],
-        timeout: Duration,
-    ) -> Result<RpcRxGuard<'_>, CallError> {
-        self.call_until(msg_type, payload, Deadline::after(timeout), true)
+        self.call_until(msg_type, payload, Deadline::after(timeout))
     }
 
     #[inline]
-    fn call_until(
+    fn call_until(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<RpcRxGuard<'_>, CallError> {
+        let outcome = self.exchange(msg_type, payload, deadline);
+        if outcome.is_err() {
+            self.try_again(outcome, deadline, false, |caller| caller.exchange(msg_type, payload, deadline))?;
+        }
+        Ok(self.lend())
+    }
+
+    /// As [`call`](Self::call), with settings.
+    #[cold]
+    pub(super) fn call_with(
         &mut self,
         msg_type: u16,
         payload: &[u8],
-        deadline: Deadline,
-        idempotent: bool,
+        settings: &CallSettings,
     ) -> Result<RpcRxGuard<'_>, CallError> {
-        let outcome = self.exchange(msg_type, payload, deadline);
+        let (metadata, deadline) = (settings.metadata()?, settings.deadline());
+        let outcome = self.attempt(msg_type, payload, metadata, deadline);
         if outcome.is_err() {
-            self.try_again(outcome, deadline, idempotent, |caller| caller.exchange(msg_type, payload, deadline))?;
+            let idempotent = settings.is_idempotent();
+            let exchange = |caller: &mut Self| caller.attempt(msg_type, payload, metadata, deadline);
+            self.try_again(outcome, deadline, idempotent, exchange)?;
         }
         Ok(self.lend())
+    }
+
+    /// Calls, and takes the reply as the current frame of the reverse ring, unless it is an error. Makes no other
+    /// attempt after the request was sent.
+    #[cold]
+    pub(crate) fn attempt(
+        &mut self,
+        msg_type: u16,
+        payload: &[u8],
+        metadata: Option<&Metadata>,
+        deadline: Deadline,
+    ) -> Result<(), CallError> {
+        let call = self.start_slow(Target::Raw(msg_type), Contents::Bytes(payload), metadata, deadline)?;
+        self.complete(call, deadline)?;
+        if crate::type_id::msg_type(self.core.rx.current.type_id) == MSG_TYPE_ERROR {
+            return Err(self.refused());
+        }
+        Ok(())
     }
 
     /// Tries a failed call again as [`Attempts`] allows.
@@ -528,6 +680,7 @@ impl Caller {
             // The callee knows the call's deadline.
             self.core.end(call, !matches!(error, CallError::TimedOut { .. }));
         }
+        self.show(call, &outcome);
         outcome
     }
 
@@ -543,9 +696,7 @@ impl Caller {
 
     /// As [`connect_with`](Self::connect_with), until `deadline`, and again when a server ends in the handshake.
     pub(crate) fn connect_by(path: &Path, options: &Options, deadline: Deadline) -> Result<Self, ConnectError> {
-        let mut caller = Self::over(&connect_by(path, options, deadline)?);
-        caller.reconnect = ReconnectPolicy::new(path, options);
-        Ok(caller)
+        Ok(Self::over(&connect_by(path, options, deadline)?).reconnecting(path, options))
     }
 
     /// Whether this caller connects again when its connection has ended.
@@ -761,12 +912,43 @@ impl Caller {
             match self.control_reply(Operation::Describe, &agreement.question()?, deadline) {
                 Ok((type_id, answer)) if !agreement.answered(type_id, &answer)? => {}
                 Ok(_) | Err(CallError::TooLarge { .. }) => break,
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.unsent()),
             }
         }
         self.core.verified.insert(key);
         Ok(())
     }
+}
+
+/// The endpoint of a request on the slow path.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Target {
+    /// By number.
+    Raw(u16),
+    /// By its contract.
+    Typed(&'static Signature),
+}
+
+impl Target {
+    pub(crate) fn msg_type(self) -> u16 {
+        match self {
+            Self::Raw(msg_type) => msg_type,
+            Self::Typed(signature) => signature.msg_type(),
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Raw(_) => "",
+            Self::Typed(signature) => signature.name(),
+        }
+    }
+}
+
+/// The key of a signature: its address, which is unique since signatures are statics.
+#[inline]
+pub(crate) fn key(signature: &'static Signature) -> usize {
+    core::ptr::from_ref(signature).addr()
 }
 
 impl CallError {

@@ -1,12 +1,14 @@
 //! Errors of the two ends of RPC.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use thiserror::Error;
 
 use crate::connection::{Halt, Unsent, family};
 use crate::engine::{ErrorKind, RpcError};
 use crate::handshake::ConnectError;
+use crate::metadata::MetadataError;
 use crate::schema::describe::Mismatch;
 use crate::schema::payload::{DeclaredError, Malformed, Undeclared};
 
@@ -29,6 +31,22 @@ family! {
         /// 0xFFFF marks error replies and cannot be called.
         #[error("msg_type 65535 is reserved for error replies; call one from 0 to 65534")]
         ReservedMsgType,
+        /// An entry of the call's metadata cannot travel.
+        #[error("{0}")]
+        Metadata(#[source] MetadataError),
+        /// A [`CallerLayer`](crate::rpc::CallerLayer) refused the call, for the reason that it gave. Nothing was sent.
+        #[error("a layer of the caller refused the call: {0}; nothing was sent")]
+        Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+        /// All callers of a [`Pool`](crate::Pool) stayed in use. Nothing was sent.
+        #[error(
+            "all {max} callers of the pool stayed in use for {waited:?}; allow more, wait longer or hold them shorter"
+        )]
+        Exhausted {
+            /// Callers in use.
+            max: usize,
+            /// Time waited.
+            waited: Duration
+        },
         /// No such call is outstanding: never made, already waited for, timed out or forgotten.
         #[error("call {0} is not outstanding; finish each id that `start` returned once")]
         UnknownCorrelation(u64),
@@ -45,8 +63,8 @@ family! {
             /// Whether the request had been sent to a callee before, which is gone.
             sent: bool
         },
-        /// The callee was gone, and there is a listener that refuses a new connection. The next call tries anew.
-        #[error("the callee is gone, and connecting again failed: {0}")]
+        /// A listener refuses a new connection: of a caller that reconnects, or of a pool. The next call tries anew.
+        #[error("no connection to the callee: {0}")]
         Reconnect(#[source] Box<ConnectError>),
         /// The two sides declare the endpoint differently. It was not called.
         #[error("{0}; build both sides from one definition")]
@@ -66,6 +84,18 @@ family! {
 }
 
 impl CallError {
+    /// This error for a call whose comparison failed: the call itself was not sent.
+    #[cold]
+    pub(crate) fn unsent(self) -> Self {
+        match self {
+            Self::TimedOut { .. } => Self::TimedOut { sent: false },
+            Self::Interrupted { .. } => Self::Interrupted { sent: false },
+            Self::Closed { .. } => Self::Closed { sent: false },
+            Self::PeerDead { .. } => Self::PeerDead { sent: false },
+            other => other,
+        }
+    }
+
     /// This error for an endpoint that declares errors.
     #[cold]
     pub(crate) fn widen<E>(self) -> CallError<E> {
@@ -80,6 +110,9 @@ impl<E> CallError<E> {
             Self::Failed(error) => failed(error),
             Self::TooLarge { size, max } => CallError::TooLarge { size, max },
             Self::ReservedMsgType => CallError::ReservedMsgType,
+            Self::Metadata(error) => CallError::Metadata(error),
+            Self::Refused(reason) => CallError::Refused(reason),
+            Self::Exhausted { max, waited } => CallError::Exhausted { max, waited },
             Self::UnknownCorrelation(id) => CallError::UnknownCorrelation(id),
             Self::Remote(error) => CallError::Remote(error),
             Self::Unreachable { path, source, sent } => CallError::Unreachable { path, source, sent },
@@ -118,6 +151,9 @@ impl<E> CallError<E> {
             Self::Remote(error) => error.kind.has_begun(),
             Self::TooLarge { .. }
             | Self::ReservedMsgType
+            | Self::Metadata(_)
+            | Self::Refused(_)
+            | Self::Exhausted { .. }
             | Self::Reconnect(_)
             | Self::Mismatch(_)
             | Self::Describe(_) => false,
@@ -269,10 +305,10 @@ pub struct HandlerFailure {
 }
 
 impl HandlerFailure {
-    /// Whether the endpoint answered as its contract allows: with a declared error, or with a refusal of a request that
-    /// does not match.
+    /// Whether the endpoint answered for this request: with a declared error, or with a kind that
+    /// [is an answer](ErrorKind::is_answer). Otherwise the handler is at fault.
     pub fn is_answer(&self) -> bool {
-        self.declared.is_some() || self.kind == ErrorKind::BadRequest
+        self.declared.is_some() || self.kind.is_answer()
     }
 }
 

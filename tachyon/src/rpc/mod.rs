@@ -2,30 +2,44 @@
 
 mod agreement;
 mod attempts;
+mod body;
 mod callee;
 mod caller;
+mod calls;
 mod control;
 mod error;
 mod guard;
 mod in_place;
+mod layer;
 mod reconnect;
+mod settings;
 #[cfg(test)]
 mod tests;
 mod typed;
 mod unassigned;
 
-pub use crate::engine::MetadataError;
+pub use crate::metadata::MetadataError;
 pub use callee::Callee;
 pub(crate) use callee::check_correlation;
 pub use caller::Caller;
+#[cfg(feature = "tokio")]
+pub(crate) use caller::{Target, key as signature_key};
+pub(crate) use calls::sealed;
+pub use calls::{Calls, HasCaller, With};
 pub(crate) use control::{control_reply, refusal, try_answer_own};
 pub use error::{CallError, HandlerFailure, ServeError};
 pub use guard::{RpcRxGuard, RpcTxGuard};
 pub use in_place::InPlace;
 #[cfg(feature = "tokio")]
+pub(crate) use layer::CallInFlight;
+pub(crate) use layer::CallerLayers;
+pub use layer::{CallOutcome, CallerLayer, OutgoingCall};
+#[cfg(feature = "tokio")]
 pub(crate) use reconnect::connecting_by;
-pub(crate) use typed::sealed;
-pub use typed::{Calls, Started, Within};
+pub(crate) use settings::{deadline, metadata};
+pub use typed::Started;
+#[cfg(feature = "tokio")]
+pub(crate) use typed::{typed_error, unreadable};
 pub use unassigned::RpcBus;
 
 // Generated code and bindings name these.
@@ -34,4 +48,8 @@ pub use agreement::Agreement;
 #[doc(hidden)]
 pub use attempts::Attempts;
 #[doc(hidden)]
-pub use typed::{Body, Borrowed, Contract, Fields, SingleValue, call, call_in_place, start};
+pub use body::{Body, Borrowed, Fields, SingleValue};
+#[doc(hidden)]
+pub use settings::CallSettings;
+#[doc(hidden)]
+pub use typed::{Contract, call, call_in_place, start};

@@ -10,7 +10,9 @@ mod fair_queue;
 
 use core::fmt;
 use core::ops::{Deref, DerefMut};
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 // Bindings name these.
@@ -21,8 +23,12 @@ use thiserror::Error;
 
 use crate::connection::State;
 use crate::handshake::{ConnectError, absolute};
+use crate::metadata::Metadata;
 use crate::options::Options;
-use crate::rpc::{Attempts, CallError, Caller, Calls, sealed};
+use crate::rpc::{
+    Attempts, Body, CallError, CallSettings, Caller, CallerLayer, CallerLayers, Calls, Contract, HasCaller, With,
+    deadline, metadata, sealed,
+};
 use crate::wait::Deadline;
 
 /// The default of [`PoolOptions::wait`].
@@ -73,7 +79,7 @@ impl Default for PoolOptions {
     }
 }
 
-/// Why a pool returned no caller, or no reply.
+/// Why a pool lent no caller. A call through the pool reports a [`CallError`].
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum PoolError {
@@ -91,16 +97,16 @@ pub enum PoolError {
     /// A new caller could not connect.
     #[error(transparent)]
     Connect(#[from] ConnectError),
-    /// The call failed.
-    #[error(transparent)]
-    Call(#[from] CallError),
 }
 
 impl PoolError {
-    /// Whether the callee may have begun the call, as [`CallError::sent`]. After `false`, a second attempt does not run
-    /// the call twice.
-    pub fn sent(&self) -> bool {
-        matches!(self, Self::Call(error) if error.sent())
+    /// The error of a call with `deadline` that got no caller.
+    fn of_call<E>(self, deadline: Deadline) -> CallError<E> {
+        match self {
+            Self::Exhausted { max, waited } => CallError::Exhausted { max, waited },
+            Self::Interrupted => CallError::Interrupted { sent: false },
+            Self::Connect(source) => CallError::reconnecting(source, deadline).widen(),
+        }
     }
 }
 
@@ -143,6 +149,7 @@ pub struct Pool {
     path: PathBuf,
     options: Options,
     limits: PoolOptions,
+    layers: CallerLayers,
     queue: FairQueue<Caller>,
 }
 
@@ -153,8 +160,15 @@ impl Pool {
             path: absolute(path.as_ref()),
             options: options.clone(),
             limits: limits.clone(),
+            layers: CallerLayers::default(),
             queue: FairQueue::new(limits.max),
         }
+    }
+
+    /// Adds a layer to every caller that the pool lends from now on, as [`Caller::layer`] does.
+    pub fn layer(&mut self, layer: impl CallerLayer + 'static) -> &mut Self {
+        self.layers.push(layer);
+        self
     }
 
     /// Lends a caller: an idle one, a new one below the limit, or the next one that comes back.
@@ -180,48 +194,73 @@ impl Pool {
         // The callee may have gone while the caller was idle.
         while let Some(caller) = lease.next_idle() {
             if caller.state() == State::Open {
-                return Ok(PooledCaller { pool: self, held: Some((caller, lease)) });
+                return Ok(self.lend(caller, lease));
             }
         }
         let caller = Caller::connect_by(&self.path, &self.options, deadline)?;
-        Ok(PooledCaller { pool: self, held: Some((caller, lease)) })
+        Ok(self.lend(caller, lease))
+    }
+
+    fn lend(&self, mut caller: Caller, lease: Lease<Caller>) -> PooledCaller<'_> {
+        caller.set_layers(&self.layers);
+        PooledCaller { pool: self, held: Some((caller, lease)) }
     }
 
     /// Calls through a caller of the pool, and returns a copy of the reply.
     ///
     /// # Errors
-    /// As [`get`](Self::get), and [`PoolError::Call`].
-    pub fn call(&self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, PoolError> {
-        self.call_until(msg_type, payload, self.limits.wait, None)
+    /// [`CallError::Exhausted`] when all callers stay in use for [`PoolOptions::wait`], [`CallError::Unreachable`] or
+    /// [`CallError::Reconnect`] when a new caller cannot connect; otherwise as [`Caller::call`].
+    pub fn call(&self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, CallError> {
+        self.call_with(msg_type, payload, None)
     }
 
     /// As [`call`](Self::call), within `timeout` for the wait for a caller and the call together.
     ///
     /// # Errors
-    /// As [`call`](Self::call), and [`CallError::TimedOut`] in [`PoolError::Call`].
-    pub fn call_timeout(&self, msg_type: u16, payload: &[u8], timeout: Duration) -> Result<Vec<u8>, PoolError> {
-        self.call_until(msg_type, payload, timeout, Some(timeout))
+    /// As [`call`](Self::call), and [`CallError::TimedOut`].
+    pub fn call_timeout(&self, msg_type: u16, payload: &[u8], timeout: Duration) -> Result<Vec<u8>, CallError> {
+        self.within(timeout).call(msg_type, payload)
     }
 
-    /// Repeats a call that has not begun, on another caller.
-    fn call_until(
+    /// This pool with `timeout` for each call, the wait for a caller included. See [`Caller::within`].
+    pub fn within(&self, timeout: Duration) -> With<&Self> {
+        With::new(self).within(timeout)
+    }
+
+    /// This pool with a text that travels with each request. See [`With::metadata`].
+    pub fn metadata(&self, key: &str, value: &str) -> With<&Self> {
+        With::new(self).metadata(key, value)
+    }
+
+    /// This pool for calls that may run twice. See [`With::idempotent`].
+    pub fn idempotent(&self) -> With<&Self> {
+        With::new(self).idempotent()
+    }
+
+    fn call_with(&self, msg_type: u16, payload: &[u8], settings: Option<&CallSettings>) -> Result<Vec<u8>, CallError> {
+        self.exchange(settings, |caller, metadata, deadline| {
+            caller.attempt(msg_type, payload, metadata, deadline)?;
+            Ok(caller.lend().to_vec())
+        })
+    }
+
+    /// Makes a call on a caller of the pool, and repeats it on another caller as [`Attempts`] allows.
+    fn exchange<T, E>(
         &self,
-        msg_type: u16,
-        payload: &[u8],
-        wait: Duration,
-        timeout: Option<Duration>,
-    ) -> Result<Vec<u8>, PoolError> {
-        let deadline = Deadline::from(timeout);
-        let mut attempts = Attempts::new(true, false, deadline);
+        settings: Option<&CallSettings>,
+        attempt: impl Fn(&mut Caller, Option<&Metadata>, Deadline) -> Result<T, CallError<E>>,
+    ) -> Result<T, CallError<E>> {
+        let (deadline, metadata) = (deadline(settings), metadata(settings).map_err(CallError::widen)?);
+        let mut attempts = Attempts::new(true, settings.is_some_and(CallSettings::is_idempotent), deadline);
         loop {
-            let mut caller = self.get_timeout(deadline.remaining().map_or(wait, |left| left.min(wait)))?;
-            let outcome = match deadline.remaining() {
-                None => caller.call(msg_type, payload),
-                Some(left) => caller.call_timeout(msg_type, payload, left),
-            };
-            match outcome.map(|reply| reply.to_vec()) {
+            // A call with a deadline waits for as long as the call may take.
+            let wait = deadline.remaining().unwrap_or(self.limits.wait);
+            let lent = self.get_timeout(wait);
+            let mut caller = lent.map_err(|error| attempts.outcome(error.of_call(deadline)))?;
+            match attempt(&mut caller, metadata, deadline) {
                 Err(error) if attempts.again(&error) => caller.retire(),
-                outcome => return Ok(outcome?),
+                outcome => return outcome.map_err(|error| attempts.outcome(error)),
             }
         }
     }
@@ -292,8 +331,64 @@ impl DerefMut for PooledCaller<'_> {
 impl sealed::Sealed for PooledCaller<'_> {}
 
 impl Calls for PooledCaller<'_> {
-    fn parts(&mut self) -> (&mut Caller, Option<Duration>) {
+    fn call_contract_with<C: Contract>(
+        &mut self,
+        settings: Option<&CallSettings>,
+        body: &impl Body,
+    ) -> Result<C::Reply, CallError<C::Error>> {
+        (**self).call_contract_with::<C>(settings, body)
+    }
+}
+
+impl HasCaller for PooledCaller<'_> {
+    fn parts(&mut self) -> (&mut Caller, Option<Cow<'_, CallSettings>>) {
         (self, None)
+    }
+}
+
+impl sealed::Sealed for Pool {}
+
+impl Calls for Pool {
+    fn call_contract_with<C: Contract>(
+        &mut self,
+        settings: Option<&CallSettings>,
+        body: &impl Body,
+    ) -> Result<C::Reply, CallError<C::Error>> {
+        (&*self).call_contract_with::<C>(settings, body)
+    }
+}
+
+impl sealed::Sealed for &Pool {}
+
+impl Calls for &Pool {
+    fn call_contract_with<C: Contract>(
+        &mut self,
+        settings: Option<&CallSettings>,
+        body: &impl Body,
+    ) -> Result<C::Reply, CallError<C::Error>> {
+        self.exchange(settings, |caller, metadata, deadline| caller.attempt_contract::<C>(body, metadata, deadline))
+    }
+}
+
+impl sealed::Sealed for Arc<Pool> {}
+
+impl Calls for Arc<Pool> {
+    fn call_contract_with<C: Contract>(
+        &mut self,
+        settings: Option<&CallSettings>,
+        body: &impl Body,
+    ) -> Result<C::Reply, CallError<C::Error>> {
+        (&**self).call_contract_with::<C>(settings, body)
+    }
+}
+
+impl With<&Pool> {
+    /// As [`Pool::call`], with the settings.
+    ///
+    /// # Errors
+    /// As [`Pool::call`], and [`CallError::TimedOut`], [`CallError::Metadata`].
+    pub fn call(self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, CallError> {
+        self.calls.call_with(msg_type, payload, Some(&self.settings))
     }
 }
 

@@ -13,10 +13,11 @@ use crate::schema::payload::LONGEST_BY_VALUE;
 const WIDTH: usize = 100;
 
 /// Names in generated code. No type of the callee may have one of them.
-const USED: [&str; 21] = [
+const USED: [&str; 22] = [
     "Endpoints",
     "EndpointsClient",
     "EndpointsService",
+    "EndpointsStarter",
     "Result",
     "String",
     "Vec",
@@ -59,7 +60,7 @@ const USED: [&str; 21] = [
 pub fn rust(description: &Description) -> String {
     let mut types = Types::new(&USED);
     // Methods of the client.
-    let mut taken = Taken::with(&["new", "with_timeout", "within", "metadata", "into_inner"]);
+    let mut taken = Taken::with(&["new", "within", "metadata", "idempotent", "starting", "get_mut", "into_inner"]);
     let methods: Vec<String> =
         description.endpoints.iter().map(|endpoint| method(endpoint, &mut types, &mut taken)).collect();
     let mut source = String::from("// Generated from a callee's description by `tachyon codegen rust`.\n");

@@ -165,7 +165,7 @@ fn main() {
         OracleService::endpoints::<Fixed>().iter().map(|entry| (entry.name(), entry.is_async())).collect();
     assert_eq!(kinds, [("now", false), ("later", true), ("default", true), ("type", true), ("later_twice", true)]);
     let _ = |caller: &mut tachyon::Caller| -> Result<Option<String>, tachyon::CallError> {
-        let text = OracleClient::new(caller).default("why")?;
+        let text = OracleClient::new(&mut *caller).default("why")?;
         fields::call(caller, "1", [1, 2], &[][..], text.map(|_| "note"), None)
     };
 }

@@ -111,6 +111,9 @@ use tachyon::{CallError, Caller};
 
 fn asks(caller: &mut Caller) -> Result<u64, CallError> {
     let mut client = OracleClient::new(caller).within(std::time::Duration::from_secs(1));
+    let started = client.starting().answer(&Question { number: 1 })?;
+    assert_eq!(started.finish(client.get_mut())?, 1);
+    assert!(client.starting().r#type()?.cancel(client.get_mut()));
     let answer = client.answer(&Question { number: 1 })?;
     let answers = client.answers(&[Question { number: 1 }])?;
     client.learn(b"text")?;
@@ -132,5 +135,5 @@ fn main() {
     let dispatcher = OracleService::dispatcher(implementation::Fixed(42));
     assert_eq!((dispatcher.len(), dispatcher.is_exclusive()), (7, true));
     assert_eq!(RenamedService::dispatcher(()).len(), 1);
-    let _ = (asks, RenamedClient::nothing);
+    let _ = (asks, RenamedClient::<&mut Caller>::nothing);
 }

@@ -1,6 +1,7 @@
 //! A callee whose handlers fail in every way, and a caller that prints each outcome.
 //!
-//! `mishaps callee|server|workers|tokio SOCKET` serves. A forked child writes its errors to `SOCKET.child`. `mishaps
+//! `mishaps callee|server|watched|workers|tokio SOCKET` serves; `watched` has a thread that reads the number of callers all
+//! the time. A forked child writes its errors to `SOCKET.child`. `mishaps
 //! caller|pool|async SOCKET CALL...` makes each CALL, `msg_type` or `msg_type:payload`, and prints the outcome and
 //! whether the next good call is answered. `mishaps pipeline|timeouts SOCKET COUNT` makes COUNT calls.
 
@@ -9,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use tachyon::{
-    AsyncCaller, CallError, Callee, Caller, Dispatcher, Options, Pool, PoolError, PoolOptions, RpcServer, ServeError,
-    endpoints, tachyon_rpc,
+    AsyncCaller, CallError, Callee, Caller, Dispatcher, Options, Pool, PoolOptions, RpcServer, ServeError, endpoints,
+    tachyon_rpc,
 };
 use tachyon_tests::fork;
 use tachyon_tests::message::message;
@@ -25,7 +26,7 @@ fn main() -> Outcome {
     let path = Path::new(path);
     match (*role, rest) {
         ("callee", []) => callee(path),
-        ("server" | "workers" | "tokio", []) => server(path, role),
+        ("server" | "watched" | "workers" | "tokio", []) => server(path, role),
         ("caller", calls) => print_outcomes(calls, &mut Caller::connect(path)?),
         ("pool", calls) => print_outcomes(calls, &mut Pool::new(path, &Options::new(), &PoolOptions::new().max(1))),
         ("async", calls) => {
@@ -101,6 +102,14 @@ fn server(path: &Path, form: &str) -> Outcome {
     let mut server = RpcServer::listen_with(path, options)?;
     let mut dispatcher = dispatcher()?;
     let stopper = server.stopper();
+    if form == "watched" {
+        let watched = server.stopper();
+        std::thread::spawn(move || {
+            loop {
+                watched.callers();
+            }
+        });
+    }
     dispatcher.register(9, "stop", move |_: &[u8]| stopper.stop())?;
     let outcome = match form {
         "workers" => dispatcher.serve_workers(&mut server, 3),
@@ -129,17 +138,17 @@ fn server(path: &Path, form: &str) -> Outcome {
 
 /// A kind of caller.
 trait Calls {
-    fn call(&mut self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, PoolError>;
+    fn call(&mut self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, CallError>;
 }
 
 impl Calls for Caller {
-    fn call(&mut self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, PoolError> {
-        Ok(self.call(msg_type, payload).map(|reply| reply.to_vec())?)
+    fn call(&mut self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, CallError> {
+        self.call(msg_type, payload).map(|reply| reply.to_vec())
     }
 }
 
 impl Calls for Pool {
-    fn call(&mut self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, PoolError> {
+    fn call(&mut self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, CallError> {
         Pool::call(self, msg_type, payload)
     }
 }
@@ -150,16 +159,14 @@ struct Awaiting {
 }
 
 impl Calls for Awaiting {
-    fn call(&mut self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, PoolError> {
-        Ok(self.runtime.block_on(self.caller.call(msg_type, payload))?)
+    fn call(&mut self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, CallError> {
+        self.runtime.block_on(self.caller.call(msg_type, payload))
     }
 }
 
-fn word(error: &PoolError) -> String {
+fn word(error: &CallError) -> String {
     match error {
-        PoolError::Call(CallError::Remote(error)) => format!("{:?}", error.kind),
-        PoolError::Call(error) => name(&format!("{error:?}")),
-        PoolError::Connect(error) => name(&format!("{error:?}")),
+        CallError::Remote(error) => format!("{:?}", error.kind),
         other => name(&format!("{other:?}")),
     }
 }
