@@ -31,7 +31,8 @@ mod types;
 /// - `echo::MSG_TYPE` is the number of the endpoint on the wire;
 /// - `echo::call(&mut caller, ..)` calls the function in the other process and returns the reply as an owned value.
 ///   `echo::call_in_place` lends the reply in place, without a copy. `echo::start` only sends, and `finish` waits.
-///   Write `caller.within(time)` instead of `caller` to limit the time of the whole call;
+///   Write `caller.within(time)` instead of `caller` to limit the time of the whole call, and `&mut &pool` to call
+///   through a pool;
 /// - `echo::call_async(&caller, ..)` calls from a task, with the cargo feature `tokio` of `tachyon`;
 /// - `impl Endpoint for echo` is the entry in a dispatch table, see [`endpoints!`].
 ///
@@ -61,8 +62,9 @@ mod types;
 ///
 /// Every method is an endpoint with `#[rpc(msg_type = N)]`, and takes `&self` or `&mut self`: the implementor is the
 /// state. The macro adds two types to a trait `Pricing`: `PricingClient`, with a method for each endpoint, and
-/// `PricingService`, whose `endpoints::<Implementor>()` and `dispatcher(implementor)` serve any implementor. With the
-/// cargo feature `tokio` of `tachyon` there is a third, `PricingAsyncClient`, for tasks.
+/// `PricingService`, whose `endpoints::<Implementor>()` and `dispatcher(implementor)` serve any implementor. The client
+/// calls through a `Caller` that it owns, a `&mut Caller`, or a pool; `client.starting().method(..)` only sends. With the
+/// cargo feature `tokio` of `tachyon` there is a third type, `PricingAsyncClient`, for tasks.
 ///
 /// ```
 /// use tachyon::{CallError, Caller, tachyon_rpc};
@@ -167,6 +169,32 @@ pub fn tachyon_rpc(args: proc_macro::TokenStream, item: proc_macro::TokenStream)
 /// }
 ///
 /// let dispatcher = Dispatcher::new(endpoints![greetings::hello, length]);
+/// assert_eq!(dispatcher.len(), 2);
+/// ```
+///
+/// Behind two dots stands another table, such as the table of a service. All endpoints of a table share one state:
+///
+/// ```
+/// use tachyon::{Dispatcher, endpoints, tachyon_rpc};
+///
+/// #[tachyon_rpc]
+/// trait Counter {
+///     #[rpc(msg_type = 1)]
+///     fn count(&self) -> u64;
+/// }
+///
+/// impl Counter for u64 {
+///     fn count(&self) -> u64 {
+///         *self
+///     }
+/// }
+///
+/// #[tachyon_rpc(msg_type = 2)]
+/// fn length(payload: &[u8]) -> u64 {
+///     payload.len() as u64
+/// }
+///
+/// let dispatcher = Dispatcher::with_state(7, endpoints![..CounterService::endpoints::<u64>(), length]);
 /// assert_eq!(dispatcher.len(), 2);
 /// ```
 ///

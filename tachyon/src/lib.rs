@@ -58,6 +58,7 @@ mod connection;
 pub mod dispatch;
 mod engine;
 pub mod error;
+mod error_kind;
 mod extension;
 mod foreign;
 #[cfg(any(test, fuzzing))]
@@ -73,6 +74,7 @@ pub mod server;
 mod shm;
 pub mod stats;
 mod sync;
+pub mod testing;
 #[cfg(feature = "tracing")]
 mod trace;
 pub mod type_id;

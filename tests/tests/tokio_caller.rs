@@ -58,7 +58,7 @@ fn a_thousand_calls_are_in_flight_together() {
 
 #[test]
 fn every_size_and_every_mode_comes_back() {
-    for mode in [PollingMode::Adaptive, PollingMode::Park, PollingMode::Spins(500), PollingMode::PureSpin] {
+    for mode in [PollingMode::Adaptive, PollingMode::Park, PollingMode::SpinTimes(500), PollingMode::Spin] {
         in_both(|| async {
             let place = place();
             let _server = place.serve(4096);

@@ -2,13 +2,14 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
-use syn::Path;
 use syn::ext::IdentExt;
+use syn::{ItemTrait, Path, ReturnType, TraitItem, parse_quote, parse_quote_spanned};
 
 use super::model::{Method, Service};
 use crate::attrs;
-use crate::contract::{Contract, client, handler};
-use crate::endpoint::expand::msg_type;
+use crate::contract::handler::{self, Access};
+use crate::contract::{Contract, client};
+use crate::endpoint::expand::{msg_type, needs_tokio};
 use crate::endpoint::model::MsgType;
 use crate::library::private;
 use crate::span::{SpanRange, generated};
@@ -29,6 +30,8 @@ use crate::span::{SpanRange, generated};
 pub(crate) fn service(service: &Service<'_>) -> TokenStream {
     let item = &service.declared.item;
     let private = private(service.library);
+    let written = with_futures(item, &private);
+    let needs_tokio = needs_tokio(&private, service.methods.iter().map(|method| &method.declared.sig), &quote!());
     let contracts = contracts(service, &private);
     let server = server_items(service, &private);
     let client = client_items(service, &private);
@@ -38,7 +41,8 @@ pub(crate) fn service(service: &Service<'_>) -> TokenStream {
     let doc = format!("The service `{}`: a dispatch table for any implementor.", item.ident.unraw());
     // A derive writes the code: see `helper`.
     quote! {
-        #item
+        #written
+        #needs_tokio
 
         #[doc = #doc]
         #shared
@@ -47,6 +51,35 @@ pub(crate) fn service(service: &Service<'_>) -> TokenStream {
         #[non_exhaustive]
         #vis struct #name {}
     }
+}
+
+/// ```text
+/// trait Pricing {                          trait Pricing {
+///     async fn price(&self) -> R;    =>        fn price(&self) -> impl Future<Output = R> + Send;
+/// }                                        }
+/// ```
+///
+/// An implementor writes `async fn`. A trait's own `async fn` would not promise that its future is `Send`.
+fn with_futures(item: &ItemTrait, private: &Path) -> ItemTrait {
+    let mut item = item.clone();
+    for part in &mut item.items {
+        let TraitItem::Fn(method) = part else { continue };
+        if method.sig.asyncness.take().is_none() {
+            continue;
+        }
+        let reply = match &method.sig.output {
+            ReturnType::Default => quote!(()),
+            ReturnType::Type(_, ty) => ty.to_token_stream(),
+        };
+        method.sig.output =
+            parse_quote_spanned!(Span::mixed_site()=> -> impl #private::Future<Output = #reply> + #private::Send);
+        if let Some(body) = &method.default {
+            method.default = Some(parse_quote_spanned!(Span::mixed_site()=> { async move #body }));
+            // The future of the trait's own body borrows the implementor.
+            method.sig.generics.make_where_clause().predicates.push(parse_quote!(Self: #private::Sync));
+        }
+    }
+    item
 }
 
 /// The contract of the method with this index.
@@ -130,6 +163,7 @@ fn conditions(service: &Service<'_>, method: &Method<'_>) -> TokenStream {
 ///                          impl PricingService {
 ///                              pub fn endpoints<Implementor: Pricing + 'static>() -> &'static [Entry<Implementor>];
 ///                              pub fn dispatcher<Implementor: Pricing + 'static>(..) -> Dispatcher<Implementor>;
+///                              pub fn shared<Implementor: Pricing + 'static>(..) -> Dispatcher<Implementor>;
 ///                          }
 /// ```
 fn server_items(service: &Service<'_>, private: &Path) -> TokenStream {
@@ -142,23 +176,34 @@ fn server_items(service: &Service<'_>, private: &Path) -> TokenStream {
         let shared = attrs::shared(&method.declared.attrs);
         let contract = contract_of(service, private, ordinal);
         let function = quote_spanned!(Span::mixed_site()=> <Implementor as #trait_name>::#function);
-        let state = quote_spanned!(Span::mixed_site()=> __state);
-        let handler = handler::handler(&contract, &function, Some(&state));
-        let kind = if method.exclusive { quote!(Exclusive) } else { quote!(Shared) };
+        let implementor = quote_spanned!(Span::mixed_site()=> Implementor);
+        let access = match (method.declared.sig.asyncness, method.exclusive) {
+            (Some(_), _) => Access::Async(Some(&implementor)),
+            (None, true) => Access::Exclusive,
+            (None, false) => Access::Shared,
+        };
+        let handler = handler::handler(&contract, &function, access, true);
         quote_spanned! {Span::mixed_site()=>
             #shared
             #private::Entry::new(
                 <#marker<#ordinal> as #private::Contract>::SIGNATURE,
-                #private::EntryHandler::#kind(|__state, __request, __reply| #handler),
+                #handler,
             )
         }
     });
+    let shareable = if service.methods.iter().any(|method| method.exclusive) {
+        quote!(#private::NeverChanged)
+    } else {
+        quote!(#private::Send + #private::Sync)
+    };
+    let is_async = service.methods.iter().any(|method| method.declared.sig.asyncness.is_some());
+    let bound = if is_async { quote!(#trait_name + #private::Send + #private::Sync) } else { quote!(#trait_name) };
     quote_spanned! {Span::mixed_site()=>
         // In an `impl` and not in `endpoints` itself: so the trait's methods are used, even in a crate with callers
         // only.
         #shared
         #[automatically_derived]
-        impl<Implementor: #trait_name + 'static> #private::Serves<#name> for #private::PhantomData<Implementor> {
+        impl<Implementor: #bound + 'static> #private::Serves<#name> for #private::PhantomData<Implementor> {
             type Implementor = Implementor;
             const ENTRIES: &'static [#private::Entry<Implementor>] = &[#(#entries),*];
         }
@@ -167,15 +212,22 @@ fn server_items(service: &Service<'_>, private: &Path) -> TokenStream {
         #[automatically_derived]
         impl #name {
             /// The dispatch table. The state of its dispatcher is an implementor.
-            pub const fn endpoints<Implementor: #trait_name + 'static>() -> &'static [#private::Entry<Implementor>] {
+            pub const fn endpoints<Implementor: #bound + 'static>() -> &'static [#private::Entry<Implementor>] {
                 <#private::PhantomData<Implementor> as #private::Serves<#name>>::ENTRIES
             }
 
             /// A dispatcher that serves `implementor`.
-            pub fn dispatcher<Implementor: #trait_name + 'static>(
+            pub fn dispatcher<Implementor: #bound + 'static>(
                 implementor: Implementor,
             ) -> #private::Dispatcher<Implementor> {
                 #private::Dispatcher::with_state(implementor, Self::endpoints())
+            }
+
+            /// A dispatcher that serves `implementor` beside its other owners.
+            pub fn shared<Implementor: #bound + #shareable + 'static>(
+                implementor: #private::Arc<Implementor>,
+            ) -> #private::Dispatcher<Implementor> {
+                #private::Dispatcher::with_shared(implementor, Self::endpoints())
             }
         }
     }

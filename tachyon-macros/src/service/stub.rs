@@ -57,6 +57,12 @@ pub(crate) fn service(args: &Args, declared: &ServiceTrait, report: Result<(), T
             pub fn dispatcher<Implementor: 'static>(implementor: Implementor) -> #private::Dispatcher<Implementor> {
                 #private::Dispatcher::with_state(implementor, &[])
             }
+
+            pub fn shared<Implementor: 'static>(
+                implementor: #private::Arc<Implementor>,
+            ) -> #private::Dispatcher<#private::Arc<Implementor>> {
+                #private::Dispatcher::with_state(implementor, &[])
+            }
         }
 
         #[doc(hidden)]

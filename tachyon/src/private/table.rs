@@ -31,15 +31,15 @@ impl<C: Scope> Table<C> {
         &Table(PhantomData)
     }
 
-    /// The table with the entries of another one. A different state is an error at the other table.
+    /// The table with the entries of another one, and these entries. A different state is an error at the other table.
     pub const fn with_all<S: ?Sized>(
         &self,
-        _entries: &'static [Entry<S>],
-    ) -> &'static Table<<C as Join<Requires<S>>>::Joined>
+        entries: &'static [Entry<S>],
+    ) -> (&'static Table<Requires<S>>, &'static [Entry<S>])
     where
-        C: Join<Requires<S>>,
+        C: Join<Requires<S>, Joined = Requires<S>>,
     {
-        &Table(PhantomData)
+        (&Table(PhantomData), entries)
     }
 
     /// The entry of `E` for this table.
@@ -87,6 +87,12 @@ pub trait NotAnEndpoint {
 }
 
 impl<E> NotAnEndpoint for Probe<E> {}
+
+/// The entries of another table. Generated code names another table in this call only, so that rustc reports what is
+/// no table once.
+pub const fn entries<S: ?Sized>(entries: &'static [Entry<S>]) -> &'static [Entry<S>] {
+    entries
+}
 
 /// The sum of the lengths of a table's parts.
 pub const fn total(lengths: &[usize]) -> usize {

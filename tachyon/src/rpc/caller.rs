@@ -11,7 +11,7 @@ use super::error::CallError;
 use super::guard::{RpcRxGuard, RpcTxGuard};
 use super::layer::{CallOutcome, CallerLayer, CallerLayers, LayeredCalls, OutgoingCall};
 use super::reconnect::{ReconnectPolicy, connect_by, connecting_by, tick};
-use super::settings::{CallSettings, deadline, metadata};
+use super::settings::CallSettings;
 use crate::aligned::AlignedBytes;
 use crate::connection::{self, End, Established, Halt, MAX_PER_LOOK, State, Unsent, room_while_taking, slice};
 use crate::engine::{Arrived, CallState, CallerCore, ErrorKind, RpcError, file};
@@ -176,10 +176,10 @@ impl Caller {
         &mut self,
         msg_type: u16,
         payload: &[u8],
-        settings: Option<&CallSettings>,
+        settings: &CallSettings,
     ) -> Result<u64, CallError> {
-        let metadata = metadata(settings)?;
-        self.start_slow(Target::Raw(msg_type), Contents::Bytes(payload), metadata, deadline(settings))
+        let (metadata, deadline) = (settings.metadata()?, settings.deadline());
+        self.start_slow(Target::Raw(msg_type), Contents::Bytes(payload), metadata, deadline)
     }
 
     /// The slow path of sending: the layers, a new connection, the comparison, metadata, the wait for room.
@@ -570,7 +570,7 @@ impl Caller {
     /// [`finish`](Self::finish). After an error the call is forgotten.
     #[inline]
     pub fn call(&mut self, msg_type: u16, payload: &[u8]) -> Result<RpcRxGuard<'_>, CallError> {
-        self.call_until(msg_type, payload, Deadline::never(), false)
+        self.call_until(msg_type, payload, Deadline::never())
     }
 
     /// As [`call`](Self::call), in at most `timeout`. The callee is told when that ends, as by
@@ -584,68 +584,14 @@ impl Caller {
         payload: &[u8],
         timeout: Duration,
     ) -> Result<RpcRxGuard<'_>, CallError> {
-        self.call_until(msg_type, payload, Deadline::after(timeout), false)
-    }
-
-    /// As [`call`](Self::call), for an endpoint that may run twice: a request that is lost with its callee is sent
-    /// again to the next callee, at most twice. Only a caller that [reconnects](crate::Options::reconnect) does so.
-    ///
-    /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let path = dir.path().join("rpc.sock");
-    /// use tachyon::{Callee, Caller, Options};
-    /// # let listen_at = path.clone();
-    ///
-    /// let callee = std::thread::spawn(move || -> Result<(), tachyon::Error> {
-    ///     // This one takes a request and is gone.
-    ///     let mut callee = Callee::listen(&listen_at, 4096, 4096)?;
-    ///     drop(callee.serve()?);
-    ///     drop(callee);
-    ///     // This one answers.
-    ///     let mut callee = Callee::listen(&listen_at, 4096, 4096)?;
-    ///     let request = callee.serve()?;
-    ///     let (call, reply) = (request.correlation_id(), request.to_vec());
-    ///     drop(request);
-    ///     callee.reply(call, 1, &reply)?;
-    ///     Ok(())
-    /// });
-    /// let mut caller = Caller::connect_with(&path, &Options::new().reconnect(true))?;
-    /// assert_eq!(&*caller.call_idempotent(1, b"read")?, b"read");
-    /// callee.join().unwrap()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As [`call`](Self::call); [`CallError::Closed`] or [`CallError::PeerDead`] when one callee after the other
-    /// was lost.
-    pub fn call_idempotent(&mut self, msg_type: u16, payload: &[u8]) -> Result<RpcRxGuard<'_>, CallError> {
-        self.call_until(msg_type, payload, Deadline::never(), true)
-    }
-
-    /// As [`call_idempotent`](Self::call_idempotent), in at most `timeout` for all attempts.
-    ///
-    /// # Errors
-    /// As [`call_idempotent`](Self::call_idempotent), and [`CallError::TimedOut`].
-    pub fn call_idempotent_timeout(
-        &mut self,
-        msg_type: u16,
-        payload: &[u8],
-        timeout: Duration,
-    ) -> Result<RpcRxGuard<'_>, CallError> {
-        self.call_until(msg_type, payload, Deadline::after(timeout), true)
+        self.call_until(msg_type, payload, Deadline::after(timeout))
     }
 
     #[inline]
-    fn call_until(
-        &mut self,
-        msg_type: u16,
-        payload: &[u8],
-        deadline: Deadline,
-        idempotent: bool,
-    ) -> Result<RpcRxGuard<'_>, CallError> {
+    fn call_until(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<RpcRxGuard<'_>, CallError> {
         let outcome = self.exchange(msg_type, payload, deadline);
         if outcome.is_err() {
-            self.try_again(outcome, deadline, idempotent, |caller| caller.exchange(msg_type, payload, deadline))?;
+            self.try_again(outcome, deadline, false, |caller| caller.exchange(msg_type, payload, deadline))?;
         }
         Ok(self.lend())
     }
@@ -656,12 +602,12 @@ impl Caller {
         &mut self,
         msg_type: u16,
         payload: &[u8],
-        settings: Option<&CallSettings>,
+        settings: &CallSettings,
     ) -> Result<RpcRxGuard<'_>, CallError> {
-        let (deadline, metadata) = (deadline(settings), metadata(settings)?);
+        let (metadata, deadline) = (settings.metadata()?, settings.deadline());
         let outcome = self.attempt(msg_type, payload, metadata, deadline);
         if outcome.is_err() {
-            let idempotent = settings.is_some_and(CallSettings::is_idempotent);
+            let idempotent = settings.is_idempotent();
             let exchange = |caller: &mut Self| caller.attempt(msg_type, payload, metadata, deadline);
             self.try_again(outcome, deadline, idempotent, exchange)?;
         }

@@ -305,10 +305,10 @@ pub struct HandlerFailure {
 }
 
 impl HandlerFailure {
-    /// Whether the endpoint answered as its contract allows: with a declared error, or with a refusal of a request that
-    /// does not match.
+    /// Whether the endpoint answered for this request: with a declared error, or with a kind that
+    /// [is an answer](ErrorKind::is_answer). Otherwise the handler is at fault.
     pub fn is_answer(&self) -> bool {
-        self.declared.is_some() || self.kind == ErrorKind::BadRequest
+        self.declared.is_some() || self.kind.is_answer()
     }
 }
 

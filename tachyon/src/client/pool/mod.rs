@@ -387,7 +387,7 @@ impl With<&Pool> {
     ///
     /// # Errors
     /// As [`Pool::call`], and [`CallError::TimedOut`], [`CallError::Metadata`].
-    pub fn call(&mut self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, CallError> {
+    pub fn call(self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, CallError> {
         self.calls.call_with(msg_type, payload, Some(&self.settings))
     }
 }

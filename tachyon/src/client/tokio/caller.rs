@@ -34,7 +34,7 @@ use crate::wait::{Deadline, INTERRUPT_SLICE};
 ///
 /// When the callee's ring is full, calls queue for room without blocking a thread. The options are those of
 /// [`Caller`](crate::Caller), with two differences. The [`polling`](Options::polling) mode limits how long a task polls
-/// for a reply before it awaits the reply: not at all by default, `Spins(n)` times, or with `PureSpin` for some 50
+/// for a reply before it awaits the reply: not at all by default, `SpinTimes(n)` times, or with `Spin` for some 50
 /// microseconds. A task polls only while its call is the only one in flight, since polling keeps the runtime's thread.
 /// The [`interrupt`](Options::interrupt) hook is called only while connecting.
 ///
@@ -120,6 +120,24 @@ impl AsyncCaller {
                 link: Mutex::new(Arc::new(link)),
                 reconnecting: tokio::sync::Mutex::default(),
             }),
+            settings: CallSettings::default(),
+            layers: CallerLayers::default(),
+        })
+    }
+
+    /// The caller of a connection without a path.
+    ///
+    /// # Errors
+    /// The system cannot watch the connection.
+    ///
+    /// # Panics
+    /// As [`connect`](Self::connect).
+    pub(crate) fn over(established: &Established) -> io::Result<Self> {
+        let options = Options::new();
+        let link = Mutex::new(Arc::new(Link::over(established, &options)?));
+        let reconnecting = tokio::sync::Mutex::default();
+        Ok(Self {
+            shared: Arc::new(Shared { path: PathBuf::new(), options, link, reconnecting }),
             settings: CallSettings::default(),
             layers: CallerLayers::default(),
         })
@@ -431,8 +449,12 @@ impl Link {
             let socket = socket.map(|socket| socket.try_clone_to_owned().and_then(Readable::new)).transpose();
             readable_within(socket.map_err(system)?, left).await.map_err(system)?;
         };
-        let session = Arc::new(Session::new(&Established::new(link, options), options.polling_mode()));
-        let driver = Driver::new(&session).map_err(system)?;
+        Self::over(&Established::new(link, options), options).map_err(system)
+    }
+
+    fn over(established: &Established, options: &Options) -> io::Result<Self> {
+        let session = Arc::new(Session::new(established, options.polling_mode()));
+        let driver = Driver::new(&session)?;
         Ok(Self { session, driver: tokio::spawn(driver.run()).abort_handle() })
     }
 }

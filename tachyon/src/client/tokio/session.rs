@@ -67,9 +67,9 @@ pub(super) enum RoundResult {
 impl Session {
     pub(super) fn new(established: &Established, polling: PollingMode) -> Self {
         let spins = match polling {
-            PollingMode::Spins(spins) => spins.min(MAX_SPINS),
-            PollingMode::PureSpin => MAX_SPINS,
-            PollingMode::Spin(time) => {
+            PollingMode::SpinTimes(spins) => spins.min(MAX_SPINS),
+            PollingMode::Spin => MAX_SPINS,
+            PollingMode::SpinFor(time) => {
                 let looks = time.as_micros().saturating_mul(looks_per_reading().into());
                 u32::try_from(looks).map_or(MAX_SPINS, |looks| looks.min(MAX_SPINS))
             }

@@ -30,7 +30,7 @@ fn main() -> Outcome {
     let options = Options::new().timeout(Duration::from_mins(1));
     let options = match rest {
         ["park"] => options.polling(PollingMode::Park),
-        ["pure"] => options.polling(PollingMode::PureSpin),
+        ["pure"] => options.polling(PollingMode::Spin),
         _ => options,
     };
     match *role {

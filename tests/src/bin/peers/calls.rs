@@ -1,7 +1,7 @@
 //! A server for the tests of callers.
 //!
 //! `calls serve SOCKET LOG`: serves the table of `tachyon_tests::calls`, and logs to LOG. `calls tap SOCKET`: answers
-//! each request with its type identifier and its bytes, a request of 1 after 200 ms.
+//! each request with its type identifier, its bytes and its metadata, a request of 1 after 200 ms.
 
 use std::error::Error;
 use std::fs::OpenOptions;
@@ -34,7 +34,8 @@ fn tap(path: &Path) -> Result<(), Box<dyn Error>> {
             Err(error) => return Err(error.into()),
         };
         let (call, msg_type) = (request.correlation_id(), request.msg_type());
-        let seen = [&request.type_id().to_le_bytes(), &request[..]].concat();
+        let metadata: String = request.metadata().iter().map(|(key, value)| format!("{key}={value};")).collect();
+        let seen = [&request.type_id().to_le_bytes(), &request[..], metadata.as_bytes()].concat();
         drop(request);
         if msg_type == 1 {
             std::thread::sleep(Duration::from_millis(200));
