@@ -47,15 +47,15 @@ mod swapped {
     }
 
     #[tachyon::tachyon_rpc(msg_type = 22)]
-    pub(super) fn lent_point(point: &Point) -> Point {
-        *point
+    pub(super) fn lent_point(point: Point) -> Point {
+        point
     }
 }
 
 /// Swapped fields are a mismatch, and the connection stays usable.
 pub async fn refuse_swapped_fields(caller: &AsyncCaller) {
     for _ in 0..2 {
-        match swapped::lent_point::call_async(caller, &swapped::Point { y: 1.0, x: 2.0 }).await {
+        match swapped::lent_point::call_async(caller, swapped::Point { y: 1.0, x: 2.0 }).await {
             Err(error @ CallError::Mismatch(_)) => {
                 let text = error.to_string();
                 assert!(text.starts_with("lent_point: field `y` of Point is f32 at offset 0 here"), "{text}");
