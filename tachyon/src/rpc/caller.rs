@@ -75,9 +75,7 @@ impl Caller {
     /// As [`connect`](Self::connect).
     pub fn connect_with(path: impl AsRef<Path>, options: &Options) -> Result<Self, ConnectError> {
         let path = path.as_ref();
-        let mut caller = Self::over(&connection::connect(path, Kind::Rpc, Role::Source, options)?);
-        caller.reconnect = ReconnectPolicy::new(path, options);
-        Ok(caller)
+        Ok(Self::at(path, options, &connection::connect(path, Kind::Rpc, Role::Source, options)?))
     }
 
     /// Makes a connection with `forward` bytes for requests and `reverse` bytes for replies at `path`, and waits for
@@ -100,6 +98,11 @@ impl Caller {
         options: &Options,
     ) -> Result<Self, ListenError> {
         Ok(Self::over(&connection::listen(path.as_ref(), Kind::Rpc, Role::Source, &[forward, reverse], options)?))
+    }
+
+    /// A caller over a connection to the listener at `path`.
+    pub(crate) fn at(path: &Path, options: &Options, established: &Established) -> Self {
+        Self { reconnect: ReconnectPolicy::new(path, options), ..Self::over(established) }
     }
 
     pub(crate) fn over(established: &Established) -> Self {
@@ -543,9 +546,7 @@ impl Caller {
 
     /// As [`connect_with`](Self::connect_with), until `deadline`, and again when a server ends in the handshake.
     pub(crate) fn connect_by(path: &Path, options: &Options, deadline: Deadline) -> Result<Self, ConnectError> {
-        let mut caller = Self::over(&connect_by(path, options, deadline)?);
-        caller.reconnect = ReconnectPolicy::new(path, options);
-        Ok(caller)
+        Ok(Self::at(path, options, &connect_by(path, options, deadline)?))
     }
 
     /// Whether this caller connects again when its connection has ended.
