@@ -35,6 +35,8 @@ mod _tachyon {
     const __version__: &str = env!("CARGO_PKG_VERSION");
 
     #[pymodule_export]
+    use crate::args::checked_polling;
+    #[pymodule_export]
     use crate::asyncio::loop_calls::Attempts;
     #[pymodule_export]
     use crate::asyncio::loop_calls::Comparison;
@@ -85,7 +87,7 @@ mod _tachyon {
     #[pymodule_export]
     use crate::serve::rust_endpoint::RustEndpoint;
     #[pymodule_export]
-    use crate::serve::stats::{ServerStats, live_servers, ping};
+    use crate::serve::stats::{StatsCounts, StatsObserver, live_servers, ping};
     #[pymodule_export]
     use crate::values::access::FieldCore;
     #[pymodule_export]

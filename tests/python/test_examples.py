@@ -122,6 +122,21 @@ def test_server(language: str, workers: int, path: str) -> None:
     assert (process.returncode, out.splitlines(), err) == (0, [f"serving at {path}", "stopped"], "")
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("language", ["Rust", "Python"])
+def test_a_signal_stops_the_server(language: str, number: signal.Signals, path: str) -> None:
+    server = command(language, "server", "serve", path, 2)
+    with subprocess.Popen(server, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            ((_, done),) = run(command("Rust", "server", "call", path, 10))
+            assert done == "10 calls, all correct"
+            process.send_signal(number)
+            out, err = process.communicate(timeout=LIMIT)
+        finally:
+            process.kill()
+    assert (process.returncode, out.splitlines(), err) == (0, [f"serving at {path}", "stopped"], "")
+
+
 def test_pool_caller() -> None:
     (lines,) = run(command("Python", "pool_caller"))
     assert lines == [

@@ -35,7 +35,7 @@ pub use crate::server::{Driven, Next, Offload};
 pub use attempts::{CallWatch, monotonic_now, needs_no_wait, request_deadline, request_mapping, serve_taken};
 pub use calling::{CallerSteps, Limit, ReplyTaken, RequestRoom};
 pub use control::answer_own;
-pub use readiness::{ConnectingBus, Readiness, Reconnecting};
+pub use readiness::{ConnectedBus, ConnectingBus, Readiness, Reconnecting};
 
 /// A declared error by its kind and name, with its encoded fields.
 #[cold]
