@@ -33,6 +33,7 @@ mod types;
 ///   `echo::call_in_place` lends the reply in place, without a copy. `echo::start` only sends, and `finish` waits.
 ///   Write `caller.within(time)` instead of `caller` to limit the time of the whole call, and `&mut &pool` to call
 ///   through a pool;
+/// - `echo::call_async(&caller, ..)` calls from a task, with the cargo feature `tokio` of `tachyon`;
 /// - `impl Endpoint for echo` is the entry in a dispatch table, see [`endpoints!`].
 ///
 /// [`use`]: https://doc.rust-lang.org/reference/items/use-declarations.html
@@ -62,7 +63,8 @@ mod types;
 /// Every method is an endpoint with `#[rpc(msg_type = N)]`, and takes `&self` or `&mut self`: the implementor is the
 /// state. The macro adds two types to a trait `Pricing`: `PricingClient`, with a method for each endpoint, and
 /// `PricingService`, whose `endpoints::<Implementor>()` and `dispatcher(implementor)` serve any implementor. The client
-/// calls through a `Caller` that it owns, a `&mut Caller`, or a pool; `client.starting().method(..)` only sends.
+/// calls through a `Caller` that it owns, a `&mut Caller`, or a pool; `client.starting().method(..)` only sends. With the
+/// cargo feature `tokio` of `tachyon` there is a third type, `PricingAsyncClient`, for tasks.
 ///
 /// ```
 /// use tachyon::{CallError, Caller, tachyon_rpc};

@@ -119,8 +119,8 @@ pub(crate) fn count(name: &str, value: Integer) -> PyResult<usize> {
 pub(crate) fn spins(value: Option<Integer>) -> PyResult<Option<PollingMode>> {
     let Some(value) = value else { return Ok(None) };
     match value {
-        Integer::Fits(spins) => Ok(Some(PollingMode::Spins(u32::try_from(spins).unwrap_or(u32::MAX)))),
-        Integer::Huge => Ok(Some(PollingMode::Spins(u32::MAX))),
+        Integer::Fits(spins) => Ok(Some(PollingMode::SpinTimes(u32::try_from(spins).unwrap_or(u32::MAX)))),
+        Integer::Huge => Ok(Some(PollingMode::SpinTimes(u32::MAX))),
         Integer::Negative => Err(InvalidArgumentError::new_err(
             "spin_threshold, the polls before parking, must be at least 0; None uses the bus's polling mode",
         )),
@@ -130,7 +130,7 @@ pub(crate) fn spins(value: Option<Integer>) -> PyResult<Option<PollingMode>> {
 pub(crate) fn polling_mode(pure_spin: Integer) -> PyResult<PollingMode> {
     Ok(match pure_spin.up_to("pure_spin", 1, "a switch")? {
         0 => PollingMode::Adaptive,
-        _ => PollingMode::PureSpin,
+        _ => PollingMode::Spin,
     })
 }
 

@@ -55,6 +55,8 @@ mod _tachyon {
     #[pymodule_export]
     use crate::bus::one_way::Bus;
     #[pymodule_export]
+    use crate::errors::{error_kinds, kind_of_grpc_code};
+    #[pymodule_export]
     use crate::rpc::contract::Contract;
     #[pymodule_export]
     use crate::rpc::description::{codegen_rust, read_description};

@@ -58,6 +58,7 @@ mod connection;
 pub mod dispatch;
 mod engine;
 pub mod error;
+mod error_kind;
 mod extension;
 mod foreign;
 #[cfg(any(test, fuzzing))]
@@ -73,6 +74,7 @@ pub mod server;
 mod shm;
 pub mod stats;
 mod sync;
+pub mod testing;
 #[cfg(feature = "tracing")]
 mod trace;
 pub mod type_id;
@@ -100,6 +102,22 @@ pub use tachyon_macros::{endpoints, error, payload, tachyon_rpc};
 #[cfg(feature = "tracing")]
 pub use trace::TracingLayer;
 pub use wait::{Interrupt, PollingMode};
+
+/// Passes on the code that needs the feature `tokio`: the macros do not know the features of this crate.
+#[cfg(feature = "tokio")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __with_tokio {
+    ($($code:tt)*) => { $($code)* };
+}
+
+/// Drops the code that needs the feature `tokio`.
+#[cfg(not(feature = "tokio"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __with_tokio {
+    ($($code:tt)*) => {};
+}
 
 /// For the code that the macros generate.
 #[doc(hidden)]

@@ -18,7 +18,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(1);
 /// use std::time::Duration;
 /// use tachyon::{Options, PollingMode};
 ///
-/// let options = Options::new().timeout(Duration::from_millis(200)).polling(PollingMode::PureSpin);
+/// let options = Options::new().timeout(Duration::from_millis(200)).polling(PollingMode::Spin);
 /// # let _ = options;
 /// ```
 #[derive(Clone, Debug)]

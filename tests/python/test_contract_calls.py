@@ -160,7 +160,7 @@ def test_python_catches_errors_in_words(api: Callable[[str], Any], language: str
         def failed(endpoint: Any, *given: Any) -> str:
             with pytest.raises(RpcError) as raised:
                 endpoint.call(bus, *given)
-            assert type(raised.value) is RpcError
+            assert type(raised.value) is HandlerError
             assert (raised.value.kind, raised.value.name) == (ErrorKind.HANDLER_FAILED, "")
             return str(raised.value.text)
 

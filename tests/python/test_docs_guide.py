@@ -1,18 +1,22 @@
-"""The Python of `docs/guide/python.md` runs: the service in a process of its own, the other programs against it."""
+"""The Python of `docs/guide/python.md` runs: each service in a process of its own, the other programs against them."""
 
 from __future__ import annotations
 
 import contextlib
 import io
 import re
+import signal
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tachyon import RpcBus
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     import pytest
 
 PAGE = (Path(__file__).parents[2] / "docs/guide/python.md").read_text(encoding="utf-8")
@@ -20,6 +24,21 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 NAME = re.compile(r"# (\S+\.py)\n")
 LIMIT = 30.0
 """Seconds after which the service is given up, far beyond its need."""
+
+
+MODULES = ("sensor_api", "mount_api")
+ENDS = {"sensor": (0, False), "mount": (-signal.SIGINT, True)}
+"""The status of each service, and whether Ctrl-C ended it."""
+
+
+@contextlib.contextmanager
+def started(folder: Path, program: str, path: str) -> Iterator[subprocess.Popen[str]]:
+    command = [sys.executable, "-W", "error", program, path]
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as service:
+        try:
+            yield service
+        finally:
+            service.kill()
 
 
 def as_shown(line: str, shown: str) -> bool:
@@ -32,14 +51,18 @@ def test_the_page(tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch) ->
     for block in BLOCKS:
         if name := NAME.match(block):
             (tmp_path / name[1]).write_text(block, encoding="utf-8")
-    command = [sys.executable, "-W", "error", "sensor_service.py", path]
-    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as service:
+    with ExitStack() as stack:
+        services = {
+            name: stack.enter_context(started(tmp_path, f"{name}_service.py", at))
+            for name, at in (("sensor", path), ("mount", f"{path}.mount"))
+        }
         monkeypatch.syspath_prepend(str(tmp_path))
-        # The examples have a module of the same name.
-        monkeypatch.delitem(sys.modules, "sensor_api", raising=False)
+        # The examples have modules of the same names.
+        for module in MODULES:
+            monkeypatch.delitem(sys.modules, module, raising=False)
         try:
             with RpcBus.connect(path) as bus:
-                names = {"bus": bus, "__name__": __name__}
+                names = {"bus": bus, "mount_path": f"{path}.mount", "__name__": __name__}
                 for program in programs:
                     printed = io.StringIO()
                     with contextlib.redirect_stdout(printed):
@@ -49,9 +72,12 @@ def test_the_page(tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch) ->
                     assert len(lines) == len(shown) == program.count("print("), program
                     for line, expected in zip(lines, shown, strict=True):
                         assert as_shown(line, expected), f"{line!r} is not {expected!r}"
-            _, logged = service.communicate(timeout=LIMIT)
+            # A server goes on for other callers, and a signal ends it.
+            services["mount"].send_signal(signal.SIGINT)
+            for name, service in services.items():
+                _, logged = service.communicate(timeout=LIMIT)
+                assert (service.returncode, logged.endswith("KeyboardInterrupt\n")) == ENDS[name], logged
         finally:
-            service.kill()
-            # The module of the page goes; monkeypatch restores the earlier module.
-            sys.modules.pop("sensor_api", None)
-    assert (service.returncode, logged) == (0, "")
+            # The modules of the page go; monkeypatch restores the earlier modules.
+            for module in MODULES:
+                sys.modules.pop(module, None)

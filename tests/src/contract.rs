@@ -4,6 +4,7 @@
 #![allow(clippy::too_many_arguments, clippy::needless_pass_by_value, reason = "every form is the point")]
 #![allow(clippy::pub_underscore_fields, reason = "gaps")]
 
+pub mod async_calls;
 pub mod calls;
 
 use core::fmt;

@@ -5,9 +5,11 @@
 pub mod allocation;
 pub mod calls;
 pub mod chaos;
+pub mod context;
 pub mod contract;
 pub mod evolution;
 pub mod fork;
+pub mod kinds;
 pub mod lingering;
 pub mod message;
 pub mod mishaps;

@@ -273,19 +273,23 @@ impl Contract<'_> {
         Some(quote!(<#select as #private::ReplyOf<#ty>>::Error))
     }
 
-    /// How the error travels: declared, as its text, or not at all.
+    /// How the error travels: declared, with a kind, as its text, or not at all.
     fn error_mode(&self) -> TokenStream {
         let private = self.private;
-        match self.result_error() {
-            None => quote!(#private::ErrorForm<2>),
-            Some(error) => quote! {
-                #private::ErrorForm<{
-                    use #private::NotDeclared as _;
-                    use #private::NotShown as _;
-                    #private::IsDeclared::<#error>::KIND + #private::IsShown::<#error>::KIND
-                }>
-            },
-        }
+        let form = self.result_error().map_or_else(|| quote!(3), |error| self.error_form(&error));
+        quote!(#private::ErrorForm<#form>)
+    }
+
+    fn error_form(&self, error: &TokenStream) -> TokenStream {
+        let private = self.private;
+        quote! {{
+            use #private::{NotDeclared as _, NotInto as _, NotShown as _};
+            #private::error_form(
+                #private::IsDeclared::<#error>::YES,
+                #private::IsInto::<#error>::YES,
+                #private::IsShown::<#error>::YES,
+            )
+        }}
     }
 
     /// The declared error, or `Undeclared`.
@@ -331,7 +335,8 @@ impl Contract<'_> {
         };
         if let (Some(written), Some(error)) = (written, self.result_error()) {
             let span = result_types(written).map_or_else(|| SpanRange::of(written), |(_, error)| SpanRange::of(error));
-            assert(span, quote!(#private::error_travels::<#error>()));
+            let form = self.error_form(&error);
+            assert(span, quote!(#private::error_travels::<#error, #form>()));
         }
         assertions
     }

@@ -111,7 +111,7 @@ fn by_name(ty: &Type) -> Option<String> {
 }
 
 /// The owned form of a borrowed type.
-fn owned(ty: &Type) -> String {
+pub(crate) fn owned(ty: &Type) -> String {
     match ungroup(ty) {
         Type::Slice(slice) => format!("Vec<{}>", text(&slice.elem)),
         Type::Path(path) if path.path.is_ident("str") => "String".to_owned(),

@@ -12,6 +12,7 @@ from tachyon._declared import EndpointError
 from tachyon._description import Description
 from tachyon._hints import IntEnum, bool, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64  # noqa: A004
 from tachyon._pool import Pool
+from tachyon._service import Service, awaited, blocking
 from tachyon._struct import Struct, pad
 from tachyon._tachyon import (
     MSG_TYPE_ERROR,
@@ -83,12 +84,15 @@ __all__ = [
     "RxGuard",
     "RxMsgView",
     "ServerBusyError",
+    "Service",
     "Struct",
     "TachyonError",
     "TimedOutError",
     "TxGuard",
     "__version__",
     "_decode_error",
+    "awaited",
+    "blocking",
     "bool",
     "current_call",
     "errors",

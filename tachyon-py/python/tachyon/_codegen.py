@@ -13,6 +13,7 @@ from tachyon._description import (
     DescriptionError,
     EndpointType,
     EnumType,
+    ErrorType,
     FieldType,
     FormType,
     HeadType,
@@ -25,7 +26,7 @@ from tachyon._description import (
 )
 from tachyon._names import OF_ENUMS, OF_STRUCTS, field_names, is_padding, normal, python_name
 from tachyon._printable import printable
-from tachyon.errors import RpcError
+from tachyon.errors import ErrorKind, RpcError
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -76,7 +77,7 @@ class _Writer:
         self._next: dict[str, int] = {}
         self._names: dict[StructType | HeadType | EnumType, str] = {}
         # The fields of each class of error: an error travels by its name, which cannot get a number.
-        self._errors: dict[str, tuple[FieldType, ...]] = {}
+        self._errors: dict[str, tuple[ErrorKind, tuple[FieldType, ...]]] = {}
 
     def _claim(self, wanted: str) -> str:
         # A leading underscore marks names of a module (`__builtins__`), names to mangle in a class, and padding.
@@ -147,19 +148,19 @@ class _Writer:
 
     def _raises(self, endpoint: EndpointType) -> tuple[list[str], list[str]]:
         """Write the classes of an endpoint's errors; return their names, and the names that no class can have."""
-        inner: list[HeadType] = []
+        inner: list[ErrorType] = []
         raises: list[str] = []
         others: list[str] = []
         for error in endpoint.raises:
             if keyword.iskeyword(error.name) or any(name.startswith("_") for name in _names(error)):
                 others.append(error.name)
-            elif self._errors.get(error.name) == error.fields:
+            elif self._errors.get(error.name) == (error.kind, error.fields):
                 raises.append(error.name)
             elif error.name in self._taken:
                 inner.append(error)
             else:
                 self._taken.add(error.name)
-                self._errors[error.name] = error.fields
+                self._errors[error.name] = (error.kind, error.fields)
                 self.types.append("\n".join(self._error(error)))
                 raises.append(error.name)
         if inner:
@@ -171,7 +172,7 @@ class _Writer:
             raises += [f"{outer}.{error.name}" for error in inner]
         return raises, others
 
-    def _error(self, error: HeadType) -> list[str]:
+    def _error(self, error: ErrorType) -> list[str]:
         lines: list[str] = []
         shown: list[str] = []
         for field, name, hint in self._fields(error, _OF_ERRORS):
@@ -179,7 +180,10 @@ class _Writer:
             if isinstance(field.type, (PrimitiveType, TextType)):
                 shown.append(f"{name} {{{name}}}")
         text = f"{error.name}: {', '.join(shown)}" if shown else error.name
-        head = _wrap(f"class {error.name}(", ["tachyon.EndpointError", f'text="{text}"'], "):")
+        settings = ["tachyon.EndpointError", f'text="{text}"']
+        if error.kind is not ErrorKind.HANDLER_FAILED:
+            settings.append(f"kind=tachyon.ErrorKind.{error.kind.name}")
+        head = _wrap(f"class {error.name}(", settings, "):")
         return _body(head, error.doc, lines)
 
     def _fields(self, head: HeadType, reserved: Container[str]) -> list[tuple[FieldType, str, str]]:

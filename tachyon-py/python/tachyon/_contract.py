@@ -7,7 +7,7 @@ import inspect
 import json
 import sys
 import typing
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from tachyon._declared import describe, raised
 from tachyon._forms import EMPTY, RAW, Form, form, whole
@@ -45,9 +45,39 @@ def contract_of(function: Callable[..., Any], msg_type: int, raises: object) -> 
         check(function, _name(function), None)
         return None  # Builtins without a signature.
     check(function, getattr(function, "__qualname__", _name(function)).rpartition("<locals>.")[2], signature)
-    name = _name(function)
     # Hints in strings may name classes of the function around the decorator.
     around = sys._getframe(1).f_locals  # pyright: ignore[reportPrivateUsage]
+    request, reply, parameters, _ = _read(function, signature, around)
+    if request is RAW and reply.is_raw and not errors and not any(has_default for _, _, has_default, _ in parameters):
+        return None
+    return _made(function, msg_type, errors, (request, reply, parameters), is_method=False)
+
+
+def method_contract(
+    function: Callable[..., Any], place: str, msg_type: int, raises: object, around: Mapping[str, Any]
+) -> tuple[Contract, dict[str, Any]]:
+    """Read the hints of a method of a Service: its contract, and its resolved hints. Raises as `contract_of`."""
+    errors = raised(raises)
+    signature = inspect.signature(function)
+    parameters = list(signature.parameters.values())
+    if not parameters or parameters[0].name != "self" or parameters[0].kind is inspect.Parameter.KEYWORD_ONLY:
+        message = f"{place} has no `self`; the parameters of a method of a Service begin with it"
+        raise TypeError(message)
+    own = signature.replace(parameters=parameters[1:])
+    check(function, place, own)
+    request, reply, made, hints = _read(function, own, around)
+    return _made(function, msg_type, errors, (request, reply, made), is_method=True), hints
+
+
+_Parameter: TypeAlias = tuple[str, bool, bool, Any]
+"""A parameter for the extension: name, positional-only or not, has a default or not, the default."""
+
+
+def _read(
+    function: Callable[..., Any], signature: inspect.Signature, around: Mapping[str, Any]
+) -> tuple[Form, Form, list[_Parameter], dict[str, Any]]:
+    """Read the forms of request and reply, the parameters, and the resolved hints."""
+    name = _name(function)
     parameters = [
         parameter
         for parameter in signature.parameters.values()
@@ -59,19 +89,31 @@ def contract_of(function: Callable[..., Any], msg_type: int, raises: object) -> 
         if own.annotation is not inspect.Parameter.empty
     }
     request = _request(name, parameters, hints)
+    made = [_parameter(own, hints.get(own.name), request, name) for own in parameters]
     reply = RAW
     if signature.return_annotation is not inspect.Signature.empty:
-        reply = form(_resolved(function, "return", signature.return_annotation, around), f"the reply of {name}")
-    made = [_parameter(own, hints.get(own.name), request, name) for own in parameters]
-    if request is RAW and reply.is_raw and not errors and not any(has_default for _, _, has_default, _ in made):
-        return None
+        hints["return"] = _resolved(function, "return", signature.return_annotation, around)
+        reply = form(hints["return"], f"the reply of {name}")
+    return request, reply, made, hints
+
+
+def _made(
+    function: Callable[..., Any],
+    msg_type: int,
+    errors: list[type[EndpointError]],
+    parts: tuple[Form, Form, list[_Parameter]],
+    *,
+    is_method: bool,
+) -> Contract:
+    request, reply, parameters = parts
     return Contract(
-        name,
+        _name(function),
         _description(function, msg_type, request, reply, errors),
         request.parts,
         reply.parts,
-        made,
+        parameters,
         [(error.__name__, error, error.__layout__.plan if error.__layout__.fields else None) for error in errors],
+        is_method,
     )
 
 
@@ -118,8 +160,7 @@ def _default(made: Layout, default: Any, place: str) -> Any:
         raise TypeError(str(error)) from None
 
 
-def _parameter(own: inspect.Parameter, hint: Any, request: Form, name: str) -> tuple[str, bool, bool, Any]:
-    """Give the parameter for the extension: name, positional-only or not, has a default or not, the default."""
+def _parameter(own: inspect.Parameter, hint: Any, request: Form, name: str) -> _Parameter:
     default = own.default
     if request.is_raw:
         # Other defaults, such as None, are for a local call only.
@@ -144,6 +185,14 @@ def _description(
     if errors:
         endpoint["raises"] = [describe(error, types) for error in errors]
     return json.dumps({"schema": 2, "types": types.list, "endpoints": [endpoint]})
+
+
+def resolved_or_none(function: Callable[..., Any], name: str, annotation: Any, around: Mapping[str, Any]) -> Any:
+    """Give a hint of a function; None for one that cannot be resolved, such as a name for type checkers only."""
+    try:
+        return _resolved(function, name, annotation, around)
+    except TypeError:
+        return None
 
 
 def _resolved(function: Callable[..., Any], name: str, annotation: Any, around: Mapping[str, Any]) -> Any:

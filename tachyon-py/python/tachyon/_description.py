@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from tachyon._names import normal
-from tachyon.errors import TachyonError
+from tachyon.errors import ErrorKind, TachyonError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -122,6 +122,13 @@ class HeadType:
 
 
 @dataclass(frozen=True, eq=False)
+class ErrorType(HeadType):
+    """A declared error."""
+
+    kind: ErrorKind = ErrorKind.HANDLER_FAILED
+
+
+@dataclass(frozen=True, eq=False)
 class EnumType:
     """One of a set of numbers."""
 
@@ -160,7 +167,7 @@ class EndpointType:
     doc: str
     request: FormType
     reply: FormType
-    raises: tuple[HeadType, ...] = ()
+    raises: tuple[ErrorType, ...] = ()
 
     def __str__(self) -> str:
         """Show the endpoint as a signature, in the same words as in Rust."""
@@ -220,8 +227,17 @@ def _endpoint(found: dict[str, Any], types: list[Type]) -> EndpointType:
         found.get("doc", ""),
         _form(found["request"], types),
         _form(found["reply"], types),
-        tuple(_head(error, _name(error["name"]), types) for error in found.get("raises", ())),
+        tuple(_error(error, types) for error in found.get("raises", ())),
     )
+
+
+_KINDS = {kind.word: kind for kind in ErrorKind}
+
+
+def _error(found: dict[str, Any], types: list[Type]) -> ErrorType:
+    head = _head(found, _name(found["name"]), types)
+    kind = _KINDS.get(found.get("kind", ""), ErrorKind.HANDLER_FAILED)
+    return ErrorType(head.name, head.doc, head.head, head.fields, kind)
 
 
 def _form(found: dict[str, Any], types: list[Type]) -> FormType:

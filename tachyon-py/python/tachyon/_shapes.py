@@ -19,7 +19,7 @@ def check(function: Callable[..., Any], name: str, signature: inspect.Signature 
         if function in {bytes, bytearray}:
             return  # As a function, each gives the request back.
         _refuse(f"{name} is a class, and an endpoint is a function", "decorate a function that makes one")
-    _refuse_generators(function, name)
+    refuse_generators(function, name)
     if signature is None:
         return
     # A partial binds its keywords.
@@ -48,7 +48,8 @@ def check(function: Callable[..., Any], name: str, signature: inspect.Signature 
             )
 
 
-def _refuse_generators(function: Callable[..., Any], name: str) -> None:
+def refuse_generators(function: Callable[..., Any], name: str) -> None:
+    """Raise TypeError for a generator."""
     # An object with a `__call__` runs that method.
     for runs in (function, getattr(type(function), "__call__", None)):  # noqa: B004 - the method itself is checked
         if inspect.isgeneratorfunction(runs) or inspect.isasyncgenfunction(runs):

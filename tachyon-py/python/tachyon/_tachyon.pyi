@@ -6,6 +6,7 @@ from pathlib import Path
 from types import GenericAlias, TracebackType
 from typing import (
     Any,
+    Concatenate,
     Final,
     Generic,
     Literal,
@@ -22,6 +23,7 @@ from typing_extensions import Buffer, CapsuleType, ParamSpec, TypeVar, disjoint_
 from tachyon._array import Array
 from tachyon._declared import EndpointError
 from tachyon._description import Description
+from tachyon._service import Service
 from tachyon.errors import ErrorKind, RpcError, TachyonError, TimedOutError
 
 __all__ = [
@@ -61,6 +63,8 @@ __all__ = [
     "_current_call",
     "_decode_error",
     "codegen_rust",
+    "error_kinds",
+    "kind_of_grpc_code",
     "live_servers",
     "make_type_id",
     "msg_type",
@@ -76,6 +80,7 @@ _Path: TypeAlias = str | os.PathLike[str]
 _Bytes: TypeAlias = bytes | bytearray | memoryview
 _ParametersT = ParamSpec("_ParametersT", default=[Buffer])
 _OwnT = ParamSpec("_OwnT")
+_ServiceT = TypeVar("_ServiceT", bound=Service)
 _TakenT_contra = TypeVar("_TakenT_contra", contravariant=True)
 _ReplyT_co = TypeVar("_ReplyT_co", default=bytes, covariant=True)
 _HereT_co = TypeVar("_HereT_co", default=_ReplyT_co, covariant=True)
@@ -104,6 +109,8 @@ def tachyon_rpc(msg_type: int, *, idempotent: bool = False, raises: _Raises = No
     the request in place, valid during the call only, and returns bytes. An `async def` function gets a copy of the
     request, and is served by `serve_async`. `idempotent` allows a bus that reconnects to send a request again to the
     next peer when a peer is lost. `raises` are the errors that the endpoint declares, classes of `EndpointError`.
+
+    In the body of a `Service` the decorator declares a method, and leaves the function as it is.
     """
 
 def _current_call() -> CurrentCall | None:
@@ -114,6 +121,12 @@ def codegen_rust(json: str, /) -> str:
 
 def read_description(json: str, /) -> str:
     """Check a description in JSON, of any known schema, and give it in the schema of this version."""
+
+def error_kinds() -> list[tuple[int, str, str, int, bool]]:
+    """Give the facts of every kind: number, name, sentence, code of gRPC, and whether the call may have begun."""
+
+def kind_of_grpc_code(code: int) -> int | None:
+    """Give the number of the kind for a status code of gRPC; None for 0."""
 
 def read_error(kind: int, payload: bytes) -> RpcError:
     """Give the exception for an error reply of a kind."""
@@ -220,6 +233,7 @@ class Contract:
         reply: tuple[str, Plan | None],
         parameters: list[tuple[str, bool, bool, Any]],
         raises: list[tuple[str, type[EndpointError], Plan | None]],
+        is_method: bool,
     ) -> Self: ...
     @property
     def key(self) -> int:
@@ -636,6 +650,8 @@ class RpcEndpoint(Generic[_ParametersT, _ReplyT_co, _HereT_co]):
         self, within: float | None, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[bytes, float | None, Contract | None]:
         """Return the bytes of a call's request, its timeout in seconds, and the contract."""
+    def __tachyon_bind__(self, function: Callable[..., Any]) -> RpcEndpoint[..., Any, Any]:
+        """Return an endpoint with the same contract, and with another function that serves."""
     def __call__(self, *args: _ParametersT.args, **kwargs: _ParametersT.kwargs) -> _HereT_co: ...
     @overload
     def call(self, bus: RpcBus | TimedBus, /, *args: _ParametersT.args, **kwargs: _ParametersT.kwargs) -> _ReplyT_co:
@@ -774,6 +790,11 @@ class _Decorator(Protocol):
     def __call__(
         self, function: Callable[[Array[_TakenT]], _GivenT], /
     ) -> RpcEndpoint[[Sequence[_TakenT]], _GivenT]: ...
+    # A method of a Service stays a method: the overload below it would make an endpoint of it.
+    @overload
+    def __call__(  # pyright: ignore[reportOverlappingOverload]
+        self, function: Callable[Concatenate[_ServiceT, _OwnT], _GivenT], /
+    ) -> Callable[Concatenate[_ServiceT, _OwnT], _GivenT]: ...
     @overload
     def __call__(
         self, function: Callable[_OwnT, _Awaited[_GivenT]], /
@@ -786,8 +807,8 @@ class RpcDispatcher:
     """Routes requests to the endpoints registered for their message type."""
 
     def __new__(cls, *, hide_error_text: bool = False) -> Self: ...
-    def register(self, endpoint: RpcEndpoint[..., Any, Any] | RustEndpoint) -> Self:
-        """Add an endpoint; return the dispatcher, for chaining.
+    def register(self, endpoint: RpcEndpoint[..., Any, Any] | RustEndpoint | Service) -> Self:
+        """Add an endpoint, or all endpoints of an object that implements a `Service`; return the dispatcher.
 
         Endpoints that an extension in Rust exported go into the same table; see `RustEndpoint`.
         """

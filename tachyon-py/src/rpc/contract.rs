@@ -103,6 +103,8 @@ pub(crate) struct Contract {
     /// Whether the two sides can differ in the types of the endpoint.
     #[pyo3(get)]
     typed: bool,
+    /// Whether the contract is a method's of a Service.
+    is_method: bool,
 }
 
 impl Contract {
@@ -125,9 +127,9 @@ impl Contract {
         self.typed
     }
 
-    /// Whether the endpoint has one parameter or none, and so takes the call arguments of the seed.
+    /// Whether the endpoint is a function of one parameter or none, and so takes the call arguments of the seed.
     pub(crate) fn is_single(&self) -> bool {
-        self.parameters.len() <= 1
+        self.parameters.len() <= 1 && !self.is_method
     }
 
     pub(crate) fn takes_nothing(&self) -> bool {
@@ -407,7 +409,7 @@ impl Contract {
             }
         };
         let made = imported!(py, "tachyon._declared", "received")?;
-        made.call1((&raised.class, values, error.msg_type, &error.text)).map(Some)
+        made.call1((&raised.class, values, error.msg_type, &error.text, error.kind as u16)).map(Some)
     }
 
     /// Whether the callee of the present connection is known to share the contract.
@@ -436,7 +438,7 @@ fn write_value<'py>(plan: &Plan, value: &Bound<'py, PyAny>, place: &Place<'_>) -
 #[pymethods]
 impl Contract {
     #[new]
-    #[pyo3(signature = (name, json, request, reply, parameters, raises))]
+    #[pyo3(signature = (name, json, request, reply, parameters, raises, is_method))]
     fn new(
         name: String,
         json: String,
@@ -444,6 +446,7 @@ impl Contract {
         reply: (String, Option<Py<Plan>>),
         parameters: Vec<(Py<PyString>, bool, bool, Py<PyAny>)>,
         raises: Vec<(String, Py<PyType>, Option<Py<Plan>>)>,
+        is_method: bool,
     ) -> PyResult<Self> {
         static NEXT: AtomicUsize = AtomicUsize::new(1);
         let parameter = |(name, by_position, has_default, default): (_, _, bool, _)| Parameter {
@@ -463,6 +466,7 @@ impl Contract {
             description: described(&json)?,
             json,
             key: NEXT.fetch_add(2, Ordering::Relaxed),
+            is_method,
         })
     }
 

@@ -23,21 +23,28 @@ pub(crate) struct RpcEndpoint {
 }
 
 impl RpcEndpoint {
-    /// Binds a function, and copies its name and docstring to the endpoint.
+    /// Binds a function by its hints.
     pub(crate) fn bind<'py>(
         function: &Bound<'py, PyAny>,
         msg_type: u16,
         idempotent: bool,
         raises: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, Self>> {
+        check_callable(function)?;
+        Self::by_contract(function, msg_type, idempotent, Contract::of(function, msg_type, raises)?)
+    }
+
+    /// Binds a function, and copies its name and docstring to the endpoint.
+    pub(crate) fn by_contract<'py>(
+        function: &Bound<'py, PyAny>,
+        msg_type: u16,
+        idempotent: bool,
+        contract: Option<Py<Contract>>,
+    ) -> PyResult<Bound<'py, Self>> {
         static UPDATE_WRAPPER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let py = function.py();
-        if !function.is_callable() {
-            let name = type_name(function)?;
-            return Err(PyTypeError::new_err(format!("an endpoint's handler is a function, not {name}")));
-        }
+        check_callable(function)?;
         let asynchronous = is_async(function)?;
-        let contract = Contract::of(function, msg_type, raises)?;
         let this = Self { function: function.clone().unbind(), msg_type, idempotent, asynchronous, contract };
         let endpoint = Bound::new(py, this)?;
         // A callable that is no function has no name of its own; its type's name serves as `__qualname__`.
@@ -88,6 +95,13 @@ impl RpcEndpoint {
         }
         Ok(format!("endpoint_{}", slf.get().msg_type))
     }
+}
+
+fn check_callable(function: &Bound<'_, PyAny>) -> PyResult<()> {
+    if function.is_callable() {
+        return Ok(());
+    }
+    Err(PyTypeError::new_err(format!("an endpoint's handler is a function, not {}", type_name(function)?)))
 }
 
 /// Whether a call of the function makes a coroutine, which an event loop has to run.

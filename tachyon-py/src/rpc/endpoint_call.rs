@@ -257,6 +257,12 @@ impl RpcEndpoint {
         Self::bind(fn_, args::msg_type(msg_type)?, idempotent, raises)
     }
 
+    /// An endpoint with the same contract, and with another function that serves.
+    fn __tachyon_bind__<'py>(&self, function: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
+        let contract = self.contract.as_ref().map(|contract| contract.clone_ref(function.py()));
+        Self::by_contract(function, self.msg_type, self.idempotent, contract)
+    }
+
     #[classmethod]
     fn __class_getitem__<'py>(cls: &Bound<'py, PyType>, item: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         static ALIAS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();

@@ -1,9 +1,12 @@
 //! The decorators that make an endpoint: `tachyon_rpc` and the object that `dispatcher.handler` returns.
 
+use pyo3::intern;
 use pyo3::prelude::*;
 
 use crate::args;
+use crate::rpc::contract::Contract;
 use crate::rpc::endpoint::RpcEndpoint;
+use crate::runtime::package::imported;
 use crate::serve::endpoint_table::RpcDispatcher;
 
 /// Turns a function into an endpoint: the result of `tachyon_rpc(...)` and `dispatcher.handler(...)`.
@@ -29,17 +32,33 @@ impl EndpointDecorator {
 
 #[pymethods]
 impl EndpointDecorator {
-    fn __call__<'py>(&self, function: &Bound<'py, PyAny>) -> PyResult<Bound<'py, RpcEndpoint>> {
+    fn __call__<'py>(&self, function: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let raises = self.raises.as_ref().map(|raises| raises.bind(function.py()));
-        let endpoint = RpcEndpoint::bind(function, self.msg_type, self.idempotent, raises)?;
-        if let Some(dispatcher) = &self.dispatcher {
-            dispatcher.get().add(&endpoint)?;
+        match &self.dispatcher {
+            None if self.declare(function, raises)? => Ok(function.clone()),
+            None => Ok(RpcEndpoint::bind(function, self.msg_type, self.idempotent, raises)?.into_any()),
+            Some(dispatcher) => {
+                let endpoint = RpcEndpoint::bind(function, self.msg_type, self.idempotent, raises)?;
+                dispatcher.get().add(&endpoint)?;
+                Ok(endpoint.into_any())
+            }
         }
-        Ok(endpoint)
     }
 
     fn __repr__(&self) -> String {
         format!("tachyon_rpc(msg_type={})", self.msg_type)
+    }
+}
+
+impl EndpointDecorator {
+    /// Declares a method, in the body of a Service: the function gets its endpoint as an attribute. False elsewhere.
+    fn declare(&self, function: &Bound<'_, PyAny>, raises: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
+        let py = function.py();
+        let found = imported!(py, "tachyon._service", "declared")?.call1((function, self.msg_type, raises))?;
+        let Some(contract) = found.extract::<Option<Py<Contract>>>()? else { return Ok(false) };
+        let endpoint = RpcEndpoint::by_contract(function, self.msg_type, self.idempotent, Some(contract))?;
+        function.setattr(intern!(py, "__tachyon_endpoint__"), endpoint)?;
+        Ok(true)
     }
 }
 
@@ -57,6 +76,8 @@ impl EndpointDecorator {
 ///
 /// The endpoint is still callable as the function was; its `call` and `acall` methods call the peer's. `idempotent`
 /// allows a bus that reconnects to send a request again to the next peer when a peer is lost.
+///
+/// In the body of a `Service` the decorator declares a method, and leaves the function as it is.
 #[pyfunction]
 #[pyo3(signature = (msg_type, *, idempotent=false, raises=None))]
 pub(crate) fn tachyon_rpc(

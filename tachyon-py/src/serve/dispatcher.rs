@@ -201,7 +201,7 @@ impl RpcDispatcher {
         Self { table: Mutex::new(table), shared }
     }
 
-    /// Add an endpoint; return the dispatcher, for chaining.
+    /// Add an endpoint, or all endpoints of an object that implements a `Service`; return the dispatcher.
     ///
     /// Endpoints that an extension in Rust exported go into the same table; see `RustEndpoint`.
     fn register<'py>(slf: Bound<'py, Self>, endpoint: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
@@ -210,11 +210,16 @@ impl RpcDispatcher {
         } else if let Ok(endpoint) = endpoint.cast::<RustEndpoint>() {
             slf.get().add_rust(endpoint)?;
         } else {
-            let name = type_name(endpoint)?;
-            let message = format!(
-                "an RpcEndpoint or a RustEndpoint is registered, not {name}; decorate it: @tachyon_rpc(msg_type=1)"
-            );
-            return Err(PyTypeError::new_err(message));
+            let endpoints = imported!(slf.py(), "tachyon._service", "endpoints_of")?.call1((endpoint,))?;
+            let Some(endpoints) = endpoints.extract::<Option<Vec<Bound<'py, RpcEndpoint>>>>()? else {
+                let name = type_name(endpoint)?;
+                let message = format!(
+                    "an RpcEndpoint, a RustEndpoint or an object of a Service is registered, not {name}; decorate it: \
+                     @tachyon_rpc(msg_type=1)"
+                );
+                return Err(PyTypeError::new_err(message));
+            };
+            slf.get().add_service(&endpoints)?;
         }
         Ok(slf)
     }

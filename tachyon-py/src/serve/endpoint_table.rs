@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use pyo3::exceptions::PyException;
+use pyo3::intern;
 use pyo3::prelude::*;
-use tachyon::{Dispatcher, HandlerError as CoreHandlerError, ServeError, Stopper};
+use tachyon::{Dispatcher, HandlerError as CoreHandlerError, RegisterError, ServeError, Stopper};
 
 use crate::errors::{BusyError, Raise};
 use crate::rpc::endpoint::RpcEndpoint;
@@ -142,6 +143,26 @@ impl RpcDispatcher {
             lock(&self.shared.coroutines).insert(endpoint.get().type_number(), place);
         }
         Ok(())
+    }
+
+    /// Adds the endpoints of a service: all of them, or none.
+    pub(super) fn add_service(&self, endpoints: &[Bound<'_, RpcEndpoint>]) -> PyResult<()> {
+        for endpoint in endpoints {
+            let py = endpoint.py();
+            let msg_type = endpoint.get().type_number();
+            let named = self.table()?.endpoints().find_map(|(own, name)| (own == msg_type).then(|| name.to_owned()));
+            let Some(named) = named else { continue };
+            let added = lock(&self.shared.endpoints)
+                .iter()
+                .find_map(|added| (added.get().type_number() == msg_type).then(|| added.clone_ref(py)));
+            let existing = match added {
+                Some(added) => added.bind(py).getattr(intern!(py, "__qualname__"))?.to_string(),
+                None => named,
+            };
+            let refused = endpoint.getattr(intern!(py, "__qualname__"))?.to_string();
+            return Err(RegisterError::Duplicate { msg_type, existing, refused }.raise());
+        }
+        endpoints.iter().try_for_each(|endpoint| self.add(endpoint))
     }
 
     /// Adds an endpoint of an extension in Rust.

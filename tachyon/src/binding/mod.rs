@@ -37,10 +37,15 @@ pub use calling::{CallerSteps, Limit, ReplyTaken, RequestRoom};
 pub use control::answer_own;
 pub use readiness::{ConnectingBus, Readiness, Reconnecting};
 
-/// A declared error by its name, with its encoded fields.
+/// A declared error by its kind and name, with its encoded fields.
 #[cold]
-pub fn declared_error(name: &str, text: &str, fields: Vec<u8>) -> HandlerError {
-    HandlerError::named(name, text, fields)
+pub fn declared_error(kind: ErrorKind, name: &str, text: &str, fields: Vec<u8>) -> HandlerError {
+    HandlerError::named(kind, name, text, fields)
+}
+
+/// The kind of this number.
+pub fn error_kind(number: u16) -> ErrorKind {
+    ErrorKind::from_number(number)
 }
 
 /// The encoded fields of a received declared error; empty without fields.

@@ -20,7 +20,7 @@ pub(crate) use established::Established;
 pub(crate) use exchange::{MAX_PER_LOOK, room_while_taking};
 pub(crate) use life::Connection;
 pub use life::State;
-pub(crate) use open::{connect, listen};
+pub(crate) use open::{connect, in_process, listen};
 pub(crate) use parking::{is_due, park, unpark};
 pub(crate) use process_mutex::ProcessMutex;
 pub(crate) use rx::{Rx, look_for_data};

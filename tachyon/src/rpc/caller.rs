@@ -910,7 +910,7 @@ impl Caller {
             match self.control_reply(Operation::Describe, &agreement.question()?, deadline) {
                 Ok((type_id, answer)) if !agreement.answered(type_id, &answer)? => {}
                 Ok(_) | Err(CallError::TooLarge { .. }) => break,
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.unsent()),
             }
         }
         self.core.verified.insert(key);
@@ -920,7 +920,7 @@ impl Caller {
 
 /// The endpoint of a request on the slow path.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Target {
+pub(crate) enum Target {
     /// By number.
     Raw(u16),
     /// By its contract.
@@ -928,14 +928,14 @@ pub(super) enum Target {
 }
 
 impl Target {
-    fn msg_type(self) -> u16 {
+    pub(crate) fn msg_type(self) -> u16 {
         match self {
             Self::Raw(msg_type) => msg_type,
             Self::Typed(signature) => signature.msg_type(),
         }
     }
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Raw(_) => "",
             Self::Typed(signature) => signature.name(),
@@ -945,7 +945,7 @@ impl Target {
 
 /// The key of a signature: its address, which is unique since signatures are statics.
 #[inline]
-pub(super) fn key(signature: &'static Signature) -> usize {
+pub(crate) fn key(signature: &'static Signature) -> usize {
     core::ptr::from_ref(signature).addr()
 }
 

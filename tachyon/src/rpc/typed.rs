@@ -176,7 +176,7 @@ impl Caller {
 
 /// The declared error that a callee named.
 #[cold]
-fn typed_error<E: DeclaredError>(error: RpcError, signature: &'static Signature) -> CallError<E> {
+pub(crate) fn typed_error<E: DeclaredError>(error: RpcError, signature: &'static Signature) -> CallError<E> {
     match E::decode(&error.name, &error.fields) {
         Some(Ok(declared)) => CallError::Failed(declared),
         // Its fields were too long to travel.
@@ -279,6 +279,6 @@ impl<C: Contract> Started<C> {
 
 #[cold]
 #[allow(clippy::boxed_local, reason = "as readers return it")]
-fn unreadable<E>(signature: &'static Signature, problem: BoxedMalformed) -> CallError<E> {
+pub(crate) fn unreadable<E>(signature: &'static Signature, problem: BoxedMalformed) -> CallError<E> {
     CallError::BadReply { endpoint: signature.name().to_owned(), problem: *problem }
 }

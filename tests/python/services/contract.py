@@ -423,47 +423,60 @@ def fallible(scan: Scan, take: tachyon.bool) -> Scan | None:
     return scan if take else None
 
 
-sensor: list[Any] = []
-named = ""
+class Sensors(tachyon.Service):
+    """Sensors, as a service."""
+
+    @tachyon.tachyon_rpc(msg_type=201, raises=ScanErrors)
+    def filter(
+        self, scan: Scan, radius: tachyon.f32, tags: Array[tachyon.u32], limit: tachyon.u64 | None = None
+    ) -> Scan:
+        raise NotImplementedError
+
+    @tachyon.tachyon_rpc(msg_type=202)
+    def rename(self, from_: str, to: str) -> str | None:
+        raise NotImplementedError
+
+    @tachyon.tachyon_rpc(msg_type=203)
+    def doubled(self, scan: Scan) -> list[Scan]:
+        return [scan, scan]
+
+    @tachyon.tachyon_rpc(msg_type=204)
+    def reset(self) -> None: ...
+
+    @tachyon.tachyon_rpc(msg_type=205)
+    def name(self) -> str:
+        raise NotImplementedError
 
 
-@of(sensor, 201, raises=ScanErrors)
-def filter(scan: Scan, radius: tachyon.f32, tags: Array[tachyon.u32], limit: tachyon.u64 | None) -> Scan:
-    for tag in tags:
-        if tag > 100:
-            raise NoSensor(sensor=tag)
-    points = [point for point in scan.points if (point.x**2 + point.y**2) ** 0.5 <= radius]
-    return scan.replace(points=points, taken_at=scan.taken_at if limit is None else limit)
+class Sensor(Sensors):
+    def __init__(self) -> None:
+        self.named = ""
 
+    def filter(
+        self, scan: Scan, radius: tachyon.f32, tags: Array[tachyon.u32], limit: tachyon.u64 | None = None
+    ) -> Scan:
+        for tag in tags:
+            if tag > 100:
+                raise NoSensor(sensor=tag)
+        points = [point for point in scan.points if (point.x**2 + point.y**2) ** 0.5 <= radius]
+        return scan.replace(points=points, taken_at=scan.taken_at if limit is None else limit)
 
-@of(sensor, 202)
-def rename(from_: str, to: str) -> str | None:
-    global named
-    if named != from_:
-        return None
-    named = to
-    return named
+    def rename(self, from_: str, to: str) -> str | None:
+        if self.named != from_:
+            return None
+        self.named = to
+        return self.named
 
+    def reset(self) -> None:
+        self.named = ""
 
-@of(sensor, 203)
-def doubled(scan: Scan) -> list[Scan]:
-    return [scan, scan]
-
-
-@of(sensor, 204)
-def reset() -> None:
-    global named
-    named = ""
-
-
-@of(sensor, 205)
-def name() -> str:
-    return named
+    def name(self) -> str:
+        return self.named
 
 
 def dispatcher_of(role: str) -> tachyon.RpcDispatcher:
     dispatcher = tachyon.RpcDispatcher(hide_error_text=role == "hidden")
-    for endpoint in {"one": echoes(), "many": many, "hidden": many, "seen_server": many, "sensor": sensor}[role]:
+    for endpoint in {"one": echoes(), "many": many, "hidden": many, "seen_server": many, "sensor": [Sensor()]}[role]:
         dispatcher.register(endpoint)
     return dispatcher
 

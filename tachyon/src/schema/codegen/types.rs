@@ -4,9 +4,10 @@ use core::fmt::Write;
 use std::collections::{HashMap, HashSet};
 
 use super::names::{Taken, camel_case, is_camel_case, is_exact, is_snake_case, view};
+use crate::error_kind::ErrorKind;
 use crate::schema::describe::{
-    EndpointDescription, EnumDescription, FieldDescription, HeadDescription, StructDescription, TypeDescription,
-    TypeJson, Writer,
+    EndpointDescription, EnumDescription, ErrorDescription, FieldDescription, HeadDescription, StructDescription,
+    TypeDescription, TypeJson, Writer,
 };
 use crate::schema::payload::Primitive;
 
@@ -143,14 +144,16 @@ impl<'a> Types<'a> {
     /// name. The names travel, so a variant has exactly the declared name.
     pub(super) fn errors(&mut self, endpoint: &'a EndpointDescription) -> Option<String> {
         let mut names = HashSet::new();
-        let (variants, others): (Vec<_>, Vec<_>) =
-            endpoint.raises.iter().partition(|error| is_exact(&error.name) && names.insert(&error.name));
+        let (variants, others): (Vec<_>, Vec<_>) = endpoint
+            .raises
+            .iter()
+            .partition(|ErrorDescription { head: error, .. }| is_exact(&error.name) && names.insert(&error.name));
         if variants.is_empty() {
             return None;
         }
         let mut body = String::new();
         let (mut camel_case_names, mut snake_case) = (true, true);
-        for error in variants {
+        for ErrorDescription { kind, head: error } in variants {
             let name = super::names::identifier(&error.name);
             let mut fields = Fields { indent: "        ", visibility: "", ..Fields::default() };
             let mut shown = Vec::new();
@@ -163,7 +166,11 @@ impl<'a> Types<'a> {
             }
             let text = if shown.is_empty() { String::new() } else { format!(": {}", shown.join(", ")) };
             document(&mut body, "    ", &error.doc, &format!("The error `{}`.", error.name));
-            _ = writeln!(body, "    #[error(\"{}{text}\")]", error.name);
+            let kind = match kind {
+                ErrorKind::HandlerFailed => String::new(),
+                kind => format!(", kind = {}", kind.name()),
+            };
+            _ = writeln!(body, "    #[error(\"{}{text}\"{kind})]", error.name);
             _ = if fields.source.is_empty() {
                 writeln!(body, "    {name},")
             } else {
@@ -175,7 +182,7 @@ impl<'a> Types<'a> {
         let name = self.taken.claim(&format!("{}Error", camel_case(&endpoint.name)));
         let mut doc = format!("The errors of `{}`.", endpoint.name);
         if !others.is_empty() {
-            let names: Vec<_> = others.iter().map(|error| format!("`{}`", error.name)).collect();
+            let names: Vec<_> = others.iter().map(|error| format!("`{}`", error.head.name)).collect();
             _ = write!(doc, "\n\nNo variant can have the names of these, which arrive untyped: {}.", names.join(", "));
         }
         self.source.push('\n');

@@ -8,8 +8,8 @@ use thiserror::Error;
 use unicode_normalization::UnicodeNormalization;
 
 use super::description::{
-    EndpointDescription, EnumDescription, FieldDescription, FormDescription, HeadDescription, StructDescription,
-    TypeDescription, VariantDescription,
+    EndpointDescription, EnumDescription, ErrorDescription, FieldDescription, FormDescription, HeadDescription,
+    StructDescription, TypeDescription, VariantDescription,
 };
 use crate::schema::payload::Primitive;
 
@@ -77,10 +77,10 @@ impl Comparison<'_> {
     }
 
     /// Compares the errors that both sides declare. An error that one side declares arrives at the other side untyped.
-    fn errors(&mut self, here: &[HeadDescription], there: &[HeadDescription]) -> Compared {
-        for error in here {
-            if let Some(other) = counterpart(there, &error.name, |other| &other.name) {
-                self.heads(error, other, &Owner::Payload(&error.name))?;
+    fn errors(&mut self, here: &[ErrorDescription], there: &[ErrorDescription]) -> Compared {
+        for ErrorDescription { head: error, .. } in here {
+            if let Some(other) = counterpart(there, &error.name, |other| &other.head.name) {
+                self.heads(error, &other.head, &Owner::Payload(&error.name))?;
             }
         }
         Ok(())

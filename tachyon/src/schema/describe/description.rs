@@ -9,7 +9,8 @@ use thiserror::Error;
 use super::compare::{Mismatch, compare};
 use super::json;
 use super::signature::Signature;
-use crate::schema::payload::{Form, HeadLayout, Layout, Primitive, ValueType};
+use crate::error_kind::ErrorKind;
+use crate::schema::payload::{ErrorLayout, Form, HeadLayout, Layout, Primitive, ValueType};
 
 /// The endpoints of a callee, as data. `docs/guide/describe.md` defines the JSON.
 ///
@@ -163,8 +164,8 @@ pub struct EndpointDescription {
     pub request: FormDescription,
     /// The reply.
     pub reply: FormDescription,
-    /// The declared errors, by name and fields.
-    pub raises: Vec<HeadDescription>,
+    /// The declared errors.
+    pub raises: Vec<ErrorDescription>,
 }
 
 impl EndpointDescription {
@@ -235,7 +236,7 @@ impl fmt::Display for EndpointDescription {
             }
         }
         for (at, error) in self.raises.iter().enumerate() {
-            write!(f, "{}{}", if at == 0 { " raises " } else { ", " }, error.name)?;
+            write!(f, "{}{}", if at == 0 { " raises " } else { ", " }, error.head.name)?;
         }
         Ok(())
     }
@@ -408,6 +409,15 @@ pub struct FieldDescription {
     pub default: bool,
 }
 
+/// A declared error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrorDescription {
+    /// The kind of its error reply. Two sides may declare different kinds: the callee's kind travels.
+    pub kind: ErrorKind,
+    /// Its name and fields.
+    pub head: HeadDescription,
+}
+
 /// An enum: a set of named numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnumDescription {
@@ -440,7 +450,7 @@ impl From<&Signature> for EndpointDescription {
             doc: signature.doc().to_owned(),
             request: constants.form(signature.request()),
             reply: constants.form(signature.reply()),
-            raises: signature.raises().iter().map(|error| constants.head(error)).collect(),
+            raises: signature.raises().iter().map(|error| constants.error(error)).collect(),
         }
     }
 }
@@ -484,6 +494,10 @@ impl Constants {
                 TypeDescription::Variable(head)
             }
         }
+    }
+
+    fn error(&mut self, error: &'static ErrorLayout) -> ErrorDescription {
+        ErrorDescription { kind: error.kind, head: self.head(&error.head) }
     }
 
     fn head(&mut self, head: &'static HeadLayout) -> HeadDescription {

@@ -3,6 +3,7 @@
 //! The JSON has a list of types. A type refers to earlier types by their index, and becomes a shared type in memory. So
 //! a short JSON never becomes a large tree, and types have no cycles.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -13,9 +14,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::compare::normal;
 use super::description::{
-    DescribeError, Description, EndpointDescription, EnumDescription, FieldDescription, FormDescription,
-    HeadDescription, StructDescription, TypeDescription, VariantDescription,
+    DescribeError, Description, EndpointDescription, EnumDescription, ErrorDescription, FieldDescription,
+    FormDescription, HeadDescription, StructDescription, TypeDescription, VariantDescription,
 };
+use crate::error_kind::ErrorKind;
 use crate::schema::payload::Primitive;
 
 #[cfg(test)]
@@ -79,6 +81,9 @@ struct FormJson {
 #[derive(PartialEq, Serialize, Deserialize)]
 struct ErrorJson {
     name: String,
+    /// The name of the kind; left out for `HandlerFailed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kind: Option<Cow<'static, str>>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     doc: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -355,9 +360,13 @@ impl Reader {
         }
         let mut names = Names::default();
         let mut raises = Vec::with_capacity(json.raises.len());
-        for ErrorJson { name: error, doc, head, fields } in json.raises {
+        for ErrorJson { name: error, kind, doc, head, fields } in json.raises {
             names.add(&error, &name)?;
-            raises.push(self.head(error, doc, head.unwrap_or(HEAD_LEN), fields)?.0);
+            // A newer peer may know further kinds.
+            let kind = kind.and_then(|kind| ErrorKind::from_name(&kind)).filter(|kind| kind.is_of_handler());
+            let kind = kind.unwrap_or(ErrorKind::HandlerFailed);
+            let head = self.head(error, doc, head.unwrap_or(HEAD_LEN), fields)?.0;
+            raises.push(ErrorDescription { kind, head });
         }
         Ok(EndpointDescription { msg_type: json.msg_type, name, doc: json.doc, request, reply, raises })
     }
@@ -580,11 +589,12 @@ impl<'a> Writer<'a> {
             raises: endpoint
                 .raises
                 .iter()
-                .map(|error| ErrorJson {
-                    name: error.name.clone(),
-                    doc: error.doc.clone(),
-                    head: (!error.fields.is_empty()).then_some(error.len),
-                    fields: self.fields(&error.fields),
+                .map(|ErrorDescription { kind, head }| ErrorJson {
+                    name: head.name.clone(),
+                    kind: (*kind != ErrorKind::HandlerFailed).then(|| kind.name().into()),
+                    doc: head.doc.clone(),
+                    head: (!head.fields.is_empty()).then_some(head.len),
+                    fields: self.fields(&head.fields),
                 })
                 .collect(),
         }

@@ -1,5 +1,7 @@
 //! Layouts of types, in memory and in messages, as constants.
 
+use crate::error_kind::ErrorKind;
+
 /// The layout of a fixed type in memory. All sizes and offsets are in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -178,6 +180,15 @@ pub struct HeadLayout {
     pub len: usize,
     /// The fields, in order.
     pub fields: &'static [HeadField],
+}
+
+/// A declared error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ErrorLayout {
+    /// The kind of its error reply.
+    pub kind: ErrorKind,
+    /// Its name and fields.
+    pub head: HeadLayout,
 }
 
 /// One field of a head.

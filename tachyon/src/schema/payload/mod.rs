@@ -25,7 +25,9 @@ pub use declared::{DeclaredError, Undeclared};
 pub use fixed::Fixed;
 pub(crate) use fixed::{cast_slice_mut, check_slice};
 pub use form::Form;
-pub use layout::{EnumLayout, Field, HeadField, HeadLayout, Layout, Primitive, StructLayout, ValueType, Variant};
+pub use layout::{
+    EnumLayout, ErrorLayout, Field, HeadField, HeadLayout, Layout, Primitive, StructLayout, ValueType, Variant,
+};
 pub use list::{List, ListIter};
 pub use malformed::Malformed;
 pub use message::ReplyValue;

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use tachyon::dispatch::Outcome;
 use tachyon::{
-    CallError, Callee, Caller, Context, Dispatcher, ErrorKind, Layer, Options, RpcServer, ServeError, ServerOptions,
+    AsyncCaller, CallError, Callee, Caller, Context, Dispatcher, ErrorKind, Layer, Options, RpcServer, ServeError,
+    ServerOptions,
 };
-use tachyon_tests::contract::{Ledger, Sensor, SensorsService, TABLE, calls, one};
+use tachyon_tests::contract::{Ledger, Sensor, SensorsService, TABLE, async_calls, calls, one};
 use tachyon_tests::evolution::{Reached, new, old};
 use tachyon_tests::process::{arguments, report};
 
@@ -51,6 +52,18 @@ fn main() -> Ended {
         ("call_small", []) => call_with(path, calls::exceed_rings),
         ("call_sensor", []) => call_with(path, calls::call_service),
         ("call_endings", []) => call_with(path, calls::call_every_outcome),
+        ("call_one_async", []) => call_from_task(path, async |caller| {
+            async_calls::refuse_swapped_fields(&caller).await;
+            async_calls::call_every_form(&caller).await;
+        }),
+        ("call_many_async", [failed, panicked]) => call_from_task(path, async |caller| {
+            async_calls::call_several_arguments(&caller).await;
+            async_calls::call_every_reply(&caller).await;
+            async_calls::call_every_taker(&caller).await;
+            async_calls::fail_in_every_way(&caller, failed, panicked).await;
+        }),
+        ("call_small_async", []) => call_from_task(path, async |caller| async_calls::exceed_rings(&caller).await),
+        ("call_sensor_async", []) => call_from_task(path, async_calls::call_service),
         ("call_generated", []) => generated_calls(path),
         ("hostile", []) => hostile(path),
         _ => Err(format!("no such role: {arguments:?}").into()),
@@ -62,6 +75,17 @@ fn call_with(path: &Path, act: impl Fn(&mut Caller)) -> Ended {
     let mut caller = Caller::connect(path)?;
     act(&mut caller);
     Ok(())
+}
+
+/// As [`call_with`], from a task.
+fn call_from_task(path: &Path, act: impl AsyncFn(AsyncCaller)) -> Ended {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let caller = AsyncCaller::connect(path).await?;
+        act(caller.clone()).await;
+        assert_eq!(caller.outstanding(), 0);
+        Ok(())
+    })
 }
 
 /// Makes calls through the generated client.
