@@ -254,16 +254,14 @@ impl Caller {
     #[cold]
     fn show_layers(&mut self, id: u64, outcome: &Result<(), CallError>) {
         let Some(layered) = &mut self.layered else { return };
-        match outcome {
-            Err(error) => layered.ended(id, CallOutcome::Failed(error)),
-            Ok(()) => {
-                let frame = &self.core.rx.current;
-                let reply = slice::payload(frame, &self.core.rx);
-                match RpcError::decode(frame.type_id, reply) {
-                    None => layered.ended(id, CallOutcome::Replied(reply.len())),
-                    Some(error) => layered.ended(id, CallOutcome::Failed(&CallError::refused(error))),
-                }
-            }
+        if let Err(error) = outcome {
+            return layered.ended(id, CallOutcome::Failed(error));
+        }
+        let frame = &self.core.rx.current;
+        let reply = slice::payload(frame, &self.core.rx);
+        match RpcError::decode(frame.type_id, reply) {
+            None => layered.ended(id, CallOutcome::Replied(reply.len())),
+            Some(error) => layered.ended(id, CallOutcome::Failed(&CallError::refused(error))),
         }
     }
 
