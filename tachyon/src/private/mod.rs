@@ -39,7 +39,7 @@ pub use self::gaps::{
 pub use self::message::Opaque;
 pub use self::select::{
     IsArgument, IsValue, Lendable, NotArgument, NotValue, Parameter, PassSlice, Select, Slot, Take, Travels,
-    can_be_element, can_be_lent, can_be_parameter, travels,
+    can_be_element, can_be_in_tensor, can_be_lent, can_be_parameter, travels,
 };
 pub use self::table::{Listed, NotAnEndpoint, Probe, Table, assert_own_msg_type};
 pub use crate::dispatch::{
@@ -55,8 +55,9 @@ pub use crate::schema::describe::Signature;
 pub use crate::schema::payload::BoxedMalformed as Malformed;
 pub use crate::schema::payload::{
     Argument, DeclaredError, EnumLayout, Field, Fixed, Form, Head, HeadField, HeadLayout, IntoView, Layout, List,
-    Message, NoOption, Primitive, ReplyValue, Scratch, StructLayout, Undeclared, Value, ValueType, Variant, Writer,
-    align8, assert_by_value, assert_place, list_len, max_depth, offsets, outer_depth, own_list, read_list, write_list,
+    Message, NoOption, Primitive, ReplyValue, Scratch, StructLayout, TensorRef, Undeclared, Value, ValueType, Variant,
+    Writer, align8, assert_by_value, assert_ndim, assert_place, list_len, max_depth, offsets, outer_depth, own_list,
+    read_list, write_list,
 };
 
 /// The `msg_type` that marks an error reply.
