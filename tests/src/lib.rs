@@ -33,3 +33,9 @@ pub struct Readme;
 #[doc = include_str!("../../docs/guide/rust.md")]
 #[derive(Debug)]
 pub struct Guide;
+
+/// The page of tensors, whose Rust programs run as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/tensors.md")]
+#[derive(Debug)]
+pub struct Tensors;
