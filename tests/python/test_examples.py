@@ -172,6 +172,28 @@ def test_asyncio_server(path: str) -> None:
     assert (process.returncode, out.splitlines(), err) == (0, [f"serving at {path}", "stopped"], "")
 
 
+def test_model_server(path: str) -> None:
+    """Callers of both languages at once."""
+    server = command("Python", "model_server", path)
+    with subprocess.Popen(server, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            outputs = run(*(command(caller, "model_caller", path) for caller in ("Rust", "Python") * 2))
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=LIMIT)
+        finally:
+            process.kill()
+    for lines in outputs:
+        assert lines == [
+            "image 0: horizontal, score 9.7",
+            "image 1: vertical, score 9.7",
+            "image 2: falling, score 9.7",
+            "image 3: rising, score 9.7",
+            "4 images of half the size, 4 scores each",
+            "an image has 2 x 64 pixels, and the model needs 3 x 3",
+        ]
+    assert (process.returncode, out.splitlines(), err) == (0, [f"serving at {path}", "stopped"], "")
+
+
 @pair
 def test_zero_copy(listener: str, connector: str, path: str) -> None:
     receiver, sender = run(

@@ -43,3 +43,9 @@ pub struct Guide;
 #[doc = include_str!("../../docs/guide/calling.md")]
 #[derive(Debug)]
 pub struct Calling;
+
+/// The page of tensors, whose Rust programs run as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/tensors.md")]
+#[derive(Debug)]
+pub struct Tensors;

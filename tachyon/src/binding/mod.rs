@@ -31,6 +31,7 @@ pub use crate::rpc::{Agreement, Attempts};
 pub use crate::schema::payload::plan::{
     Build, Bytes, Node, Place, Plan, PlanError, PlanField, Source, TooLong, read_message,
 };
+pub use crate::schema::payload::tensor::MAX_NDIM;
 pub use crate::server::{Driven, Next, Offload};
 pub use attempts::{CallWatch, monotonic_now, needs_no_wait, request_deadline, request_mapping, serve_taken};
 pub use calling::{CallerSteps, Limit, ReplyTaken, RequestRoom};

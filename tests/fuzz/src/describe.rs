@@ -208,6 +208,7 @@ impl Generator<'_> {
             9 => TypeDescription::List(Arc::new(self.value_type(depth + 1))),
             10 => TypeDescription::Option(Arc::new(self.value_type(depth + 1))),
             11 | 12 => TypeDescription::Variable(Arc::new(self.head(depth + 1))),
+            13 => TypeDescription::Tensor { of: self.primitive(), ndim: self.number() },
             _ => {
                 let at = usize::from(self.byte()) % self.types.len().max(1);
                 match self.types.get(at) {

@@ -36,6 +36,7 @@ impl<'a> Types<'a> {
             TypeDescription::Text => "String".to_owned(),
             TypeDescription::List(of) => format!("Vec<{}>", self.owned(of)),
             TypeDescription::Option(of) => format!("Option<{}>", self.owned(of)),
+            TypeDescription::Tensor { of, ndim } => format!("tachyon::Tensor<{}, {ndim}>", of.name()),
             TypeDescription::Enum(description) => self.named(value_type, |types| types.enumeration(description)),
             TypeDescription::Struct(description) => self.named(value_type, |types| types.structure(description)),
             TypeDescription::Variable(description) => self.named(value_type, |types| types.variable(description)),
@@ -61,6 +62,7 @@ impl<'a> Types<'a> {
             TypeDescription::List(of) => format!("tachyon::List<'_, {}>", self.owned(of)),
             TypeDescription::Option(of) if of.is_fixed() => format!("Option<{}>", self.owned(of)),
             TypeDescription::Option(of) => format!("Option<{}>", self.lent(of)),
+            TypeDescription::Tensor { of, ndim } => format!("tachyon::TensorRef<'_, {}, {ndim}>", of.name()),
             TypeDescription::Variable(_) => format!("{}<'_>", view(&self.owned(value_type))),
             _ => {
                 let owned = self.owned(value_type);
@@ -97,9 +99,10 @@ impl<'a> Types<'a> {
         self.source.push('\n');
         document(&mut self.source, "", &description.doc, &format!("The payload `{}`.", description.name));
         // These types show the macro that the payload is variable; the name of another payload does not.
-        let is_seen = description.fields.iter().any(|field| {
-            matches!(field.value_type, TypeDescription::Text | TypeDescription::List(_) | TypeDescription::Option(_))
-        });
+        let is_seen = description
+            .fields
+            .iter()
+            .any(|field| !field.value_type.is_fixed() && !matches!(field.value_type, TypeDescription::Variable(_)));
         self.source.push_str(if is_seen { "#[tachyon::payload]\n" } else { "#[tachyon::payload(extensible)]\n" });
         self.source.push_str("#[derive(Debug, Clone, PartialEq)]\n");
         self.define(&name, &fields);
