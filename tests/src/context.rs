@@ -21,6 +21,10 @@ pub const CLOSURE: u16 = 3;
 pub const ASYNC_CLOSURE: u16 = 4;
 /// The number of an endpoint from bytes to bytes.
 pub const RAW: u16 = 10;
+/// The number of an endpoint that calls another server.
+pub const RELAY: u16 = 30;
+/// The number of an async endpoint that calls another server.
+pub const ASYNC_RELAY: u16 = 31;
 /// The number of an endpoint that ends the server.
 pub const STOP: u16 = 11;
 

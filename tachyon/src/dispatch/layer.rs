@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::error::HandlerError;
+#[cfg(feature = "tracing")]
+use super::owned_context::CallSpan;
 use super::owned_context::OwnedContext;
 use crate::connection::Rx;
 use crate::engine::{CallerInfo, ErrorKind, Watch};
@@ -172,6 +174,21 @@ impl<'a> Context<'a> {
             Origin::Ring(rx) => OwnedContext::of(self, Some(&rx.connection)),
             Origin::Foreign(_) => OwnedContext::of(self, None),
         }
+    }
+
+    /// Keeps the span of a concurrent call.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn set_span(&self, span: CallSpan) {
+        if let Origin::Owned(call) = self.origin {
+            *call.span() = Some(span);
+        }
+    }
+
+    /// Takes the span of a concurrent call.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn take_span(&self) -> Option<CallSpan> {
+        let Origin::Owned(call) = self.origin else { return None };
+        call.span().take()
     }
 
     /// How long the caller still waits: `None` without a deadline, zero after the deadline. Reads the clock.

@@ -27,6 +27,8 @@ pub use endpoint::{Endpoint, Entry, EntryHandler, ExclusiveHandler, SharedHandle
 pub use error::{HandlerError, RegisterError, SlotError};
 pub use into_reply::IntoReply;
 pub use layer::{Context, Layer, Outcome};
+#[cfg(feature = "tracing")]
+pub(crate) use owned_context::CallSpan;
 pub use owned_context::OwnedContext;
 pub(crate) use reply::ReplyBuffer;
 #[cfg(feature = "python")]

@@ -376,7 +376,11 @@ impl<S: ?Sized> Responder<S> {
         let target = ReplyTarget { msg_type: deferred.msg_type(), correlation_id: frame.correlation_id };
         let parts = request_parts(rx, frame, target, *deadline, Some(caller));
         match registered.start(state, Request::new(&parts), deferred.owned_context().clone()) {
-            Ok(future) => Deferring::Begun((deferred, future)),
+            Ok(future) => {
+                #[cfg(feature = "tracing")]
+                let future = future.in_span_of(deferred.owned_context().clone());
+                Deferring::Begun((deferred, future))
+            }
             Err(error) => Deferring::Answered(self.answer_deferred(counters, tx, &deferred, |_| Err(error))),
         }
     }
