@@ -86,7 +86,7 @@ pub fn cancelled() -> u64 {
     CANCELLED.load(Ordering::Relaxed)
 }
 
-/// What a sensor saw.
+/// The points that a sensor saw.
 #[tachyon::payload]
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scan {
@@ -154,7 +154,7 @@ pub fn merged(#[state] merged: &AtomicU64) -> u64 {
 
 /// A service with plain and `async` methods.
 #[tachyon_rpc]
-pub trait Desk {
+pub trait Shelf {
     /// Tells its context.
     #[rpc(msg_type = 20)]
     fn at_once(&self, #[context] cx: &Context<'_>, padding: &[u8]) -> String;
@@ -179,7 +179,7 @@ pub trait Desk {
 #[derive(Debug, Default)]
 pub struct Counter(pub AtomicU64);
 
-impl Desk for Counter {
+impl Shelf for Counter {
     fn at_once(&self, cx: &Context<'_>, _padding: &[u8]) -> String {
         self.0.fetch_add(1, Ordering::Relaxed);
         shown(cx)
@@ -205,7 +205,7 @@ impl Layer for Refusing {
         match call.metadata().get("refuse") {
             None => Ok(()),
             Some("panic") => panic!("as told"),
-            Some(text) => Err(HandlerError::new(ErrorKind::BadRequest, text)),
+            Some(text) => Err(HandlerError::new(ErrorKind::Unauthenticated, text)),
         }
     }
 }

@@ -42,9 +42,8 @@ pub(crate) use scope::{EntryIn, Join};
 pub use scope::{Requires, Scope, Stateless};
 pub(crate) use slot::answer_in_slot;
 pub use slot::{ReplyRoom, ReplySlot, SlotResult};
-pub(crate) use state::share_own;
+pub(crate) use state::{StateRef, share_own};
 pub use table::OwnedHandler;
-pub(crate) use table::StateRef;
 
 pub use crate::engine::CallerInfo;
 

@@ -11,7 +11,7 @@ use tachyon::{
     AsyncCaller, CallError, Callee, Caller, Dispatcher, Endpoint, RpcServer, ServeError, ServerOptions, TracingLayer,
 };
 use tachyon_tests::context::{
-    ASYNC_CLOSURE, ASYNC_RELAY, CLOSURE, Counter, DeskService, RAW, RELAY, Refusing, STOP, cancelled, later, merge,
+    ASYNC_CLOSURE, ASYNC_RELAY, CLOSURE, Counter, RAW, RELAY, Refusing, STOP, ShelfService, cancelled, later, merge,
     merged, nap, panics, parse, plain, shown, slot, slow, watched,
 };
 use tachyon_tests::process::{arguments, report};
@@ -43,8 +43,8 @@ fn main() -> Ended {
             stop_by_call(&mut dispatcher, &server)?;
             Ok(dispatcher.serve_workers(&mut server, 2)?)
         }
-        "tokio" => on_tokio(path, 16, Dispatcher::with_shared(Arc::new(Counter::default()), DeskService::endpoints())),
-        "one_place" => on_tokio(path, 1, Dispatcher::with_state(Counter::default(), DeskService::endpoints())),
+        "tokio" => on_tokio(path, 16, Dispatcher::with_shared(Arc::new(Counter::default()), ShelfService::endpoints())),
+        "one_place" => on_tokio(path, 1, Dispatcher::with_state(Counter::default(), ShelfService::endpoints())),
         _ => Err(format!("no such role: {arguments:?}").into()),
     }
 }
@@ -153,15 +153,15 @@ fn on_tokio(path: &Path, places: usize, mut dispatcher: Dispatcher<Counter>) -> 
     })?;
     let options = ServerOptions::new().in_flight(places, places).stop_timeout(Duration::from_secs(5));
     let mut server = RpcServer::listen_with(path, options.clone())?;
-    let mut desk = RpcServer::listen_with(path.with_extension("desk"), options)?;
+    let mut shelf = RpcServer::listen_with(path.with_extension("shelf"), options)?;
     stop_by_call(&mut functions, &server)?;
     functions.on_failure(|failure| drop(report(&failure.to_string())));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
-        let stop_desk = desk.stopper();
-        let beside = tokio::spawn(async move { dispatcher.serve_async(&mut desk).await });
+        let stop_shelf = shelf.stopper();
+        let beside = tokio::spawn(async move { dispatcher.serve_async(&mut shelf).await });
         functions.serve_async(&mut server).await?;
-        stop_desk.stop();
+        stop_shelf.stop();
         beside.await??;
         Ok(())
     })
