@@ -78,6 +78,8 @@ mod sync;
 pub mod testing;
 #[cfg(feature = "tracing")]
 mod trace;
+#[cfg(feature = "tracing")]
+mod trace_context;
 pub mod type_id;
 mod wait;
 

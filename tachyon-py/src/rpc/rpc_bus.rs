@@ -685,8 +685,8 @@ const PAUSE: Duration = Duration::from_micros(500);
 
 /// Answers a request for the callee itself on a bus that a loop in Python serves, and releases the request.
 ///
-/// Another thread may use the reply ring for a moment, or a guard for longer. A request that finds no free reply ring is
-/// dropped: the caller of a control request asks again, and no correct caller sends malformed metadata.
+/// Another thread may use the reply ring for a moment, or a guard for longer. A request that finds no free reply ring
+/// is dropped: the caller of a control request asks again, and no correct caller sends malformed metadata.
 #[cold]
 pub(crate) fn answer(py: Python<'_>, bus: &RpcBus, rx_end: &mut RxEnd, taking: Taking) -> PyResult<()> {
     for _ in 0..if taking.is_cancel() { 0 } else { TRIES } {
