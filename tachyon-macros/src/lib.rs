@@ -63,8 +63,8 @@ mod types;
 /// Every method is an endpoint with `#[rpc(msg_type = N)]`, and takes `&self` or `&mut self`: the implementor is the
 /// state. The macro adds two types to a trait `Pricing`: `PricingClient`, with a method for each endpoint, and
 /// `PricingService`, whose `endpoints::<Implementor>()` and `dispatcher(implementor)` serve any implementor. The client
-/// calls through a `Caller` that it owns, a `&mut Caller`, or a pool; `client.starting().method(..)` only sends. With the
-/// cargo feature `tokio` of `tachyon` there is a third type, `PricingAsyncClient`, for tasks.
+/// calls through a `Caller` that it owns, a `&mut Caller`, or a pool; `client.starting().method(..)` only sends. With
+/// the cargo feature `tokio` of `tachyon` there is a third type, `PricingAsyncClient`, for tasks.
 ///
 /// ```
 /// use tachyon::{CallError, Caller, tachyon_rpc};
