@@ -384,6 +384,25 @@ fn layers_add_metadata_and_see_every_outcome() {
 }
 
 #[test]
+fn a_layer_sees_each_attempt_at_a_call() {
+    let place = Place::new();
+    let notes = Arc::new(Notes::default());
+    let outcome = while_the_server_dies(&place, || {
+        let mut caller = Caller::connect_with(&place.path, &Options::new().reconnect(true)).unwrap();
+        caller.layer(Arc::clone(&notes));
+        record_and_die_once::call(&mut caller.idempotent(), 7).map_err(CallError::into_undeclared)
+    });
+    assert_eq!(outcome.unwrap(), 7);
+    let seen = notes.take();
+    let name = "2 `record_and_die_once` of 8";
+    assert_eq!(
+        (seen[0].as_str(), seen[1].as_str(), seen.last().unwrap().as_str()),
+        (name, "2 PeerDead", "2 replied 8")
+    );
+    assert!(seen.len() >= 4 && seen[seen.len() - 2] == name, "{seen:?}");
+}
+
+#[test]
 fn layers_of_a_pool_see_the_calls_of_all_its_callers() {
     let place = Place::new();
     let _server = place.serve();
