@@ -34,3 +34,9 @@ pub struct Readme;
 #[doc = include_str!("../../docs/guide/rust.md")]
 #[derive(Debug)]
 pub struct Guide;
+
+/// The page on tests, whose Rust program runs as a documentation test.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/testing.md")]
+#[derive(Debug)]
+pub struct Testing;

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use tachyon::ErrorKind;
 use tachyon::codegen;
 use tachyon::describe::{
-    Description, EndpointDescription, EnumDescription, FieldDescription, FormDescription, HeadDescription,
-    StructDescription, TypeDescription, VariantDescription,
+    Description, EndpointDescription, EnumDescription, ErrorDescription, FieldDescription, FormDescription,
+    HeadDescription, StructDescription, TypeDescription, VariantDescription,
 };
 use tachyon::payload::Primitive;
 
@@ -135,10 +136,16 @@ impl Generator<'_> {
                 doc: self.text(),
                 request: self.form(),
                 reply: self.form(),
-                raises: (0..self.byte() & 3).map(|_| self.head(1)).collect(),
+                raises: (0..self.byte() & 3).map(|_| self.error()).collect(),
             });
         }
         Description::new(endpoints)
+    }
+
+    /// A declared error, also of a kind that no declared error has.
+    fn error(&mut self) -> ErrorDescription {
+        let kind = ErrorKind::all().nth(usize::from(self.byte()));
+        ErrorDescription { kind: kind.unwrap_or(ErrorKind::HandlerFailed), head: self.head(1) }
     }
 
     /// One of [`TEXTS`], two of them, or one and a letter.
