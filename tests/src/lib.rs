@@ -29,14 +29,14 @@ pub mod wire;
 #[derive(Debug)]
 pub struct Readme;
 
-/// The guide, whose Rust programs run as documentation tests.
-#[cfg(doctest)]
-#[doc = include_str!("../../docs/guide/rust.md")]
-#[derive(Debug)]
-pub struct Guide;
-
 /// The page on tests, whose Rust program runs as a documentation test.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/guide/testing.md")]
 #[derive(Debug)]
 pub struct Testing;
+
+/// The guide, whose Rust programs run as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/rust.md")]
+#[derive(Debug)]
+pub struct Guide;
