@@ -71,6 +71,8 @@ mod _tachyon {
     #[pymodule_export]
     use crate::rpc::guards::RpcTxGuard;
     #[pymodule_export]
+    use crate::rpc::pair::rpc_pair;
+    #[pymodule_export]
     use crate::rpc::pool::{PoolLease, PoolPlaces};
     #[pymodule_export]
     use crate::rpc::rpc_bus::RpcBus;
