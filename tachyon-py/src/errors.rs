@@ -83,6 +83,7 @@ exceptions!(
     RpcError,
     ServerBusyError,
     SystemCallError,
+    TachyonError,
     TimedOutError,
     TooLargeError,
     VersionMismatchError,
