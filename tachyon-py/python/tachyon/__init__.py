@@ -5,7 +5,7 @@ Install as `tachyon-ipc`, import as `tachyon`. A one-way `Bus` carries messages,
 `RpcServer`. The peer may also be written in Rust. `tachyon.errors` has every exception; the common ones are here too.
 """
 
-from tachyon import errors
+from tachyon import errors, layers
 from tachyon._array import Array
 from tachyon._context import current_call
 from tachyon._declared import EndpointError
@@ -102,6 +102,7 @@ __all__ = [
     "i16",
     "i32",
     "i64",
+    "layers",
     "make_type_id",
     "msg_type",
     "pad",
