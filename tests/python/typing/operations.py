@@ -21,7 +21,7 @@ async def connecting(path: Path) -> None:
     assert_type(await asyncio.gather(RpcBus.aconnect(path), RpcBus.aconnect(path)), tuple[RpcBus, RpcBus])
     assert_type(await asyncio.create_task(RpcBus.aconnect(path)), RpcBus)
     assert_type(await asyncio.wait_for(RpcBus.aconnect(path), 1), RpcBus)
-    RpcBus.aconnect(path, retries=3)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    RpcBus.aconnect(path, retries=3)  # type: ignore[call-arg] # pyright: ignore[reportCallIssue]
 
 
 def polling(path: Path, word: Literal["adaptive", "spin", "park"], bus: RpcBus | Bus) -> None:
@@ -34,9 +34,9 @@ def polling(path: Path, word: Literal["adaptive", "spin", "park"], bus: RpcBus |
     Pool(path, polling=word)
     bus.set_polling_mode(word)
     bus.set_polling_mode(1)
-    RpcBus.connect(path, polling="fast")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    Pool(path, polling=1)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    bus.set_polling_mode("fast")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    RpcBus.connect(path, polling="fast")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    Pool(path, polling=1)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    bus.set_polling_mode("fast")  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
 
 
 async def serving(path: Path, dispatcher: RpcDispatcher) -> None:
@@ -44,7 +44,8 @@ async def serving(path: Path, dispatcher: RpcDispatcher) -> None:
     with RpcServer(path) as server:
         dispatcher.serve_forever(server, workers=2, stop_on=(signal.SIGTERM, signal.SIGINT))
         dispatcher.serve_forever(server, stop_on={15})
-        dispatcher.serve_forever(server, stop_on=signal.SIGTERM)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+        only = signal.SIGTERM
+        dispatcher.serve_forever(server, stop_on=only)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     async with RpcServer(path) as other:
         assert_type(other, RpcServer)
         await dispatcher.aserve(other, concurrency=5, stop_on=[signal.SIGTERM])
@@ -63,4 +64,4 @@ def observing(path: Path) -> None:
     assert_type(now.endpoints[0].errors_by_kind, Mapping[ErrorKind, int])
     assert_type(now.callers[0].forward.used, int)
     assert_type(interval.requests, Mapping[int, int])
-    now.calls = 5  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue]
+    now.calls = 5  # type: ignore[misc] # pyright: ignore[reportAttributeAccessIssue]
