@@ -35,6 +35,8 @@ mod _tachyon {
     const __version__: &str = env!("CARGO_PKG_VERSION");
 
     #[pymodule_export]
+    use crate::args::checked_polling;
+    #[pymodule_export]
     use crate::asyncio::loop_calls::Attempts;
     #[pymodule_export]
     use crate::asyncio::loop_calls::Comparison;
@@ -69,6 +71,8 @@ mod _tachyon {
     #[pymodule_export]
     use crate::rpc::guards::RpcTxGuard;
     #[pymodule_export]
+    use crate::rpc::pair::rpc_pair;
+    #[pymodule_export]
     use crate::rpc::pool::{PoolLease, PoolPlaces};
     #[pymodule_export]
     use crate::rpc::rpc_bus::RpcBus;
@@ -85,7 +89,7 @@ mod _tachyon {
     #[pymodule_export]
     use crate::serve::rust_endpoint::RustEndpoint;
     #[pymodule_export]
-    use crate::serve::stats::{ServerStats, live_servers, ping};
+    use crate::serve::stats::{StatsCounts, StatsObserver, live_servers, ping};
     #[pymodule_export]
     use crate::values::access::FieldCore;
     #[pymodule_export]

@@ -25,6 +25,8 @@ pub(crate) enum ForwardRole {
 pub(crate) struct ForwardDirection {
     pub(crate) role: ForwardRole,
     pub(crate) polling: PollingMode,
+    /// The polling mode that the bus was made with.
+    pub(crate) first_polling: PollingMode,
     pub(crate) closing: bool,
     /// Whether an event loop owns this side, and all other users are refused.
     pub(crate) owned_by_loop: bool,
@@ -130,7 +132,7 @@ impl ForwardDirection {
 #[cold]
 fn owned_by_loop() -> PyErr {
     BusyError::new_err(
-        "this bus belongs to an event loop since `acall` or `serve_async` used it; await those, or open another bus",
+        "this bus belongs to an event loop since `acall` or `aserve` used it; await those, or open another bus",
     )
 }
 

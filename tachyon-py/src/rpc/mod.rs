@@ -8,5 +8,6 @@ pub(crate) mod endpoint;
 pub(crate) mod endpoint_call;
 pub(crate) mod error_reply;
 pub(crate) mod guards;
+pub(crate) mod pair;
 pub(crate) mod pool;
 pub(crate) mod rpc_bus;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bus::{Bus, RecvError, SendError};
-use crate::connection::{Connection, Rx, State, Tx, WrongDirection};
+use crate::connection::{Connection, Rx, State, Tx, WrongDirection, in_process};
 use crate::dispatch::{Dispatcher, HandlerError};
 use crate::engine::{ErrorBody, ErrorKind, RpcError, send_error};
 use crate::ring::{Frame, MessageHeader, Reservation, RingMemory};
@@ -31,11 +31,12 @@ pub use crate::rpc::{Agreement, Attempts};
 pub use crate::schema::payload::plan::{
     Build, Bytes, Node, Place, Plan, PlanError, PlanField, Source, TooLong, read_message,
 };
+pub use crate::schema::payload::tensor::MAX_NDIM;
 pub use crate::server::{Driven, Next, Offload};
 pub use attempts::{CallWatch, monotonic_now, needs_no_wait, request_deadline, request_mapping, serve_taken};
 pub use calling::{CallerSteps, Limit, ReplyTaken, RequestRoom};
 pub use control::answer_own;
-pub use readiness::{ConnectingBus, Readiness, Reconnecting};
+pub use readiness::{ConnectedBus, ConnectingBus, Readiness, Reconnecting};
 
 /// A declared error by its kind and name, with its encoded fields.
 #[cold]
@@ -339,6 +340,15 @@ pub fn bus_receiving(bus: &Bus) -> Result<Receiving, WrongDirection> {
 /// The closer of a bus without a role, and of both its ends.
 pub fn bus_closer(bus: &Bus) -> Closer {
     Closer(Arc::clone(&bus.established().connection))
+}
+
+/// Both ends of a connection within this process, as buses without a role: the first answers, the second calls. Each
+/// ring has `capacity` bytes.
+///
+/// # Errors
+/// The capacity is not a power of two, or the system has no memory or no descriptors for the connection.
+pub fn rpc_pair(capacity: usize) -> io::Result<[RpcBus; 2]> {
+    Ok(in_process(capacity)?.map(RpcBus::over))
 }
 
 /// Takes the calling end of a connection without a role.

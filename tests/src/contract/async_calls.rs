@@ -10,10 +10,11 @@ use tachyon::{AsyncCaller, CallError, ErrorKind, List};
 
 use super::calls::{PATIENCE, every_form, failed, odd, remote, texts};
 use super::{
-    Everything, Grade, Point, Scan, ScanError, ScanRef, SensorsAsyncClient, a_mark, a_scan, a_small, an_empty_scan,
-    an_origin, boxed, char_code, constant, cow_marks, cow_text, everything, fails, fails_in_words, fails_raw, fallible,
-    gives_small, long_text, moved, nothing, one, parses, reached, shared_text, shared_texts, split, takes_flags,
-    takes_grade, takes_maybe, takes_one, takes_several, takes_text, takes_texts, zeros,
+    Everything, Frame, Grade, Point, Scan, ScanError, ScanRef, SensorsAsyncClient, a_frame, a_mark, a_scan, a_small,
+    an_empty_scan, an_origin, boxed, char_code, constant, counted, cow_marks, cow_text, everything, fails,
+    fails_in_words, fails_raw, fallible, gives_small, long_text, moved, nothing, one, parses, reached, shared_text,
+    shared_texts, split, takes_flags, takes_grade, takes_maybe, takes_one, takes_several, takes_text, takes_texts,
+    zeros,
 };
 
 /// A future that a runtime of several threads takes.

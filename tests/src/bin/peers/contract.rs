@@ -48,6 +48,7 @@ fn main() -> Ended {
             calls::fail_as_declared(caller);
             calls::fail_in_words(caller, failed, panicked);
         }),
+        ("call_tensors", []) => call_with(path, calls::call_with_tensors),
         ("call_hidden", []) => call_with(path, calls::fail_without_texts),
         ("call_small", []) => call_with(path, calls::exceed_rings),
         ("call_sensor", []) => call_with(path, calls::call_service),
@@ -106,6 +107,8 @@ fn generated_calls(path: &Path) -> Ended {
     assert_eq!(client.shared_texts(&["a", ""])?, ["a", ""]);
     assert_eq!(client.takes_maybe(Some(7))?, 11);
     assert_eq!(client.constant()?, [1, 2, 3]);
+    let image = tachyon::Tensor::new([1, 2], vec![0.5, 1.0])?;
+    assert_eq!(client.transposed(&image, 2.0)?, tachyon::Tensor::new([2, 1], vec![1.0, 2.0])?);
     assert_eq!(client.split("a,b", Code { number: b',' })?, ["a", "b"]);
     let failed = client.split("", Code { number: b',' });
     assert!(matches!(failed, Err(CallError::Failed(SplitError::Busy))), "{failed:?}");
