@@ -44,7 +44,7 @@ def serve(dispatcher: RpcDispatcher, *, concurrency: int = 100) -> Generator[Rpc
 
     def run() -> None:
         try:
-            asyncio.run(dispatcher.serve_async(callee, concurrency=concurrency))
+            asyncio.run(dispatcher.aserve(callee, concurrency=concurrency))
         except BaseException as error:  # noqa: BLE001 - raised in the thread of the test
             ended.set_exception(error)
         else:
@@ -82,7 +82,7 @@ async def aserve(dispatcher: RpcDispatcher, *, concurrency: int = 100) -> AsyncG
     A plain `call` would block the loop that serves it: use `acall`. The rest is as with `serve`.
     """
     callee, caller = rpc_pair(_CAPACITY)
-    serving = asyncio.create_task(dispatcher.serve_async(callee, concurrency=concurrency), name="tachyon-pair")
+    serving = asyncio.create_task(dispatcher.aserve(callee, concurrency=concurrency), name="tachyon-pair")
     try:
         yield caller
     except BaseException as error:
