@@ -40,15 +40,15 @@ mod types;
 ///
 /// # The function
 ///
-/// The function is free, in a module or in another function. It is not `async`, `unsafe`, `extern` or generic. Its
-/// parameters, in any order:
+/// The function is free, in a module or in another function. It is not `unsafe`, `extern` or generic. Its parameters,
+/// in any order:
 ///
 /// - at most 32 arguments, which travel: numbers and `bool`, `&str`, `&[T]` of fixed payloads, `List<'_, T>` of other
 ///   types, types marked with [`macro@payload`] (as `&T`, as `T`, or as `TRef<'_>` for a variable payload), an `Option`
 ///   of these, and owned `String` and `Vec<T>`. A request with other bytes gets an error reply and never reaches the
 ///   function;
 /// - `#[state] state: &S` or `&mut S`, the state of the dispatcher;
-/// - `#[context] cx: &Context`, the caller and the deadline of the request;
+/// - `#[context] cx: &Context`, the caller, the deadline and the metadata of the request;
 /// - as the last one, a `ReplySlot<'_, T>`, to write the reply in place instead of returning it.
 ///
 /// A single argument is the whole request. Several arguments, and a single `Option`, travel as fields with the names of
@@ -58,13 +58,18 @@ mod types;
 /// these. An error type marked with [`macro@error`] reaches the caller typed, any other error that implements `Display`
 /// as its text.
 ///
+/// An `async` function, with the cargo feature `tokio` of `tachyon`, runs as a task beside other calls, under
+/// `Dispatcher::serve_async`. Its future outlives the request, so it owns its arguments and its reply, and has no reply
+/// slot. The state is `&S`, with `S: Send + Sync`.
+///
 /// # The trait
 ///
 /// Every method is an endpoint with `#[rpc(msg_type = N)]`, and takes `&self` or `&mut self`: the implementor is the
 /// state. The macro adds two types to a trait `Pricing`: `PricingClient`, with a method for each endpoint, and
-/// `PricingService`, whose `endpoints::<Implementor>()` and `dispatcher(implementor)` serve any implementor. The client
-/// calls through a `Caller` that it owns, a `&mut Caller`, or a pool; `client.starting().method(..)` only sends. With
-/// the cargo feature `tokio` of `tachyon` there is a third type, `PricingAsyncClient`, for tasks.
+/// `PricingService`, whose `endpoints::<Implementor>()`, `dispatcher(implementor)` and `shared(arc)` serve any
+/// implementor. An `async` method takes `&self`, and its implementor is `Send + Sync`. The client calls through a
+/// `Caller` that it owns, a `&mut Caller`, or a pool; `client.starting().method(..)` only sends. With the cargo feature
+/// `tokio` of `tachyon` there is a third type, `PricingAsyncClient`, for tasks.
 ///
 /// ```
 /// use tachyon::{CallError, Caller, tachyon_rpc};

@@ -21,6 +21,10 @@ pub const CLOSURE: u16 = 3;
 pub const ASYNC_CLOSURE: u16 = 4;
 /// The number of an endpoint from bytes to bytes.
 pub const RAW: u16 = 10;
+/// The number of an endpoint that calls another server.
+pub const RELAY: u16 = 30;
+/// The number of an async endpoint that calls another server.
+pub const ASYNC_RELAY: u16 = 31;
 /// The number of an endpoint that ends the server.
 pub const STOP: u16 = 11;
 
@@ -82,7 +86,7 @@ pub fn cancelled() -> u64 {
     CANCELLED.load(Ordering::Relaxed)
 }
 
-/// What a sensor saw.
+/// The points that a sensor saw.
 #[tachyon::payload]
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scan {
@@ -150,7 +154,7 @@ pub fn merged(#[state] merged: &AtomicU64) -> u64 {
 
 /// A service with plain and `async` methods.
 #[tachyon_rpc]
-pub trait Desk {
+pub trait Shelf {
     /// Tells its context.
     #[rpc(msg_type = 20)]
     fn at_once(&self, #[context] cx: &Context<'_>, padding: &[u8]) -> String;
@@ -175,7 +179,7 @@ pub trait Desk {
 #[derive(Debug, Default)]
 pub struct Counter(pub AtomicU64);
 
-impl Desk for Counter {
+impl Shelf for Counter {
     fn at_once(&self, cx: &Context<'_>, _padding: &[u8]) -> String {
         self.0.fetch_add(1, Ordering::Relaxed);
         shown(cx)
@@ -201,7 +205,7 @@ impl Layer for Refusing {
         match call.metadata().get("refuse") {
             None => Ok(()),
             Some("panic") => panic!("as told"),
-            Some(text) => Err(HandlerError::new(ErrorKind::BadRequest, text)),
+            Some(text) => Err(HandlerError::new(ErrorKind::Unauthenticated, text)),
         }
     }
 }

@@ -11,7 +11,7 @@ use tachyon::{
     tachyon_rpc,
 };
 use tachyon_tests::context::{
-    Counter, DeskClient, DeskService, Scan, ScanError, later, merge, merged, nap, panics, parse, plain,
+    Counter, Scan, ScanError, ShelfClient, ShelfService, later, merge, merged, nap, panics, parse, plain,
 };
 use tachyon_tests::process::Program;
 use tachyon_tests::temporary::socket;
@@ -64,7 +64,7 @@ fn arguments_state_replies_and_errors_are_those_of_plain_endpoints() {
     assert!(quick.finish(&mut caller).unwrap().starts_with("9 nap"));
     assert!(slow.finish(&mut caller).unwrap().starts_with("9 nap"));
     let described = caller.describe_timeout(PATIENCE).unwrap();
-    assert_eq!(described.endpoint(merge::MSG_TYPE).unwrap().raises[0].name, "NoSensor");
+    assert_eq!(described.endpoint(merge::MSG_TYPE).unwrap().raises[0].head.name, "NoSensor");
 }
 
 /// The endpoint `merge` with two fields in another order.
@@ -99,13 +99,13 @@ fn a_service_has_plain_and_async_methods() {
     for role in ["tokio", "one_place"] {
         let (_folder, path) = socket();
         let _peer = CONTEXT_PEER.start(role, &path, &[]);
-        let mut caller = connect(&path.with_extension("desk"));
-        let mut desk = DeskClient::new(&mut caller).within(PATIENCE);
-        assert!(desk.at_once(b"12").unwrap().starts_with("20 at_once "));
-        assert!(desk.in_time(&[1, 2, 3][..]).unwrap().starts_with("21 in_time "));
-        assert_eq!(desk.twice(21).unwrap(), 42);
-        assert!(matches!(desk.twice(1 << 40), Err(CallError::Failed(ScanError::NoSensor { sensor: 0 }))));
-        assert_eq!(desk.calls().unwrap(), 2);
+        let mut caller = connect(&path.with_extension("shelf"));
+        let mut shelf = ShelfClient::new(&mut caller).within(PATIENCE);
+        assert!(shelf.at_once(b"12").unwrap().starts_with("20 at_once "));
+        assert!(shelf.in_time(&[1, 2, 3][..]).unwrap().starts_with("21 in_time "));
+        assert_eq!(shelf.twice(21).unwrap(), 42);
+        assert!(matches!(shelf.twice(1 << 40), Err(CallError::Failed(ScanError::NoSensor { sensor: 0 }))));
+        assert_eq!(shelf.calls().unwrap(), 2);
     }
 }
 
@@ -122,7 +122,7 @@ fn async_endpoints_need_a_runtime_and_say_so_before_any_request() {
     let listen_at = path.clone();
     let callee = std::thread::spawn(move || {
         let mut callee = Callee::listen(&listen_at, 4096, 4096).unwrap();
-        let mut dispatcher = DeskService::dispatcher(Counter::default());
+        let mut dispatcher = ShelfService::dispatcher(Counter::default());
         let once = dispatcher.serve_once(&mut callee);
         assert!(matches!(once, Err(ServeError::NeedsRuntime { msg_type: 21, .. })), "{once:?}");
         let timed = dispatcher.serve_once_timeout(&mut callee, Duration::ZERO);

@@ -83,7 +83,7 @@ fn malformed() -> Vec<Vec<u8>> {
         vec![],
         b"abc".to_vec(),
         u32::MAX.to_le_bytes().to_vec(),
-        with_metadata(b"", &[("Tenant", "acme")]),
+        with_metadata(b"", &[("Key", "acme")]),
         with_metadata(b"", &[("", "acme")]),
         with_metadata(b"", &[("tenant", "acme"), ("tenant", "acme")]),
         [good.as_slice(), b"x"].concat(),
@@ -197,7 +197,7 @@ fn a_layer_refuses_calls_of_every_kind_by_their_metadata() {
             let is_raw = [slot::MSG_TYPE, CLOSURE, ASYNC_CLOSURE].contains(msg_type);
             let said = |text: &str| if is_raw { String::new() } else { text.to_owned() };
             let refused = caller.call(*msg_type, b"12", &[("refuse", "not you")]);
-            assert_eq!(refused, Err((ErrorKind::BadRequest, said("not you"))), "{role} {name}");
+            assert_eq!(refused, Err((ErrorKind::Unauthenticated, said("not you"))), "{role} {name}");
             let refused = caller.call(*msg_type, b"12", &[("refuse", "panic")]);
             assert_eq!(refused, Err((ErrorKind::HandlerFailed, said("a layer panicked: as told"))), "{role} {name}");
             let reply = caller.call(*msg_type, b"12", &[]).unwrap();

@@ -15,8 +15,8 @@ use super::reply::Reply;
 #[cfg(feature = "tokio")]
 use super::request::Request;
 use super::responder::{RequestContext, Responder};
-use super::state::State;
-use super::table::{OwnedHandler, StateRef, Table};
+use super::state::{State, StateRef};
+use super::table::{OwnedHandler, Table};
 #[cfg(feature = "tokio")]
 use super::task::{AsyncReply, HandlerFuture};
 use crate::connection::{Rx, Tx};

@@ -117,8 +117,8 @@ impl<S: ?Sized> Dispatcher<S> {
 }
 
 impl<S: ?Sized> Dispatcher<S> {
-    /// Serves the callee's end of one connection from a task of a tokio runtime, until the caller closes. The rest is as
-    /// with [`serve_async`](Self::serve_async).
+    /// Serves the callee's end of one connection from a task of a tokio runtime, until the caller closes. The rest is
+    /// as with [`serve_async`](Self::serve_async).
     ///
     /// # Errors
     /// As [`serve_async`](Self::serve_async).

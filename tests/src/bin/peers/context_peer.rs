@@ -1,15 +1,18 @@
-//! Callees and servers whose endpoints tell the context of their calls: `context_peer ROLE SOCKET`.
+//! Callees and servers whose endpoints tell the context of their calls: `context_peer ROLE SOCKET`, and a server whose
+//! endpoints call another one: `context_peer relay SOCKET NEXT`.
 
 use std::error::Error;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tachyon::{Callee, Dispatcher, Endpoint, RpcServer, ServeError, ServerOptions};
+use tachyon::{
+    AsyncCaller, CallError, Callee, Caller, Dispatcher, Endpoint, RpcServer, ServeError, ServerOptions, TracingLayer,
+};
 use tachyon_tests::context::{
-    ASYNC_CLOSURE, CLOSURE, Counter, DeskService, RAW, Refusing, STOP, cancelled, later, merge, merged, nap, panics,
-    parse, plain, shown, slot, slow, watched,
+    ASYNC_CLOSURE, ASYNC_RELAY, CLOSURE, Counter, RAW, RELAY, Refusing, STOP, ShelfService, cancelled, later, merge,
+    merged, nap, panics, parse, plain, shown, slot, slow, watched,
 };
 use tachyon_tests::process::{arguments, report};
 
@@ -18,9 +21,10 @@ type Ended = Result<(), Box<dyn Error>>;
 fn main() -> Ended {
     std::panic::set_hook(Box::new(|_| {}));
     let arguments = arguments();
-    let [role, path] = &arguments[..] else { return Err("usage: context_peer ROLE SOCKET".into()) };
+    let [role, path, rest @ ..] = &arguments[..] else { return Err("usage: context_peer ROLE SOCKET ..".into()) };
     let path = Path::new(path);
     match *role {
+        "relay" => relay(path, Path::new(rest.first().ok_or("no next server")?)),
         "by_hand" => by_hand(path, |callee| callee.serve().map(Some)),
         "trying" => by_hand(path, Callee::try_serve),
         "callee" => {
@@ -39,8 +43,8 @@ fn main() -> Ended {
             stop_by_call(&mut dispatcher, &server)?;
             Ok(dispatcher.serve_workers(&mut server, 2)?)
         }
-        "tokio" => on_tokio(path, 16, Dispatcher::with_shared(Arc::new(Counter::default()), DeskService::endpoints())),
-        "one_place" => on_tokio(path, 1, Dispatcher::with_state(Counter::default(), DeskService::endpoints())),
+        "tokio" => on_tokio(path, 16, Dispatcher::with_shared(Arc::new(Counter::default()), ShelfService::endpoints())),
+        "one_place" => on_tokio(path, 1, Dispatcher::with_state(Counter::default(), ShelfService::endpoints())),
         _ => Err(format!("no such role: {arguments:?}").into()),
     }
 }
@@ -64,6 +68,44 @@ fn by_hand(path: &Path, take: fn(&mut Callee) -> Result<Option<tachyon::rpc::Rpc
         drop(request);
         callee.reply(call, number, shown.as_bytes())?;
     }
+}
+
+/// A server on tokio: each endpoint tells the trace of its call, and then calls `plain` of the server at `next`, with a
+/// blocking caller, a caller of tokio, and from a thread of its own.
+fn relay(path: &Path, next: &Path) -> Ended {
+    let mut dispatcher = Dispatcher::default();
+    dispatcher.layer(TracingLayer::new());
+    let mut caller = Caller::connect(next)?;
+    caller.layer(TracingLayer::new());
+    let caller = Mutex::new(caller);
+    dispatcher.register_with_context(RELAY, "relay", move |_, _| -> Result<String, CallError> {
+        let mut caller = caller.lock().map_err(|_| CallError::Closed { sent: false })?;
+        Ok(format!("{} {}", traceparent(), plain::call(&mut *caller, &[])?))
+    })?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    runtime.block_on(async {
+        let mut caller = AsyncCaller::connect(next).await?;
+        caller.layer(TracingLayer::new());
+        dispatcher.register_async_with_context(ASYNC_RELAY, "async relay", move |_, _| {
+            let caller = caller.clone();
+            async move {
+                let before = traceparent();
+                // Other calls are polled meanwhile.
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                let reply = plain::call_async(&caller, &[]).await?;
+                assert_eq!(before, traceparent());
+                Ok::<_, CallError>(format!("{before} {reply}"))
+            }
+        })?;
+        let mut server = RpcServer::listen(path)?;
+        stop_by_call(&mut dispatcher, &server)?;
+        tokio::spawn(async move { dispatcher.serve_async(&mut server).await }).await??;
+        Ok(())
+    })
+}
+
+fn traceparent() -> String {
+    TracingLayer::traceparent().unwrap_or_default()
 }
 
 fn blocking() -> Result<Dispatcher, Box<dyn Error>> {
@@ -111,15 +153,15 @@ fn on_tokio(path: &Path, places: usize, mut dispatcher: Dispatcher<Counter>) -> 
     })?;
     let options = ServerOptions::new().in_flight(places, places).stop_timeout(Duration::from_secs(5));
     let mut server = RpcServer::listen_with(path, options.clone())?;
-    let mut desk = RpcServer::listen_with(path.with_extension("desk"), options)?;
+    let mut shelf = RpcServer::listen_with(path.with_extension("shelf"), options)?;
     stop_by_call(&mut functions, &server)?;
     functions.on_failure(|failure| drop(report(&failure.to_string())));
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     runtime.block_on(async {
-        let stop_desk = desk.stopper();
-        let beside = tokio::spawn(async move { dispatcher.serve_async(&mut desk).await });
+        let stop_shelf = shelf.stopper();
+        let beside = tokio::spawn(async move { dispatcher.serve_async(&mut shelf).await });
         functions.serve_async(&mut server).await?;
-        stop_desk.stop();
+        stop_shelf.stop();
         beside.await??;
         Ok(())
     })
