@@ -64,7 +64,7 @@ fn arguments_state_replies_and_errors_are_those_of_plain_endpoints() {
     assert!(quick.finish(&mut caller).unwrap().starts_with("9 nap"));
     assert!(slow.finish(&mut caller).unwrap().starts_with("9 nap"));
     let described = caller.describe_timeout(PATIENCE).unwrap();
-    assert_eq!(described.endpoint(merge::MSG_TYPE).unwrap().raises[0].name, "NoSensor");
+    assert_eq!(described.endpoint(merge::MSG_TYPE).unwrap().raises[0].head.name, "NoSensor");
 }
 
 /// The endpoint `merge` with two fields in another order.
