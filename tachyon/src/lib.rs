@@ -37,6 +37,7 @@
 //!
 //! - `tokio`: `AsyncCaller`, and async endpoints and servers on a tokio runtime.
 //! - `tracing`: `TracingLayer`, a span per call, and events for callers that join and leave.
+//! - `ndarray`: conversions between [`Tensor`] and the arrays of the crate `ndarray`.
 //! - `python`: `tachyon::python`, which exports endpoints of a Python extension to the Python package's dispatcher.
 //!
 //! # Trust
@@ -97,7 +98,7 @@ pub use extension::python;
 pub use metadata::Metadata;
 pub use options::Options;
 pub use rpc::{Callee, Caller, RpcBus};
-pub use schema::payload::List;
+pub use schema::payload::{List, Tensor, TensorRef};
 pub use schema::{codegen, describe, payload};
 pub use server::{RpcServer, ServerOptions, Stopper};
 pub use tachyon_macros::{endpoints, error, payload, tachyon_rpc};

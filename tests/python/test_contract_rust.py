@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         ("one", "call_one", 1 << 20),
         ("one", "call_one", 1 << 16),
         ("many", "call_many", 1 << 16),
+        ("many", "call_tensors", 1 << 16),
         ("many", "call_small", 1 << 12),
         ("hidden", "call_hidden", 1 << 16),
         ("sensor", "call_sensor", 1 << 16),

@@ -144,7 +144,7 @@ pub fn described_bytes(#[context] cx: &Context<'_>, payload: &[u8]) -> Vec<u8> {
 }
 
 fn entries(cx: &Context<'_>) -> String {
-    cx.metadata().iter().map(|(key, value)| format!("{key}={value} ")).collect()
+    cx.metadata().iter().flat_map(|(key, value)| [key, "=", value, " "]).collect()
 }
 
 /// Never answers.

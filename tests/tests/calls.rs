@@ -305,9 +305,7 @@ impl Notes {
 impl CallerLayer for Notes {
     fn before(&self, call: &mut OutgoingCall) -> Result<(), Box<dyn Error + Send + Sync>> {
         self.add(format!("{} `{}` of {}", call.msg_type, call.name, call.request_size));
-        if call.msg_type == 14 {
-            panic!("on purpose");
-        }
+        assert!(call.msg_type != 14, "on purpose");
         if call.msg_type == 13 {
             return Err("13 is refused".into());
         }
@@ -324,9 +322,7 @@ impl CallerLayer for Notes {
             other => format!("{other:?}"),
         };
         self.add(format!("{} {how}", call.msg_type));
-        if call.msg_type == 10 {
-            panic!("on purpose");
-        }
+        assert!(call.msg_type != 10, "on purpose");
     }
 }
 
@@ -385,6 +381,25 @@ fn layers_add_metadata_and_see_every_outcome() {
     drop(caller);
     assert_eq!(notes.take(), ["24 GivenUp"]);
     callee.finish();
+}
+
+#[test]
+fn a_layer_sees_each_attempt_at_a_call() {
+    let place = Place::new();
+    let notes = Arc::new(Notes::default());
+    let outcome = while_the_server_dies(&place, || {
+        let mut caller = Caller::connect_with(&place.path, &Options::new().reconnect(true)).unwrap();
+        caller.layer(Arc::clone(&notes));
+        record_and_die_once::call(&mut caller.idempotent(), 7).map_err(CallError::into_undeclared)
+    });
+    assert_eq!(outcome.unwrap(), 7);
+    let seen = notes.take();
+    let name = "2 `record_and_die_once` of 8";
+    assert_eq!(
+        (seen[0].as_str(), seen[1].as_str(), seen.last().unwrap().as_str()),
+        (name, "2 PeerDead", "2 replied 8")
+    );
+    assert!(seen.len() >= 4 && seen[seen.len() - 2] == name, "{seen:?}");
 }
 
 #[test]

@@ -235,6 +235,32 @@ fn a_callee_that_never_answers_the_comparison_blocks_no_caller_past_its_deadline
 }
 
 #[test]
+fn replies_and_descriptions_that_no_callee_sends_are_errors_and_the_connection_stays_usable() {
+    in_both(|| async {
+        let (_folder, path) = socket();
+        let callee = typed("liar", &path, &[]);
+        let caller = AsyncCaller::connect(&path).await.unwrap();
+        for expected in ["no head", "longer", "longer", "stops", "missing field", "utf-8", "schema 99"] {
+            let error = price::call_async(&caller, &REQUEST).await.unwrap_err();
+            assert!(matches!(&error, CallError::Describe(text) if text.contains(expected)), "{expected}: {error}");
+            assert_eq!(echo::call_async(&caller, b"raw").await.unwrap(), *b"");
+        }
+        drop(caller);
+        callee.finish();
+
+        let (_folder, path) = socket();
+        let callee = typed("by_hand", &path, &[]);
+        let caller = AsyncCaller::connect(&path).await.unwrap();
+        let error = price::call_async(&caller, &REQUEST).await.unwrap_err();
+        assert!(matches!(error, CallError::BadReply { .. }));
+        assert_eq!(error.to_string(), "price: the reply cannot be read: 3 bytes came, and PriceReply has 16");
+        assert_eq!(sum::call_async(&caller, &[4.0]).await.unwrap(), 4.0);
+        drop(caller);
+        callee.finish();
+    });
+}
+
+#[test]
 fn the_next_callee_is_compared_anew() {
     in_both(|| async {
         let (_folder, path) = socket();

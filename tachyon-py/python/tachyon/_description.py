@@ -70,6 +70,19 @@ class ListType:
 
 
 @dataclass(frozen=True)
+class TensorType:
+    """Numbers in a fixed number of dimensions."""
+
+    of: PrimitiveType
+    ndim: int
+
+    @property
+    def name(self) -> str:
+        """The type in the words of error texts, the same as in Rust."""
+        return f"tensor[{self.of.name}, {self.ndim}]"
+
+
+@dataclass(frozen=True)
 class OptionType:
     """A value, or None."""
 
@@ -139,7 +152,16 @@ class EnumType:
 
 
 Type: TypeAlias = (
-    PrimitiveType | TextType | ArrayType | BytesType | ListType | OptionType | StructType | HeadType | EnumType
+    PrimitiveType
+    | TextType
+    | ArrayType
+    | BytesType
+    | ListType
+    | TensorType
+    | OptionType
+    | StructType
+    | HeadType
+    | EnumType
 )
 
 
@@ -259,7 +281,7 @@ def _fields(found: list[dict[str, Any]], types: list[Type]) -> tuple[FieldType, 
     )
 
 
-def _type(found: str | dict[str, Any], types: list[Type]) -> Type:
+def _type(found: str | dict[str, Any], types: list[Type]) -> Type:  # noqa: PLR0911 - one for each kind
     if isinstance(found, str):
         return TextType() if found == "str" else PrimitiveType(found)
     if "ref" in found:
@@ -269,6 +291,8 @@ def _type(found: str | dict[str, Any], types: list[Type]) -> Type:
         return ListType(_type(found["list"], types))
     if "option" in found:
         return OptionType(_type(found["option"], types))
+    if "tensor" in found:
+        return TensorType(PrimitiveType(found["tensor"]), found["ndim"])
     kind = found["kind"]
     if kind == "array":
         return ArrayType(_type(found["of"], types), found["len"])

@@ -1,7 +1,7 @@
 """Types of the native module; `tachyon` re-exports the public ones."""
 
 import os
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import GenericAlias, TracebackType
 from typing import (
@@ -21,15 +21,20 @@ from typing import (
 from typing_extensions import Buffer, CapsuleType, ParamSpec, TypeVar, disjoint_base
 
 from tachyon._array import Array
+from tachyon._connecting import Connecting, Polling
 from tachyon._declared import EndpointError
 from tachyon._description import Description
 from tachyon._service import Service
 from tachyon.errors import ErrorKind, RpcError, TachyonError, TimedOutError
+from tachyon.layers import AfterCall, AfterOutgoing, BeforeCall, BeforeOutgoing
 
 __all__ = [
+    "METADATA",
     "MSG_TYPE_ERROR",
+    "AsyncRequest",
     "Attempts",
     "Bus",
+    "BusView",
     "Comparison",
     "Contract",
     "CurrentCall",
@@ -42,6 +47,7 @@ __all__ = [
     "LoopServing",
     "Memory",
     "Message",
+    "Metadata",
     "Plan",
     "PoolLease",
     "PoolPlaces",
@@ -55,13 +61,14 @@ __all__ = [
     "RxBatchGuard",
     "RxGuard",
     "RxMsgView",
-    "ServerStats",
-    "TimedBus",
+    "StatsCounts",
+    "StatsObserver",
     "TxGuard",
     "Values",
     "__version__",
     "_current_call",
     "_decode_error",
+    "checked_polling",
     "codegen_rust",
     "error_kinds",
     "kind_of_grpc_code",
@@ -72,6 +79,7 @@ __all__ = [
     "read_description",
     "read_error",
     "route_id",
+    "rpc_pair",
     "tachyon_rpc",
 ]
 
@@ -92,6 +100,8 @@ _Raises: TypeAlias = type[EndpointError] | Sequence[type[EndpointError]] | None
 __version__: Final[str]
 MSG_TYPE_ERROR: Final = 0xFFFF
 """The msg_type of error replies."""
+METADATA: Final = 0x80000000
+"""The bit of a type id that says that metadata follows the payload."""
 
 def make_type_id(route: int, msg_type: int) -> int:
     """Join a route (upper 16 bits) and a message type (lower 16 bits); routes from 1 up are reserved for RPC."""
@@ -107,11 +117,14 @@ def tachyon_rpc(msg_type: int, *, idempotent: bool = False, raises: _Raises = No
 
     The type hints of the function say the types of request and reply; without hints the function gets a memoryview of
     the request in place, valid during the call only, and returns bytes. An `async def` function gets a copy of the
-    request, and is served by `serve_async`. `idempotent` allows a bus that reconnects to send a request again to the
+    request, and is served by `aserve`. `idempotent` allows a bus that reconnects to send a request again to the
     next peer when a peer is lost. `raises` are the errors that the endpoint declares, classes of `EndpointError`.
 
     In the body of a `Service` the decorator declares a method, and leaves the function as it is.
     """
+
+def checked_polling(polling: Polling) -> Polling:
+    """Return a word of `polling`, or raise for another value."""
 
 def _current_call() -> CurrentCall | None:
     """Return the request of the handler on this thread."""
@@ -130,6 +143,12 @@ def kind_of_grpc_code(code: int) -> int | None:
 
 def read_error(kind: int, payload: bytes) -> RpcError:
     """Give the exception for an error reply of a kind."""
+
+def rpc_pair(capacity: int) -> tuple[RpcBus, RpcBus]:
+    """Make a connection without a path; return the buses of its callee and of its caller.
+
+    Each ring has `capacity` bytes.
+    """
 
 def _decode_error(payload: Buffer | RpcError) -> int:
     """Return the message type of the request of an error reply, or of the error raised for it."""
@@ -257,14 +276,34 @@ class Bus:
     """
 
     @classmethod
-    def listen(cls, socket_path: _Path, capacity: int, *, timeout: float | None = None, any_uid: bool = False) -> Bus:
+    def listen(
+        cls,
+        socket_path: _Path,
+        capacity: int,
+        *,
+        timeout: float | None = None,
+        any_uid: bool = False,
+        polling: Polling = "adaptive",
+    ) -> Bus:
         """Make a bus of `capacity` payload bytes (a power of two) and wait for one peer to connect.
 
         `timeout` is in seconds, None waits for ever. Peers of other users are refused unless `any_uid` is set.
+        `polling` says how this side waits for its peer: `"adaptive"` spins for as long as a park costs and then parks,
+        `"spin"` never parks and takes a core, `"park"` parks at once.
         """
     @classmethod
-    def connect(cls, socket_path: _Path, *, timeout: float | None = 5.0, any_uid: bool = False) -> Bus:
-        """Connect to a listener, waiting up to `timeout` seconds for it to appear (None: for ever)."""
+    def connect(
+        cls,
+        socket_path: _Path,
+        *,
+        timeout: float | None = 5.0,
+        any_uid: bool = False,
+        polling: Polling = "adaptive",
+    ) -> Bus:
+        """Connect to a listener, waiting up to `timeout` seconds for it to appear (None: for ever).
+
+        `polling` is as in `listen`.
+        """
     def close(self) -> None:
         """Close the connection and release its resources. Closing twice is fine; views stay readable."""
     @property
@@ -272,8 +311,8 @@ class Bus:
         """Whether `close` has been called."""
     def set_numa_node(self, node_id: int) -> None:
         """Prefer a NUMA node (0 to 63) for the bus's memory and move it there. Call before the first message."""
-    def set_polling_mode(self, pure_spin: int) -> None:
-        """Never park while waiting (1), or spin for a while and then park (0, the default)."""
+    def set_polling_mode(self, pure_spin: Polling | int) -> None:
+        """Set how this side waits, by a word of `polling`. The switches 1 (`"spin"`) and 0 (`"adaptive"`) work, too."""
     def send(self, data: Buffer, type_id: int = 0, *, timeout: float | None = None) -> None:
         """Copy any C-contiguous buffer into the ring and publish it; wait for room if the ring is full."""
     def recv(self, *, timeout: float | None = None, spin_threshold: int | None = None) -> Message:
@@ -406,13 +445,15 @@ class RpcBus:
         timeout: float | None = None,
         any_uid: bool = False,
         dispatcher: RpcDispatcher | None = None,
+        polling: Polling = "adaptive",
     ) -> RpcBus:
         """Make an RPC bus and wait for one peer to connect.
 
         `cap_fwd` and `cap_rev` are the payload bytes (powers of two) of the rings for requests and for replies;
         `timeout` is in seconds, None waits for ever. Peers of other users are refused unless `any_uid` is set. Probes,
         such as `tachyon describe`, do not take the peer's place; they get the description of the endpoints that
-        `dispatcher` has.
+        `dispatcher` has. `polling` says how this side waits for its peer: `"adaptive"` spins for as long as a park
+        costs and then parks, `"spin"` never parks and takes a core, `"park"` parks at once.
         """
     @classmethod
     def connect(
@@ -424,6 +465,7 @@ class RpcBus:
         ring_sizes: tuple[int, int] | None = None,
         reconnect: bool = False,
         probe: bool = False,
+        polling: Polling = "adaptive",
     ) -> RpcBus:
         """Connect to a listener, waiting up to `timeout` seconds for it to appear (None: for ever).
 
@@ -431,6 +473,24 @@ class RpcBus:
         the server decides. With `reconnect` this side calls, and the next call after the peer has closed or died
         connects again. A request that was sent is sent again only if its endpoint is `idempotent`. A `probe` leaves a
         listener for one peer its place: it raises `OnePeerError`, while a server takes it as any other caller.
+        `polling` is as in `listen`.
+        """
+    @classmethod
+    def aconnect(
+        cls,
+        socket_path: _Path,
+        *,
+        timeout: float | None = 5.0,
+        any_uid: bool = False,
+        ring_sizes: tuple[int, int] | None = None,
+        reconnect: bool = False,
+        probe: bool = False,
+        polling: Polling = "adaptive",
+    ) -> Connecting:
+        """Do what `connect` does, from a coroutine: `await RpcBus.aconnect(path)`.
+
+        `async with RpcBus.aconnect(path) as bus` closes the bus at the end of the block. The timeout begins with the
+        `await`, and a cancellation hangs up.
         """
     @classmethod
     def rpc_listen(
@@ -452,15 +512,34 @@ class RpcBus:
         """
     def ping(self, *, timeout: float | None = None) -> float:
         """Time a round trip to the peer, in seconds."""
-    def within(self, seconds: float) -> TimedBus:
+    def within(self, seconds: float) -> BusView:
         """Return the bus with a timeout for each call: `endpoint.call(bus.within(0.5), scan, radius)`.
 
         The timeout covers a whole call, and travels with its request as a deadline. Each call has the full time.
         """
+    def metadata(self, key: str, value: str) -> BusView:
+        """Return the bus with one entry of metadata for each call, a text that travels beside the request.
+
+        The handler sees the entry in `current_call().metadata`. A key consists of `a-z`, `0-9`, `.`, `_` and `-`; all
+        keys and texts of a call take at most 1 KiB. Views add up: `bus.within(0.5).metadata("tenant", "acme")`.
+        """
+    def layer(self, layer: BeforeOutgoing | AfterOutgoing) -> Self:
+        """Add a layer, which sees each later call of this side before it is sent, and its outcome; return the bus.
+
+        `tachyon.layers.CallerLayer` has the methods of a layer. It sees the calls of endpoints and `start`, but not
+        `describe` and `ping`. A request that is written in place passes no layer, and is refused.
+        """
+    @property
+    def __tachyon_layers__(self) -> tuple[Any, ...] | None:
+        """The layers of this side."""
+    @__tachyon_layers__.setter
+    def __tachyon_layers__(self, layers: tuple[Any, ...] | None) -> None: ...
+    def __tachyon_view__(self, seconds: float | None, metadata: Metadata | None) -> BusView:
+        """Return the bus with settings, for a pool."""
     def set_numa_node(self, node_id: int) -> None:
         """Prefer a NUMA node (0 to 63) for the bus's memory and move it there. Call before the first message."""
-    def set_polling_mode(self, pure_spin: int) -> None:
-        """Never park while waiting (1), or spin for a while and then park (0, the default)."""
+    def set_polling_mode(self, pure_spin: Polling | int) -> None:
+        """Set how this side waits, by a word of `polling`. The switches 1 (`"spin"`) and 0 (`"adaptive"`) work, too."""
     def start(self, payload: Buffer, msg_type: int, *, timeout: float | None = None) -> int:
         """Send a request and return its correlation id, to be passed to `finish`.
 
@@ -513,6 +592,14 @@ class RpcBus:
         traceback: TracebackType | None,
         /,
     ) -> None: ...
+    def __aenter__(self) -> Coroutine[Any, Any, Self]: ...
+    def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> Coroutine[Any, Any, None]: ...
 
 @final
 class RpcTxGuard:
@@ -552,6 +639,9 @@ class RpcRxGuard:
     @property
     def correlation_id(self) -> int:
         """The correlation id of the call."""
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """The texts that the caller sent beside a request, as a read-only mapping."""
     @property
     def error_kind(self) -> ErrorKind | None:
         """The kind of failure, if this is an error reply."""
@@ -646,15 +736,13 @@ class RpcEndpoint(Generic[_ParametersT, _ReplyT_co, _HereT_co]):
     @property
     def __tachyon_timeout__(self) -> bool:
         """Whether `timeout` is a setting of the endpoint's calls: it has one parameter or none, with another name."""
-    def __tachyon_request__(
-        self, within: float | None, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[bytes, float | None, Contract | None]:
-        """Return the bytes of a call's request, its timeout in seconds, and the contract."""
+    def __tachyon_request__(self, within: float | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncRequest:
+        """Return the request of a call from a coroutine."""
     def __tachyon_bind__(self, function: Callable[..., Any]) -> RpcEndpoint[..., Any, Any]:
         """Return an endpoint with the same contract, and with another function that serves."""
     def __call__(self, *args: _ParametersT.args, **kwargs: _ParametersT.kwargs) -> _HereT_co: ...
     @overload
-    def call(self, bus: RpcBus | TimedBus, /, *args: _ParametersT.args, **kwargs: _ParametersT.kwargs) -> _ReplyT_co:
+    def call(self, bus: RpcBus | BusView, /, *args: _ParametersT.args, **kwargs: _ParametersT.kwargs) -> _ReplyT_co:
         """Call the peer's function with its arguments, and return its reply.
 
         The timeout of a call on `bus.within(0.5)` travels with the request as a deadline: the handler sees it in
@@ -664,7 +752,7 @@ class RpcEndpoint(Generic[_ParametersT, _ReplyT_co, _HereT_co]):
     @overload
     def call(
         self: _TakesNothing,
-        bus: RpcBus | TimedBus,
+        bus: RpcBus | BusView,
         payload: None = None,
         on_response: None = None,
         spin_threshold: int | None = None,
@@ -675,7 +763,7 @@ class RpcEndpoint(Generic[_ParametersT, _ReplyT_co, _HereT_co]):
     @overload
     def call(
         self: _TakesNothing,
-        bus: RpcBus | TimedBus,
+        bus: RpcBus | BusView,
         payload: None,
         on_response: Callable[[memoryview], _T],
         spin_threshold: int | None = None,
@@ -686,7 +774,7 @@ class RpcEndpoint(Generic[_ParametersT, _ReplyT_co, _HereT_co]):
     @overload
     def call(
         self: _TakesOne[_TakenT],
-        bus: RpcBus | TimedBus,
+        bus: RpcBus | BusView,
         payload: _TakenT,
         on_response: None = None,
         spin_threshold: int | None = None,
@@ -697,7 +785,7 @@ class RpcEndpoint(Generic[_ParametersT, _ReplyT_co, _HereT_co]):
     @overload
     def call(
         self: _TakesOne[_TakenT],
-        bus: RpcBus | TimedBus,
+        bus: RpcBus | BusView,
         payload: _TakenT,
         on_response: Callable[[memoryview], _T],
         spin_threshold: int | None = None,
@@ -707,7 +795,7 @@ class RpcEndpoint(Generic[_ParametersT, _ReplyT_co, _HereT_co]):
         """Call the peer's function and return the result of `on_response` for the reply's bytes, in place."""
     @overload
     def acall(
-        self, bus: RpcBus | TimedBus, /, *args: _ParametersT.args, **kwargs: _ParametersT.kwargs
+        self, bus: RpcBus | BusView, /, *args: _ParametersT.args, **kwargs: _ParametersT.kwargs
     ) -> Coroutine[Any, Any, _ReplyT_co]:
         """Call the peer's function from a coroutine, and return its reply.
 
@@ -718,12 +806,12 @@ class RpcEndpoint(Generic[_ParametersT, _ReplyT_co, _HereT_co]):
         """
     @overload
     def acall(
-        self: _TakesNothing, bus: RpcBus | TimedBus, payload: None = None, *, timeout: float | None = None
+        self: _TakesNothing, bus: RpcBus | BusView, payload: None = None, *, timeout: float | None = None
     ) -> Coroutine[Any, Any, _ReplyT_co]:
         """Call the peer's function, which takes nothing, from a coroutine, and return its reply."""
     @overload
     def acall(
-        self: _TakesOne[_TakenT], bus: RpcBus | TimedBus, payload: _TakenT, *, timeout: float | None = None
+        self: _TakesOne[_TakenT], bus: RpcBus | BusView, payload: _TakenT, *, timeout: float | None = None
     ) -> Coroutine[Any, Any, _ReplyT_co]:
         """Call the peer's function, which takes one value, from a coroutine, and return its reply."""
     @classmethod
@@ -742,8 +830,45 @@ class _TakesNothing(Protocol):
     def __call__(self) -> object: ...
 
 @final
-class TimedBus:
-    """A bus from `RpcBus.within`, with a timeout for each call."""
+class BusView:
+    """A bus from `RpcBus.within` or `RpcBus.metadata`, with settings for each call."""
+
+    def within(self, seconds: float) -> BusView:
+        """Return the bus with these settings, and with a timeout for each call in place of the view's."""
+    def metadata(self, key: str, value: str) -> BusView:
+        """Return the bus with these settings, and with one entry of metadata more for each call."""
+    def start(self, payload: Buffer, msg_type: int) -> int:
+        """Send a request with these settings, as `RpcBus.start` does, and return its correlation id."""
+
+@final
+class Metadata:
+    """The metadata of calls. An object never changes: a new entry makes a new object."""
+
+    def __new__(cls, key: str, value: str, before: Metadata | None = None) -> Self: ...
+    def mapping(self) -> Mapping[str, str]:
+        """Return the entries, as a read-only mapping."""
+    def message(self, payload: bytes) -> bytes:
+        """Return the message of a request with this metadata."""
+
+@final
+class AsyncRequest:
+    """The request of a coroutine."""
+
+    @property
+    def payload(self) -> bytes:
+        """The bytes of the request."""
+    @property
+    def msg_type(self) -> int:
+        """The endpoint's message type."""
+    @property
+    def name(self) -> str:
+        """The endpoint's name."""
+    @property
+    def timeout(self) -> float | None:
+        """The seconds that the call may take."""
+    @property
+    def contract(self) -> Contract | None:
+        """The types of the endpoint; None for bytes in and out."""
 
 @final
 class RustEndpoint:
@@ -812,6 +937,12 @@ class RpcDispatcher:
 
         Endpoints that an extension in Rust exported go into the same table; see `RustEndpoint`.
         """
+    def layer(self, layer: BeforeCall | AfterCall) -> Self:
+        """Add a layer, which sees each request before and after its handler, and may refuse it; return the dispatcher.
+
+        `tachyon.layers.Layer` has the methods of a layer. Layers run in the order of their addition, and see endpoints
+        in Rust too: with a layer, each request takes the GIL. They do not see `describe` and `ping`.
+        """
     def handler(self, msg_type: int, *, idempotent: bool = False, raises: _Raises = None) -> _Decorator:
         """Do what `tachyon_rpc` does, and register the endpoint."""
     def serve_once(self, bus: RpcBus, spin_threshold: int | None = None, *, timeout: float | None = None) -> None:
@@ -820,7 +951,14 @@ class RpcDispatcher:
         The caller always gets an answer. After an error reply this raises `NoHandlerError` (a `KeyError`) or
         `HandlerError` (a `RuntimeError`) here as well.
         """
-    def serve_forever(self, bus: RpcBus | RpcServer, spin_threshold: int | None = None, *, workers: int = 1) -> None:
+    def serve_forever(
+        self,
+        bus: RpcBus | RpcServer,
+        spin_threshold: int | None = None,
+        *,
+        workers: int = 1,
+        stop_on: Iterable[int] | None = None,
+    ) -> None:
         """Serve a bus until its peer closes, or the callers of a server until it is stopped.
 
         Failing handlers are logged, with traceback, on the logger `tachyon`. `KeyboardInterrupt`, and on a bus
@@ -830,13 +968,19 @@ class RpcDispatcher:
 
         Endpoints in Rust are served even while other threads hold the GIL: a separate thread serves and runs Python
         handlers too, while this thread handles signals and the log.
+
+        The signals of `stop_on`, such as `(signal.SIGTERM, signal.SIGINT)`, stop a server as `stop` does, and the call
+        returns. Their handlers are those from before again when the call ends, and the handler of `SIGINT` is so from
+        the first signal on: a second Ctrl-C interrupts a handler that hangs. Only the main thread may pass `stop_on`.
         """
-    def serve_async(self, bus: RpcBus | RpcServer, *, concurrency: int = 100) -> Coroutine[Any, Any, None]:
+    def aserve(
+        self, bus: RpcBus | RpcServer, *, concurrency: int = 100, stop_on: Iterable[int] | None = None
+    ) -> Coroutine[Any, Any, None]:
         """Serve a bus until its peer closes, or the callers of a server until it is stopped, from a coroutine.
 
         Handlers that are coroutine functions run as tasks, up to `concurrency` at a time; other handlers run between
         them and block the loop. Cancelling this also cancels handlers that still run, and their callers get an error
-        reply of kind `CANCELLED`. The bus is closed afterwards.
+        reply of kind `CANCELLED`. The bus is closed afterwards. `stop_on` is as in `serve_forever`.
         """
     def __len__(self) -> int: ...
     def __contains__(self, msg_type: int, /) -> bool: ...
@@ -852,7 +996,8 @@ class RpcServer:
     seconds is dropped. A server that stops waits up to `stop_timeout` seconds for handlers that run and for callers to
     take their last replies. One process may be `callers_per_process` of the `max_callers`. The rings of all callers
     together take at most `ring_bytes`: a caller that requests more than is left gets smaller rings, or
-    `ServerBusyError`. Other users than this process's are refused unless `any_uid` is set.
+    `ServerBusyError`. Other users than this process's are refused unless `any_uid` is set. `polling` says how long the
+    serving threads look at a silent caller before they sleep: `"adaptive"`, `"spin"` or `"park"`.
 
     While the server is served, an acceptor thread admits callers, so that they connect even while handlers run for
     long. With `acceptor="inline"` the serving thread or loop admits them, for a process that must have one thread, such
@@ -876,7 +1021,11 @@ class RpcServer:
         acceptor: Literal["thread", "inline"] = "thread",
         callers_per_process: int | None = None,
         ring_bytes: int = 1073741824,
+        polling: Polling = "adaptive",
     ) -> Self: ...
+    @property
+    def __tachyon_serving__(self) -> bool:
+        """Whether a thread or an event loop serves."""
     @property
     def path(self) -> Path:
         """The socket path."""
@@ -905,17 +1054,31 @@ class RpcServer:
         traceback: TracebackType | None,
         /,
     ) -> None: ...
+    def __aenter__(self) -> Coroutine[Any, Any, Self]: ...
+    def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> Coroutine[Any, Any, None]: ...
 
 @final
 class CurrentCall:
-    """The request that a handler handles."""
+    """The request that a handler handles, or that a layer sees."""
 
     @property
     def msg_type(self) -> int:
         """The endpoint's message type."""
     @property
     def name(self) -> str:
-        """The endpoint's name."""
+        """The endpoint's name; empty for a layer when no endpoint has the message type."""
+    @property
+    def request_size(self) -> int:
+        """Bytes of the request, without the metadata."""
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """The texts that the caller sent beside the request, as a read-only mapping."""
     @property
     def correlation_id(self) -> int:
         """The call's number, which its caller counts up from 1."""
@@ -970,7 +1133,7 @@ class LoopCalls:
         """Whether the bus reconnects after its connection has ended."""
     def fileno(self) -> int:
         """Return the descriptor to watch: readable when `receive` has work."""
-    def send(self, bus: RpcBus, payload: bytes, msg_type: int, timeout: float | None) -> int:
+    def send(self, bus: RpcBus, payload: bytes, type_id: int, timeout: float | None) -> int:
         """Send a request and return its correlation id; 0 when the ring is full."""
     def ask(self, bus: RpcBus, comparison: Comparison) -> int:
         """Send the next question of a comparison and return its correlation id; 0 when the ring is full."""
@@ -986,7 +1149,7 @@ class LoopCalls:
 
 @final
 class LoopConnecting:
-    """The connect of a bus, in steps that never wait; a pool's `acall` uses it."""
+    """The connect of a bus, in steps that never wait; `aconnect` and a pool's `acall` use it."""
 
     def __new__(
         cls,
@@ -995,9 +1158,14 @@ class LoopConnecting:
         timeout: float | None,
         any_uid: bool,
         ring_sizes: tuple[int, int] | None,
+        reconnect: bool,
+        probe: bool,
+        polling: Polling,
     ) -> Self: ...
     def step(self) -> RpcBus | tuple[int, float]:
         """Take the next step; return the bus when it is connected, otherwise a descriptor or -1, and seconds."""
+    def close(self) -> None:
+        """End the attempt, which hangs up."""
 
 @final
 class LoopReconnecting:
@@ -1042,7 +1210,7 @@ class PoolLease:
 
 @final
 class LoopServing:
-    """The event loop's handle of a server or a bus that it serves; `serve_async` uses it."""
+    """The event loop's handle of a server or a bus that it serves; `aserve` uses it."""
 
     def __new__(cls, dispatcher: RpcDispatcher, target: RpcBus | RpcServer) -> Self: ...
     @property
@@ -1094,12 +1262,20 @@ def ping(path: _Path, timeout: float) -> float:
     """Time one round trip, in seconds."""
 
 @final
-class ServerStats:
-    """One server's statistics, and the change since the last snapshot."""
+class StatsObserver:
+    """The statistics of one server."""
 
     def __new__(cls, path: _Path) -> Self: ...
-    def snapshot(self) -> dict[str, Any]:
-        """Take a snapshot: totals and, from the second snapshot on, the rates since the last one."""
-
+    def counts(self) -> StatsCounts:
+        """Read the counters."""
     def is_live(self) -> bool:
         """Whether the server still lives."""
+
+@final
+class StatsCounts:
+    """The counters of one server at one moment."""
+
+    def totals(self) -> dict[str, Any]:
+        """Return the fields of a `Snapshot`."""
+    def since(self, earlier: StatsCounts) -> dict[str, Any]:
+        """Return the fields of an `Interval` since an earlier moment."""

@@ -74,25 +74,6 @@ impl<T> CallerCore<T> {
         }
     }
 
-    /// As [`try_send`](Self::try_send), for a request of `len` bytes that `write` writes where they travel.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn try_write(
-        &mut self,
-        type_id: u32,
-        len: usize,
-        deadline: Deadline,
-        tag: T,
-        write: impl FnOnce(&mut [u8]),
-    ) -> Result<Result<u64, T>, Unsent> {
-        if !self.flush_cancellations()? {
-            return Ok(Err(tag));
-        }
-        let Some(mut reservation) = self.tx.try_reserve(len)? else { return Ok(Err(tag)) };
-        write(slice::reserved_mut(&mut reservation, &self.tx));
-        let header = self.header(type_id, deadline);
-        Ok(Ok(self.commit(reservation, len, header, tag)))
-    }
-
     /// Sends a request whose bytes were written into `reservation`.
     pub(crate) fn commit(&mut self, reservation: Reservation, len: usize, header: MessageHeader, tag: T) -> u64 {
         self.tx.publish(reservation, len, header);

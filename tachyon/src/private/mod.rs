@@ -42,7 +42,7 @@ pub use self::gaps::{
 pub use self::message::Opaque;
 pub use self::select::{
     IsArgument, IsValue, Lendable, NotArgument, NotValue, Parameter, PassSlice, Select, Slot, Take, Travels,
-    can_be_element, can_be_lent, can_be_parameter, travels,
+    can_be_element, can_be_in_tensor, can_be_lent, can_be_parameter, travels,
 };
 pub use self::table::{Listed, NotAnEndpoint, Probe, Table, assert_own_msg_type, entries, numbers, total};
 pub use crate::__with_tokio as with_tokio;
@@ -62,9 +62,9 @@ pub use crate::schema::describe::Signature;
 pub use crate::schema::payload::BoxedMalformed as Malformed;
 pub use crate::schema::payload::{
     Argument, DeclaredError, EnumLayout, ErrorLayout, Field, Fixed, Form, Head, HeadField, HeadLayout, IntoView,
-    Layout, List, Message, NoOption, Primitive, ReplyValue, Scratch, StructLayout, Undeclared, Value, ValueType,
-    Variant, Writer, align8, assert_by_value, assert_place, list_len, max_depth, offsets, outer_depth, own_list,
-    read_list, write_list,
+    Layout, List, Message, NoOption, Primitive, ReplyValue, Scratch, StructLayout, TensorRef, Undeclared, Value,
+    ValueType, Variant, Writer, align8, assert_by_value, assert_ndim, assert_place, list_len, max_depth, offsets,
+    outer_depth, own_list, read_list, write_list,
 };
 
 /// An error if no runtime can run the futures of an `async` endpoint.

@@ -56,6 +56,9 @@ impl<C: Scope> Table<C> {
     }
 
     /// The finished table of the entries of all parts, which are `N` together.
+    ///
+    /// # Panics
+    /// When there are fewer or more. The macro counts them.
     pub const fn concat<const N: usize>(&self, parts: &[&[Entry<C::State>]]) -> [Entry<C::State>; N] {
         let mut all = [Entry::VACANT; N];
         let (mut part, mut at) = (0, 0);

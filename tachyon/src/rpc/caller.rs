@@ -82,7 +82,7 @@ impl Caller {
     /// As [`connect`](Self::connect).
     pub fn connect_with(path: impl AsRef<Path>, options: &Options) -> Result<Self, ConnectError> {
         let path = path.as_ref();
-        Ok(Self::over(&connection::connect(path, Kind::Rpc, Role::Source, options)?).reconnecting(path, options))
+        Ok(Self::at(path, options, &connection::connect(path, Kind::Rpc, Role::Source, options)?))
     }
 
     /// Makes a connection with `forward` bytes for requests and `reverse` bytes for replies at `path`, and waits for
@@ -107,6 +107,14 @@ impl Caller {
         Ok(Self::over(&connection::listen(path.as_ref(), Kind::Rpc, Role::Source, &[forward, reverse], options)?))
     }
 
+    /// A caller over a connection to the listener at `path`.
+    pub(crate) fn at(path: &Path, options: &Options, established: &Established) -> Self {
+        let mut caller = Self::over(established);
+        caller.reconnect = ReconnectPolicy::new(path, options);
+        caller.sends_at_once = caller.reconnect.is_none();
+        caller
+    }
+
     pub(crate) fn over(established: &Established) -> Self {
         Self {
             core: CallerCore::over(established),
@@ -116,13 +124,6 @@ impl Caller {
             identity: CALLERS.fetch_add(1, Ordering::Relaxed),
             words: Words::default(),
         }
-    }
-
-    /// This caller, which connects again if `options` says so.
-    fn reconnecting(mut self, path: &Path, options: &Options) -> Self {
-        self.reconnect = ReconnectPolicy::new(path, options);
-        self.sends_at_once = self.reconnect.is_none() && self.layered.is_none();
-        self
     }
 
     /// Adds a layer, which sees every later call before it is sent, and its outcome. Without layers a call does not
@@ -253,16 +254,14 @@ impl Caller {
     #[cold]
     fn show_layers(&mut self, id: u64, outcome: &Result<(), CallError>) {
         let Some(layered) = &mut self.layered else { return };
-        match outcome {
-            Err(error) => layered.ended(id, CallOutcome::Failed(error)),
-            Ok(()) => {
-                let frame = &self.core.rx.current;
-                let reply = slice::payload(frame, &self.core.rx);
-                match RpcError::decode(frame.type_id, reply) {
-                    None => layered.ended(id, CallOutcome::Replied(reply.len())),
-                    Some(error) => layered.ended(id, CallOutcome::Failed(&CallError::refused(error))),
-                }
-            }
+        if let Err(error) = outcome {
+            return layered.ended(id, CallOutcome::Failed(error));
+        }
+        let frame = &self.core.rx.current;
+        let reply = slice::payload(frame, &self.core.rx);
+        match RpcError::decode(frame.type_id, reply) {
+            None => layered.ended(id, CallOutcome::Replied(reply.len())),
+            Some(error) => layered.ended(id, CallOutcome::Failed(&CallError::refused(error))),
         }
     }
 
@@ -696,7 +695,7 @@ impl Caller {
 
     /// As [`connect_with`](Self::connect_with), until `deadline`, and again when a server ends in the handshake.
     pub(crate) fn connect_by(path: &Path, options: &Options, deadline: Deadline) -> Result<Self, ConnectError> {
-        Ok(Self::over(&connect_by(path, options, deadline)?).reconnecting(path, options))
+        Ok(Self::at(path, options, &connect_by(path, options, deadline)?))
     }
 
     /// Whether this caller connects again when its connection has ended.

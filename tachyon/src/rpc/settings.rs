@@ -106,7 +106,9 @@ mod tests {
 
     fn settings(timeout: Option<u64>, idempotent: bool, entries: &[(&str, &str)]) -> CallSettings {
         let mut settings = CallSettings { timeout: timeout.map(Duration::from_secs), idempotent, metadata: None };
-        entries.iter().for_each(|(key, value)| settings.insert(key, value));
+        for (key, value) in entries {
+            settings.insert(key, value);
+        }
         settings
     }
 

@@ -223,6 +223,33 @@ pub fn start<C: Contract>(calls: &mut impl HasCaller, body: &impl Body) -> Resul
 }
 
 /// A call that was sent. Dropping it leaves the call outstanding; [`cancel`](Self::cancel) gives the call up.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("rpc.sock");
+/// use tachyon::{Callee, Caller, Dispatcher, endpoints, tachyon_rpc};
+/// # let listen_at = path.clone();
+///
+/// #[tachyon_rpc(msg_type = 1)]
+/// fn add(a: u64, b: u64) -> u64 {
+///     a + b
+/// }
+///
+/// # let callee = std::thread::spawn(move || -> Result<(), tachyon::Error> {
+/// # let mut callee = Callee::listen(&listen_at, 4096, 4096)?;
+/// # Dispatcher::new(endpoints![add]).serve_forever(&mut callee)?;
+/// # Ok(()) });
+/// let mut caller = Caller::connect(&path)?;
+/// let first = add::start(&mut caller, 1, 2)?;
+/// let second = add::start(&mut caller, 3, 4)?;
+/// let third = add::start(&mut caller, 5, 6)?;
+/// assert_eq!(second.finish(&mut caller)?, 7);
+/// assert_eq!(first.finish(&mut caller)?, 3);
+/// assert!(third.cancel(&mut caller));
+/// # drop(caller);
+/// # callee.join().unwrap()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "a call that is not finished stays outstanding"]
 pub struct Started<C> {

@@ -142,9 +142,10 @@ impl Generator<'_> {
         Description::new(endpoints)
     }
 
+    /// A declared error, also of a kind that no declared error has.
     fn error(&mut self) -> ErrorDescription {
-        let kinds = [ErrorKind::HandlerFailed, ErrorKind::NotFound, ErrorKind::Unavailable];
-        ErrorDescription { kind: kinds[usize::from(self.byte()) % kinds.len()], head: self.head(1) }
+        let kind = ErrorKind::all().nth(usize::from(self.byte()));
+        ErrorDescription { kind: kind.unwrap_or(ErrorKind::HandlerFailed), head: self.head(1) }
     }
 
     /// One of [`TEXTS`], two of them, or one and a letter.
@@ -208,6 +209,7 @@ impl Generator<'_> {
             9 => TypeDescription::List(Arc::new(self.value_type(depth + 1))),
             10 => TypeDescription::Option(Arc::new(self.value_type(depth + 1))),
             11 | 12 => TypeDescription::Variable(Arc::new(self.head(depth + 1))),
+            13 => TypeDescription::Tensor { of: self.primitive(), ndim: self.number() },
             _ => {
                 let at = usize::from(self.byte()) % self.types.len().max(1);
                 match self.types.get(at) {

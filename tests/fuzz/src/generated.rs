@@ -22,6 +22,19 @@ const KEYWORDS: [&str; 52] = [
 const USED: [&str; 10] =
     ["Endpoints", "EndpointsClient", "EndpointsService", "Result", "String", "Vec", "Option", "str", "Copy", "tachyon"];
 
+/// The kinds that a declared error can have, but for the default.
+const KINDS: [&str; 9] = [
+    "InvalidArgument",
+    "NotFound",
+    "AlreadyExists",
+    "PermissionDenied",
+    "ResourceExhausted",
+    "FailedPrecondition",
+    "Aborted",
+    "Unavailable",
+    "Unauthenticated",
+];
+
 /// The client's own methods.
 const METHODS: [&str; 5] = ["new", "with_timeout", "within", "metadata", "into_inner"];
 
@@ -164,7 +177,9 @@ impl<'a> Checker<'a> {
         let mut names = HashSet::new();
         while self.pass("}").is_none() {
             self.documentation("    ")?;
-            let text = self.line.strip_prefix("    #[error(\"")?.strip_suffix("\")]")?;
+            let (text, kind) = self.line.strip_prefix("    #[error(\"")?.strip_suffix(")]")?.rsplit_once('"')?;
+            (kind.is_empty() || kind.strip_prefix(", kind = ").is_some_and(|kind| KINDS.contains(&kind)))
+                .then_some(())?;
             self.step()?;
             let (variant, is_empty) = match self.line.strip_prefix("    ")?.strip_suffix(',') {
                 Some(variant) => (variant, true),
@@ -263,15 +278,11 @@ impl<'a> Checker<'a> {
             let (list, reply) = rest.split_once(") -> ")?;
             let mut list = list.split(", ");
             (list.next() == Some("&self")).then_some(())?;
-            let mut list = list.peekable();
             while let Some(param) = list.next() {
-                // The comma after a lifetime belongs to a type.
-                let whole = match list.peek() {
-                    Some(rest) if param.ends_with("<'_") => format!("{param}, {rest}"),
-                    _ => param.to_owned(),
-                };
-                if whole.len() > param.len() {
-                    list.next();
+                // A comma between angle brackets belongs to a type.
+                let mut whole = param.to_owned();
+                while whole.matches('<').count() > whole.matches('>').count() {
+                    whole = format!("{whole}, {}", list.next()?);
                 }
                 self.param(&whole)?;
                 params.insert(param.split_once(": ")?.0).then_some(())?;
@@ -300,6 +311,9 @@ impl<'a> Checker<'a> {
         if let Some(of) = inside("tachyon::List<'_, ") {
             return self.is_owned(of);
         }
+        if let Some(tensor) = inside("tachyon::TensorRef<'_, ") {
+            return is_tensor(tensor);
+        }
         if let Some(view) = ty.strip_suffix("Ref<'_>") {
             let names = [view, &format!("r#{view}")];
             return names.iter().any(|name| self.types.get(name) == Some(&Kind::Variable));
@@ -312,6 +326,9 @@ impl<'a> Checker<'a> {
     /// Whether a field or a reply may have this type.
     fn is_owned(&self, ty: &str) -> bool {
         let inside = |head: &str| ty.strip_prefix(head).and_then(|rest| rest.strip_suffix('>'));
+        if let Some(tensor) = inside("tachyon::Tensor<") {
+            return is_tensor(tensor);
+        }
         match inside("Vec<").or_else(|| inside("Option<")) {
             Some(of) => self.is_owned(of),
             None => ty == "String" || self.types.get(ty) == Some(&Kind::Variable) || self.is_fixed(ty),
@@ -331,6 +348,12 @@ impl<'a> Checker<'a> {
         }
         NUMBERS.contains(&ty) || self.types.get(ty) == Some(&Kind::Fixed)
     }
+}
+
+/// Whether a tensor may have these arguments: a number, and the number of dimensions.
+fn is_tensor(arguments: &str) -> bool {
+    let parts = arguments.split_once(", ");
+    parts.is_some_and(|(of, ndim)| NUMBERS.contains(&of) && ndim.parse::<usize>().is_ok())
 }
 
 fn is_identifier(name: &str) -> bool {
@@ -368,11 +391,13 @@ mod tests {
         #[derive(Debug, Clone, Copy, PartialEq)]\n\
         pub struct Order {\n    /// At offset 0.\n    pub sides: [[Side; 2]; 3],\n}\n\
         \n/// Text.\n#[tachyon::payload]\n#[derive(Debug, Clone, PartialEq)]\npub struct Scan {\n\
-        \u{20}   /// At offset 4 of the head.\n    pub notes: Option<Vec<String>>,\n}\n\
+        \u{20}   /// At offset 4 of the head.\n    pub notes: Option<Vec<String>>,\n\
+        \u{20}   /// At offset 12 of the head.\n    pub image: tachyon::Tensor<f32, 2>,\n}\n\
         \n/// Errors.\n#[tachyon::error]\n#[derive(Debug, Clone, PartialEq)]\npub enum LongError {\n\
         \u{20}   /// Two.\n    #[error(\"Two: a {a}\")]\n    Two {\n        /// At offset 4 of the head.\n\
         \u{20}       a: u8,\n    },\n\
-        \u{20}   /// Busy.\n    #[error(\"Busy\")]\n    Busy,\n}\n\
+        \u{20}   /// Busy.\n    #[error(\"Busy\")]\n    Busy,\n\
+        \u{20}   /// Gone.\n    #[error(\"Gone\", kind = NotFound)]\n    Gone,\n}\n\
         \n/// The endpoints of the callee.\n#[tachyon::tachyon_rpc]\npub trait Endpoints {\n\
         \u{20}   /// First.\n    #[rpc(msg_type = 1)]\n\
         \u{20}   fn order(&self, request: &[Order]) -> Result<Vec<u8>, String>;\n\
@@ -413,6 +438,8 @@ mod tests {
             ("Result<Vec<u8>, String>;", "Result<Vec<u8>, String> { loop {} }"),
             ("Option<Vec<String>>", "Option<Vec<evil>>"),
             ("pub notes: Option<Vec<String>>", "notes: Option<Vec<String>>"),
+            ("Tensor<f32, 2>", "Tensor<evil, 2>"),
+            ("Tensor<f32, 2>", "Tensor<f32, { evil() }>"),
             ("pub struct Scan {", "pub struct OrderRef {"),
             ("pub struct Order {", "pub struct ScanRef {"),
             ("Vec<Scan>, LongError", "Vec<Scan>, Order"),
@@ -425,6 +452,9 @@ mod tests {
             ("Two: a {a}", "Two: a {evil()}"),
             ("(\"Busy\")", "(\"Idle\")"),
             ("(\"Busy\")]", "(\"Busy\", evil())]"),
+            ("kind = NotFound", "kind = Stopping"),
+            ("kind = NotFound", "kind = evil()"),
+            ("kind = NotFound", "kind = NotFound, kind = NotFound"),
             ("    Busy,\n", "    Busy,\n    /// Busy.\n    #[error(\"Busy\")]\n    Busy,\n"),
             ("pub trait Endpoints {\n", "pub trait Endpoints {\n    const EVIL: u8 = 1;\n"),
             ("c: Option<&str>) -> Result<(), String>;\n}\n", "c: Option<&str>) -> Result<(), String>;\n}\nmod evil;\n"),

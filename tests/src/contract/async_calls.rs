@@ -10,10 +10,11 @@ use tachyon::{AsyncCaller, CallError, ErrorKind, List};
 
 use super::calls::{PATIENCE, every_form, failed, odd, remote, texts};
 use super::{
-    Everything, Grade, Point, Scan, ScanError, ScanRef, SensorsAsyncClient, a_mark, a_scan, a_small, an_empty_scan,
-    an_origin, boxed, char_code, constant, cow_marks, cow_text, everything, fails, fails_in_words, fails_raw, fallible,
-    gives_small, long_text, moved, nothing, one, parses, reached, shared_text, shared_texts, split, takes_flags,
-    takes_grade, takes_maybe, takes_one, takes_several, takes_text, takes_texts, zeros,
+    Everything, Frame, Grade, Point, Scan, ScanError, ScanRef, SensorsAsyncClient, a_frame, a_mark, a_scan, a_small,
+    an_empty_scan, an_origin, boxed, char_code, constant, counted, cow_marks, cow_text, everything, fails,
+    fails_in_words, fails_raw, fallible, gives_small, long_text, moved, nothing, one, parses, reached, shared_text,
+    shared_texts, split, takes_flags, takes_grade, takes_maybe, takes_one, takes_several, takes_text, takes_texts,
+    zeros,
 };
 
 /// A future that a runtime of several threads takes.
@@ -47,15 +48,15 @@ mod swapped {
     }
 
     #[tachyon::tachyon_rpc(msg_type = 22)]
-    pub(super) fn lent_point(point: &Point) -> Point {
-        *point
+    pub(super) fn lent_point(point: Point) -> Point {
+        point
     }
 }
 
 /// Swapped fields are a mismatch, and the connection stays usable.
 pub async fn refuse_swapped_fields(caller: &AsyncCaller) {
     for _ in 0..2 {
-        match swapped::lent_point::call_async(caller, &swapped::Point { y: 1.0, x: 2.0 }).await {
+        match swapped::lent_point::call_async(caller, swapped::Point { y: 1.0, x: 2.0 }).await {
             Err(error @ CallError::Mismatch(_)) => {
                 let text = error.to_string();
                 assert!(text.starts_with("lent_point: field `y` of Point is f32 at offset 0 here"), "{text}");

@@ -11,10 +11,11 @@ use tachyon::rpc::HasCaller;
 use tachyon::{CallError, Caller, ErrorKind, List, RpcError};
 
 use super::{
-    Everything, Grade, OriginRef, Point, Scan, ScanError, ScanRef, SensorsClient, a_mark, a_scan, a_small, add_slowly,
-    an_empty_scan, an_origin, boxed, char_code, constant, cow_marks, cow_text, everything, fails, fails_in_words,
-    fails_raw, fallible, gives_small, long_text, moved, nothing, one, parses, reached, shared_text, shared_texts,
-    split, takes_flags, takes_grade, takes_maybe, takes_one, takes_several, takes_text, takes_texts, zeros,
+    Everything, Frame, Grade, OriginRef, Point, Scan, ScanError, ScanRef, SensorsClient, a_frame, a_mark, a_scan,
+    a_small, add_slowly, an_empty_scan, an_origin, boxed, char_code, constant, counted, cow_marks, cow_text,
+    everything, fails, fails_in_words, fails_raw, fallible, gives_small, long_text, moved, nothing, one, parses,
+    reached, shared_text, shared_texts, split, takes_flags, takes_grade, takes_maybe, takes_one, takes_several,
+    takes_tensor, takes_text, takes_texts, transposed, zeros,
 };
 
 pub(super) fn texts(texts: &[&str]) -> Vec<String> {
@@ -109,6 +110,22 @@ macro_rules! every_form {
             $same!($calls, maybe_scans, Some(scans.as_slice().into()), Some(scans.clone()));
             $same!($calls, maybe_owned_scans, Some(scans.as_slice().into()), Some(scans.clone()));
         }
+        for (height, width) in [(0, 0), (2, 0), (1, 1), (2, 3), (40, 50)] {
+            let image = counted([height, width], f32::from);
+            $same!($calls, tensor, &image, image);
+            $same!($calls, tensor, image.view(), image);
+            let bytes = counted([width, 1, height], |at| at.to_le_bytes()[0]);
+            $same!($calls, owned_tensor, &bytes, bytes);
+            let tensors = vec![counted([height], |at| -i16::from(at.to_le_bytes()[0])); width.min(9)];
+            $same!($calls, tensors, &tensors, tensors);
+            let four = counted([1, height, 1, width], f64::from);
+            $same!($calls, maybe_tensor, Some(four.view()), Some(four.clone()));
+            let frame = a_frame(height, width);
+            $same!($calls, frame, &frame, frame);
+            let without_depth = Frame { depth: None, ..frame };
+            $same!($calls, frame, &without_depth, without_depth);
+        }
+        $same!($calls, maybe_tensor, None, None);
         let origins = vec![an_origin(); 30];
         $same!($calls, origins, &origins, origins);
         for value in [None, Some(0), Some(u32::MAX)] {
@@ -221,6 +238,22 @@ pub fn call_several_arguments(calls: &mut impl HasCaller) {
     let code = char_code::Code { number: b',' };
     assert_eq!(split::call(calls, "a,,bc", code).unwrap(), ["a", "", "bc"]);
     assert!(matches!(split::call(calls, "", &code), Err(CallError::Failed(ScanError::Busy))));
+}
+
+/// Endpoints that take tensors. 4 calls reach a handler with state.
+pub fn call_with_tensors(calls: &mut impl HasCaller) {
+    for (height, width) in [(2, 3), (0, 4), (30, 70)] {
+        let image = counted([height, width], f32::from);
+        let reply = transposed::call_in_place(calls, &image, 2.0).unwrap();
+        let turned = reply.get();
+        assert_eq!(turned.shape(), [width, height]);
+        for row in 0..height {
+            for column in 0..width {
+                assert_eq!(turned[[column, row]], 2.0 * image[[row, column]]);
+            }
+        }
+    }
+    assert!(takes_tensor::call(calls, &counted([2, 2], |at| at)).unwrap() >= 6 + 4);
 }
 
 /// Endpoints that take one form each. 9 calls reach a handler with state.

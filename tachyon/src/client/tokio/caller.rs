@@ -210,24 +210,30 @@ impl AsyncCaller {
     /// A handle to the same connection that sends a text with each request, such as a token or the identity of a trace.
     /// The callee reads the text from the context of the call. The last text of a key counts.
     ///
-    /// A call ends with [`CallError::Metadata`] if the key has another character than `a-z0-9._-`, or if all entries are
-    /// longer than [`Metadata`] allows.
+    /// A call ends with [`CallError::Metadata`] if the key has another character than `a-z0-9._-`, or if all entries
+    /// are longer than [`Metadata`] allows.
     ///
     /// ```
     /// # let dir = tempfile::tempdir()?;
     /// # let path = dir.path().join("rpc.sock");
-    /// use tachyon::{AsyncCaller, CallError, Callee, Dispatcher};
+    /// use tachyon::{AsyncCaller, CallError, Callee, Context, Dispatcher, endpoints, tachyon_rpc};
     /// # let listen_at = path.clone();
+    ///
+    /// #[tachyon_rpc(msg_type = 1)]
+    /// fn greet(#[context] cx: &Context<'_>, name: &str) -> String {
+    ///     let language = cx.metadata().get("language").unwrap_or("en");
+    ///     format!("{} {name}", if language == "de" { "Hallo" } else { "Hello" })
+    /// }
     ///
     /// # let callee = std::thread::spawn(move || -> Result<(), tachyon::Error> {
     /// # let mut callee = Callee::listen(&listen_at, 4096, 4096)?;
-    /// # Dispatcher::default().serve_forever(&mut callee)?;
+    /// # Dispatcher::new(endpoints![greet]).serve_forever(&mut callee)?;
     /// # Ok(()) });
     /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
     /// let caller = AsyncCaller::connect(&path).await?;
-    /// let tenant = caller.metadata("tenant", "acme"); // for all calls of this handle
-    /// assert!(matches!(tenant.call(1, b"").await, Err(CallError::Remote(_)))); // no such endpoint
-    /// let refused = caller.metadata("Tenant", "acme").call(1, b"").await;
+    /// assert_eq!(greet::call_async(&caller.metadata("language", "de"), "Eva").await?, "Hallo Eva");
+    /// assert_eq!(greet::call_async(&caller, "Eva").await?, "Hello Eva");
+    /// let refused = greet::call_async(&caller.metadata("Language", "de"), "Eva").await;
     /// assert!(matches!(refused, Err(CallError::Metadata(_))));
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// # })?;

@@ -264,8 +264,8 @@ impl Traffic {
         }
         let sent = match (body.bytes(), metadata) {
             (Some(bytes), None) => self.core.try_send(type_id, bytes, due, reply)?,
-            (_, None) => self.core.try_write(type_id, size, due, reply, |out| body.write(out))?,
-            (_, Some(metadata)) => self.core.try_write(type_id | METADATA, total, due, reply, |out| {
+            (_, None) => self.try_write(type_id, size, due, reply, |out| body.write(out))?,
+            (_, Some(metadata)) => self.try_write(type_id | METADATA, total, due, reply, |out| {
                 let (payload, tail) = out.split_at_mut(size);
                 body.write(payload);
                 metadata.write_tail(size, tail);
@@ -273,6 +273,27 @@ impl Traffic {
         };
         self.wanted = sent.is_err().then_some(total);
         Ok(sent)
+    }
+
+    /// Sends a request of `len` bytes that `write` writes where they travel, if there is room.
+    fn try_write(
+        &mut self,
+        type_id: u32,
+        len: usize,
+        due: Deadline,
+        reply: ReplySender,
+        write: impl FnOnce(&mut [u8]),
+    ) -> Result<Result<u64, ReplySender>, CallError> {
+        let core = &mut self.core;
+        // Cancellations go first, as in `CallerCore::try_send`.
+        if core.flush_cancellations()?
+            && let Some(mut reservation) = core.tx.try_reserve(len)?
+        {
+            write(slice::reserved_mut(&mut reservation, &core.tx));
+            let header = core.header(type_id, due);
+            return Ok(Ok(core.commit(reservation, len, header, reply)));
+        }
+        Ok(Err(reply))
     }
 
     fn round(&mut self, armed: bool) -> Result<RoundResult, Halt> {

@@ -4,7 +4,6 @@ use core::fmt::Write;
 use std::collections::{HashMap, HashSet};
 
 use super::names::{Taken, camel_case, is_camel_case, is_exact, is_snake_case, view};
-use crate::error_kind::ErrorKind;
 use crate::schema::describe::{
     EndpointDescription, EnumDescription, ErrorDescription, FieldDescription, HeadDescription, StructDescription,
     TypeDescription, TypeJson, Writer,
@@ -36,6 +35,7 @@ impl<'a> Types<'a> {
             TypeDescription::Text => "String".to_owned(),
             TypeDescription::List(of) => format!("Vec<{}>", self.owned(of)),
             TypeDescription::Option(of) => format!("Option<{}>", self.owned(of)),
+            TypeDescription::Tensor { of, ndim } => format!("tachyon::Tensor<{}, {ndim}>", of.name()),
             TypeDescription::Enum(description) => self.named(value_type, |types| types.enumeration(description)),
             TypeDescription::Struct(description) => self.named(value_type, |types| types.structure(description)),
             TypeDescription::Variable(description) => self.named(value_type, |types| types.variable(description)),
@@ -61,6 +61,7 @@ impl<'a> Types<'a> {
             TypeDescription::List(of) => format!("tachyon::List<'_, {}>", self.owned(of)),
             TypeDescription::Option(of) if of.is_fixed() => format!("Option<{}>", self.owned(of)),
             TypeDescription::Option(of) => format!("Option<{}>", self.lent(of)),
+            TypeDescription::Tensor { of, ndim } => format!("tachyon::TensorRef<'_, {}, {ndim}>", of.name()),
             TypeDescription::Variable(_) => format!("{}<'_>", view(&self.owned(value_type))),
             _ => {
                 let owned = self.owned(value_type);
@@ -97,9 +98,10 @@ impl<'a> Types<'a> {
         self.source.push('\n');
         document(&mut self.source, "", &description.doc, &format!("The payload `{}`.", description.name));
         // These types show the macro that the payload is variable; the name of another payload does not.
-        let is_seen = description.fields.iter().any(|field| {
-            matches!(field.value_type, TypeDescription::Text | TypeDescription::List(_) | TypeDescription::Option(_))
-        });
+        let is_seen = description
+            .fields
+            .iter()
+            .any(|field| !field.value_type.is_fixed() && !matches!(field.value_type, TypeDescription::Variable(_)));
         self.source.push_str(if is_seen { "#[tachyon::payload]\n" } else { "#[tachyon::payload(extensible)]\n" });
         self.source.push_str("#[derive(Debug, Clone, PartialEq)]\n");
         self.define(&name, &fields);
@@ -166,10 +168,7 @@ impl<'a> Types<'a> {
             }
             let text = if shown.is_empty() { String::new() } else { format!(": {}", shown.join(", ")) };
             document(&mut body, "    ", &error.doc, &format!("The error `{}`.", error.name));
-            let kind = match kind {
-                ErrorKind::HandlerFailed => String::new(),
-                kind => format!(", kind = {}", kind.name()),
-            };
+            let kind = if kind.is_of_handler() { format!(", kind = {}", kind.name()) } else { String::new() };
             _ = writeln!(body, "    #[error(\"{}{text}\"{kind})]", error.name);
             _ = if fields.source.is_empty() {
                 writeln!(body, "    {name},")

@@ -296,6 +296,13 @@ pub enum TypeDescription {
     List(Arc<TypeDescription>),
     /// A value, or no value.
     Option(Arc<TypeDescription>),
+    /// Numbers in a fixed number of dimensions.
+    Tensor {
+        /// The type of the values, which is not `bool`.
+        of: Primitive,
+        /// The number of dimensions, from 1 to 8.
+        ndim: usize,
+    },
     /// A payload with a head.
     Variable(Arc<HeadDescription>),
 }
@@ -306,7 +313,7 @@ const PAIR: (usize, usize) = (8, 4);
 impl TypeDescription {
     /// Whether all values have the same length, and lie inside of a struct or a head.
     pub fn is_fixed(&self) -> bool {
-        !matches!(self, Self::Text | Self::List(_) | Self::Option(_) | Self::Variable(_))
+        !matches!(self, Self::Text | Self::List(_) | Self::Option(_) | Self::Tensor { .. } | Self::Variable(_))
     }
 
     /// The size of a field of the type in bytes: that of the value, or of the pair that points to it. The size
@@ -318,7 +325,7 @@ impl TypeDescription {
             Self::Bytes { len } | Self::Str { len } => *len,
             Self::Enum(description) => description.repr.size(),
             Self::Struct(description) => description.size,
-            Self::Text | Self::List(_) | Self::Option(_) | Self::Variable(_) => PAIR.0,
+            Self::Text | Self::List(_) | Self::Option(_) | Self::Tensor { .. } | Self::Variable(_) => PAIR.0,
         }
     }
 
@@ -330,7 +337,7 @@ impl TypeDescription {
             Self::Bytes { .. } | Self::Str { .. } => 1,
             Self::Enum(description) => description.repr.size(),
             Self::Struct(description) => description.align,
-            Self::Text | Self::List(_) | Self::Option(_) | Self::Variable(_) => PAIR.1,
+            Self::Text | Self::List(_) | Self::Option(_) | Self::Tensor { .. } | Self::Variable(_) => PAIR.1,
         }
     }
 
@@ -346,6 +353,7 @@ impl TypeDescription {
             Self::Text => "str".to_owned(),
             Self::List(of) => format!("list[{}]", of.name()),
             Self::Option(of) => format!("option[{}]", of.name()),
+            Self::Tensor { of, ndim } => format!("tensor[{}, {ndim}]", of.name()),
             Self::Variable(description) => description.name.clone(),
         }
     }
@@ -412,7 +420,8 @@ pub struct FieldDescription {
 /// A declared error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorDescription {
-    /// The kind of its error reply. Two sides may declare different kinds: the callee's kind travels.
+    /// The kind of its error reply: one that handlers report, or `HandlerFailed`. Two sides may declare different
+    /// kinds: the callee's kind travels.
     pub kind: ErrorKind,
     /// Its name and fields.
     pub head: HeadDescription,
@@ -484,6 +493,7 @@ impl Constants {
             ValueType::Text => TypeDescription::Text,
             ValueType::List(of) => TypeDescription::List(Arc::new(self.value(of))),
             ValueType::Option(of) => TypeDescription::Option(Arc::new(self.value(of))),
+            ValueType::Tensor { of, ndim } => TypeDescription::Tensor { of: *of, ndim: *ndim },
             ValueType::Variable(head) => {
                 let address: *const HeadLayout = *head;
                 if let Some(known) = self.heads.get(&address) {

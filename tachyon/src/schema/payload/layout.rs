@@ -165,6 +165,13 @@ pub enum ValueType {
     List(&'static ValueType),
     /// A value, or no value.
     Option(&'static ValueType),
+    /// Numbers in a fixed number of dimensions.
+    Tensor {
+        /// The type of the values, which is not `bool`.
+        of: Primitive,
+        /// The number of dimensions, from 1 to 8.
+        ndim: usize,
+    },
     /// A payload with a head: a struct with text, lists, options or variable payloads in it.
     Variable(&'static HeadLayout),
 }

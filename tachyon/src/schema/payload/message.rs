@@ -5,13 +5,14 @@ use super::form::Form;
 use super::list::List;
 use super::malformed::{BoxedMalformed, Malformed};
 use super::scratch::Scratch;
+use super::tensor::{Number, Tensor};
 use super::value::Value;
 
 /// The content of a whole message: a [`Value`], or nothing, `()`.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a whole message",
     label = "not a type that travels",
-    note = "numbers, `bool`, `[T; N]`, `String`, `Vec<T>`, `Option<T>`, `()` and types marked with \
+    note = "numbers, `bool`, `[T; N]`, `String`, `Vec<T>`, `Option<T>`, `Tensor<T, N>`, `()` and types marked with \
             `#[tachyon::payload]` travel"
 )]
 pub trait Message: Sized + 'static {
@@ -138,8 +139,8 @@ impl Message for () {
 #[diagnostic::on_unimplemented(
     message = "an endpoint cannot reply with `{Self}`",
     label = "not a reply",
-    note = "an endpoint returns a number, `bool`, `[T; N]`, `String`, `Vec<T>`, `Option<T>`, a type marked with \
-            `#[tachyon::payload]`, a borrowed one of these, nothing, or a `Result` of one of these"
+    note = "an endpoint returns a number, `bool`, `[T; N]`, `String`, `Vec<T>`, `Option<T>`, `Tensor<T, N>`, a type \
+            marked with `#[tachyon::payload]`, a borrowed one of these, nothing, or a `Result` of one of these"
 )]
 pub trait ReplyValue {
     /// The type that the caller receives.
@@ -219,6 +220,7 @@ macro_rules! references {
 references! {
     [] u8, [] u16, [] u32, [] u64, [] i8, [] i16, [] i32, [] i64, [] f32, [] f64, [] bool, [] String,
     [T: Value] Vec<T>, [T: Value] Option<T>, [T: Fixed, const N: usize] [T; N],
+    [T: Number, const N: usize] Tensor<T, N>,
 }
 
 #[diagnostic::do_not_recommend]

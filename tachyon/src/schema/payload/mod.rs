@@ -16,6 +16,7 @@ mod malformed;
 mod message;
 pub(crate) mod plan;
 mod scratch;
+pub(crate) mod tensor;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -32,6 +33,7 @@ pub use list::{List, ListIter};
 pub use malformed::Malformed;
 pub use message::ReplyValue;
 pub(crate) use scratch::{Words, with_scratch};
+pub use tensor::{Number, ShapeError, Tensor, TensorRef};
 pub(crate) use value::LONGEST_BY_VALUE;
 pub use value::Value;
 
@@ -48,6 +50,8 @@ pub use malformed::BoxedMalformed;
 pub use message::{Message, NoOption};
 #[doc(hidden)]
 pub use scratch::Scratch;
+#[doc(hidden)]
+pub use tensor::assert_ndim;
 #[doc(hidden)]
 pub use value::{assert_by_value, max_depth, outer_depth};
 

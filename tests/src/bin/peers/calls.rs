@@ -5,6 +5,7 @@
 
 use std::error::Error;
 use std::fs::OpenOptions;
+use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -34,8 +35,10 @@ fn tap(path: &Path) -> Result<(), Box<dyn Error>> {
             Err(error) => return Err(error.into()),
         };
         let (call, msg_type) = (request.correlation_id(), request.msg_type());
-        let metadata: String = request.metadata().iter().map(|(key, value)| format!("{key}={value};")).collect();
-        let seen = [&request.type_id().to_le_bytes(), &request[..], metadata.as_bytes()].concat();
+        let mut seen = [&request.type_id().to_le_bytes(), &request[..]].concat();
+        for (key, value) in request.metadata().iter() {
+            write!(seen, "{key}={value};")?;
+        }
         drop(request);
         if msg_type == 1 {
             std::thread::sleep(Duration::from_millis(200));
