@@ -31,6 +31,8 @@ mod _tachyon {
     #[pymodule_export]
     const MSG_TYPE_ERROR: u16 = tachyon::type_id::MSG_TYPE_ERROR;
     #[pymodule_export]
+    const METADATA: u32 = tachyon::__binding::METADATA;
+    #[pymodule_export]
     #[allow(non_upper_case_globals, reason = "Python's name for it")]
     const __version__: &str = env!("CARGO_PKG_VERSION");
 
@@ -59,11 +61,15 @@ mod _tachyon {
     #[pymodule_export]
     use crate::errors::{error_kinds, kind_of_grpc_code};
     #[pymodule_export]
+    use crate::rpc::bus_view::BusView;
+    #[pymodule_export]
     use crate::rpc::contract::Contract;
     #[pymodule_export]
     use crate::rpc::description::{codegen_rust, read_description};
     #[pymodule_export]
     use crate::rpc::endpoint::RpcEndpoint;
+    #[pymodule_export]
+    use crate::rpc::endpoint_call::AsyncRequest;
     #[pymodule_export]
     use crate::rpc::error_reply::{decode_error, read_error};
     #[pymodule_export]
@@ -71,13 +77,13 @@ mod _tachyon {
     #[pymodule_export]
     use crate::rpc::guards::RpcTxGuard;
     #[pymodule_export]
+    use crate::rpc::metadata::Metadata;
+    #[pymodule_export]
     use crate::rpc::pair::rpc_pair;
     #[pymodule_export]
     use crate::rpc::pool::{PoolLease, PoolPlaces};
     #[pymodule_export]
     use crate::rpc::rpc_bus::RpcBus;
-    #[pymodule_export]
-    use crate::rpc::rpc_bus::TimedBus;
     #[pymodule_export]
     use crate::serve::current_call::{CurrentCall, current_call};
     #[pymodule_export]

@@ -6,7 +6,7 @@
 use thiserror::Error;
 
 /// The bit of a type identifier that says that metadata follows the payload.
-pub(crate) const METADATA: u32 = 1 << 31;
+pub const METADATA: u32 = 1 << 31;
 
 /// Most bytes of all keys and values as they travel.
 const LIMIT: usize = 1024;

@@ -3,9 +3,10 @@
 Install as `tachyon-ipc`, import as `tachyon`. A one-way `Bus` carries messages, an `RpcBus` carries calls;
 `tachyon_rpc` binds a function to a message type and `RpcDispatcher` serves it, on a bus or for the callers of an
 `RpcServer`. The peer may also be written in Rust. `tachyon.errors` has every exception; the common ones are here too.
+`tachyon.stats` has the statistics of servers.
 """
 
-from tachyon import errors
+from tachyon import errors, layers, stats
 from tachyon._array import Array
 from tachyon._context import current_call
 from tachyon._declared import EndpointError
@@ -102,10 +103,12 @@ __all__ = [
     "i16",
     "i32",
     "i64",
+    "layers",
     "make_type_id",
     "msg_type",
     "pad",
     "route_id",
+    "stats",
     "tachyon_rpc",
     "u8",
     "u16",

@@ -12,9 +12,9 @@ import math
 import os
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from tachyon._tachyon import Attempts, Comparison, LoopCalls, LoopConnecting, LoopReconnecting, RpcBus
+from tachyon._tachyon import METADATA, Attempts, Comparison, LoopCalls, LoopConnecting, LoopReconnecting, RpcBus
 from tachyon.errors import (
     BusClosedError,
     BusyError,
@@ -27,9 +27,12 @@ from tachyon.errors import (
     TimedOutError,
     TooLargeError,
 )
+from tachyon.layers import ShownCall
 
 if TYPE_CHECKING:
-    from tachyon._tachyon import Contract
+    from collections.abc import Coroutine
+
+    from tachyon._tachyon import AsyncRequest, Contract, Metadata
 
 LOST = (PeerClosedError, PeerDeadError)
 """The ends of a connection after which a bus may reconnect."""
@@ -43,18 +46,18 @@ TIMED_OUT = "timed out waiting for the peer; the connection stays usable, allow 
 class Call:
     """One request: queued while `number` is 0, then in flight."""
 
-    __slots__ = ("begun", "deadline", "msg_type", "number", "payload", "reply")
+    __slots__ = ("begun", "deadline", "number", "payload", "reply", "type_id")
 
     def __init__(
         self,
         payload: bytes | Comparison,
-        msg_type: int,
+        type_id: int,
         deadline: float | None,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         """Describe a request with a deadline on the loop's clock, or the next question of a comparison."""
         self.payload = payload
-        self.msg_type = msg_type
+        self.type_id = type_id
         self.deadline = deadline
         # Whether an earlier attempt may have begun.
         self.begun = False
@@ -123,7 +126,7 @@ class LoopConnection:
         """Compare a contract with the callee's."""
         comparison = Comparison(contract.describe())
         while True:
-            question = Call(comparison, call.msg_type, call.deadline, self.loop)
+            question = Call(comparison, call.type_id, call.deadline, self.loop)
             try:
                 answer = await self._exchange(bus, question)
             except TooLargeError:
@@ -162,7 +165,7 @@ class LoopConnection:
         if isinstance(call.payload, Comparison):
             number = self._calls.ask(bus, call.payload)
         else:
-            number = self._calls.send(bus, call.payload, call.msg_type, call.left(self.loop))
+            number = self._calls.send(bus, call.payload, call.type_id, call.left(self.loop))
         if number == 0:
             return False
         call.number = number
@@ -454,22 +457,22 @@ def timed_out(bus: RpcBus, call: Call) -> TachyonError:
     return error
 
 
-async def exchange(  # noqa: PLR0913, PLR0917  # called by the core
+async def _exchange(  # noqa: PLR0913, PLR0917  # the parts of one call
     bus: RpcBus,
     payload: bytes,
-    msg_type: int,
-    idempotent: bool,  # noqa: FBT001  # called by the core
+    type_id: int,
+    idempotent: bool,  # noqa: FBT001
     timeout: float | None,  # noqa: ASYNC109  # travels with the request
     contract: Contract | None,
 ) -> bytes:
     """Make a call within its timeout."""
     loop = asyncio.get_running_loop()
     if timeout is None:
-        return await exchange_with_retries(bus, Call(payload, msg_type, None, loop), contract, idempotent=idempotent)
+        return await exchange_with_retries(bus, Call(payload, type_id, None, loop), contract, idempotent=idempotent)
     if not timeout >= 0:
         message = f"a timeout is a number of seconds from 0 up, or None for no limit, not {timeout}"
         raise InvalidArgumentError(message)
-    call = Call(payload, msg_type, loop.time() + timeout, loop)
+    call = Call(payload, type_id, loop.time() + timeout, loop)
     try:
         async with asyncio.timeout_at(call.deadline):
             return await exchange_with_retries(bus, call, contract, idempotent=idempotent)
@@ -486,23 +489,58 @@ async def exchange(  # noqa: PLR0913, PLR0917  # called by the core
         del call
 
 
-async def acall_typed(  # noqa: PLR0913, PLR0917  # called by the core
+async def acall_within(  # noqa: PLR0913  # the parts of one call
     bus: RpcBus,
-    payload: bytes,
-    msg_type: int,
-    idempotent: bool,  # noqa: FBT001  # called by the core
+    request: AsyncRequest,
+    metadata: Metadata | None,
     timeout: float | None,  # noqa: ASYNC109  # travels with the request
-    contract: Contract,
-) -> object:
-    """Make a call of `RpcEndpoint.acall`, for an endpoint with a contract."""
+    *,
+    idempotent: bool,
+    shown: ShownCall | None = None,
+) -> Any:
+    """Make a call within a timeout, and show it to the layers of the bus."""
+    if shown is None and (layers := bus.__tachyon_layers__) is not None:
+        return await _layered(layers, bus, request, metadata, timeout, idempotent)
+    payload, type_id, contract = request.payload, request.msg_type, request.contract
+    if metadata is not None:
+        payload, type_id = metadata.message(payload), type_id | METADATA
     try:
-        reply = await exchange(bus, payload, msg_type, idempotent, timeout, contract)
+        reply = await _exchange(bus, payload, type_id, idempotent, timeout, contract)
     except RpcError as error:
-        if (declared := contract.declared_error(error.kind, error.payload)) is None:
+        if contract is None or (declared := contract.declared_error(error.kind, error.payload)) is None:
             raise
         try:
             raise declared from None
         finally:
             # Its traceback refers to this frame.
             del declared
-    return contract.decode(reply)
+    if shown is not None:
+        shown.replied(len(reply))
+    return reply if contract is None else contract.decode(reply)
+
+
+async def _layered(  # noqa: PLR0913, PLR0917  # the parts of one call
+    layers: tuple[Any, ...],
+    bus: RpcBus,
+    request: AsyncRequest,
+    metadata: Metadata | None,
+    timeout: float | None,  # noqa: ASYNC109  # travels with the request
+    idempotent: bool,  # noqa: FBT001
+) -> Any:
+    """Make a call that layers see."""
+    shown = ShownCall(layers, request.msg_type, request.name, len(request.payload), timeout, metadata)
+    try:
+        return await acall_within(bus, request, shown.sent, timeout, idempotent=idempotent, shown=shown)
+    except BaseException as error:
+        shown.failed(error)
+        raise
+
+
+def acall(
+    bus: RpcBus,
+    request: AsyncRequest,
+    metadata: Metadata | None,
+    idempotent: bool,  # noqa: FBT001  # called by the extension
+) -> Coroutine[Any, Any, Any]:
+    """Make the call of `RpcEndpoint.acall`."""
+    return acall_within(bus, request, metadata, request.timeout, idempotent=idempotent)

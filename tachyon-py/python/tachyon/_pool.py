@@ -12,16 +12,18 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
-from tachyon._calls import acall_typed, connected, exchange, release
-from tachyon._tachyon import Attempts, LoopConnecting, PoolPlaces, RpcBus, RpcEndpoint, checked_polling
+from tachyon._calls import acall_within, connected, release
+from tachyon._tachyon import Attempts, LoopConnecting, Metadata, PoolPlaces, RpcBus, RpcEndpoint, checked_polling
 from tachyon.errors import InvalidArgumentError, TachyonError
+from tachyon.layers import caller_layers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
     from types import TracebackType
 
     from tachyon._connecting import Polling
-    from tachyon._tachyon import Contract, PoolLease
+    from tachyon._tachyon import AsyncRequest, PoolLease
+    from tachyon.layers import AfterOutgoing, BeforeOutgoing
 
 _T = TypeVar("_T")
 _ParametersT = ParamSpec("_ParametersT")
@@ -65,6 +67,7 @@ class Pool:
         self._any_uid = any_uid
         self._polling: Polling = checked_polling(polling)
         self._places = PoolPlaces(max_size)
+        self._layers: tuple[Any, ...] | None = None
 
     @contextlib.contextmanager
     def caller(self, *, timeout: float | None = None) -> Generator[RpcBus]:
@@ -78,24 +81,35 @@ class Pool:
         try:
             bus = lease.idle() or self._connect(deadline)
             try:
+                self._lend(bus)
                 yield bus
             finally:
-                lease.give_back(bus)
+                _return(lease, bus)
         finally:
             lease.leave()
 
-    def within(self, seconds: float) -> TimedPool:
+    def within(self, seconds: float) -> PoolView:
         """Return the pool with a timeout for each call: `pool.within(0.5).call(endpoint, scan, radius)`.
 
         The timeout covers the wait for a caller too. Each call has the full time.
         """
-        if not hasattr(seconds, "__float__"):
-            message = f"a timeout is a number of seconds, such as within(0.5), not {type(seconds).__name__}"
-            raise TypeError(message)
-        if not seconds >= 0:
-            message = f"a timeout is a number of seconds from 0 up, not {seconds}"
-            raise InvalidArgumentError(message)
-        return TimedPool(self, seconds)
+        return PoolView(self, _checked(seconds), None)
+
+    def metadata(self, key: str, value: str) -> PoolView:
+        """Return the pool with one entry of metadata for each call, as `RpcBus.metadata` does."""
+        return PoolView(self, None, Metadata(key, value))
+
+    def layer(self, layer: BeforeOutgoing | AfterOutgoing) -> Self:
+        """Add a layer to every caller that the pool lends from now on, as `RpcBus.layer` does; return the pool.
+
+        A layer sees each attempt at a call that is made again on another caller.
+        """
+        self._layers = caller_layers(self._layers, layer)
+        return self
+
+    def _lend(self, bus: RpcBus) -> None:
+        if self._layers is not None:
+            bus.__tachyon_layers__ = self._layers
 
     @overload
     def call(
@@ -132,7 +146,7 @@ class Pool:
         `within`. A request of an `idempotent` endpoint that is lost with its peer is sent again on another caller.
         """
         timeout = kwargs.pop("timeout", None) if endpoint.__tachyon_timeout__ else None
-        return self._call(endpoint, timeout, args, kwargs)
+        return self._call(endpoint, timeout, None, args, kwargs)
 
     @overload
     def acall(
@@ -157,10 +171,15 @@ class Pool:
         Any number of tasks in any number of event loops may call. A cancelled call gives its place in the queue, or its
         caller, to the next call. `timeout` and `idempotent` are as in `call`.
         """
-        return self._acall(endpoint, *endpoint.__tachyon_request__(None, args, kwargs))
+        return self._acall(endpoint, endpoint.__tachyon_request__(None, args, kwargs), None)
 
     def _call(
-        self, endpoint: RpcEndpoint[..., Any, Any], timeout: float | None, args: tuple[Any, ...], kwargs: dict[str, Any]
+        self,
+        endpoint: RpcEndpoint[..., Any, Any],
+        timeout: float | None,
+        metadata: Metadata | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
     ) -> Any:
         deadline = _after(timeout)
         attempts: Attempts | None = None
@@ -168,7 +187,10 @@ class Pool:
             with _marking(attempts), self.caller(timeout=_left(deadline)) as bus:
                 left = _left(deadline)
                 try:
-                    return endpoint.call(bus if left is None else bus.within(left), *args, **kwargs)
+                    # A view costs each call a bit.
+                    is_plain = left is None and metadata is None
+                    target = bus if is_plain else bus.__tachyon_view__(left, metadata)
+                    return endpoint.call(target, *args, **kwargs)
                 except TachyonError as error:
                     attempts = attempts or Attempts(reconnects=True, idempotent=endpoint.idempotent, seconds=left)
                     if not attempts.again(error):
@@ -179,24 +201,18 @@ class Pool:
     async def _acall(
         self,
         endpoint: RpcEndpoint[..., Any, Any],
-        payload: bytes,
-        timeout: float | None,  # noqa: ASYNC109  # travels with the request
-        contract: Contract | None,
+        request: AsyncRequest,
+        metadata: Metadata | None,
     ) -> Any:
-        deadline = _after(timeout)
+        deadline = _after(request.timeout)
         attempts: Attempts | None = None
         while True:
             with _marking(attempts):
                 lease, bus = await self._borrow(self._deadline(_left(deadline)))
             left = _left(deadline)
             try:
-                if contract is None:
-                    return await exchange(
-                        bus, payload, endpoint.msg_type, idempotent=False, timeout=left, contract=None
-                    )
-                return await acall_typed(
-                    bus, payload, endpoint.msg_type, idempotent=False, timeout=left, contract=contract
-                )
+                self._lend(bus)
+                return await acall_within(bus, request, metadata, left, idempotent=False)
             except TachyonError as error:
                 attempts = attempts or Attempts(reconnects=True, idempotent=endpoint.idempotent, seconds=left)
                 if not attempts.again(error):
@@ -205,7 +221,7 @@ class Pool:
                 bus.close()
             finally:
                 release(bus)
-                lease.give_back(bus)
+                _return(lease, bus)
 
     async def _borrow(self, deadline: float | None) -> tuple[PoolLease, RpcBus]:
         """Wait in the running loop for a place, and for a connection if there is no idle caller."""
@@ -295,13 +311,22 @@ class Pool:
         return f"<tachyon.Pool path={os.fspath(self._path)!r} max_size={self._max_size} callers={len(self)}{state}>"
 
 
-class TimedPool:
-    """A pool from `Pool.within`, with a timeout for each call."""
+class PoolView:
+    """A pool from `Pool.within` or `Pool.metadata`, with settings for each call."""
 
-    def __init__(self, pool: Pool, seconds: float) -> None:
-        """Limit each call on `pool` to `seconds`."""
+    def __init__(self, pool: Pool, seconds: float | None, metadata: Metadata | None) -> None:
+        """Limit each call on `pool` to `seconds`, and send metadata with each."""
         self._pool = pool
         self._seconds = seconds
+        self._metadata = metadata
+
+    def within(self, seconds: float) -> PoolView:
+        """Return the pool with these settings, and with a timeout for each call in place of the view's."""
+        return PoolView(self._pool, _checked(seconds), self._metadata)
+
+    def metadata(self, key: str, value: str) -> PoolView:
+        """Return the pool with these settings, and with one entry of metadata more for each call."""
+        return PoolView(self._pool, self._seconds, Metadata(key, value, self._metadata))
 
     def call(
         self,
@@ -310,8 +335,9 @@ class TimedPool:
         *args: _ParametersT.args,
         **kwargs: _ParametersT.kwargs,
     ) -> _GivenT:
-        """Make the call of `Pool.call`, within the timeout."""
-        given: _GivenT = self._pool._call(endpoint, self._seconds, args, kwargs)  # pyright: ignore[reportPrivateUsage]
+        """Make the call of `Pool.call`, with the settings."""
+        pool = self._pool
+        given: _GivenT = pool._call(endpoint, self._seconds, self._metadata, args, kwargs)  # pyright: ignore[reportPrivateUsage]
         return given
 
     def acall(
@@ -321,9 +347,9 @@ class TimedPool:
         *args: _ParametersT.args,
         **kwargs: _ParametersT.kwargs,
     ) -> Coroutine[Any, Any, _GivenT]:
-        """Make the call of `Pool.acall`, within the timeout."""
+        """Make the call of `Pool.acall`, with the settings."""
         request = endpoint.__tachyon_request__(self._seconds, args, kwargs)
-        return self._pool._acall(endpoint, *request)  # pyright: ignore[reportPrivateUsage]
+        return self._pool._acall(endpoint, request, self._metadata)  # pyright: ignore[reportPrivateUsage]
 
 
 @contextlib.contextmanager
@@ -335,6 +361,23 @@ def _marking(attempts: Attempts | None) -> Generator[None]:
         if attempts is not None and attempts.may_have_begun:
             error.safe_to_retry = False
         raise
+
+
+def _checked(seconds: float) -> float:
+    if not hasattr(seconds, "__float__"):
+        message = f"a timeout is a number of seconds, such as within(0.5), not {type(seconds).__name__}"
+        raise TypeError(message)
+    if not seconds >= 0:
+        message = f"a timeout is a number of seconds from 0 up, not {seconds}"
+        raise InvalidArgumentError(message)
+    return seconds
+
+
+def _return(lease: PoolLease, bus: RpcBus) -> None:
+    """Give a caller back without its layers: the next user has those of the pool at that time."""
+    if bus.__tachyon_layers__ is not None:
+        bus.__tachyon_layers__ = None
+    lease.give_back(bus)
 
 
 def _after(seconds: float | None) -> float | None:

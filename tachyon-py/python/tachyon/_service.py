@@ -14,9 +14,9 @@ from tachyon._contract import method_contract, resolved_or_none
 from tachyon._forms import form
 from tachyon._hints import layout, shown
 from tachyon._layout import Types
-from tachyon._pool import Pool, TimedPool
+from tachyon._pool import Pool, PoolView
 from tachyon._shapes import refuse_generators
-from tachyon._tachyon import RpcBus, TimedBus
+from tachyon._tachyon import BusView, RpcBus
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Mapping, MutableMapping
@@ -211,7 +211,7 @@ class Service(metaclass=ServiceMeta):
         __tachyon_methods__: ClassVar[dict[str, RpcEndpoint[..., Any, Any]]]
 
     @classmethod
-    def client(cls, bus: RpcBus | TimedBus | Pool | TimedPool, /) -> Self:
+    def client(cls, bus: RpcBus | BusView | Pool | PoolView, /) -> Self:
         """Return an object whose endpoints run in the peer; `bus` may be a view, such as `bus.within(0.5)`.
 
         A `def` method blocks, as `call` does; an `async def` method is awaited, as `acall` is. All other methods of the
@@ -309,9 +309,9 @@ def _without_methods(cls: type) -> str:
 
 def _calling(bus: object) -> Callable[[RpcEndpoint[..., Any, Any], bool], Callable[..., Any]]:
     """Give the function that binds an endpoint to a bus or a pool; its second argument asks for `acall`."""
-    if isinstance(bus, (RpcBus, TimedBus)):
+    if isinstance(bus, (RpcBus, BusView)):
         return lambda endpoint, awaits: functools.partial(endpoint.acall if awaits else endpoint.call, bus)
-    if isinstance(bus, (Pool, TimedPool)):
+    if isinstance(bus, (Pool, PoolView)):
         return lambda endpoint, awaits: functools.partial(bus.acall if awaits else bus.call, endpoint)
     message = f"a client calls on an RpcBus, a Pool, or a view of one, not on {type(bus).__name__}"
     raise TypeError(message)

@@ -1,7 +1,7 @@
 """Types of the native module; `tachyon` re-exports the public ones."""
 
 import os
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import GenericAlias, TracebackType
 from typing import (
@@ -26,11 +26,15 @@ from tachyon._declared import EndpointError
 from tachyon._description import Description
 from tachyon._service import Service
 from tachyon.errors import ErrorKind, RpcError, TachyonError, TimedOutError
+from tachyon.layers import AfterCall, AfterOutgoing, BeforeCall, BeforeOutgoing
 
 __all__ = [
+    "METADATA",
     "MSG_TYPE_ERROR",
+    "AsyncRequest",
     "Attempts",
     "Bus",
+    "BusView",
     "Comparison",
     "Contract",
     "CurrentCall",
@@ -43,6 +47,7 @@ __all__ = [
     "LoopServing",
     "Memory",
     "Message",
+    "Metadata",
     "Plan",
     "PoolLease",
     "PoolPlaces",
@@ -58,7 +63,6 @@ __all__ = [
     "RxMsgView",
     "StatsCounts",
     "StatsObserver",
-    "TimedBus",
     "TxGuard",
     "Values",
     "__version__",
@@ -96,6 +100,8 @@ _Raises: TypeAlias = type[EndpointError] | Sequence[type[EndpointError]] | None
 __version__: Final[str]
 MSG_TYPE_ERROR: Final = 0xFFFF
 """The msg_type of error replies."""
+METADATA: Final = 0x80000000
+"""The bit of a type id that says that metadata follows the payload."""
 
 def make_type_id(route: int, msg_type: int) -> int:
     """Join a route (upper 16 bits) and a message type (lower 16 bits); routes from 1 up are reserved for RPC."""
@@ -506,11 +512,30 @@ class RpcBus:
         """
     def ping(self, *, timeout: float | None = None) -> float:
         """Time a round trip to the peer, in seconds."""
-    def within(self, seconds: float) -> TimedBus:
+    def within(self, seconds: float) -> BusView:
         """Return the bus with a timeout for each call: `endpoint.call(bus.within(0.5), scan, radius)`.
 
         The timeout covers a whole call, and travels with its request as a deadline. Each call has the full time.
         """
+    def metadata(self, key: str, value: str) -> BusView:
+        """Return the bus with one entry of metadata for each call, a text that travels beside the request.
+
+        The handler sees the entry in `current_call().metadata`. A key consists of `a-z`, `0-9`, `.`, `_` and `-`; all
+        keys and texts of a call take at most 1 KiB. Views add up: `bus.within(0.5).metadata("tenant", "acme")`.
+        """
+    def layer(self, layer: BeforeOutgoing | AfterOutgoing) -> Self:
+        """Add a layer, which sees each later call of this side before it is sent, and its outcome; return the bus.
+
+        `tachyon.layers.CallerLayer` has the methods of a layer. It sees the calls of endpoints and `start`, but not
+        `describe` and `ping`. A request that is written in place passes no layer, and is refused.
+        """
+    @property
+    def __tachyon_layers__(self) -> tuple[Any, ...] | None:
+        """The layers of this side."""
+    @__tachyon_layers__.setter
+    def __tachyon_layers__(self, layers: tuple[Any, ...] | None) -> None: ...
+    def __tachyon_view__(self, seconds: float | None, metadata: Metadata | None) -> BusView:
+        """Return the bus with settings, for a pool."""
     def set_numa_node(self, node_id: int) -> None:
         """Prefer a NUMA node (0 to 63) for the bus's memory and move it there. Call before the first message."""
     def set_polling_mode(self, pure_spin: Polling | int) -> None:
@@ -615,6 +640,9 @@ class RpcRxGuard:
     def correlation_id(self) -> int:
         """The correlation id of the call."""
     @property
+    def metadata(self) -> Mapping[str, str]:
+        """The texts that the caller sent beside a request, as a read-only mapping."""
+    @property
     def error_kind(self) -> ErrorKind | None:
         """The kind of failure, if this is an error reply."""
     def __len__(self) -> int: ...
@@ -708,15 +736,13 @@ class RpcEndpoint(Generic[_ParametersT, _ReplyT_co, _HereT_co]):
     @property
     def __tachyon_timeout__(self) -> bool:
         """Whether `timeout` is a setting of the endpoint's calls: it has one parameter or none, with another name."""
-    def __tachyon_request__(
-        self, within: float | None, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[bytes, float | None, Contract | None]:
-        """Return the bytes of a call's request, its timeout in seconds, and the contract."""
+    def __tachyon_request__(self, within: float | None, args: tuple[Any, ...], kwargs: dict[str, Any]) -> AsyncRequest:
+        """Return the request of a call from a coroutine."""
     def __tachyon_bind__(self, function: Callable[..., Any]) -> RpcEndpoint[..., Any, Any]:
         """Return an endpoint with the same contract, and with another function that serves."""
     def __call__(self, *args: _ParametersT.args, **kwargs: _ParametersT.kwargs) -> _HereT_co: ...
     @overload
-    def call(self, bus: RpcBus | TimedBus, /, *args: _ParametersT.args, **kwargs: _ParametersT.kwargs) -> _ReplyT_co:
+    def call(self, bus: RpcBus | BusView, /, *args: _ParametersT.args, **kwargs: _ParametersT.kwargs) -> _ReplyT_co:
         """Call the peer's function with its arguments, and return its reply.
 
         The timeout of a call on `bus.within(0.5)` travels with the request as a deadline: the handler sees it in
@@ -726,7 +752,7 @@ class RpcEndpoint(Generic[_ParametersT, _ReplyT_co, _HereT_co]):
     @overload
     def call(
         self: _TakesNothing,
-        bus: RpcBus | TimedBus,
+        bus: RpcBus | BusView,
         payload: None = None,
         on_response: None = None,
         spin_threshold: int | None = None,
@@ -737,7 +763,7 @@ class RpcEndpoint(Generic[_ParametersT, _ReplyT_co, _HereT_co]):
     @overload
     def call(
         self: _TakesNothing,
-        bus: RpcBus | TimedBus,
+        bus: RpcBus | BusView,
         payload: None,
         on_response: Callable[[memoryview], _T],
         spin_threshold: int | None = None,
@@ -748,7 +774,7 @@ class RpcEndpoint(Generic[_ParametersT, _ReplyT_co, _HereT_co]):
     @overload
     def call(
         self: _TakesOne[_TakenT],
-        bus: RpcBus | TimedBus,
+        bus: RpcBus | BusView,
         payload: _TakenT,
         on_response: None = None,
         spin_threshold: int | None = None,
@@ -759,7 +785,7 @@ class RpcEndpoint(Generic[_ParametersT, _ReplyT_co, _HereT_co]):
     @overload
     def call(
         self: _TakesOne[_TakenT],
-        bus: RpcBus | TimedBus,
+        bus: RpcBus | BusView,
         payload: _TakenT,
         on_response: Callable[[memoryview], _T],
         spin_threshold: int | None = None,
@@ -769,7 +795,7 @@ class RpcEndpoint(Generic[_ParametersT, _ReplyT_co, _HereT_co]):
         """Call the peer's function and return the result of `on_response` for the reply's bytes, in place."""
     @overload
     def acall(
-        self, bus: RpcBus | TimedBus, /, *args: _ParametersT.args, **kwargs: _ParametersT.kwargs
+        self, bus: RpcBus | BusView, /, *args: _ParametersT.args, **kwargs: _ParametersT.kwargs
     ) -> Coroutine[Any, Any, _ReplyT_co]:
         """Call the peer's function from a coroutine, and return its reply.
 
@@ -780,12 +806,12 @@ class RpcEndpoint(Generic[_ParametersT, _ReplyT_co, _HereT_co]):
         """
     @overload
     def acall(
-        self: _TakesNothing, bus: RpcBus | TimedBus, payload: None = None, *, timeout: float | None = None
+        self: _TakesNothing, bus: RpcBus | BusView, payload: None = None, *, timeout: float | None = None
     ) -> Coroutine[Any, Any, _ReplyT_co]:
         """Call the peer's function, which takes nothing, from a coroutine, and return its reply."""
     @overload
     def acall(
-        self: _TakesOne[_TakenT], bus: RpcBus | TimedBus, payload: _TakenT, *, timeout: float | None = None
+        self: _TakesOne[_TakenT], bus: RpcBus | BusView, payload: _TakenT, *, timeout: float | None = None
     ) -> Coroutine[Any, Any, _ReplyT_co]:
         """Call the peer's function, which takes one value, from a coroutine, and return its reply."""
     @classmethod
@@ -804,8 +830,45 @@ class _TakesNothing(Protocol):
     def __call__(self) -> object: ...
 
 @final
-class TimedBus:
-    """A bus from `RpcBus.within`, with a timeout for each call."""
+class BusView:
+    """A bus from `RpcBus.within` or `RpcBus.metadata`, with settings for each call."""
+
+    def within(self, seconds: float) -> BusView:
+        """Return the bus with these settings, and with a timeout for each call in place of the view's."""
+    def metadata(self, key: str, value: str) -> BusView:
+        """Return the bus with these settings, and with one entry of metadata more for each call."""
+    def start(self, payload: Buffer, msg_type: int) -> int:
+        """Send a request with these settings, as `RpcBus.start` does, and return its correlation id."""
+
+@final
+class Metadata:
+    """The metadata of calls. An object never changes: a new entry makes a new object."""
+
+    def __new__(cls, key: str, value: str, before: Metadata | None = None) -> Self: ...
+    def mapping(self) -> Mapping[str, str]:
+        """Return the entries, as a read-only mapping."""
+    def message(self, payload: bytes) -> bytes:
+        """Return the message of a request with this metadata."""
+
+@final
+class AsyncRequest:
+    """The request of a coroutine."""
+
+    @property
+    def payload(self) -> bytes:
+        """The bytes of the request."""
+    @property
+    def msg_type(self) -> int:
+        """The endpoint's message type."""
+    @property
+    def name(self) -> str:
+        """The endpoint's name."""
+    @property
+    def timeout(self) -> float | None:
+        """The seconds that the call may take."""
+    @property
+    def contract(self) -> Contract | None:
+        """The types of the endpoint; None for bytes in and out."""
 
 @final
 class RustEndpoint:
@@ -873,6 +936,12 @@ class RpcDispatcher:
         """Add an endpoint, or all endpoints of an object that implements a `Service`; return the dispatcher.
 
         Endpoints that an extension in Rust exported go into the same table; see `RustEndpoint`.
+        """
+    def layer(self, layer: BeforeCall | AfterCall) -> Self:
+        """Add a layer, which sees each request before and after its handler, and may refuse it; return the dispatcher.
+
+        `tachyon.layers.Layer` has the methods of a layer. Layers run in the order of their addition, and see endpoints
+        in Rust too: with a layer, each request takes the GIL. They do not see `describe` and `ping`.
         """
     def handler(self, msg_type: int, *, idempotent: bool = False, raises: _Raises = None) -> _Decorator:
         """Do what `tachyon_rpc` does, and register the endpoint."""
@@ -996,14 +1065,20 @@ class RpcServer:
 
 @final
 class CurrentCall:
-    """The request that a handler handles."""
+    """The request that a handler handles, or that a layer sees."""
 
     @property
     def msg_type(self) -> int:
         """The endpoint's message type."""
     @property
     def name(self) -> str:
-        """The endpoint's name."""
+        """The endpoint's name; empty for a layer when no endpoint has the message type."""
+    @property
+    def request_size(self) -> int:
+        """Bytes of the request, without the metadata."""
+    @property
+    def metadata(self) -> Mapping[str, str]:
+        """The texts that the caller sent beside the request, as a read-only mapping."""
     @property
     def correlation_id(self) -> int:
         """The call's number, which its caller counts up from 1."""
@@ -1058,7 +1133,7 @@ class LoopCalls:
         """Whether the bus reconnects after its connection has ended."""
     def fileno(self) -> int:
         """Return the descriptor to watch: readable when `receive` has work."""
-    def send(self, bus: RpcBus, payload: bytes, msg_type: int, timeout: float | None) -> int:
+    def send(self, bus: RpcBus, payload: bytes, type_id: int, timeout: float | None) -> int:
         """Send a request and return its correlation id; 0 when the ring is full."""
     def ask(self, bus: RpcBus, comparison: Comparison) -> int:
         """Send the next question of a comparison and return its correlation id; 0 when the ring is full."""

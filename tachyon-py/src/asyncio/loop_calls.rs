@@ -60,13 +60,13 @@ impl LoopCalls {
     }
 
     /// Send a request with a deadline in `timeout` seconds, and return its correlation id; 0 when the ring is full, and
-    /// `receive` then requests room.
+    /// `receive` then requests room. `type_id` is the message type, with `METADATA` for a message with metadata.
     #[allow(clippy::unused_self, reason = "only a holder of a `LoopCalls` may send")]
-    fn send(&self, bus: &Bound<'_, RpcBus>, payload: &[u8], msg_type: u16, timeout: Option<f64>) -> PyResult<u64> {
+    fn send(&self, bus: &Bound<'_, RpcBus>, payload: &[u8], type_id: u32, timeout: Option<f64>) -> PyResult<u64> {
         let limit = Limit::after(args::timeout(timeout)?);
         let mut forward = bus.get().forward()?;
         let caller = &mut forward.loop_calling()?.caller;
-        Ok(caller.try_call(msg_type, payload, limit).map_err(Raise::raise)?.unwrap_or(0))
+        Ok(caller.try_call(type_id, payload, limit).map_err(Raise::raise)?.unwrap_or(0))
     }
 
     /// Send the next question of a comparison, and return its correlation id; 0 when the ring is full, and `receive`

@@ -10,7 +10,6 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList, PyMemoryView};
 use tachyon::__binding::{Deferred, Driven, Next, Offload, monotonic_now};
-use tachyon::dispatch::CallerInfo;
 use tachyon::server::DisconnectReason;
 use tachyon::{Dispatcher, ErrorKind, HandlerError, ServeError};
 
@@ -23,7 +22,7 @@ use crate::rpc::endpoint::RpcEndpoint;
 use crate::rpc::rpc_bus::RpcBus;
 use crate::runtime::invoke::call_one;
 use crate::runtime::logging::{Level, log_or_print};
-use crate::serve::current_call::{CurrentCall, Watch};
+use crate::serve::current_call::{CallParts, CurrentCall, Watch};
 use crate::serve::endpoint_table::{RpcDispatcher, Shared};
 use crate::serve::handler::{Failure, no_bytes};
 use crate::serve::rpc_server::RpcServer;
@@ -92,10 +91,8 @@ type Key = (u64, u64);
 
 /// A request that becomes a task.
 struct TaskRequest {
-    caller: CallerInfo,
     msg_type: u16,
-    correlation_id: u64,
-    deadline: Option<u64>,
+    parts: CallParts,
 }
 
 impl<'a> TurnRequests<'a> {
@@ -110,13 +107,15 @@ impl Offload for TurnRequests<'_> {
     }
 
     fn start(&mut self, request: &Deferred, payload: Vec<u8>) {
-        let started = TaskRequest {
+        let metadata = request.metadata();
+        let parts = CallParts {
             caller: request.caller(),
-            msg_type: request.msg_type(),
             correlation_id: request.correlation_id(),
+            request_size: payload.len(),
             deadline: request.deadline(),
+            metadata: (!metadata.is_empty()).then(|| Box::new(metadata.clone())),
         };
-        self.started.push((started, payload));
+        self.started.push((TaskRequest { msg_type: request.msg_type(), parts }, payload));
     }
 
     fn cancel(&mut self, request: &Deferred) {
@@ -175,7 +174,7 @@ impl LoopServing {
         drop(guard);
         for (started, payload) in requests.started {
             if let Some(endpoint) = dispatcher.shared().coroutine(py, started.msg_type) {
-                into.append(LoopRequest::new(endpoint.into_bound(py), &started, &payload)?)?;
+                into.append(LoopRequest::new(endpoint.into_bound(py), started.parts, &payload)?)?;
             }
         }
         requests.cancelled.into_iter().try_for_each(|key| cancelled.append(key))?;
@@ -271,16 +270,13 @@ pub(crate) struct LoopRequest {
 }
 
 impl LoopRequest {
-    fn new(
-        endpoint: Bound<'_, RpcEndpoint>,
-        &TaskRequest { caller, correlation_id, deadline, .. }: &TaskRequest,
-        payload: &[u8],
-    ) -> PyResult<Self> {
+    fn new(endpoint: Bound<'_, RpcEndpoint>, parts: CallParts, payload: &[u8]) -> PyResult<Self> {
         let py = endpoint.py();
         let payload = PyBytes::new(py, payload).unbind();
         let watch = Watch::Task(AtomicBool::new(false));
-        let call = Py::new(py, CurrentCall::new(&endpoint, caller, correlation_id, deadline, watch)?)?;
-        Ok(Self { key: (caller.id, correlation_id), deadline, endpoint: endpoint.unbind(), payload, call })
+        let (key, deadline) = ((parts.caller.id, parts.correlation_id), parts.deadline);
+        let call = Py::new(py, CurrentCall::new(&endpoint, parts, watch)?)?;
+        Ok(Self { key, deadline, endpoint: endpoint.unbind(), payload, call })
     }
 
     /// Whether the caller's deadline has passed.

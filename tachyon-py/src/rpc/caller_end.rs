@@ -15,7 +15,8 @@ use crate::rpc::contract::Contract;
 /// The parameters of one request.
 #[derive(Clone, Copy)]
 pub(crate) struct CallOptions<'a> {
-    pub(crate) msg_type: u16,
+    /// The message type, and whether metadata lies behind the payload.
+    pub(crate) type_id: u32,
     pub(crate) spins: Option<PollingMode>,
     pub(crate) limit: Limit,
     /// Whether the callee may handle the request twice.
@@ -64,19 +65,19 @@ impl CallerEnd {
 
     #[inline]
     fn send(&mut self, py: Python<'_>, payload: &Payload<'_, '_>, options: &CallOptions<'_>) -> Result<u64, CallError> {
-        let CallOptions { msg_type, spins, limit, contract, .. } = *options;
+        let CallOptions { type_id, spins, limit, contract, .. } = *options;
         let data = payload.as_slice();
         // A reconnect waits, and so does the comparison of a contract with the callee: a call that may need one of them
         // releases the GIL first.
         if !self.caller.may_reconnect()
             && contract.is_none_or(|contract| contract.is_agreed(&mut self.caller))
-            && let Some(correlation_id) = self.caller.try_call(msg_type, data, limit)?
+            && let Some(correlation_id) = self.caller.try_call(type_id, data, limit)?
         {
             return Ok(correlation_id);
         }
         let size = data.len();
         let verify = contract.map(Contract::verified);
-        let room = self.wait_detached(py, spins, |caller| caller.wait_to_call(msg_type, size, limit, verify))?;
+        let room = self.wait_detached(py, spins, |caller| caller.wait_to_call(type_id, size, limit, verify))?;
         self.caller.call_in(room, payload.as_slice())
     }
 

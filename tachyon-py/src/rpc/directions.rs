@@ -7,7 +7,7 @@ use tachyon::PollingMode;
 use crate::bus::lifetime::{SharedCloser, closed};
 use crate::bus::ring_ends::{InUse, RxEnd, TxEnd};
 use crate::bus::try_lock::{DelayedRelease, Release};
-use crate::errors::{BusyError, Raise, WrongDirectionError};
+use crate::errors::{BusyError, InvalidArgumentError, Raise, WrongDirectionError};
 use crate::rpc::caller_end::CallerEnd;
 
 /// The role of this side, with its end of the forward ring.
@@ -21,6 +21,25 @@ pub(crate) enum ForwardRole {
     Closed,
 }
 
+/// What a call on the fast path must not meet, in one byte.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Special(u8);
+
+impl Special {
+    /// An event loop owns this side, and all other users are refused.
+    pub(crate) const LOOP: Self = Self(1);
+    /// Layers see each call.
+    pub(crate) const LAYERS: Self = Self(2);
+
+    pub(crate) fn has(self, one: Self) -> bool {
+        self.0 & one.0 != 0
+    }
+
+    pub(crate) fn set(&mut self, one: Self, on: bool) {
+        self.0 = if on { self.0 | one.0 } else { self.0 & !one.0 };
+    }
+}
+
 /// This side of the forward ring.
 pub(crate) struct ForwardDirection {
     pub(crate) role: ForwardRole,
@@ -28,8 +47,8 @@ pub(crate) struct ForwardDirection {
     /// The polling mode that the bus was made with.
     pub(crate) first_polling: PollingMode,
     pub(crate) closing: bool,
-    /// Whether an event loop owns this side, and all other users are refused.
-    pub(crate) owned_by_loop: bool,
+    /// What the fast path does not know of.
+    pub(crate) special: Special,
     pub(crate) closer: SharedCloser,
 }
 
@@ -40,26 +59,57 @@ impl ForwardDirection {
 
     /// Fails unless this side is open and no event loop owns it.
     pub(crate) fn check_free(&self) -> PyResult<()> {
-        if self.owned_by_loop { Err(owned_by_loop()) } else { self.check_open() }
+        if self.owned_by_loop() { Err(owned_by_loop()) } else { self.check_open() }
     }
 
-    /// The calling end; a bus without a role takes this role.
+    pub(crate) fn owned_by_loop(&self) -> bool {
+        self.special.has(Special::LOOP)
+    }
+
+    /// Whether layers see the calls of this side.
+    pub(crate) fn is_layered(&self) -> bool {
+        self.special.has(Special::LAYERS)
+    }
+
+    /// The calling end for a request that no layer has seen; a bus without a role takes this role.
+    ///
+    /// # Errors
+    /// Also if this side [has layers](Self::is_layered).
     #[inline]
     pub(crate) fn calling(&mut self) -> PyResult<&mut CallerEnd> {
+        if self.special != Special::default() {
+            return Err(self.refuse());
+        }
+        self.as_calling()
+    }
+
+    /// The calling end for all else; a bus without a role takes this role.
+    pub(crate) fn calling_beside_layers(&mut self) -> PyResult<&mut CallerEnd> {
         self.check_free()?;
         self.as_calling()
+    }
+
+    #[cold]
+    fn refuse(&self) -> PyErr {
+        if self.owned_by_loop() {
+            return owned_by_loop();
+        }
+        InvalidArgumentError::new_err(
+            "a request that is written in place passes no layer, and this bus has some; send it with `start`",
+        )
     }
 
     /// The calling end, for the event loop that owns it.
     #[inline]
     pub(crate) fn loop_calling(&mut self) -> PyResult<&mut CallerEnd> {
-        if !self.owned_by_loop {
+        if !self.owned_by_loop() {
             return Err(closed());
         }
         self.as_calling()
     }
 
-    fn as_calling(&mut self) -> PyResult<&mut CallerEnd> {
+    /// The calling end, whoever uses it; a bus without a role takes this role.
+    pub(crate) fn as_calling(&mut self) -> PyResult<&mut CallerEnd> {
         self.check_open()?;
         if let ForwardRole::Unassigned(bus) = &self.role {
             let mut calling = CallerEnd::new(rpc_caller(bus).map_err(Raise::raise)?, self.closer.clone());
@@ -90,7 +140,7 @@ impl ForwardDirection {
 
     /// Makes an event loop the owner of this side; an earlier loop loses it.
     pub(crate) fn take_for_loop(&mut self) -> PyResult<&mut CallerEnd> {
-        let had = self.owned_by_loop;
+        let had = self.owned_by_loop();
         let calling = self.as_calling()?;
         calling.replies.check()?;
         calling.requests.check()?;
@@ -99,13 +149,13 @@ impl ForwardDirection {
         } else if calling.caller.outstanding() > 0 {
             return Err(BusyError::new_err("calls of this bus are in flight; `finish` them or `forget` them first"));
         }
-        self.owned_by_loop = true;
+        self.special.set(Special::LOOP, true);
         self.as_calling()
     }
 
     /// Ends the ownership of the event loop.
     pub(crate) fn release_from_loop(&mut self) {
-        self.owned_by_loop = false;
+        self.special.set(Special::LOOP, false);
         if let ForwardRole::Calling(calling) = &mut self.role {
             calling.caller.disarm();
             calling.caller.recycle();
@@ -114,7 +164,7 @@ impl ForwardDirection {
     }
 
     fn close_if_free(&mut self) {
-        if self.owned_by_loop {
+        if self.owned_by_loop() {
             return;
         }
         let idle = match &self.role {

@@ -12,11 +12,14 @@ use tachyon::PollingMode;
 use crate::args::{self, Integer};
 use crate::memory::buffer_export::{copied_from, read_from, type_name};
 use crate::memory::payload::Payload;
+use crate::rpc::bus_view::Target;
 use crate::rpc::caller_end::CallOptions;
 use crate::rpc::contract::{Contract, Encoded};
 use crate::rpc::endpoint::RpcEndpoint;
 use crate::rpc::guards::RpcRxGuard;
-use crate::rpc::rpc_bus::{RpcBus, TimedBus, reply_guard};
+use crate::rpc::layers::Shown;
+use crate::rpc::metadata::Metadata;
+use crate::rpc::rpc_bus::{RpcBus, reply_guard, with_metadata};
 use crate::runtime::package::imported;
 
 /// The error for a call without its payload of bytes.
@@ -120,8 +123,39 @@ impl<'py> SingleArguments<'py> {
     }
 }
 
-/// The request of a coroutine: its bytes, the call's timeout in seconds, and the contract.
-type AsyncRequest<'py> = (Bound<'py, PyAny>, Option<f64>, Option<Py<Contract>>);
+/// The request of a coroutine.
+#[pyclass(module = "tachyon._tachyon", frozen)]
+pub(crate) struct AsyncRequest {
+    endpoint: Py<RpcEndpoint>,
+    #[pyo3(get)]
+    payload: Py<PyAny>,
+    /// Seconds that the call may take.
+    #[pyo3(get)]
+    timeout: Option<f64>,
+    #[pyo3(get)]
+    contract: Option<Py<Contract>>,
+}
+
+#[pymethods]
+impl AsyncRequest {
+    #[getter]
+    fn msg_type(&self) -> u16 {
+        self.endpoint.get().msg_type
+    }
+
+    /// The endpoint's name.
+    #[getter]
+    fn name(&self, py: Python<'_>) -> PyResult<String> {
+        RpcEndpoint::name(self.endpoint.bind(py))
+    }
+
+    #[allow(clippy::missing_errors_doc, reason = "the interpreter's protocol")]
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        visit.call(&self.endpoint)?;
+        visit.call(&self.payload)?;
+        visit.call(&self.contract)
+    }
+}
 
 /// A request with its settings.
 struct Call<'py> {
@@ -132,16 +166,16 @@ struct Call<'py> {
 }
 
 impl RpcEndpoint {
-    /// The bus of a call, which may be a keyword as in the seed, and its timeout in seconds.
+    /// The bus of a call, which may be a keyword as in the seed.
     #[inline]
-    fn bus<'py>(
+    fn target<'py>(
         &self,
         method: &str,
         bus: Option<&Bound<'py, PyAny>>,
         kwargs: Option<&Bound<'py, PyDict>>,
-    ) -> PyResult<(Bound<'py, RpcBus>, Option<f64>)> {
+    ) -> PyResult<Target<'py>> {
         if let Some(bus) = bus {
-            return TimedBus::open(bus);
+            return Target::of(bus);
         }
         let named = match kwargs {
             Some(kwargs) if self.contract.as_ref().is_none_or(|contract| contract.get().is_single()) => {
@@ -154,7 +188,7 @@ impl RpcEndpoint {
             _ => None,
         };
         match named {
-            Some(bus) => TimedBus::open(&bus),
+            Some(bus) => Target::of(&bus),
             None => Err(PyTypeError::new_err(format!("{method}() missing 1 required positional argument: 'bus'"))),
         }
     }
@@ -202,21 +236,25 @@ impl RpcEndpoint {
 
     /// Sends a request and waits. Returns the value of the reply, or the result of `on_response` for its bytes.
     #[inline]
-    fn exchange<'py>(&self, bus: &Bound<'py, RpcBus>, call: &Call<'py>) -> PyResult<Bound<'py, PyAny>> {
+    fn exchange<'py>(
+        slf: &Bound<'py, Self>,
+        bus: &Bound<'py, RpcBus>,
+        call: &Call<'py>,
+    ) -> PyResult<Bound<'py, PyAny>> {
         let py = bus.py();
-        let Call { written, on_response, spins, timeout } = call;
-        let payload = match written {
-            Encoded::Empty => Payload::Written(&[]),
-            Encoded::Scratch(scratch) => Payload::Written(scratch),
-            Encoded::Object(object) => Payload::of(object)?,
-        };
-        let own = self.contract.as_ref().map(Py::get);
-        let contract = own.filter(|contract| contract.is_typed());
-        let limit = args::limit(*timeout)?;
-        let options =
-            CallOptions { msg_type: self.msg_type, spins: *spins, limit, idempotent: self.idempotent, contract };
+        let Call { on_response, .. } = call;
+        let own = slf.get().contract.as_ref().map(Py::get);
+        let payload = call.payload()?;
+        let options = slf.get().options(call)?;
         let mut forward = bus.get().forward()?;
-        let calling = forward.calling()?;
+        let calling = match forward.calling() {
+            Ok(calling) => calling,
+            Err(refused) => {
+                let is_layered = forward.is_layered();
+                drop(forward);
+                return if is_layered { Self::exchange_with(slf, bus, call, None) } else { Err(refused) };
+            }
+        };
         let (correlation_id, reply) = calling.request(py, &payload, &options)?;
         if let (ReplyTaken::InPlace(taking), None) = (&reply, on_response)
             && tachyon::type_id::msg_type(taking.type_id()) != tachyon::type_id::MSG_TYPE_ERROR
@@ -233,8 +271,83 @@ impl RpcEndpoint {
         if let Some(error) = guard.get().error(py, own)? {
             return Err(error);
         }
+        Self::read(&guard, on_response, own)
+    }
+}
+
+impl<'py> Call<'py> {
+    /// The bytes of the request.
+    #[inline]
+    fn payload(&self) -> PyResult<Payload<'_, 'py>> {
+        match &self.written {
+            Encoded::Empty => Ok(Payload::Written(&[])),
+            Encoded::Scratch(scratch) => Ok(Payload::Written(scratch)),
+            Encoded::Object(object) => Payload::of(object),
+        }
+    }
+}
+
+impl RpcEndpoint {
+    #[inline]
+    fn options(&self, call: &Call<'_>) -> PyResult<CallOptions<'_>> {
+        let contract = self.contract.as_ref().map(Py::get).filter(|contract| contract.is_typed());
+        let (type_id, limit) = (u32::from(self.msg_type), args::limit(call.timeout)?);
+        Ok(CallOptions { type_id, spins: call.spins, limit, idempotent: self.idempotent, contract })
+    }
+
+    /// As [`exchange`](Self::exchange), with metadata, and with the layers of the bus.
+    #[cold]
+    fn exchange_with<'py>(
+        slf: &Bound<'py, Self>,
+        bus: &Bound<'py, RpcBus>,
+        call: &Call<'py>,
+        metadata: Option<Bound<'py, Metadata>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = bus.py();
+        let own = slf.get().contract.as_ref().map(Py::get);
+        let payload = call.payload()?;
+        let options = slf.get().options(call)?;
+        let (name, size) = (Self::name(slf)?, payload.as_slice().len());
+        let shown = Shown {
+            msg_type: slf.get().msg_type,
+            name: &name,
+            size,
+            timeout: call.timeout,
+            metadata: metadata.as_ref(),
+        };
+        let seen = bus.get().show(py, &shown)?;
+        let metadata = match &seen {
+            Some(seen) => seen.metadata(py)?,
+            None => metadata,
+        };
+        let taken = with_metadata(&payload, options, metadata.as_ref(), |payload, options| {
+            let mut forward = bus.get().forward()?;
+            let calling = forward.calling_beside_layers()?;
+            let (correlation_id, reply) = calling.request(py, payload, options)?;
+            let guard = Bound::new(py, reply_guard(bus, calling, correlation_id, reply))?;
+            drop(forward);
+            match guard.get().error(py, own)? {
+                Some(error) => Err(error),
+                None => Ok(guard),
+            }
+        });
+        match (&seen, &taken) {
+            (None, _) => {}
+            (Some(seen), Ok(guard)) => seen.replied(py, guard.get().len())?,
+            (Some(seen), Err(error)) => seen.failed(py, error)?,
+        }
+        Self::read(&taken?, &call.on_response, own)
+    }
+
+    /// The value of a reply, or the result of `on_response` for its bytes.
+    fn read<'py>(
+        guard: &Bound<'py, RpcRxGuard>,
+        on_response: &Option<Bound<'py, PyAny>>,
+        own: Option<&Contract>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let py = guard.py();
         match (on_response, own) {
-            (Some(function), _) => RpcRxGuard::call_with_view(&guard, function),
+            (Some(function), _) => RpcRxGuard::call_with_view(guard, function),
             (None, None) => guard.get().to_bytes(py).map(Bound::into_any),
             (None, Some(contract)) => contract.value(py, guard.get().to_bytes(py)?.as_bytes(), true),
         }
@@ -313,14 +426,22 @@ impl RpcEndpoint {
     /// timeout=None)`: `on_response` gets a memoryview of the reply's bytes in place, valid during the call only.
     #[pyo3(signature = (bus=None, /, *args, **kwargs), text_signature = "($self, bus, /, *args, **kwargs)")]
     fn call<'py>(
-        &self,
+        slf: &Bound<'py, Self>,
         bus: Option<&Bound<'py, PyAny>>,
         args: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let (bus, within) = self.bus("call", bus, kwargs)?;
-        let call = self.prepare("call", within, args, kwargs)?;
-        self.exchange(&bus, &call)
+        match slf.get().target("call", bus, kwargs)? {
+            Target::Bus(bus, within) => {
+                let call = slf.get().prepare("call", within, args, kwargs)?;
+                Self::exchange(slf, &bus, &call)
+            }
+            view @ Target::View(_) => {
+                let (bus, within, metadata) = view.parts();
+                let call = slf.get().prepare("call", within, args, kwargs)?;
+                Self::exchange_with(slf, &bus, &call, metadata)
+            }
+        }
     }
 
     /// Call the peer's function from a coroutine, with its arguments, by position or name, and return its reply.
@@ -338,39 +459,21 @@ impl RpcEndpoint {
         kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = slf.py();
-        let this = slf.get();
-        let (bus, within) = this.bus("acall", bus, kwargs)?;
-        let (payload, timeout, _) = this.request(within, args, kwargs)?;
-        match &this.contract {
-            None => imported!(py, "tachyon._calls", "exchange")?.call1((
-                bus,
-                payload,
-                this.msg_type,
-                this.idempotent,
-                timeout,
-                py.None(),
-            )),
-            Some(contract) => imported!(py, "tachyon._calls", "acall_typed")?.call1((
-                bus,
-                payload,
-                this.msg_type,
-                this.idempotent,
-                timeout,
-                contract,
-            )),
-        }
+        let (bus, within, metadata) = slf.get().target("acall", bus, kwargs)?.parts();
+        let request = Self::request(slf, within, args, kwargs)?;
+        imported!(py, "tachyon._calls", "acall")?.call1((bus, request, metadata, slf.get().idempotent))
     }
 
     /// The request of a call from a coroutine, with its bytes at the time of the call.
     #[pyo3(name = "__tachyon_request__")]
     fn request<'py>(
-        &self,
+        slf: &Bound<'py, Self>,
         within: Option<f64>,
         args: &Bound<'py, PyTuple>,
         kwargs: Option<&Bound<'py, PyDict>>,
-    ) -> PyResult<AsyncRequest<'py>> {
-        let py = args.py();
-        let Call { written, timeout, .. } = self.prepare("acall", within, args, kwargs)?;
+    ) -> PyResult<AsyncRequest> {
+        let (py, this) = (args.py(), slf.get());
+        let Call { written, timeout, .. } = this.prepare("acall", within, args, kwargs)?;
         let payload = match written {
             Encoded::Empty => PyBytes::new(py, &[]).into_any(),
             Encoded::Scratch(scratch) => PyBytes::new(py, &scratch).into_any(),
@@ -380,7 +483,12 @@ impl RpcEndpoint {
             }
             Encoded::Object(object) => object,
         };
-        Ok((payload, timeout, self.contract.as_ref().map(|contract| contract.clone_ref(py))))
+        Ok(AsyncRequest {
+            endpoint: slf.clone().unbind(),
+            payload: payload.unbind(),
+            timeout,
+            contract: this.contract.as_ref().map(|contract| contract.clone_ref(py)),
+        })
     }
 
     /// Whether `timeout` is a setting of the endpoint's calls: it has one parameter or none, with another name.

@@ -17,6 +17,7 @@ use crate::errors::Raise;
 use crate::memory::buffer_export::{BufferExport, GuardEnd, kept_view_error};
 use crate::rpc::contract::Contract;
 use crate::rpc::error_reply::{error_kind, remote_error};
+use crate::rpc::metadata::mapping;
 use crate::rpc::rpc_bus::RpcBus;
 
 const RX_GUARD: &str = "RpcRxGuard";
@@ -30,6 +31,8 @@ pub(crate) struct RpcRxGuard {
     correlation_id: u64,
     /// The payload of a reply that came before its wait: on the heap and not in a slot.
     kept: Option<Vec<u8>>,
+    /// The metadata of a request.
+    metadata: Option<Box<tachyon::Metadata>>,
 }
 
 impl RpcRxGuard {
@@ -37,20 +40,32 @@ impl RpcRxGuard {
         // SAFETY: the message was just taken. Only `DelayedRelease::Message` releases it, which this guard sends once
         // it has ended without views. Until then `bus` keeps the memory mapped, even when it is closed.
         let buffer = unsafe { BufferExport::new(taking.data(), taking.len(), false) };
-        Self { bus, buffer, type_id: taking.type_id(), correlation_id: taking.correlation_id(), kept: None }
+        let (type_id, correlation_id) = (taking.type_id(), taking.correlation_id());
+        Self { bus, buffer, type_id, correlation_id, kept: None, metadata: None }
+    }
+
+    /// As [`in_place`](Self::in_place), for a request with metadata.
+    pub(crate) fn with_metadata(mut self, metadata: Option<&tachyon::Metadata>) -> Self {
+        self.metadata = metadata.map(|metadata| Box::new(metadata.clone()));
+        self
     }
 
     pub(crate) fn kept(bus: Py<RpcBus>, correlation_id: u64, type_id: u32, payload: Vec<u8>) -> Self {
         // SAFETY: this guard owns the bytes on the heap, which neither move nor change while the guard lives. Every
         // view keeps the guard alive.
         let buffer = unsafe { BufferExport::new(NonNull::from(payload.as_slice()).cast(), payload.len(), false) };
-        Self { bus, buffer, type_id, correlation_id, kept: Some(payload) }
+        Self { bus, buffer, type_id, correlation_id, kept: Some(payload), metadata: None }
     }
 
     fn give_back(&self) {
         if self.kept.is_none() {
             self.bus.get().delay_forward(DelayedRelease::Message);
         }
+    }
+
+    /// Bytes of the payload.
+    pub(crate) fn len(&self) -> usize {
+        self.buffer.len()
     }
 
     /// A copy of the payload.
@@ -122,6 +137,12 @@ impl RpcRxGuard {
     #[getter]
     fn correlation_id(&self) -> u64 {
         self.correlation_id
+    }
+
+    /// The texts that the caller sent beside a request, as a read-only mapping.
+    #[getter]
+    fn metadata<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        mapping(py, self.metadata.as_deref())
     }
 
     /// The kind of failure, if this is an error reply.

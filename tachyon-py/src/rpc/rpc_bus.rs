@@ -1,27 +1,29 @@
-//! `RpcBus`: requests one way, replies the other; the first operation decides the role of this side. `TimedBus`: an
-//! `RpcBus` with a timeout for each call.
+//! `RpcBus`: requests one way, replies the other; the first operation decides the role of this side.
 
 use core::time::Duration;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use pyo3::exceptions::PyTypeError;
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyType};
-use tachyon::__binding::{CallerSteps, Driven, ReplyTaken, Taking, answer_own, rpc_callee, rpc_closer, rpc_driven};
+use pyo3::types::{PyDict, PyTuple, PyType};
+use tachyon::__binding::{
+    CallerSteps, Driven, METADATA, ReplyTaken, Taking, answer_own, rpc_callee, rpc_closer, rpc_driven,
+};
 use tachyon::{CallError, Caller, ServeError};
 
 use crate::args::{self, Integer, Polling};
 use crate::bus::lifetime::{Lifetime, calling_options, closed, options};
 use crate::bus::ring_ends::{InUse, RemainingTimeout, RxEnd, TxEnd, busy};
 use crate::bus::try_lock::{DelayedRelease, Guard, Release, TryLock};
-use crate::errors::{InvalidArgumentError, Raise, WrongDirectionError};
-use crate::memory::buffer_export::type_name;
+use crate::errors::{InvalidArgumentError, Raise, TachyonError, WrongDirectionError};
 use crate::memory::payload::Payload;
+use crate::rpc::bus_view::BusView;
 use crate::rpc::caller_end::{CallOptions, CallerEnd};
-use crate::rpc::directions::{ForwardDirection, ForwardRole, ReverseDirection};
+use crate::rpc::directions::{ForwardDirection, ForwardRole, ReverseDirection, Special};
 use crate::rpc::guards::{RpcRxGuard, RpcTxGuard};
+use crate::rpc::layers::{Layers, Shown, ShownCall};
+use crate::rpc::metadata::Metadata;
 use crate::runtime::interrupt::detached;
 use crate::runtime::package::imported;
 use crate::serve::endpoint_table::RpcDispatcher;
@@ -38,6 +40,7 @@ pub(crate) struct RpcBus {
     /// The event loop's part of this bus, a `LoopConnection` of `tachyon._calls`. A table of connections would hide the
     /// cycle of bus, connection and waiting tasks from the garbage collector.
     loop_connection: Mutex<Option<Py<PyAny>>>,
+    layers: Mutex<Layers>,
 }
 
 impl RpcBus {
@@ -55,15 +58,15 @@ impl RpcBus {
     }
 
     fn from_role(role: ForwardRole, lifetime: Lifetime, Polling(polling): Polling) -> Self {
-        let closer = lifetime.shared_closer();
-        let forward =
-            ForwardDirection { role, polling, first_polling: polling, closing: false, owned_by_loop: false, closer };
+        let (special, closer) = (Special::default(), lifetime.shared_closer());
+        let forward = ForwardDirection { role, polling, first_polling: polling, closing: false, special, closer };
         let reverse = ReverseDirection { tx_end: None, closing: false };
         Self {
             forward: TryLock::new(forward),
             reverse: TryLock::new(reverse),
             lifetime,
             loop_connection: Mutex::default(),
+            layers: Mutex::default(),
         }
     }
 
@@ -107,7 +110,7 @@ impl RpcBus {
             ));
         };
         let driven = rpc_driven(bus).map_err(Raise::raise)?.map_err(|error| ServeError::Io(error).raise())?;
-        forward.owned_by_loop = true;
+        forward.special.set(Special::LOOP, true);
         Ok(driven)
     }
 
@@ -119,19 +122,106 @@ impl RpcBus {
     /// caller without a peer, with an open guard or in an event loop, and for a callee.
     pub(crate) fn recycle(&self) -> bool {
         let Some(mut forward) = self.forward.try_lock() else { return false };
-        let ForwardDirection { role, polling, first_polling, closing, owned_by_loop, .. } = &mut *forward;
+        let is_free = !forward.closing && !forward.owned_by_loop();
+        let ForwardDirection { role, polling, first_polling, .. } = &mut *forward;
         match role {
-            ForwardRole::Unassigned(bus) if !*closing && !*owned_by_loop => {
+            ForwardRole::Unassigned(bus) if is_free => {
                 *polling = *first_polling;
                 matches!(bus.state(), tachyon::State::Open)
             }
-            ForwardRole::Calling(calling) if !*closing && !*owned_by_loop && calling.is_idle() => {
+            ForwardRole::Calling(calling) if is_free && calling.is_idle() => {
                 *polling = *first_polling;
                 calling.caller.swap_polling_mode(*first_polling);
                 calling.caller.recycle()
             }
             _ => false,
         }
+    }
+
+    pub(crate) fn layers(&self) -> MutexGuard<'_, Layers> {
+        self.layers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set_layers(&self, all: Option<Py<PyTuple>>) -> PyResult<()> {
+        let mut forward = self.forward()?;
+        // A guard writes a request that no layer sees.
+        forward.as_calling()?.requests.check()?;
+        forward.special.set(Special::LAYERS, all.is_some());
+        drop(forward);
+        let before = self.layers().set(all);
+        drop(before);
+        Ok(())
+    }
+
+    /// Sends a request with metadata, which layers see if the bus has some.
+    #[cold]
+    pub(crate) fn start_with(
+        &self,
+        py: Python<'_>,
+        payload: &Payload<'_, '_>,
+        options: CallOptions<'_>,
+        timeout: Option<f64>,
+        metadata: Option<Bound<'_, Metadata>>,
+    ) -> PyResult<u64> {
+        let msg_type = tachyon::type_id::msg_type(options.type_id);
+        let size = payload.as_slice().len();
+        let seen = self.show(py, &Shown { msg_type, name: "", size, timeout, metadata: metadata.as_ref() })?;
+        let metadata = match &seen {
+            Some(seen) => seen.metadata(py)?,
+            None => metadata,
+        };
+        let sent = with_metadata(payload, options, metadata.as_ref(), |payload, options| {
+            self.forward()?.calling_beside_layers()?.call(py, payload, options)
+        });
+        if let Some(seen) = seen {
+            match &sent {
+                Ok(correlation_id) => {
+                    let stale = self.layers().sent(*correlation_id, seen);
+                    stale.map_or(Ok(()), |stale| stale.given_up(py))?;
+                }
+                Err(error) => seen.failed(py, error)?,
+            }
+        }
+        sent
+    }
+
+    /// Shows a call to the layers, if there are some.
+    pub(crate) fn show(&self, py: Python<'_>, shown: &Shown<'_, '_>) -> PyResult<Option<ShownCall>> {
+        let layers = self.layers().get(py);
+        layers.map(|layers| ShownCall::new(py, &layers, shown)).transpose()
+    }
+
+    /// Shows the layers the outcome of a wait for the reply to a call by `start`.
+    #[cold]
+    fn show_outcome(&self, py: Python<'_>, correlation_id: u64, outcome: &PyResult<RpcRxGuard>) -> PyResult<()> {
+        if let Err(error) = outcome
+            && !error.is_instance_of::<TachyonError>(py)
+        {
+            // An interrupted call stays in flight.
+            return Ok(());
+        }
+        let shown = self.layers().take(correlation_id);
+        let Some(shown) = shown else { return Ok(()) };
+        match outcome {
+            Err(error) => shown.failed(py, error),
+            Ok(guard) => match guard.error(py, None)? {
+                Some(error) => shown.failed(py, &error),
+                None => shown.replied(py, guard.len()),
+            },
+        }
+    }
+
+    /// Shows the layers that all calls in flight by `start` were given up.
+    fn show_given_up(&self, py: Python<'_>) -> PyResult<()> {
+        let given_up = self.layers().take_all();
+        given_up.into_values().try_for_each(|shown| shown.given_up(py))
+    }
+
+    /// Closes the bus. Closing twice is fine.
+    pub(crate) fn close(&self) {
+        self.lifetime.close();
+        self.forward.delay(DelayedRelease::Connection);
+        self.reverse.delay(DelayedRelease::Connection);
     }
 
     /// Closes a bus that an event loop served.
@@ -327,9 +417,12 @@ impl RpcBus {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        match self.loop_connection.try_lock() {
-            Ok(connection) => connection.as_ref().map_or(Ok(()), |connection| visit.call(connection)),
-            // Another thread holds the lock; the collector visits the connection next time.
+        // What another thread has locked, the collector visits next time.
+        if let Ok(connection) = self.loop_connection.try_lock() {
+            visit.call(&*connection)?;
+        }
+        match self.layers.try_lock() {
+            Ok(layers) => layers.traverse(&visit),
             Err(_) => Ok(()),
         }
     }
@@ -337,6 +430,8 @@ impl RpcBus {
     fn __clear__(&self) {
         let connection = self.loop_connection().take();
         drop(connection);
+        let layers = core::mem::take(&mut *self.layers());
+        drop(layers);
     }
 
     /// Do what `listen` does, under its older name.
@@ -368,10 +463,10 @@ impl RpcBus {
     }
 
     /// Close the connection and release its resources. Closing twice is fine; views stay readable.
-    pub(crate) fn close(&self) {
-        self.lifetime.close();
-        self.forward.delay(DelayedRelease::Connection);
-        self.reverse.delay(DelayedRelease::Connection);
+    #[pyo3(name = "close")]
+    fn close_and_show(&self, py: Python<'_>) -> PyResult<()> {
+        self.close();
+        self.show_given_up(py)
     }
 
     /// Whether `close` has been called.
@@ -424,8 +519,55 @@ impl RpcBus {
     ///
     /// The timeout covers a whole call, and travels with its request as a deadline. Each call has the full time.
     #[pyo3(text_signature = "($self, seconds)")]
-    fn within(slf: Bound<'_, Self>, seconds: &Bound<'_, PyAny>) -> PyResult<TimedBus> {
-        Ok(TimedBus::new(slf.unbind(), args::within(seconds)?))
+    fn within(slf: Bound<'_, Self>, seconds: &Bound<'_, PyAny>) -> PyResult<BusView> {
+        Ok(BusView::new(slf.unbind(), Some(args::within(seconds)?), None))
+    }
+
+    /// Return the bus with one entry of metadata for each call, a text that travels beside the request.
+    ///
+    /// The handler sees the entry in `current_call().metadata`. A key consists of `a-z`, `0-9`, `.`, `_` and `-`; all
+    /// keys and texts of a call take at most 1 KiB. Views add up: `bus.within(0.5).metadata("tenant", "acme")`.
+    #[pyo3(text_signature = "($self, key, value)")]
+    fn metadata(slf: Bound<'_, Self>, key: &Bound<'_, PyAny>, value: &Bound<'_, PyAny>) -> PyResult<BusView> {
+        Ok(BusView::new(slf.unbind(), None, Some(Metadata::with_entry(None, key, value)?)))
+    }
+
+    /// Return the bus with settings, for a pool.
+    #[pyo3(signature = (seconds, metadata))]
+    fn __tachyon_view__(slf: Bound<'_, Self>, seconds: Option<f64>, metadata: Option<Py<Metadata>>) -> BusView {
+        BusView::new(slf.unbind(), seconds, metadata)
+    }
+
+    /// Add a layer, which sees each later call of this side before it is sent, and its outcome; return the bus.
+    ///
+    /// `tachyon.layers.CallerLayer` has the methods of a layer. It sees the calls of endpoints and `start`, but not
+    /// `describe` and `ping`. A request that is written in place passes no layer, and is refused.
+    fn layer<'py>(slf: Bound<'py, Self>, layer: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
+        let py = slf.py();
+        let before = slf.get().layers().get(py);
+        let all = imported!(py, "tachyon.layers", "caller_layers")?.call1((before, layer))?;
+        slf.get().set_layers(Some(all.cast_into()?.unbind()))?;
+        Ok(slf)
+    }
+
+    /// The layers of this side.
+    #[getter]
+    fn __tachyon_layers__(&self, py: Python<'_>) -> Option<Py<PyTuple>> {
+        self.layers().get(py)
+    }
+
+    #[setter(__tachyon_layers__)]
+    fn put_layers(&self, py: Python<'_>, all: Option<Py<PyTuple>>) -> PyResult<()> {
+        if all.is_some() {
+            return self.set_layers(all);
+        }
+        // A pool takes them away, also from a bus that is closed or in use.
+        if let Some(mut forward) = self.forward.try_lock() {
+            forward.special.set(Special::LAYERS, false);
+        }
+        let before = self.layers().set(None);
+        drop(before);
+        self.show_given_up(py)
     }
 
     /// Send a request and return its correlation id, to be passed to `finish`.
@@ -457,8 +599,17 @@ impl RpcBus {
         let msg_type = args::msg_type(msg_type)?;
         check_most(&payload, max_payload_size)?;
         let spins = args::spins(spin_threshold)?;
-        let options = CallOptions { msg_type, spins, limit: args::limit(timeout)?, idempotent: false, contract: None };
-        self.forward()?.calling()?.call(py, &payload, &options)
+        let type_id = u32::from(msg_type);
+        let options = CallOptions { type_id, spins, limit: args::limit(timeout)?, idempotent: false, contract: None };
+        let mut forward = self.forward()?;
+        match forward.calling() {
+            Ok(calling) => calling.call(py, &payload, &options),
+            Err(refused) => {
+                let is_layered = forward.is_layered();
+                drop(forward);
+                if is_layered { self.start_with(py, &payload, options, timeout, None) } else { Err(refused) }
+            }
+        }
     }
 
     /// Reserve room for a request to write in place; its `out_cid` is set once the guard is left.
@@ -496,16 +647,25 @@ impl RpcBus {
         let spins = args::spins(spin_threshold)?;
         let limit = args::limit(timeout)?;
         let mut forward = slf.get().forward()?;
-        let calling = forward.calling()?;
-        let reply = calling.take(slf.py(), correlation_id, spins, limit)?;
-        Ok(reply_guard(slf, calling, correlation_id, reply))
+        let is_layered = forward.is_layered();
+        let calling = forward.calling_beside_layers()?;
+        let reply = calling.take(slf.py(), correlation_id, spins, limit);
+        let guard = reply.map(|reply| reply_guard(slf, calling, correlation_id, reply));
+        drop(forward);
+        if is_layered {
+            slf.get().show_outcome(slf.py(), correlation_id, &guard)?;
+        }
+        guard
     }
 
     /// Give a call up: its handler is cancelled, a late reply dropped. False when no such call is in flight.
     #[pyo3(text_signature = "($self, correlation_id)")]
-    fn forget(&self, correlation_id: Integer) -> PyResult<bool> {
+    fn forget(&self, py: Python<'_>, correlation_id: Integer) -> PyResult<bool> {
         let correlation_id = args::correlation_id(correlation_id)?;
-        Ok(self.forward()?.calling()?.caller.forget(correlation_id))
+        let forgotten = self.forward()?.calling_beside_layers()?.caller.forget(correlation_id);
+        let shown = self.layers().take(correlation_id);
+        shown.map_or(Ok(()), |shown| shown.given_up(py))?;
+        Ok(forgotten)
     }
 
     /// Wait for a request and read it in place.
@@ -527,7 +687,8 @@ impl RpcBus {
         }
         let taking = rx_end.ring.open_request(taking).map_err(Raise::raise)?;
         rx_end.mark_in_use(taking);
-        Ok(RpcRxGuard::in_place(slf.clone().unbind(), taking))
+        let metadata = rx_end.ring.metadata(&taking);
+        Ok(RpcRxGuard::in_place(slf.clone().unbind(), taking).with_metadata(metadata))
     }
 
     /// Answer the request that `serve` returned with this correlation id.
@@ -572,9 +733,14 @@ impl RpcBus {
     }
 
     #[pyo3(signature = (exc_type, exc_value, traceback, /))]
-    fn __exit__(&self, exc_type: &Bound<'_, PyAny>, exc_value: &Bound<'_, PyAny>, traceback: &Bound<'_, PyAny>) {
-        let _ = (exc_type, exc_value, traceback);
-        self.close();
+    fn __exit__(
+        &self,
+        exc_type: &Bound<'_, PyAny>,
+        exc_value: &Bound<'_, PyAny>,
+        traceback: &Bound<'_, PyAny>,
+    ) -> PyResult<()> {
+        let _ = (exc_value, traceback);
+        self.close_and_show(exc_type.py())
     }
 
     fn __aenter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
@@ -619,7 +785,7 @@ fn ask_callee<T: Send>(
     ask: impl FnOnce(&mut Caller) -> Result<T, CallError> + Send,
 ) -> PyResult<T> {
     let mut forward = bus.get().forward()?;
-    let calling = forward.calling()?;
+    let calling = forward.calling_beside_layers()?;
     calling.replies.check()?;
     calling.requests.check()?;
     calling.wait_detached(bus.py(), None, ask).map_err(Raise::raise)
@@ -641,42 +807,17 @@ pub(crate) fn reply_guard(
     }
 }
 
-/// A bus from `RpcBus.within`, with a timeout for each call.
-#[pyclass(module = "tachyon._tachyon", frozen)]
-pub(crate) struct TimedBus {
-    bus: Py<RpcBus>,
-    seconds: f64,
-}
-
-impl TimedBus {
-    pub(crate) fn new(bus: Py<RpcBus>, seconds: f64) -> Self {
-        Self { bus, seconds }
-    }
-
-    /// The bus of a call, and its timeout in seconds.
-    #[inline]
-    pub(crate) fn open<'py>(bus: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, RpcBus>, Option<f64>)> {
-        if let Ok(bus) = bus.cast::<RpcBus>() {
-            return Ok((bus.clone(), None));
-        }
-        if let Ok(timed) = bus.cast::<Self>() {
-            let Self { bus, seconds } = timed.get();
-            return Ok((bus.bind(timed.py()).clone(), Some(*seconds)));
-        }
-        Err(PyTypeError::new_err(format!("calls are made on an RpcBus, not on {}", type_name(bus)?)))
-    }
-}
-
-#[pymethods]
-impl TimedBus {
-    fn __repr__(&self) -> String {
-        format!("<tachyon.RpcBus within {} seconds>", self.seconds)
-    }
-
-    #[allow(clippy::missing_errors_doc, reason = "the interpreter's protocol")]
-    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(&self.bus)
-    }
+/// Makes the message of a request with metadata, if there is any, and sends it.
+pub(crate) fn with_metadata<T>(
+    payload: &Payload<'_, '_>,
+    mut options: CallOptions<'_>,
+    metadata: Option<&Bound<'_, Metadata>>,
+    send: impl FnOnce(&Payload<'_, '_>, &CallOptions<'_>) -> PyResult<T>,
+) -> PyResult<T> {
+    let Some(metadata) = metadata else { return send(payload, &options) };
+    let message = metadata.get().behind(payload.as_slice());
+    options.type_id |= METADATA;
+    send(&Payload::Written(&message), &options)
 }
 
 /// Attempts to get the reply ring, and the pause between them, while another thread uses it.

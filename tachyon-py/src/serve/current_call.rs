@@ -9,11 +9,12 @@ use core::time::Duration;
 
 use pyo3::prelude::*;
 use pyo3::types::PyString;
-use tachyon::__binding::{CallWatch, monotonic_now, request_deadline};
-use tachyon::Request;
-use tachyon::dispatch::CallerInfo;
+use tachyon::__binding::{CallWatch, context_deadline, monotonic_now, request_deadline, request_metadata};
+use tachyon::dispatch::{CallerInfo, OwnedContext};
+use tachyon::{Context, Request};
 
 use crate::rpc::endpoint::RpcEndpoint;
+use crate::rpc::metadata::mapping;
 
 /// The request that a handler handles.
 #[pyclass(module = "tachyon", frozen)]
@@ -27,9 +28,25 @@ pub(crate) struct CurrentCall {
     /// The endpoint's name.
     #[pyo3(get)]
     name: Py<PyString>,
+    /// Bytes of the request, without the metadata.
+    #[pyo3(get)]
+    request_size: usize,
     caller: CallerInfo,
     deadline: Option<u64>,
+    metadata: Option<Box<tachyon::Metadata>>,
     watch: Watch,
+}
+
+/// The parts of a request that its `CurrentCall` shows.
+#[derive(Clone)]
+pub(crate) struct CallParts {
+    pub(crate) caller: CallerInfo,
+    pub(crate) correlation_id: u64,
+    pub(crate) request_size: usize,
+    /// In `CLOCK_MONOTONIC` nanoseconds.
+    pub(crate) deadline: Option<u64>,
+    /// Boxed, and absent where it is empty: few calls have metadata.
+    pub(crate) metadata: Option<Box<tachyon::Metadata>>,
 }
 
 /// The source of a call's cancellation.
@@ -38,18 +55,33 @@ pub(crate) enum Watch {
     Ring(CallWatch),
     /// The handler is a task, and the loop sets the flag.
     Task(AtomicBool),
+    /// A layer sees the call.
+    Context(OwnedContext),
 }
 
 impl CurrentCall {
-    pub(crate) fn new(
-        endpoint: &Bound<'_, RpcEndpoint>,
-        caller: CallerInfo,
-        correlation_id: u64,
-        deadline: Option<u64>,
-        watch: Watch,
-    ) -> PyResult<Self> {
-        let name = PyString::new(endpoint.py(), &RpcEndpoint::name(endpoint)?).unbind();
-        Ok(Self { msg_type: endpoint.get().type_number(), correlation_id, name, caller, deadline, watch })
+    pub(crate) fn new(endpoint: &Bound<'_, RpcEndpoint>, parts: CallParts, watch: Watch) -> PyResult<Self> {
+        let name = RpcEndpoint::name(endpoint)?;
+        Ok(Self::of_parts(endpoint.py(), endpoint.get().type_number(), &name, parts, watch))
+    }
+
+    /// The call that a layer sees.
+    pub(crate) fn of_layer(py: Python<'_>, call: &Context<'_>) -> PyResult<Self> {
+        let metadata = call.metadata();
+        let parts = CallParts {
+            caller: call.caller,
+            correlation_id: call.correlation_id,
+            request_size: call.request_size,
+            deadline: context_deadline(call),
+            metadata: (!metadata.is_empty()).then(|| Box::new(metadata.clone())),
+        };
+        Ok(Self::of_parts(py, call.msg_type, call.name, parts, Watch::Context(call.to_owned())))
+    }
+
+    fn of_parts(py: Python<'_>, msg_type: u16, name: &str, parts: CallParts, watch: Watch) -> Self {
+        let name = PyString::new(py, name).unbind();
+        let CallParts { caller, correlation_id, request_size, deadline, metadata } = parts;
+        Self { msg_type, correlation_id, name, request_size, caller, deadline, metadata, watch }
     }
 
     /// Marks the call of a task as cancelled.
@@ -92,6 +124,12 @@ impl CurrentCall {
         self.deadline.map(|at| Duration::from_nanos(at.saturating_sub(monotonic_now())).as_secs_f64())
     }
 
+    /// The texts that the caller sent beside the request, as a read-only mapping.
+    #[getter]
+    fn metadata<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        mapping(py, self.metadata.as_deref())
+    }
+
     /// Whether the caller cancelled the call, closed, died, or timed out.
     ///
     /// A plain handler that runs for long asks this now and then, and ends early. A coroutine function need not: its
@@ -101,6 +139,7 @@ impl CurrentCall {
             || match &self.watch {
                 Watch::Ring(watch) => watch.is_cancelled(),
                 Watch::Task(cancelled) => cancelled.load(Ordering::Relaxed),
+                Watch::Context(context) => context.get().is_cancelled(),
             }
     }
 
@@ -113,9 +152,7 @@ impl CurrentCall {
 /// The parts of a request that `current_call` may need; a handler that never asks pays only for these.
 struct Running {
     endpoint: Py<RpcEndpoint>,
-    caller: CallerInfo,
-    correlation_id: u64,
-    deadline: Option<u64>,
+    parts: CallParts,
     watch: CallWatch,
 }
 
@@ -131,9 +168,13 @@ impl CallScope {
     pub(crate) fn begin(endpoint: Py<RpcEndpoint>, request: Request<'_>, caller: CallerInfo) -> Self {
         let running = Running {
             endpoint,
-            caller,
-            correlation_id: request.correlation_id(),
-            deadline: request_deadline(request),
+            parts: CallParts {
+                caller,
+                correlation_id: request.correlation_id(),
+                request_size: request.payload().len(),
+                deadline: request_deadline(request),
+                metadata: request_metadata(request).map(|metadata| Box::new(metadata.clone())),
+            },
             watch: CallWatch::new(request),
         };
         RUNNING.with_borrow_mut(|all| all.push(running));
@@ -158,13 +199,7 @@ pub(crate) fn is_handling() -> bool {
 #[pyo3(name = "_current_call")]
 pub(crate) fn current_call(py: Python<'_>) -> PyResult<Option<CurrentCall>> {
     let running = RUNNING.with_borrow(|all| {
-        all.last().map(|last| {
-            (last.endpoint.clone_ref(py), last.caller, last.correlation_id, last.deadline, last.watch.clone())
-        })
+        all.last().map(|last| (last.endpoint.clone_ref(py), last.parts.clone(), last.watch.clone()))
     });
-    running
-        .map(|(endpoint, caller, correlation_id, deadline, watch)| {
-            CurrentCall::new(endpoint.bind(py), caller, correlation_id, deadline, Watch::Ring(watch))
-        })
-        .transpose()
+    running.map(|(endpoint, parts, watch)| CurrentCall::new(endpoint.bind(py), parts, Watch::Ring(watch))).transpose()
 }

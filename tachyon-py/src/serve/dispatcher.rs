@@ -224,6 +224,16 @@ impl RpcDispatcher {
         Ok(slf)
     }
 
+    /// Add a layer, which sees each request before and after its handler, and may refuse it; return the dispatcher.
+    ///
+    /// `tachyon.layers.Layer` has the methods of a layer. Layers run in the order of their addition, and see endpoints
+    /// in Rust too: with a layer, each request takes the GIL. They do not see `describe` and `ping`.
+    fn layer<'py>(slf: Bound<'py, Self>, layer: &Bound<'py, PyAny>) -> PyResult<Bound<'py, Self>> {
+        let layer = imported!(slf.py(), "tachyon.layers", "checked")?.call1((layer,))?;
+        slf.get().add_layer(layer)?;
+        Ok(slf)
+    }
+
     /// Do what `tachyon_rpc` does, and register the endpoint.
     #[pyo3(signature = (msg_type, *, idempotent=false, raises=None))]
     fn handler(
@@ -365,11 +375,17 @@ impl RpcDispatcher {
                 visit.call(endpoint)?;
             }
         }
+        if let Ok(layers) = self.shared.layers.try_lock() {
+            for layer in layers.iter() {
+                visit.call(layer)?;
+            }
+        }
         Ok(())
     }
 
     fn __clear__(&self) {
         let endpoints = core::mem::take(&mut *lock(&self.shared.endpoints));
-        drop(endpoints);
+        let layers = core::mem::take(&mut *lock(&self.shared.layers));
+        drop((endpoints, layers));
     }
 }

@@ -15,6 +15,7 @@ use crate::runtime::logging::{Level, Reports, log_or_print};
 use crate::runtime::worker_thread::keep_state;
 use crate::serve::current_call::CallScope;
 use crate::serve::handler::{self, take_cause};
+use crate::serve::layer::PyLayer;
 use crate::serve::rust_endpoint::RustEndpoint;
 
 /// State that the table's handlers and the serving loop share.
@@ -26,6 +27,8 @@ pub(crate) struct Shared {
     pub(super) coroutines: Mutex<HashMap<u16, usize>>,
     /// The message types of endpoints in Rust.
     pub(super) rust: Mutex<Vec<u16>>,
+    /// Layers in Python.
+    pub(super) layers: Mutex<Vec<Py<PyAny>>>,
     /// Stops the server that is being served.
     pub(super) stopper: Mutex<Option<Stopper>>,
     /// An exception of a handler that ends the serving, not only its call.
@@ -73,6 +76,14 @@ impl Shared {
         lock(&self.ended).take().map_or(Ok(()), Err)
     }
 
+    /// Ends the serving with an exception.
+    pub(super) fn end(&self, end: PyErr) {
+        lock(&self.ended).get_or_insert(end);
+        if let Some(stopper) = &*lock(&self.stopper) {
+            stopper.stop();
+        }
+    }
+
     /// Reports a request that a server answered with an error.
     pub(super) fn note(&self, failure: &ServeError) {
         let cause = take_cause();
@@ -81,13 +92,8 @@ impl Shared {
         }
         interpreter_shutdown::attach(|py| {
             match cause {
-                Some(end) if !end.is_instance_of::<PyException>(py) => {
-                    // KeyboardInterrupt, SystemExit: the caller has its answer, and the exception propagates.
-                    lock(&self.ended).get_or_insert(end);
-                    if let Some(stopper) = &*lock(&self.stopper) {
-                        stopper.stop();
-                    }
-                }
+                // KeyboardInterrupt, SystemExit: the caller has its answer, and the exception propagates.
+                Some(end) if !end.is_instance_of::<PyException>(py) => self.end(end),
                 cause => log_or_print(py, Level::Error, &failure.to_string(), cause),
             }
         });
@@ -163,6 +169,15 @@ impl RpcDispatcher {
             return Err(RegisterError::Duplicate { msg_type, existing, refused }.raise());
         }
         endpoints.iter().try_for_each(|endpoint| self.add(endpoint))
+    }
+
+    /// Adds a layer.
+    pub(super) fn add_layer(&self, layer: Bound<'_, PyAny>) -> PyResult<()> {
+        let mut table = self.table()?;
+        let mut layers = lock(&self.shared.layers);
+        table.layer(PyLayer { shared: Arc::clone(&self.shared), place: layers.len() });
+        layers.push(layer.unbind());
+        Ok(())
     }
 
     /// Adds an endpoint of an extension in Rust.

@@ -32,6 +32,15 @@ pub(crate) struct Failure {
 impl Failure {
     /// The failure for an exception raised by a handler or around it. The class of the exception decides the kind.
     pub(crate) fn of_handler(endpoint: &RpcEndpoint, py: Python<'_>, cause: PyErr) -> Self {
+        Self::of(Some(endpoint), py, cause)
+    }
+
+    /// The failure for an exception of a layer, which refuses the call.
+    pub(crate) fn of_layer(py: Python<'_>, cause: PyErr) -> Self {
+        Self::of(None, py, cause)
+    }
+
+    fn of(endpoint: Option<&RpcEndpoint>, py: Python<'_>, cause: PyErr) -> Self {
         match declared_error_reply(endpoint, py, &cause) {
             Ok(Some(error)) => return Self { error, cause: None },
             Ok(None) => {}
@@ -73,7 +82,11 @@ fn reply_of(py: Python<'_>, cause: &PyErr) -> PyResult<Option<(ErrorKind, String
 
 /// The error reply for an exception that travels by its name; `None` for other exceptions. Only a class that the
 /// endpoint declares travels with its fields, since only for a declared class the two sides have compared the fields.
-fn declared_error_reply(endpoint: &RpcEndpoint, py: Python<'_>, cause: &PyErr) -> PyResult<Option<HandlerError>> {
+fn declared_error_reply(
+    endpoint: Option<&RpcEndpoint>,
+    py: Python<'_>,
+    cause: &PyErr,
+) -> PyResult<Option<HandlerError>> {
     // Checked first: most exceptions are no `RpcError`, and this check needs no module lookup.
     if !cause.is_instance_of::<RpcError>(py)
         || !cause.value(py).is_instance(&imported!(py, "tachyon._declared", "EndpointError")?)?
@@ -81,7 +94,8 @@ fn declared_error_reply(endpoint: &RpcEndpoint, py: Python<'_>, cause: &PyErr) -
         return Ok(None);
     }
     let sent = imported!(py, "tachyon._declared", "sent")?;
-    let is_declared = endpoint.contract().is_some_and(|contract| contract.get().declares(&cause.get_type(py)));
+    let contract = endpoint.and_then(RpcEndpoint::contract);
+    let is_declared = contract.is_some_and(|contract| contract.get().declares(&cause.get_type(py)));
     let parts = sent.call1((cause.value(py), is_declared))?;
     let (kind, name, text, fields): (u16, String, String, Vec<u8>) = parts.extract()?;
     Ok(Some(declared_error(error_kind(kind), &name, &text, fields)))
@@ -90,6 +104,11 @@ fn declared_error_reply(endpoint: &RpcEndpoint, py: Python<'_>, cause: &PyErr) -
 thread_local! {
     /// The exception behind the last failure on this thread.
     static CAUSE: RefCell<Option<PyErr>> = const { RefCell::new(None) };
+}
+
+/// Sets the exception behind a failure on this thread.
+pub(super) fn put_cause(cause: Option<PyErr>) {
+    CAUSE.set(cause);
 }
 
 /// Takes the exception behind the last failure on this thread, for the report of the serving loop.

@@ -5,6 +5,7 @@ pub(crate) mod decorator;
 pub(crate) mod dispatcher;
 pub(crate) mod endpoint_table;
 pub(crate) mod handler;
+mod layer;
 pub(crate) mod rpc_server;
 pub(crate) mod rust_endpoint;
 pub(crate) mod stats;

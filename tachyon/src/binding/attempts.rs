@@ -8,8 +8,9 @@ use std::sync::{Arc, Weak};
 use super::{Mapping, Receiving, Room, Sending, Taking};
 use crate::bus::{RecvError, SendError};
 use crate::connection::{Connection, Halt, Rx, look_for_data};
-use crate::dispatch::{Dispatcher, Reply, Request};
+use crate::dispatch::{Context, Dispatcher, Reply, Request};
 use crate::engine::{Watch, open_request};
+use crate::metadata::Metadata;
 use crate::ring::Frame;
 use crate::rpc::ServeError;
 use crate::wait::{Deadline, monotonic_nanos};
@@ -128,6 +129,17 @@ impl CallWatch {
 /// The deadline of a request, in `CLOCK_MONOTONIC` nanoseconds; `None` without a deadline.
 pub fn request_deadline(request: Request<'_>) -> Option<u64> {
     request.deadline().nanos()
+}
+
+/// As [`request_deadline`], for a context.
+pub fn context_deadline(context: &Context<'_>) -> Option<u64> {
+    context.deadline.nanos()
+}
+
+/// The metadata of a request, if it has some.
+#[inline]
+pub fn request_metadata<'a>(request: Request<'a>) -> Option<&'a Metadata> {
+    request.own_metadata()
 }
 
 /// The time of [`request_deadline`]'s clock, in nanoseconds.

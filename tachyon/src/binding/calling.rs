@@ -14,7 +14,7 @@ use crate::engine::{CallState, ErrorKind, Reply};
 use crate::ring::{MessageHeader, Reservation};
 use crate::rpc::{Agreement, Attempts, CallError, Caller};
 use crate::schema::describe::{EndpointDescription, Operation};
-use crate::type_id::{MSG_TYPE_ERROR, ROUTE_CONTROL, make_type_id};
+use crate::type_id::{MSG_TYPE_ERROR, ROUTE_CONTROL, make_type_id, msg_type};
 use crate::wait::{Deadline, PollingMode};
 
 /// The time limit of a call.
@@ -70,19 +70,21 @@ impl ReplyTaken {
 /// Steps of the calling end.
 pub trait CallerSteps {
     /// Sends a request if there is room, and returns its correlation id; `None` means: wait. Does not reconnect, since
-    /// that waits.
+    /// that waits. `type_id` is the message type, with [`METADATA`](super::METADATA) for a payload of
+    /// [`with_metadata`](super::with_metadata).
     ///
     /// # Errors
     /// As [`Caller::call_timeout`].
-    fn try_call(&mut self, msg_type: u16, payload: &[u8], limit: Limit) -> Result<Option<u64>, CallError>;
+    fn try_call(&mut self, type_id: u32, payload: &[u8], limit: Limit) -> Result<Option<u64>, CallError>;
     /// Takes room for a request of `size` bytes with the deadline `limit`, waiting for it. `verify` is an endpoint and
-    /// its key, an odd number: its contract is compared with the callee's once per connection.
+    /// its key, an odd number: its contract is compared with the callee's once per connection. `type_id` is that of
+    /// [`try_call`](Self::try_call).
     ///
     /// # Errors
     /// As [`Caller::call_timeout`]; [`CallError::Mismatch`] when the two contracts differ.
     fn wait_to_call(
         &mut self,
-        msg_type: u16,
+        type_id: u32,
         size: usize,
         limit: Limit,
         verify: Option<(&EndpointDescription, usize)>,
@@ -167,8 +169,7 @@ pub trait CallerSteps {
 
 impl CallerSteps for Caller {
     #[inline]
-    fn try_call(&mut self, msg_type: u16, payload: &[u8], limit: Limit) -> Result<Option<u64>, CallError> {
-        let type_id = make_type_id(0, msg_type);
+    fn try_call(&mut self, type_id: u32, payload: &[u8], limit: Limit) -> Result<Option<u64>, CallError> {
         match self.core.send_fast(type_id, payload, limit.0, ()) {
             Some(call) => Ok(Some(call)),
             None => Ok(self.core.try_send(type_id, payload, limit.0, ())?.ok()),
@@ -177,13 +178,13 @@ impl CallerSteps for Caller {
 
     fn wait_to_call(
         &mut self,
-        msg_type: u16,
+        type_id: u32,
         size: usize,
         limit: Limit,
         verify: Option<(&EndpointDescription, usize)>,
     ) -> Result<RequestRoom, CallError> {
-        let reservation = self.reserve_until(msg_type, size, limit.0, verify)?;
-        Ok(RequestRoom { reservation, header: self.header(msg_type, limit.0) })
+        let reservation = self.reserve_until(msg_type(type_id), size, limit.0, verify)?;
+        Ok(RequestRoom { reservation, header: self.core.header(type_id, limit.0) })
     }
 
     fn call_in(&mut self, room: RequestRoom, payload: &[u8]) -> Result<u64, CallError> {

@@ -18,6 +18,7 @@ use crate::bus::{Bus, RecvError, SendError};
 use crate::connection::{Connection, Rx, State, Tx, WrongDirection, in_process};
 use crate::dispatch::{Dispatcher, HandlerError};
 use crate::engine::{ErrorBody, ErrorKind, RpcError, send_error};
+use crate::metadata::Metadata;
 use crate::ring::{Frame, MessageHeader, Reservation, RingMemory};
 use crate::rpc::{Caller, RpcBus, ServeError, check_correlation};
 use crate::shm::NumaError;
@@ -27,13 +28,17 @@ use crate::wait::{Budget, PollingMode};
 pub use crate::client::pool::{FairQueue, Lease, LeaseRequest, NoLease, QueueClosed};
 pub use crate::dispatch::Deferred;
 pub use crate::extension::{NativeError, adopt};
+pub use crate::metadata::METADATA;
 pub use crate::rpc::{Agreement, Attempts};
 pub use crate::schema::payload::plan::{
     Build, Bytes, Node, Place, Plan, PlanError, PlanField, Source, TooLong, read_message,
 };
 pub use crate::schema::payload::tensor::MAX_NDIM;
 pub use crate::server::{Driven, Next, Offload};
-pub use attempts::{CallWatch, monotonic_now, needs_no_wait, request_deadline, request_mapping, serve_taken};
+pub use attempts::{
+    CallWatch, context_deadline, monotonic_now, needs_no_wait, request_deadline, request_mapping, request_metadata,
+    serve_taken,
+};
 pub use calling::{CallerSteps, Limit, ReplyTaken, RequestRoom};
 pub use control::answer_own;
 pub use readiness::{ConnectedBus, ConnectingBus, Readiness, Reconnecting};
@@ -47,6 +52,14 @@ pub fn declared_error(kind: ErrorKind, name: &str, text: &str, fields: Vec<u8>) 
 /// The kind of this number.
 pub fn error_kind(number: u16) -> ErrorKind {
     ErrorKind::from_number(number)
+}
+
+/// The message of a request with metadata; its type identifier has [`METADATA`].
+pub fn with_metadata(payload: &[u8], metadata: &Metadata) -> Vec<u8> {
+    let mut message = payload.to_vec();
+    message.resize(payload.len() + metadata.tail_len(), 0);
+    metadata.write_tail(payload.len(), &mut message[payload.len()..]);
+    message
 }
 
 /// The encoded fields of a received declared error; empty without fields.

@@ -121,7 +121,7 @@ pub struct Context<'a> {
     /// Whether the handler runs beside others, as an async handler does: other calls may come between `before` and
     /// `after`, and the two may run on different threads.
     pub is_concurrent: bool,
-    pub(super) deadline: Deadline,
+    pub(crate) deadline: Deadline,
     pub(super) origin: Origin<'a>,
 }
 

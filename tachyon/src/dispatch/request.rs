@@ -106,6 +106,13 @@ impl<'a> Request<'a> {
         }
     }
 
+    /// The metadata of a request in a ring, if it has some.
+    #[inline]
+    pub(crate) fn own_metadata(self) -> Option<&'a Metadata> {
+        let rx = self.parts.rx?;
+        rx.metadata_at(rx.current.position)
+    }
+
     /// The texts that the caller sent beside the request.
     pub fn metadata(&self) -> &'a Metadata {
         self.context("").metadata()

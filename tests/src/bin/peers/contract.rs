@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use tachyon::dispatch::Outcome;
 use tachyon::{
-    AsyncCaller, CallError, Callee, Caller, Context, Dispatcher, ErrorKind, Layer, Options, RpcServer, ServeError,
-    ServerOptions,
+    AsyncCaller, CallError, Callee, Caller, Context, Dispatcher, ErrorKind, HandlerError, Layer, Options, RpcServer,
+    ServeError, ServerOptions, endpoints, tachyon_rpc,
 };
 use tachyon_tests::contract::{Ledger, Sensor, SensorsService, TABLE, async_calls, calls, one};
 use tachyon_tests::evolution::{Reached, new, old};
@@ -66,6 +66,8 @@ fn main() -> Ended {
         ("call_small_async", []) => call_from_task(path, async |caller| async_calls::exceed_rings(&caller).await),
         ("call_sensor_async", []) => call_from_task(path, async_calls::call_service),
         ("call_generated", []) => generated_calls(path),
+        ("token_server", []) => token_server(path),
+        ("call_token_server", []) => call_token_server(path),
         ("hostile", []) => hostile(path),
         _ => Err(format!("no such role: {arguments:?}").into()),
     }
@@ -188,3 +190,56 @@ fn hostile(path: &Path) -> Ended {
 
 /// The request whose payload is the reply from now on.
 const NEXT: u16 = 9999;
+
+/// The text of a key of the request's metadata.
+#[tachyon_rpc(msg_type = 1)]
+fn metadata(#[context] cx: &Context<'_>, key: &str) -> Option<String> {
+    cx.metadata().get(key).map(str::to_owned)
+}
+
+/// Gives the number of entries back.
+#[tachyon_rpc(msg_type = 2)]
+fn entries(#[context] cx: &Context<'_>, payload: &[u8]) -> Vec<u8> {
+    [payload, cx.metadata().len().to_string().as_bytes()].concat()
+}
+
+/// Refuses a call without a token.
+struct Token;
+
+impl Layer for Token {
+    fn before(&self, call: &Context<'_>) -> Result<(), HandlerError> {
+        match call.metadata().get("token") {
+            Some("open") => Ok(()),
+            other => Err(HandlerError::new(ErrorKind::BadRequest, format_args!("the token is {other:?}"))),
+        }
+    }
+}
+
+/// A server whose layer wants a token.
+fn token_server(path: &Path) -> Ended {
+    let mut dispatcher = Dispatcher::new(endpoints![metadata, entries]);
+    dispatcher.layer(Token);
+    let mut server = RpcServer::listen_with(path, ServerOptions::new().stats(false))?;
+    Ok(dispatcher.serve_forever(&mut server)?)
+}
+
+/// Calls a server whose layer wants a token.
+fn call_token_server(path: &Path) -> Ended {
+    let mut caller = Caller::connect(path)?;
+    for refused in [metadata::call(&mut caller, "a"), metadata::call(&mut caller.metadata("token", "shut"), "a")] {
+        match refused {
+            Err(CallError::Remote(error)) if error.kind == ErrorKind::BadRequest => {
+                assert!(error.text.contains("the token is"), "{error}");
+            }
+            other => return Err(format!("{other:?}").into()),
+        }
+    }
+    let mut open = caller.metadata("token", "open").metadata("a", "gr\u{fc}n");
+    assert_eq!(metadata::call(&mut open, "a")?.as_deref(), Some("gr\u{fc}n"));
+    assert_eq!(metadata::call(&mut open, "b")?, None);
+    assert_eq!(entries::call(&mut open, b"n")?, b"n2");
+    // With the largest metadata.
+    let most = "x".repeat(1024 - 3 - "most".len() - 3 - "tokenopen".len());
+    assert_eq!(entries::call(&mut caller.metadata("token", "open").metadata("most", &most), b"")?, b"2");
+    Ok(())
+}
