@@ -29,15 +29,16 @@ pub(crate) fn remote_error(
             Err(raised) => return raised,
         }
     }
-    remote(py, error, payload.as_bytes())
+    remote(error, payload)
 }
 
 /// Give the exception for an error reply of a kind.
 #[pyfunction]
-pub(crate) fn read_error<'py>(py: Python<'py>, kind: u16, payload: Bound<'py, PyBytes>) -> Option<Bound<'py, PyAny>> {
+pub(crate) fn read_error<'py>(kind: u16, payload: &Bound<'py, PyBytes>) -> Option<Bound<'py, PyAny>> {
     let type_id = tachyon::type_id::make_type_id(kind, tachyon::type_id::MSG_TYPE_ERROR);
     let error = tachyon::__binding::decode_error(type_id, payload.as_bytes())?;
-    Some(remote_error(&error, &payload, None).into_value(py).into_bound(py).into_any())
+    let py = payload.py();
+    Some(remote_error(&error, payload, None).into_value(py).into_bound(py).into_any())
 }
 
 /// Return the message type of the request of an error reply, or of the error raised for it.
