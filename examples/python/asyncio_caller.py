@@ -34,7 +34,7 @@ async def compute(caller: RpcBus, number: int) -> int:
 
 async def call(server: RpcServer) -> None:
     """Make concurrent calls."""
-    with RpcBus.connect(server.path) as caller:
+    async with RpcBus.aconnect(server.path) as caller:
         squares = await asyncio.gather(*(compute(caller, number) for number in range(1000)))
         print(f"1000 squares add up to {sum(squares)}")
 

@@ -37,19 +37,17 @@ def count(payload: memoryview) -> bytes:
 
 
 async def serve(socket: str) -> None:
-    """Serve until a caller stops the server."""
+    """Serve until a signal comes."""
     dispatcher = RpcDispatcher().register(temperature).register(count)
-    with RpcServer(socket) as server:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, server.stop)
+    async with RpcServer(socket) as server:
         print(f"serving at {socket}", flush=True)
-        await dispatcher.serve_async(server, concurrency=50)
+        await dispatcher.aserve(server, concurrency=50, stop_on=(signal.SIGTERM, signal.SIGINT))
     print("stopped")
 
 
 async def call(socket: str) -> None:
     """Ask for thirty temperatures, which takes hardly longer than one."""
-    with RpcBus.connect(socket) as caller:
+    async with RpcBus.aconnect(socket) as caller:
         print(f"{(await count.acall(caller, b'', timeout=5)).decode()} cities")
         started = time.monotonic()
         asked = [temperature.acall(caller, city.encode(), timeout=5) for city in CITIES for _ in range(10)]

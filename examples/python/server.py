@@ -6,7 +6,7 @@ Then, in any number of terminals, also while other callers connect, close or are
 
     python examples/python/server.py call /tmp/tachyon-server.sock 10000
 
-At the end:
+At the end, Ctrl-C or a SIGTERM in the first terminal, or a caller:
 
     python examples/python/server.py stop /tmp/tachyon-server.sock
 
@@ -14,6 +14,7 @@ Each process can also be the Rust program `examples/rust/server.rs`.
 """
 
 import os
+import signal
 import sys
 
 from tachyon import RpcBus, RpcDispatcher, RpcServer, current_call, tachyon_rpc
@@ -42,7 +43,7 @@ def stop() -> None:
 
 
 def serve(socket: str, workers: int) -> None:
-    """Serve callers until one of them calls `stop`."""
+    """Serve callers until one of them calls `stop`, or a signal comes."""
     with RpcServer(socket, max_callers=256) as server:
         dispatcher = RpcDispatcher().register(reverse).register(introduce)
 
@@ -51,7 +52,7 @@ def serve(socket: str, workers: int) -> None:
             server.stop()
 
         print(f"serving at {socket}", flush=True)
-        dispatcher.serve_forever(server, workers=workers)
+        dispatcher.serve_forever(server, workers=workers, stop_on=(signal.SIGTERM, signal.SIGINT))
     print("stopped")
 
 

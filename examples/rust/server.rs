@@ -10,7 +10,7 @@
 //! cargo run --release -p tachyon-examples --bin server -- call /tmp/tachyon-server.sock 10000
 //! ```
 //!
-//! At the end:
+//! At the end, Ctrl-C or a SIGTERM in the first terminal, or a caller:
 //!
 //! ```text
 //! cargo run --release -p tachyon-examples --bin server -- stop /tmp/tachyon-server.sock
@@ -23,6 +23,8 @@ use std::error::Error;
 use std::time::Duration;
 
 use tachyon::{Caller, Dispatcher, RpcServer, ServerOptions, endpoints, tachyon_rpc};
+
+mod signals;
 
 /// The timeout of a call.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -52,10 +54,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Serves callers until one of them calls `stop`.
+/// Serves callers until one of them calls `stop`, or a signal comes.
 fn serve(socket: &str, workers: usize) -> Result<(), Box<dyn Error>> {
     let mut server = RpcServer::listen_with(socket, ServerOptions::new().max_callers(256))?;
     let stopper = server.stopper();
+    signals::stop_on_signals(server.stopper())?;
     let mut dispatcher = Dispatcher::new(endpoints![reverse]);
     // A handler of this form knows the caller, and writes the reply itself.
     dispatcher.register_handler(

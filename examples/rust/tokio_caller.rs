@@ -19,14 +19,13 @@ const STOP: u16 = 3;
 
 /// Returns the square of a number.
 #[tachyon_rpc(msg_type = 1)]
-fn square(number: &[u8]) -> Result<[u8; 8], std::array::TryFromSliceError> {
-    let number = u64::from_le_bytes(number.try_into()?);
-    Ok((number * number).to_le_bytes())
+fn square(number: u64) -> u64 {
+    number * number
 }
 
 /// Takes a long time.
 #[tachyon_rpc(msg_type = 2)]
-fn ponder(_: &[u8]) {
+fn ponder(_question: &[u8]) {
     std::thread::sleep(Duration::from_millis(200));
 }
 
@@ -57,20 +56,19 @@ async fn call(caller: &AsyncCaller) -> Result<(), Box<dyn Error>> {
     for number in 0..1000u64 {
         // A handle is cheap to clone: every task has one.
         let caller = caller.clone();
-        tasks.spawn(async move { caller.call(square::MSG_TYPE, &number.to_le_bytes()).await });
+        tasks.spawn(async move { square::call_async(&caller, number).await });
     }
     let mut sum = 0;
     while let Some(task) = tasks.join_next().await {
-        sum += u64::from_le_bytes(task??[..].try_into()?);
+        sum += task??;
     }
     println!("1000 squares add up to {sum}, computed in {:?}", started.elapsed());
 
     // To give up a call, drop its future, here by a timeout. The connection stays usable.
-    match caller.call_timeout(ponder::MSG_TYPE, b"", Duration::from_millis(20)).await {
+    match ponder::call_async(&caller.within(Duration::from_millis(20)), b"why?").await {
         Err(CallError::TimedOut { .. }) => println!("ponder: too slow, given up"),
         other => return Err(format!("ponder should have timed out, got {other:?}").into()),
     }
-    let reply = caller.call(square::MSG_TYPE, &12u64.to_le_bytes()).await?;
-    println!("12 squared is {}", u64::from_le_bytes(reply[..].try_into()?));
+    println!("12 squared is {}", square::call_async(caller, 12).await?);
     Ok(())
 }

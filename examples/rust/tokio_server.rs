@@ -20,9 +20,8 @@ use tachyon::{Dispatcher, RpcServer, ServerOptions, endpoints, tachyon_rpc};
 
 /// Returns the square of a number. The function is short, so it runs in the task that takes requests.
 #[tachyon_rpc(msg_type = 1)]
-fn square(number: &[u8]) -> Result<[u8; 8], std::array::TryFromSliceError> {
-    let number = u64::from_le_bytes(number.try_into()?);
-    Ok((number * number).to_le_bytes())
+fn square(number: u64) -> u64 {
+    number * number
 }
 
 #[tokio::main]

@@ -31,22 +31,24 @@ mod types;
 /// - `echo::MSG_TYPE` is the number of the endpoint on the wire;
 /// - `echo::call(&mut caller, ..)` calls the function in the other process and returns the reply as an owned value.
 ///   `echo::call_in_place` lends the reply in place, without a copy. `echo::start` only sends, and `finish` waits.
-///   Write `caller.within(time)` instead of `caller` to limit the time of the whole call;
+///   Write `caller.within(time)` instead of `caller` to limit the time of the whole call, and `&mut &pool` to call
+///   through a pool;
+/// - `echo::call_async(&caller, ..)` calls from a task, with the cargo feature `tokio` of `tachyon`;
 /// - `impl Endpoint for echo` is the entry in a dispatch table, see [`endpoints!`].
 ///
 /// [`use`]: https://doc.rust-lang.org/reference/items/use-declarations.html
 ///
 /// # The function
 ///
-/// The function is free, in a module or in another function. It is not `async`, `unsafe`, `extern` or generic. Its
-/// parameters, in any order:
+/// The function is free, in a module or in another function. It is not `unsafe`, `extern` or generic. Its parameters,
+/// in any order:
 ///
 /// - at most 32 arguments, which travel: numbers and `bool`, `&str`, `&[T]` of fixed payloads, `List<'_, T>` of other
 ///   types, types marked with [`macro@payload`] (as `&T`, as `T`, or as `TRef<'_>` for a variable payload), an `Option`
 ///   of these, and owned `String` and `Vec<T>`. A request with other bytes gets an error reply and never reaches the
 ///   function;
 /// - `#[state] state: &S` or `&mut S`, the state of the dispatcher;
-/// - `#[context] cx: &Context`, the caller and the deadline of the request;
+/// - `#[context] cx: &Context`, the caller, the deadline and the metadata of the request;
 /// - as the last one, a `ReplySlot<'_, T>`, to write the reply in place instead of returning it.
 ///
 /// A single argument is the whole request. Several arguments, and a single `Option`, travel as fields with the names of
@@ -56,11 +58,18 @@ mod types;
 /// these. An error type marked with [`macro@error`] reaches the caller typed, any other error that implements `Display`
 /// as its text.
 ///
+/// An `async` function, with the cargo feature `tokio` of `tachyon`, runs as a task beside other calls, under
+/// `Dispatcher::serve_async`. Its future outlives the request, so it owns its arguments and its reply, and has no reply
+/// slot. The state is `&S`, with `S: Send + Sync`.
+///
 /// # The trait
 ///
 /// Every method is an endpoint with `#[rpc(msg_type = N)]`, and takes `&self` or `&mut self`: the implementor is the
 /// state. The macro adds two types to a trait `Pricing`: `PricingClient`, with a method for each endpoint, and
-/// `PricingService`, whose `endpoints::<Implementor>()` and `dispatcher(implementor)` serve any implementor.
+/// `PricingService`, whose `endpoints::<Implementor>()`, `dispatcher(implementor)` and `shared(arc)` serve any
+/// implementor. An `async` method takes `&self`, and its implementor is `Send + Sync`. The client calls through a
+/// `Caller` that it owns, a `&mut Caller`, or a pool; `client.starting().method(..)` only sends. With the cargo feature
+/// `tokio` of `tachyon` there is a third type, `PricingAsyncClient`, for tasks.
 ///
 /// ```
 /// use tachyon::{CallError, Caller, tachyon_rpc};
@@ -165,6 +174,32 @@ pub fn tachyon_rpc(args: proc_macro::TokenStream, item: proc_macro::TokenStream)
 /// }
 ///
 /// let dispatcher = Dispatcher::new(endpoints![greetings::hello, length]);
+/// assert_eq!(dispatcher.len(), 2);
+/// ```
+///
+/// Behind two dots stands another table, such as the table of a service. All endpoints of a table share one state:
+///
+/// ```
+/// use tachyon::{Dispatcher, endpoints, tachyon_rpc};
+///
+/// #[tachyon_rpc]
+/// trait Counter {
+///     #[rpc(msg_type = 1)]
+///     fn count(&self) -> u64;
+/// }
+///
+/// impl Counter for u64 {
+///     fn count(&self) -> u64 {
+///         *self
+///     }
+/// }
+///
+/// #[tachyon_rpc(msg_type = 2)]
+/// fn length(payload: &[u8]) -> u64 {
+///     payload.len() as u64
+/// }
+///
+/// let dispatcher = Dispatcher::with_state(7, endpoints![..CounterService::endpoints::<u64>(), length]);
 /// assert_eq!(dispatcher.len(), 2);
 /// ```
 ///

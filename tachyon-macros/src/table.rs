@@ -1,7 +1,7 @@
 //! `endpoints![a, b::c, ..table]`: a dispatch table.
 
 use proc_macro2::{Ident, Span, TokenStream, TokenTree};
-use quote::{ToTokens, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, Expr, Path, Token};
 
@@ -40,6 +40,10 @@ impl Listed {
         let located = |tokens: &TokenStream, form| syn::Error::new_spanned(tokens, form);
         if input.parse::<Option<Token![..]>>()?.is_some() {
             let table = input.parse().map_err(|_| located(&start, TABLE))?;
+            let rest: TokenStream = input.parse()?;
+            if !rest.is_empty() {
+                return Err(located(&rest, TABLE));
+            }
             return Ok(Listed { conditions, item: Item::Table(table) });
         }
         let path = Path::parse_mod_style(input).map_err(|_| located(&start, FORM))?;
@@ -107,8 +111,8 @@ fn is_table(piece: &TokenStream) -> bool {
 ///
 /// ```text
 ///                             let table = table.with::<a>();
-/// endpoints![a, ..B]  =>      let table = table.with_all(B);
-///                             &table.concat::<{ total(&[1, B.len()]) }>(&[&[table.entry::<a>()], B])
+/// endpoints![a, ..B]  =>      let (table, part) = table.with_all(entries(B));
+///                             &table.concat::<{ total(&[1, entries(B).len()]) }>(&[&[table.entry::<a>()], part])
 /// ```
 ///
 /// Separate constants compare the numbers, so that rustc reports each duplicate, at its own name. A name that is no
@@ -133,7 +137,7 @@ pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
         let span = SpanRange::of(item);
         let assert = span.located(quote!(#private::assert_own_msg_type(_LISTED, #ordinal)));
         asserted.push(quote!(#(#conditions)* const _: () = #assert;));
-        let with = match item {
+        match item {
             Item::Endpoint(path) => {
                 let number = quote!(#private::Probe::<#path>::MSG_TYPE);
                 listed.push(quote!(#(#conditions)* #private::Listed::new(#ordinal, #text, #number)));
@@ -141,18 +145,19 @@ pub(crate) fn expand(tokens: TokenStream) -> TokenStream {
                 entries.push(quote!(#(#conditions)* #entry));
                 parts.push(quote!(#(#conditions)* &[#entry]));
                 lengths.push(quote!(#(#conditions)* 1));
-                quote!(#private::Table::with::<#path>(#table))
+                let with = span.located(quote!(#private::Table::with::<#path>(#table)));
+                joined.push(quote!(#(#conditions)* let #table = #with;));
             }
             Item::Table(other) => {
-                let numbers = quote!(&#private::numbers::<_, { (#other).len() }>(#other));
+                let other = span.located(quote!(#private::entries(#other)));
+                let part = format_ident!("__part_{}", ordinal, span = Span::mixed_site());
+                let numbers = quote!(&#private::numbers::<_, { #other.len() }>(#other));
                 listed.push(quote!(#(#conditions)* #private::Listed::table(#ordinal, #text, #numbers)));
-                parts.push(quote!(#(#conditions)* #other));
-                lengths.push(quote!(#(#conditions)* (#other).len()));
-                quote!(#private::Table::with_all(#table, #other))
+                parts.push(quote!(#(#conditions)* #part));
+                lengths.push(quote!(#(#conditions)* #other.len()));
+                joined.push(quote!(#(#conditions)* let (#table, #part) = #private::Table::with_all(#table, #other);));
             }
-        };
-        let with = span.located(with);
-        joined.push(quote!(#(#conditions)* let #table = #with;));
+        }
     }
     let finished = if endpoints.is_empty() {
         quote!(#private::Table::empty())

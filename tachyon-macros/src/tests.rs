@@ -89,6 +89,9 @@ fn functions_that_are_right() {
         "fn f(a: Option<u64>, b: Option<&str>, c: Option<&[f32]>, d: Option<Order>, e: Option<ScanRef<'_>>) {}",
         "fn f(a: List<'_, String>, b: Vec<String>, c: Vec<Vec<f32>>, d: ScanRef<'_>) -> Vec<String> { .. }",
         "fn f(_a: u64, r#type: u64) -> Option<u64> { .. }",
+        "async fn f() {}",
+        "async fn f(#[state] s: &S, #[context] cx: &Context<'_>, a: String, b: Vec<Scan>) -> Result<Scan, E> { .. }",
+        "async fn f(a: Option<u64>) -> &'static str { .. }",
     ] {
         assert_eq!(messages("msg_type = 1", item), [""; 0], "{item}");
     }
@@ -97,7 +100,13 @@ fn functions_that_are_right() {
 #[test]
 fn functions_that_are_wrong() {
     for (item, expected) in [
-        ("async fn f(_: &[u8]) {}", vec!["`async`"]),
+        ("async fn f(_: &[u8]) {}", vec!["write `Vec<u8>`"]),
+        ("async fn f(a: &str, b: Option<&str>) {}", vec!["write `String`", "write `Option<String>`"]),
+        ("async fn f(a: &Scan, b: ScanRef<'_>) {}", vec!["write `Scan`", "write `Scan`"]),
+        ("async fn f(a: List<'_, Scan>, b: Odd<'_>) {}", vec!["write `Vec<Scan>`", "write an owned type"]),
+        ("async fn f(r: ReplySlot<'_>) {}", vec!["return the reply"]),
+        ("async fn f(#[state] s: &mut S) {}", vec!["write `&S`, with a lock"]),
+        ("async fn f(#[state] s: &S) -> Result<&[u8], E> {}", vec!["owns its reply"]),
         ("unsafe fn f(_: &[u8]) {}", vec!["`unsafe`"]),
         ("extern fn f(_: &[u8]) {}", vec!["`extern`"]),
         ("fn f<'a>(_: &'a [u8]) {}", vec!["no lifetime parameters"]),
@@ -147,10 +156,7 @@ fn functions_that_are_wrong() {
         ("fn f() -> Result<(u8, u8), E> { .. }", vec!["the fields of a tuple"]),
         ("fn f(#[cfg(a)] _: &[u8]) {}", vec!["cannot be conditional"]),
         ("#[tachyon_rpc(msg_type = 2)] fn f(_: &[u8]) {}", vec!["keep one `tachyon_rpc`"]),
-        (
-            "async unsafe fn f<T>(_: &mut T) -> ! { .. }",
-            vec!["`async`", "`unsafe`", "type", "read-only", "must return"],
-        ),
+        ("async unsafe fn f<T>(_: &mut T) -> ! { .. }", vec!["`unsafe`", "type", "read-only", "must return"]),
     ] {
         assert_messages("msg_type = 1", item, &expected);
     }
@@ -236,17 +242,16 @@ fn services() {
         ("", "trait T { #[rpc(msg_type = 1)] fn f(r: &R); }", vec!["takes `&self` or `&mut self`"]),
         ("", "trait T { #[rpc(msg_type = 1)] fn f(self: Box<Self>); }", vec!["called many times"]),
         ("", "trait T { #[rpc(msg_type = 1)] fn f(&self, a: &A, b: &B); }", vec![]),
+        ("", "trait T { #[rpc(msg_type = 1)] async fn f(&self, a: A, b: String) -> Vec<B>; }", vec![]),
+        ("", "trait T { #[rpc(msg_type = 1)] async fn f(&mut self); }", vec!["write `&self`, with a lock"]),
+        ("", "trait T { #[rpc(msg_type = 1)] async fn f(&self, a: &A) -> &B; }", vec!["write `A`", "write `B`"]),
         (
             "",
             "trait T { #[rpc(msg_type = 1)] fn f(&self, #[state] a: &A, b: &B); }",
             vec!["the state of a method is `self`"],
         ),
         ("", "trait T { #[rpc(msg_type = 1)] fn new(&self); }", vec!["choose another name"]),
-        (
-            "",
-            "trait T { #[rpc(msg_type = 1)] async fn f<X>(&self) -> !; }",
-            vec!["`async`", "type parameters", "must return"],
-        ),
+        ("", "trait T { #[rpc(msg_type = 1)] async fn f<X>(&self) -> !; }", vec!["type parameters", "must return"]),
         (
             "",
             "trait T<X> { type A; const C: u8; m!(); }",
@@ -335,6 +340,15 @@ fn errors() {
         ("enum E { #[error(\"{} {0} {a:1$}\")] A { a: u8 } }", vec!["by its name, such as `{a}`"; 3]),
         ("enum E { #[error(\"{a:w$}\")] A { a: u8 } }", vec!["no field `w`"]),
         ("enum E { #[error(\"a\", b)] A, #[error] B, #[error = \"c\"] C }", vec!["one literal"; 3]),
+        (
+            "enum E { #[error(\"a\", kind = NotFound)] A, #[error(\"b\", kind = HandlerFailed,)] B, #[error(\"c\",)] C }",
+            vec![],
+        ),
+        ("enum E { #[error(\"{x}\", kind = A)] A }", vec!["no field `x`", "`A` is no kind"]),
+        (
+            "enum E { #[error(\"a\", kind)] A, #[error(\"b\", kind =)] B, #[error(\"c\", kind = 5)] C }",
+            vec!["one literal"; 3],
+        ),
         ("enum E { #[error(transparent)] A { a: u8 } }", vec!["its own text"]),
         ("enum E { #[error(\"a\")] #[error(\"b\")] A }", vec!["keep one"]),
         ("enum E { #[error(\"a\")] A { #[from] a: String, #[cfg(b)] b: u8 } }", vec!["no source", "conditional"]),

@@ -119,18 +119,56 @@ pub(crate) fn count(name: &str, value: Integer) -> PyResult<usize> {
 pub(crate) fn spins(value: Option<Integer>) -> PyResult<Option<PollingMode>> {
     let Some(value) = value else { return Ok(None) };
     match value {
-        Integer::Fits(spins) => Ok(Some(PollingMode::Spins(u32::try_from(spins).unwrap_or(u32::MAX)))),
-        Integer::Huge => Ok(Some(PollingMode::Spins(u32::MAX))),
+        Integer::Fits(spins) => Ok(Some(PollingMode::SpinTimes(u32::try_from(spins).unwrap_or(u32::MAX)))),
+        Integer::Huge => Ok(Some(PollingMode::SpinTimes(u32::MAX))),
         Integer::Negative => Err(InvalidArgumentError::new_err(
             "spin_threshold, the polls before parking, must be at least 0; None uses the bus's polling mode",
         )),
     }
 }
 
-pub(crate) fn polling_mode(pure_spin: Integer) -> PyResult<PollingMode> {
-    Ok(match pure_spin.up_to("pure_spin", 1, "a switch")? {
+/// A polling mode by its word.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Polling(pub(crate) PollingMode);
+
+impl Polling {
+    pub(crate) const ADAPTIVE: Self = Self(PollingMode::Adaptive);
+}
+
+impl FromPyObject<'_, '_> for Polling {
+    type Error = PyErr;
+
+    fn extract(object: Borrowed<'_, '_, PyAny>) -> PyResult<Self> {
+        let Ok(word) = object.extract::<&str>() else {
+            let message = format!("a polling mode is one of {POLLING_WORDS}, not {}", type_name(&object)?);
+            return Err(PyTypeError::new_err(message));
+        };
+        match word {
+            "adaptive" => Ok(Self(PollingMode::Adaptive)),
+            "spin" => Ok(Self(PollingMode::Spin)),
+            "park" => Ok(Self(PollingMode::Park)),
+            _ => Err(InvalidArgumentError::new_err(format!("a polling mode is one of {POLLING_WORDS}, not {word:?}"))),
+        }
+    }
+}
+
+/// Checks a word of `polling`, and returns it.
+#[pyfunction]
+pub(crate) fn checked_polling<'py>(polling: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    polling.extract::<Polling>()?;
+    Ok(polling.clone())
+}
+
+const POLLING_WORDS: &str = "\"adaptive\", \"spin\" and \"park\"";
+
+/// The polling mode of `set_polling_mode`: a word, or a switch, 1 for `spin` and 0 for `adaptive`.
+pub(crate) fn polling_mode(pure_spin: &Bound<'_, PyAny>) -> PyResult<PollingMode> {
+    let Ok(switch) = pure_spin.extract::<Integer>() else {
+        return pure_spin.extract::<Polling>().map(|polling| polling.0);
+    };
+    Ok(match switch.up_to("pure_spin", 1, "a switch")? {
         0 => PollingMode::Adaptive,
-        _ => PollingMode::PureSpin,
+        _ => PollingMode::Spin,
     })
 }
 

@@ -10,11 +10,12 @@ use std::io;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::ffi::PyTypeObject;
 use pyo3::prelude::*;
-use pyo3::types::{PyString, PyType};
+use pyo3::types::{PyBytes, PyString, PyType};
 use pyo3::{PyErrArguments, PyTypeInfo, intern};
 use tachyon::error::{NumaError, WrongDirection};
 use tachyon::{CallError, ConnectError, ErrorKind, ListenError, RecvError, RegisterError, SendError, ServeError};
 
+use crate::runtime::package::imported;
 use crate::runtime::{interrupt, package};
 
 /// The present class `name` of `tachyon.errors`. A second import of the package makes a new class beside `last`.
@@ -150,7 +151,7 @@ raise_family!(CallError, begun: |error| {
 }
     Self::Unreachable { .. } => NoListenerError::new_err,
     Self::Reconnect(source) => |text| unconnected(&source, text),
-    Self::Remote(error) => |_| remote(&error),
+    Self::Remote(error) => |_| Python::attach(|py| remote(py, &error, &[])),
 );
 raise_family!(ServeError, begun: |_| false, {
     Self::TooLarge { .. } => TooLargeError,
@@ -168,10 +169,27 @@ fn unsafe_to_retry(error: PyErr) -> PyErr {
     })
 }
 
-/// The exception for a decoded error reply.
-fn remote(error: &tachyon::RpcError) -> PyErr {
-    let parts = (error.kind as u16, error.msg_type, error.text.clone());
-    if error.kind == ErrorKind::NoHandler { NoHandlerError::new_err(parts) } else { RpcError::new_err(parts) }
+/// The exception for an error reply, of the class that `tachyon.errors` has for the kind.
+pub(crate) fn remote(py: Python<'_>, error: &tachyon::RpcError, payload: &[u8]) -> PyErr {
+    let parts = (error.kind as u16, error.msg_type, &error.text, PyBytes::new(py, payload), &error.name);
+    match imported!(py, "tachyon.errors", "_received").and_then(|received| received.call1(parts)) {
+        Ok(made) => PyErr::from_value(made),
+        Err(raised) => raised,
+    }
+}
+
+/// The facts of every kind: number, name, sentence, code of gRPC, and whether the callee may have begun the call.
+#[pyfunction]
+pub(crate) fn error_kinds() -> Vec<(u16, &'static str, String, i32, bool)> {
+    let facts = |kind: ErrorKind| (kind as u16, kind.name(), kind.to_string(), kind.grpc_code(), kind.has_begun());
+    ErrorKind::all().map(facts).collect()
+}
+
+/// The number of the kind for a status code of gRPC; None for 0.
+#[pyfunction]
+pub(crate) fn kind_of_grpc_code(code: i64) -> Option<u16> {
+    // A number that no `i32` holds is no code, like -1.
+    ErrorKind::from_grpc_code(i32::try_from(code).unwrap_or(-1)).map(|kind| kind as u16)
 }
 
 impl Raise for ListenError {

@@ -37,6 +37,8 @@ mod _tachyon {
     const __version__: &str = env!("CARGO_PKG_VERSION");
 
     #[pymodule_export]
+    use crate::args::checked_polling;
+    #[pymodule_export]
     use crate::asyncio::loop_calls::Attempts;
     #[pymodule_export]
     use crate::asyncio::loop_calls::Comparison;
@@ -56,6 +58,8 @@ mod _tachyon {
     use crate::bus::message::{make_type_id, msg_type, route_id};
     #[pymodule_export]
     use crate::bus::one_way::Bus;
+    #[pymodule_export]
+    use crate::errors::{error_kinds, kind_of_grpc_code};
     #[pymodule_export]
     use crate::rpc::bus_view::BusView;
     #[pymodule_export]
@@ -89,7 +93,7 @@ mod _tachyon {
     #[pymodule_export]
     use crate::serve::rust_endpoint::RustEndpoint;
     #[pymodule_export]
-    use crate::serve::stats::{ServerStats, live_servers, ping};
+    use crate::serve::stats::{StatsCounts, StatsObserver, live_servers, ping};
     #[pymodule_export]
     use crate::values::access::FieldCore;
     #[pymodule_export]

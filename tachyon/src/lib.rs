@@ -37,6 +37,7 @@
 //!
 //! - `tokio`: `AsyncCaller`, and async endpoints and servers on a tokio runtime.
 //! - `tracing`: `TracingLayer`, a span per call, and events for callers that join and leave.
+//! - `ndarray`: conversions between [`Tensor`] and the arrays of the crate `ndarray`.
 //! - `python`: `tachyon::python`, which exports endpoints of a Python extension to the Python package's dispatcher.
 //!
 //! # Trust
@@ -58,6 +59,7 @@ mod connection;
 pub mod dispatch;
 mod engine;
 pub mod error;
+mod error_kind;
 mod extension;
 mod foreign;
 #[cfg(any(test, fuzzing))]
@@ -73,8 +75,11 @@ pub mod server;
 mod shm;
 pub mod stats;
 mod sync;
+pub mod testing;
 #[cfg(feature = "tracing")]
 mod trace;
+#[cfg(feature = "tracing")]
+mod trace_context;
 pub mod type_id;
 mod wait;
 
@@ -84,22 +89,38 @@ pub use client::pool::{Pool, PoolOptions};
 pub use client::tokio::AsyncCaller;
 pub use connection::State;
 pub use dispatch::{Context, Dispatcher, Endpoint, HandlerError, Layer, Reply, Request};
-pub use engine::Metadata;
 pub use error::{
     CallError, ConnectError, Error, ErrorKind, ListenError, PoolError, RecvError, RegisterError, RpcError, SendError,
     ServeError,
 };
 #[cfg(feature = "python")]
 pub use extension::python;
+pub use metadata::Metadata;
 pub use options::Options;
 pub use rpc::{Callee, Caller, RpcBus};
-pub use schema::payload::List;
+pub use schema::payload::{List, Tensor, TensorRef};
 pub use schema::{codegen, describe, payload};
 pub use server::{RpcServer, ServerOptions, Stopper};
 pub use tachyon_macros::{endpoints, error, payload, tachyon_rpc};
 #[cfg(feature = "tracing")]
 pub use trace::TracingLayer;
 pub use wait::{Interrupt, PollingMode};
+
+/// Passes on the code that needs the feature `tokio`: the macros do not know the features of this crate.
+#[cfg(feature = "tokio")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __with_tokio {
+    ($($code:tt)*) => { $($code)* };
+}
+
+/// Drops the code that needs the feature `tokio`.
+#[cfg(not(feature = "tokio"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __with_tokio {
+    ($($code:tt)*) => {};
+}
 
 /// For the code that the macros generate.
 #[doc(hidden)]

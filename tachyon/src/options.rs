@@ -18,7 +18,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(1);
 /// use std::time::Duration;
 /// use tachyon::{Options, PollingMode};
 ///
-/// let options = Options::new().timeout(Duration::from_millis(200)).polling(PollingMode::PureSpin);
+/// let options = Options::new().timeout(Duration::from_millis(200)).polling(PollingMode::Spin);
 /// # let _ = options;
 /// ```
 #[derive(Clone, Debug)]
@@ -110,7 +110,7 @@ impl Options {
     /// Default: `false`: after the end of the connection every call fails. With `true` the next call connects, within
     /// its own timeout and the [`timeout`](Self::timeout) of connecting, and then sends its request. A sent request is
     /// not sent again, because the callee may have taken it: the call fails with the end of its connection, except
-    /// [`Caller::call_idempotent`](crate::Caller::call_idempotent), which sends again. With `true` connecting, also for
+    /// [`idempotent`](crate::Caller::idempotent) calls, which are sent again. With `true` connecting, also for
     /// the first time, tries again after a listener hangs up during the handshake. Listening ignores this option.
     ///
     /// ```

@@ -18,7 +18,7 @@ LIMIT = 3
 # Steps over imports of imports, which end here where they go round.
 LONGEST = 16
 CRATES = ("tachyon", "tachyon-macros", "tachyon-py")
-SKIPPED = re.compile(r"(^|/)(tests|fuzz|testing|loom)(/|\.rs$)|_tests?\.rs$")
+SKIPPED = re.compile(r"(^|/)(tests|fuzz|loom)(/|\.rs$)|_tests?\.rs$")
 TOKEN = re.compile(r"::|[{},*]|\bas\b|\w+")
 # `pub(crate) use a::{b, c as d};`, and not the `use<'_>` of a type.
 USE = re.compile(r"\buse\s+([^;]+);")

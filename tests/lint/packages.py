@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 CRATES = ("tachyon", "tachyon-macros")
 DISTRIBUTION = "tachyon_ipc"
 UNWANTED = re.compile(
-    r"(^|/)(tests?|fuzz|testing|conftest)(/|\.\w+$)|(_tests?|/test_\w+)\.\w+$|(^|/)(requirements|\.(?!cargo_vcs_info))"
+    r"(^|/)(tests?|fuzz|conftest)(/|\.\w+$)|(_tests?|/test_\w+)\.\w+$|(^|/)(requirements|\.(?!cargo_vcs_info))"
 )
 PLACEHOLDER = re.compile(
     r"example\.(?:com|org)|\bTODO\b|\bFIXME\b|your[-_ ]?name|<[\w ]*(?:owner|author|url)[\w ]*>", re.IGNORECASE

@@ -266,7 +266,7 @@ def answer(scene: Scene) -> str:
                 for kind in (ECHO, OTHER):
                     dispatcher.handler(kind)(handler)
                 if scene.form == "async":
-                    asyncio.run(dispatcher.serve_async(bus))
+                    asyncio.run(dispatcher.aserve(bus))
                     end = "closed"
                 elif scene.count == ENDLESS:
                     dispatcher.serve_forever(bus, scene.spins)
@@ -376,7 +376,7 @@ def serve(scene: Scene) -> str:
         scene.begin()
         say("serving")
         if scene.form == "async":
-            asyncio.run(dispatcher.serve_async(server))
+            asyncio.run(dispatcher.aserve(server))
         else:
             dispatcher.serve_forever(server, workers=2 if scene.form == "workers" else 1)
     log.removeHandler(disconnects)

@@ -96,6 +96,16 @@ def empty(api: Any) -> Any:
     )
 
 
+def frame(api: Any, height: int, width: int) -> Any:
+    pixels = np.arange(height * width)
+    return api.Frame(
+        camera="left",
+        image=pixels.astype(np.uint8).reshape(height, width),
+        depth=(pixels / 2).astype(np.float32).reshape(height, width, 1),
+        layers=[np.zeros((1, 1), np.uint64), np.zeros((0, 3), np.uint64)],
+    )
+
+
 def small(api: Any) -> Any:
     return api.Small(
         flag=True,
@@ -122,6 +132,9 @@ def forms(api: Any) -> dict[str, list[Any]]:
     flags = [[[True] * (at % 5) for at in range(length)] for length in (0, 1, 40, 5000)]
     whole = [empty(api), scan(api, 0), scan(api, 1), scan(api, 9000)]
     several: list[Any] = [[], [empty(api)], whole]
+    shapes = [(0, 0), (2, 0), (1, 1), (2, 3), (40, 50)]
+    images = [[[at / 2 + row for at in range(width)] for row in range(height)] for height, width in shapes]
+    bytes_3 = [[[[at % 256] for at in range(width)] for _ in range(height)] for height, width in shapes]
     forms: dict[str, list[Any]] = {
         "value_u8": [0, 255],
         "value_u16": [0, 65535],
@@ -183,6 +196,11 @@ def forms(api: Any) -> dict[str, list[Any]]:
         "maybe_scans": [None, *several],
         "maybe_owned_scans": [None, *several],
         "origins": [[], [origin(api), origin(api, more=False)] * 30],
+        "tensor": images,
+        "owned_tensor": bytes_3,
+        "tensors": [[], [[]], [[1, -2, 3], [], [4]]],
+        "maybe_tensor": [None, *[[[image]] for image in images]],
+        "frame": [frame(api, *shape) for shape in shapes],
     }
     return forms
 

@@ -220,12 +220,12 @@ def serve() -> None:
             serving.serve_forever(served)
         return
     register_coroutines()
-    asyncio.run(serve_async(serving))
+    asyncio.run(aserve(serving))
 
 
-async def serve_async(serving) -> None:
+async def aserve(serving) -> None:
     try:
-        await serving.serve_async(served)
+        await serving.aserve(served)
     except tachyon.TachyonError as error:
         # A forked child shares the loop of its parent, and must not close it.
         end_child(error)

@@ -65,7 +65,7 @@ def test_clients_connect_while_a_handler_blocks_the_loop(path: str) -> None:
     with tachyon.RpcServer(path) as server:
 
         async def serve() -> float:
-            task = asyncio.create_task(dispatcher.serve_async(server))
+            task = asyncio.create_task(dispatcher.aserve(server))
             took = await asyncio.to_thread(connect_meanwhile, path, began)
             server.stop()
             await task
@@ -81,7 +81,7 @@ def test_an_inline_acceptor_has_no_thread(path: str) -> None:
     with tachyon.RpcServer(path, acceptor="inline") as server:
 
         async def serve() -> None:
-            task = asyncio.create_task(dispatcher.serve_async(server))
+            task = asyncio.create_task(dispatcher.aserve(server))
             with await asyncio.to_thread(tachyon.RpcBus.connect, path) as bus:
                 assert await ask.acall(bus, b"here", timeout=10) == b"here"
                 assert "tachyon-accept" not in thread_names()

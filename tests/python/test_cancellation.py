@@ -106,7 +106,7 @@ def test_a_cancellation_during_a_stop_is_not_lost(path: str) -> None:
 
     async def main() -> float:
         with tachyon.RpcServer(path, stop_timeout=30) as server:
-            serving = asyncio.create_task(dispatcher.serve_async(server))
+            serving = asyncio.create_task(dispatcher.aserve(server))
             bus = await asyncio.to_thread(RpcBus.connect, path)
             asking = asyncio.create_task(patient.acall(bus, b""))
             await begun.wait()

@@ -18,6 +18,7 @@ from programs import ROOT, tachyon
 from tachyon import RpcBus
 from tachyon._cli_describe import table
 from tachyon._codegen import python
+from tachyon._contract import contract_of
 from tachyon._description import DescriptionError, from_json
 
 if TYPE_CHECKING:
@@ -318,3 +319,45 @@ def test_the_typed_demo() -> None:
     assert "kept 3 quotes" in process.stdout
     assert "refused: instrument 9 has no quote" in process.stdout
     assert "from Python: LOUD" in process.stdout
+
+
+def test_tensors_become_aliases(tmp_path: Path) -> None:
+    names = ["u8", "u16", "u32", "u64", "i8", "i16", "i32", "i64", "f32", "f64"]
+    endpoints = [
+        {
+            "msg_type": at,
+            "name": f"turn{at}",
+            "request": {"form": "value", "type": {"tensor": name, "ndim": at % 8 + 1}},
+            "reply": {"form": "value", "type": {"list": {"tensor": name, "ndim": at % 8 + 1}}},
+        }
+        for at, name in enumerate([*names, "f32", "u8", "f32"])
+    ]
+    tensor = {"tensor": "f64", "ndim": 8}
+    fields = [{"name": "np", "type": tensor, "offset": 4}, {"name": "b", "type": {"option": tensor}, "offset": 12}]
+    endpoints.append(
+        {
+            "msg_type": 100,
+            "name": "F64Tensor8",
+            "request": {"form": "fields", "head": 20, "fields": fields},
+            "reply": {"form": "empty"},
+        }
+    )
+    description = from_json(json.dumps({"schema": 2, "types": [], "endpoints": endpoints}))
+    file = tmp_path / "generated.py"
+    file.write_text(python(description))
+    process = subprocess.run(
+        [sys.executable, "-m", "ruff", "format", "--isolated", "--check", str(file)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert process.returncode == 0, process.stdout + process.stderr + file.read_text()
+    api = load(file)
+    for endpoint in description:
+        made = getattr(api, endpoint.name if endpoint.msg_type < len(names) + 3 else "F64Tensor82")
+        contract = contract_of(made.__wrapped__, made.msg_type, None)
+        assert contract is not None
+        (found,) = from_json(contract.describe())
+        assert (found.request, found.reply) == (endpoint.request, endpoint.reply) or found.request.head is not None
+        assert str(found.request) == str(endpoint.request)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 from calling import by_call, by_deadline, by_pool, by_task
@@ -24,7 +25,7 @@ def test_python_calls_every_form(api: Callable[[str], Any], language: str, path:
     # The module keeps the builtin `bytes`, and names its endpoint `bytes2`.
     module.bytes = module.bytes2
     endpoints = {value.msg_type for value in vars(module).values() if isinstance(value, RpcEndpoint)}
-    assert endpoints == {getattr(module, name).msg_type for name in calls} == set(range(1, 61))
+    assert endpoints == {getattr(module, name).msg_type for name in calls} == set(range(1, 66))
     with served(language, "one", path, 1 << 20), way(path) as call:
         for name, values in calls.items():
             for value in values:
@@ -104,6 +105,33 @@ def test_python_calls_with_several_arguments(api: Callable[[str], Any], language
         assert call(module.zeros, 300) == bytes(300)
 
 
+@pytest.mark.parametrize("way", WAYS)
+def test_python_calls_with_tensors(api: Callable[[str], Any], language: str, path: str, way: Any) -> None:
+    module = api("many")
+    with served(language, "many", path), way(path) as call:
+        for height, width in ((2, 3), (0, 4), (30, 70)):
+            image = np.arange(height * width, dtype=np.float32).reshape(height, width)
+            turned = call(module.transposed, image, 2.0)
+            assert (turned.dtype, turned.shape) == (np.float32, (width, height))
+            assert (turned == 2 * image.T).all()
+            # A reply is the caller's own.
+            turned += 1
+            # Columns of every second row, in Fortran order, are copied to C order.
+            assert call(module.transposed, image[::2].T, 1.0).tolist() == image[::2].tolist()
+            assert call(module.transposed, image.tolist() or [], 1.0).shape == (width if height else 0, height)
+        before = call(module.reached)
+        assert call(module.takes_tensor, np.array([[1, 2], [3, 4]], np.uint16)) == before + 1 + 10
+        for wrong, error, text in (
+            (np.zeros((1, 1, 1), np.float32), ValueError, "`?image`? has 2 dimensions, and this array has 3"),
+            (np.zeros((1, 1)), TypeError, "is an array of float32, and this one is of float64: use astype"),
+        ):
+            with pytest.raises(error, match=text):
+                call(module.transposed, wrong, 1.0)
+        with pytest.raises(ValueError, match="has 2 dimensions, and this array has 1"):
+            call(module.takes_tensor, np.zeros(1, np.uint16))
+        assert call(module.takes_tensor, [[7]]) == before + 2 + 7
+
+
 def test_python_calls_a_service(api: Callable[[str], Any], language: str, path: str) -> None:
     module = api("sensor")
     with served(language, "sensor", path), RpcBus.connect(path) as bus:
@@ -160,7 +188,7 @@ def test_python_catches_errors_in_words(api: Callable[[str], Any], language: str
         def failed(endpoint: Any, *given: Any) -> str:
             with pytest.raises(RpcError) as raised:
                 endpoint.call(bus, *given)
-            assert type(raised.value) is RpcError
+            assert type(raised.value) is HandlerError
             assert (raised.value.kind, raised.value.name) == (ErrorKind.HANDLER_FAILED, "")
             return str(raised.value.text)
 

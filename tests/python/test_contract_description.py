@@ -7,11 +7,15 @@ import os
 import re
 from typing import Any
 
+import numpy as np
 import pytest
 
 from contract import WORDS, served
 from programs import ROOT, tachyon
 from tachyon import RpcBus
+from tachyon._description import FormType, PrimitiveType, TensorType
+from tachyon._hints import layout
+from tachyon._values import decode, form_of
 
 GENERATED = ROOT / "tests/tests/generated/contract_service.rs"
 
@@ -45,7 +49,7 @@ def test_both_describe_the_same(role: str, path: str) -> None:
             RpcBus.connect(path).close()
         heads[language] = [re.split(r" {2,}", line.strip())[:2] for line in lines]
     assert heads["python"] == heads["rust"]
-    assert len(heads["rust"]) == {"one": 60, "many": 27, "sensor": 5}[role]
+    assert len(heads["rust"]) == {"one": 65, "many": 29, "sensor": 5}[role]
     assert expanded(described["python"]) == expanded(described["rust"])
 
 
@@ -63,6 +67,11 @@ CALLS: list[tuple[str, str, list[Any], Any]] = [
     ("many", "nothing", [], None),
     ("many", "split", [{"text": "a,b", "at": {"number": 44}}], ["a", "b"]),
     ("many", "takes_maybe", [5], 6),
+    ("one", "tensor", [[[1, 2.5], [3, 4]]], [[1.0, 2.5], [3.0, 4.0]]),
+    ("one", "tensors", [[[1, -2], []]], [[1, -2], []]),
+    ("one", "maybe_tensor", [[[[[]], [[]]]]], [[[[]], [[]]]]),
+    ("many", "transposed", [{"image": [[1, 2]], "by": 2}], [[2.0], [4.0]]),
+    ("many", "takes_tensor", [[[1, 2]]], 4),
     ("sensor", "rename", [{"from": "", "to": "first"}], "first"),
 ]
 
@@ -72,6 +81,29 @@ def test_the_command_line_calls(language: str, path: str, call: tuple[str, str, 
     role, name, given, printed = call
     with served(language, role, path):
         assert json.loads(tachyon("call", path, name, *map(json.dumps, given))) == printed
+
+
+@pytest.mark.parametrize(
+    ("given", "refused"),
+    [
+        ("[[1, 2], [3]]", "[1] has 1 values, and those before it have 2; the rows of a tensor are equally long"),
+        ("[1, 2]", "[0] must be a sequence of values, not int"),
+        ("[[[1]]]", "[0][0] must be a number (f32), not list"),
+    ],
+)
+def test_the_command_line_refuses_values_that_are_no_tensor(path: str, given: str, refused: str) -> None:
+    with served("python", "one", path):
+        assert refused in tachyon("call", path, "tensor", given, status=1)
+
+
+def test_the_command_line_shows_no_tensor_of_a_million_values() -> None:
+    hint = np.ndarray[tuple[int, int], np.dtype[np.uint8]]
+    many = layout(hint, "x").plan.encode(np.zeros((1 << 10, 1 << 10), np.uint8), "x")
+    lists = form_of(FormType("value", TensorType(PrimitiveType("u8"), 2)), "the reply")
+    assert decode(lists, many, "the reply")[0][:2] == [0, 0]
+    longer = many[:8] + (1 << 11).to_bytes(8, "little") + many[16:] + bytes(1 << 20)
+    with pytest.raises(ValueError, match=r"a tensor of the shape \[2048, 1024\] is too long"):
+        decode(lists, longer, "the reply")
 
 
 def test_the_command_line_shows_a_declared_error(language: str, path: str) -> None:

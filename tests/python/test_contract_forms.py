@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import resource
 import struct
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -312,16 +312,45 @@ def test_structs_that_are_refused() -> None:
             data: Annotated[bytes, 4096]
             text: str
 
-    with pytest.raises(TypeError, match="an array has one dimension here, and this hint has 2"):
-
-        class Image(tachyon.Struct):
-            pixels: np.ndarray[tuple[int, int], np.dtype[np.float32]]
-
     with pytest.raises(OverflowError, match=r"Bad\.size is u8"):
 
         class Bad(tachyon.Struct):
             name: str
             size: tachyon.u8 = 256
+
+
+@pytest.mark.parametrize(
+    ("hint", "refused"),
+    [
+        (np.ndarray[tuple[int, int], np.dtype[np.bool_]], "numbers: write numpy.uint8"),
+        (np.ndarray[tuple[int, int], np.dtype[np.float16]], "an array says what it is an array of"),
+        (np.ndarray[tuple[int, int], np.dtype[np.floating[Any]]], "an array says what it is an array of"),
+        (np.ndarray[tuple[int, int, int, int, int, int, int, int, int], np.dtype[np.uint8]], "and this hint has 9"),
+        (np.ndarray[tuple[Literal[3], int], np.dtype[np.uint8]], "each dimension of a tensor is `int`"),
+        (np.ndarray[tuple[Any, Any], np.dtype[np.uint8]], "each dimension of a tensor is `int`"),
+        (Annotated[np.ndarray[tuple[int, int], np.dtype[np.void]], Point], "numbers, and Point is none"),
+    ],
+)
+def test_hints_that_are_no_tensor(hint: Any, refused: str) -> None:
+    with pytest.raises(TypeError, match=f"field `pixels` of Image: .*{refused}"):
+        type(tachyon.Struct)("Image", (tachyon.Struct,), {"__annotations__": {"pixels": hint}, "__module__": __name__})
+
+
+def test_a_tensor_lies_as_the_wire_format_says() -> None:
+    class Image(tachyon.Struct):
+        pixels: np.ndarray[tuple[int, int], np.dtype[np.uint16]]
+
+    made = Image(pixels=np.array([[1], [2]], np.uint16))
+    expected = (
+        "0c000000 10000000 1c000000 00000000 0200000000000000 0200000000000000 0100000000000000 01000200 00000000"
+    )
+    assert bytes(made) == bytes.fromhex(expected)
+    received = Image.from_bytes(bytes(made))
+    assert received == made
+    assert made.copy().pixels is not made.pixels
+    assert (received.pixels.dtype, received.pixels.shape, received.pixels.flags.writeable) == (np.uint16, (2, 1), True)
+    assert repr(received) == repr(made)
+    assert made != Image(pixels=np.array([[1, 2]], np.uint16))
 
 
 def test_a_payload_lies_as_the_wire_format_says() -> None:

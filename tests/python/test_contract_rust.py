@@ -23,15 +23,21 @@ if TYPE_CHECKING:
         ("one", "call_one", 1 << 20),
         ("one", "call_one", 1 << 16),
         ("many", "call_many", 1 << 16),
+        ("many", "call_tensors", 1 << 16),
         ("many", "call_small", 1 << 12),
         ("hidden", "call_hidden", 1 << 16),
         ("sensor", "call_sensor", 1 << 16),
         ("many", "call_generated", 1 << 16),
+        ("one", "call_one_async", 1 << 20),
+        ("one", "call_one_async", 1 << 16),
+        ("many", "call_many_async", 1 << 16),
+        ("many", "call_small_async", 1 << 12),
+        ("sensor", "call_sensor_async", 1 << 16),
     ],
 )
 def test_rust_calls(language: str, path: str, role: str, scene: str, size: int) -> None:
     with served(language, role, path, size):
-        rust(scene, path, *(WORDS[language] if scene == "call_many" else ()))
+        rust(scene, path, *(WORDS[language] if scene.startswith("call_many") else ()))
 
 
 def end_in_every_way(module: Any, path: str) -> None:

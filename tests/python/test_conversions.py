@@ -88,6 +88,10 @@ HINTS: dict[str, Any] = {
     "nd_f32": npt.NDArray[np.float32],
     "nd_bool": npt.NDArray[np.bool_],
     "nd_point": Annotated[npt.NDArray[np.void], Point],
+    "image": np.ndarray[tuple[int, int], np.dtype[np.float32]],
+    "cube": np.ndarray[tuple[int, int, int], np.dtype[np.uint8]],
+    "images": list[np.ndarray[tuple[int, int], np.dtype[np.float32]]],
+    "maybe_image": np.ndarray[tuple[int, int], np.dtype[np.float32]] | None,
     "four": Annotated[Array[tachyon.f64], 4],
     "key": Annotated[bytes, 2],
     "text": Annotated[str, 3],
@@ -116,6 +120,8 @@ def plain(value: Any) -> Any:
     """Return a value that compares."""
     if isinstance(value, np.ndarray):
         return value.tolist()
+    if isinstance(value, list):
+        return [plain(each) for each in value]
     return list(value) if isinstance(value, Array) else value
 
 
@@ -175,6 +181,28 @@ def ways(path: str, caplog: pytest.LogCaptureFixture) -> Iterator[Callable[[str]
 
             yield begin
         listening.result().close()
+
+
+class Exporter:
+    """An array of another library, which exports DLPack and nothing else."""
+
+    def __init__(self, values: Any, device: tuple[int, int] = (1, 0)) -> None:
+        self._values = values
+        self._device = device
+
+    def __dlpack__(self, **settings: Any) -> Any:
+        if isinstance(self._values, Exception):
+            raise self._values
+        return self._values.__dlpack__(**settings)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._device
+
+
+IMAGE = np.array([[1, 2, 3], [4, 5, 6]], np.float32)
+ROWS = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+COLUMNS = [[1.0, 4.0], [2.0, 5.0], [3.0, 6.0]]
+FROZEN = np.frombuffer(IMAGE.tobytes(), np.float32).reshape(2, 3)
 
 
 def spaced(values: Any) -> Any:
@@ -246,6 +274,29 @@ TAKEN = [
     ("nd_bool", [True], [True]),
     ("nd_point", np.array([(1, 2)], dtype=Point.dtype), [(1.0, 2.0)]),
     ("nd_point", [Point(x=1.0, y=2.0)], [(1.0, 2.0)]),
+    ("image", IMAGE, ROWS),
+    ("image", IMAGE.T, COLUMNS),
+    ("image", np.asfortranarray(IMAGE), ROWS),
+    ("image", IMAGE[::-1, ::-1], [row[::-1] for row in ROWS[::-1]]),
+    ("image", np.zeros((0, 3), np.float32), []),
+    ("image", np.zeros((2, 0), np.float32), [[], []]),
+    ("image", FROZEN, ROWS),
+    ("image", IMAGE.view(np.matrix), ROWS),
+    ("image", ROWS, ROWS),
+    ("image", ((1, np.int8(2)), range(2)), [[1.0, 2.0], [0.0, 1.0]]),
+    ("image", [], []),
+    ("image", [[], []], [[], []]),
+    ("image", [IMAGE[0], IMAGE[1]], ROWS),
+    ("image", memoryview(IMAGE), ROWS),
+    ("image", (ctypes.c_float * 2 * 1)((1, 2)), [[1.0, 2.0]]),
+    ("image", Exporter(IMAGE), ROWS),
+    ("image", Exporter(IMAGE.T), COLUMNS),
+    ("cube", np.arange(4, dtype=np.uint8).reshape(1, 2, 2), [[[0, 1], [2, 3]]]),
+    ("cube", [[[0, 1], [2, 3]]], [[[0, 1], [2, 3]]]),
+    ("images", [IMAGE, [[7]], Exporter(IMAGE)], [ROWS, [[7.0]], ROWS]),
+    ("images", (IMAGE,), [ROWS]),
+    ("maybe_image", None, None),
+    ("maybe_image", IMAGE, ROWS),
     ("four", [1, 2, 3, 4], [1.0, 2.0, 3.0, 4.0]),
     ("four", np.arange(4.0), [0.0, 1.0, 2.0, 3.0]),
     ("option", None, None),
@@ -347,6 +398,31 @@ REFUSED = [
     ("nd_bool", ["False", ""], TypeError, "[0] must be a bool, not str"),
     ("nd_point", np.zeros(1, dtype=SWAPPED), TypeError, "use astype"),
     ("nd_point", [(1.0, 2.0)], TypeError, "[0] must be a Point, not tuple"),
+    ("image", IMAGE[0], ValueError, "has 2 dimensions, and this array has 1"),
+    ("image", IMAGE[None], ValueError, "has 2 dimensions, and this array has 3"),
+    ("image", np.float32(1), ValueError, "has 2 dimensions, and this array has 0"),
+    ("image", IMAGE.astype(np.float64), TypeError, "is an array of float32, and this one is of float64: use astype"),
+    ("image", IMAGE.astype(">f4"), TypeError, "use astype"),
+    ("image", IMAGE.astype(np.float16), TypeError, "use astype"),
+    ("image", np.array([["a"]]), TypeError, "use astype"),
+    ("image", IMAGE.astype(object), TypeError, "this one is of object"),
+    ("image", np.ma.array(IMAGE, mask=IMAGE > 2), TypeError, "has no place for a mask"),
+    ("image", [1.0], TypeError, "[0] must be a sequence of values, not float"),
+    ("image", 1.0, TypeError, "must be a sequence of values, not float"),
+    ("image", "ab", TypeError, "must be a sequence of values, not str"),
+    ("image", b"ab", TypeError, "must be a sequence of values, not bytes"),
+    ("image", {1.0}, TypeError, "must be a sequence of values, not set"),
+    ("image", [[1.0], [1.0, 2.0]], ValueError, "[1] has 2 values, and those before it have 1"),
+    ("image", [[1.0, "x"]], TypeError, "[0][1] must be a number (f32), not str"),
+    ("image", [[1e39]], OverflowError, "is f32, and 1e+39 is out of its range"),
+    ("image", [[[1.0]]], TypeError, "[0][0] must be a number (f32), not list"),
+    ("image", Exporter(IMAGE, (2, 1)), ValueError, "and this Exporter lies on the device (2, 1) of DLPack"),
+    ("image", Exporter(BufferError("no export of a tensor with grad")), ValueError, "through DLPack: no export of"),
+    ("image", Exporter(IMAGE[0]), ValueError, "has 2 dimensions, and this array has 1"),
+    ("image", Exporter(IMAGE.astype(np.float64)), TypeError, "use astype"),
+    ("cube", [[[256]]], OverflowError, "[0][0][0] is u8, from 0 to 255, and 256 is out of that range"),
+    ("images", IMAGE, TypeError, "is a list of a tensor of f32 in 2 dimensions, and this is an array; pass a list"),
+    ("maybe_image", [[None]], TypeError, "[0][0] must be a number (f32), not NoneType"),
     ("four", [1.0], ValueError, "must be 4 values, and 1 were given"),
     ("four", np.arange(3.0), ValueError, "must be 4 values, and 3 were given"),
     ("option", 256, OverflowError, "is out of that range"),

@@ -51,6 +51,7 @@ OPERATIONS = {
     ),
     "RpcBus.ping": ("RpcBus.connect(path).ping()", "rpc"),
     "RpcBus.describe": ("RpcBus.connect(path).describe()", "rpc"),
+    "RpcBus.aconnect": ("asyncio.run(aconnect(path))", None),
     "RpcEndpoint.call": ("endpoint.call(RpcBus.connect(path), b'')", "rpc"),
     "RpcEndpoint.acall": ("asyncio.run(acall(RpcBus.connect(path)))", "rpc"),
     "RpcEndpoint.acall, connecting again": ("asyncio.run(acall_again(path))", None),
@@ -59,7 +60,7 @@ OPERATIONS = {
     "RpcDispatcher.serve_forever, replying": ("dispatcher.serve_forever(RpcBus.connect(path))", "calls"),
     "RpcDispatcher.serve_forever, server": ("dispatcher.serve_forever(RpcServer(path))", None),
     "RpcDispatcher.serve_forever, workers": ("dispatcher.serve_forever(RpcServer(path), workers=3)", None),
-    "RpcDispatcher.serve_async": ("asyncio.run(dispatcher.serve_async(RpcServer(path)))", None),
+    "RpcDispatcher.aserve": ("asyncio.run(dispatcher.aserve(RpcServer(path)))", None),
     "RpcServer.close": ("close_while_serving(path)", None),
     "Pool.caller": ("lend_twice(Pool(path, 1))", "rpc"),
     "Pool.caller, connecting": ("lend_twice(Pool(path, 1, timeout=None))", None),
@@ -124,7 +125,7 @@ def test_ctrl_c_ends_a_blocked_call(service: Callable[..., Peer], operation: str
 
 def blocking() -> set[str]:
     """Return the public methods that take a timeout, or are known to wait without one."""
-    found = {"Bus.__next__", "RpcDispatcher.serve_forever", "RpcDispatcher.serve_async", "RpcServer.close"}
+    found = {"Bus.__next__", "RpcDispatcher.serve_forever", "RpcDispatcher.aserve", "RpcServer.close"}
     # The parameters of these methods are those of the endpoint.
     found |= {"RpcEndpoint.call", "RpcEndpoint.acall", "Pool.call", "Pool.acall"}
     for name in tachyon.__all__:

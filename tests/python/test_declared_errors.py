@@ -219,9 +219,9 @@ def test_defaults_of_errors_are_not_shared() -> None:
 def test_a_text_that_fits_no_value_is_the_name() -> None:
     assert str(LowError(gain=1.0, width=6)) == "gain   1.00"
     assert (str(LowError()), LowError().gain) == ("LowError", None)
-    error: Any = received(LowError, (None, 0), 4, "")
+    error: Any = received(LowError, (None, 0), 4, "", ErrorKind.HANDLER_FAILED)
     assert (str(error), error.gain, error.msg_type) == ("LowError", None, 4)
-    assert str(received(LowError, (None, 0), 4, "too low")) == "too low"
+    assert str(received(LowError, (None, 0), 4, "too low", ErrorKind.HANDLER_FAILED)) == "too low"
     again = pickle.loads(pickle.dumps(error))
     assert (type(again), str(again)) == (LowError, "LowError")
 

@@ -169,6 +169,15 @@ def test_a_decorator_without_its_message_type_is_refused_with_advice() -> None:
         dispatcher.register(lambda payload: payload)
 
 
+def test_a_function_may_use_a_variable_that_is_assigned_later() -> None:
+    @tachyon_rpc(msg_type=1)
+    def later(payload: bytes) -> tachyon.u32:
+        return answer
+
+    answer = 42
+    assert later(b"") == 42
+
+
 def test_a_reply_without_a_hint_is_bytes_and_says_so(path: str) -> None:
     dispatcher = RpcDispatcher()
 

@@ -1,4 +1,7 @@
-"""The Python of `docs/guide/python.md` runs: each service in a process of its own, the other programs against them."""
+"""The Python of the guide runs.
+
+Each service of `docs/guide/python.md` runs in a process of its own, the other programs of the page against them.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,24 @@ import subprocess
 import sys
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from tachyon import RpcBus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import pytest
+GUIDE = Path(__file__).parents[2] / "docs/guide"
 
-PAGE = (Path(__file__).parents[2] / "docs/guide/python.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
+
+def blocks(page: str) -> list[str]:
+    """Return the programs of a page."""
+    return re.findall(r"^```python\n(.*?)^```$", (GUIDE / page).read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+BLOCKS = blocks("python.md")
 NAME = re.compile(r"# (\S+\.py)\n")
 LIMIT = 30.0
 """Seconds after which the service is given up, far beyond its need."""
@@ -46,7 +56,26 @@ def as_shown(line: str, shown: str) -> bool:
     return line.startswith(shown.removesuffix("...")) if shown.endswith("...") else line == shown
 
 
-def test_the_page(tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def run(program: str, names: dict[str, Any]) -> None:
+    """Run a program, and compare the printed lines with the comments behind `print`."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(program, "guide", "exec", dont_inherit=True), names)
+    lines = printed.getvalue().splitlines()
+    shown = re.findall(r"^ *print\(.*\)  # (.*)$", program, re.MULTILINE)
+    assert len(lines) == len(shown) == program.count("print("), program
+    for line, expected in zip(lines, shown, strict=True):
+        assert as_shown(line, expected), f"{line!r} is not {expected!r}"
+
+
+@pytest.mark.parametrize("page", ["tensors.md"])
+def test_a_page_of_programs(page: str) -> None:
+    names = {"__name__": __name__}
+    for program in blocks(page):
+        run(program, names)
+
+
+def test_the_page_of_python(tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     programs = [block for block in BLOCKS if not NAME.match(block)]
     for block in BLOCKS:
         if name := NAME.match(block):
@@ -64,14 +93,7 @@ def test_the_page(tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch) ->
             with RpcBus.connect(path) as bus:
                 names = {"bus": bus, "mount_path": f"{path}.mount", "__name__": __name__}
                 for program in programs:
-                    printed = io.StringIO()
-                    with contextlib.redirect_stdout(printed):
-                        exec(compile(program, "guide", "exec", dont_inherit=True), names)
-                    lines = printed.getvalue().splitlines()
-                    shown = re.findall(r"^ *print\(.*\)  # (.*)$", program, re.MULTILINE)
-                    assert len(lines) == len(shown) == program.count("print("), program
-                    for line, expected in zip(lines, shown, strict=True):
-                        assert as_shown(line, expected), f"{line!r} is not {expected!r}"
+                    run(program, names)
             # A server goes on for other callers, and a signal ends it.
             services["mount"].send_signal(signal.SIGINT)
             for name, service in services.items():

@@ -122,6 +122,21 @@ def test_server(language: str, workers: int, path: str) -> None:
     assert (process.returncode, out.splitlines(), err) == (0, [f"serving at {path}", "stopped"], "")
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("language", ["Rust", "Python"])
+def test_a_signal_stops_the_server(language: str, number: signal.Signals, path: str) -> None:
+    server = command(language, "server", "serve", path, 2)
+    with subprocess.Popen(server, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            ((_, done),) = run(command("Rust", "server", "call", path, 10))
+            assert done == "10 calls, all correct"
+            process.send_signal(number)
+            out, err = process.communicate(timeout=LIMIT)
+        finally:
+            process.kill()
+    assert (process.returncode, out.splitlines(), err) == (0, [f"serving at {path}", "stopped"], "")
+
+
 def test_pool_caller() -> None:
     (lines,) = run(command("Python", "pool_caller"))
     assert lines == [
@@ -154,6 +169,28 @@ def test_asyncio_server(path: str) -> None:
         "Porto: 16.0 degrees",
         "Quito: 14.5 degrees",
     ]
+    assert (process.returncode, out.splitlines(), err) == (0, [f"serving at {path}", "stopped"], "")
+
+
+def test_model_server(path: str) -> None:
+    """Callers of both languages at once."""
+    server = command("Python", "model_server", path)
+    with subprocess.Popen(server, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            outputs = run(*(command(caller, "model_caller", path) for caller in ("Rust", "Python") * 2))
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=LIMIT)
+        finally:
+            process.kill()
+    for lines in outputs:
+        assert lines == [
+            "image 0: horizontal, score 9.7",
+            "image 1: vertical, score 9.7",
+            "image 2: falling, score 9.7",
+            "image 3: rising, score 9.7",
+            "4 images of half the size, 4 scores each",
+            "an image has 2 x 64 pixels, and the model needs 3 x 3",
+        ]
     assert (process.returncode, out.splitlines(), err) == (0, [f"serving at {path}", "stopped"], "")
 
 

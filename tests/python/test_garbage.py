@@ -89,7 +89,7 @@ def test_handlers_and_servers_in_a_loop(service: Callable[..., Peer], path: str,
     async def serve(target: tachyon.RpcBus | tachyon.RpcServer, caller: Peer) -> None:
         kept = mark()
         begun = asyncio.Event()
-        serving = asyncio.create_task(failing(mark, begun).serve_async(target))
+        serving = asyncio.create_task(failing(mark, begun).aserve(target))
         await begun.wait()
         assert alive() == [0, 3], "the frame of a failed handler is alive"
         end(ending, caller, target)

@@ -160,7 +160,7 @@ def test_death_ends_a_wait_at_once(peer: Callable[[str], Peer], path: str, opera
     assert 0.1 < time.monotonic() - started < 5
 
 
-@pytest.mark.parametrize("how", ["serve_forever", "serve_async", "async_handler"])
+@pytest.mark.parametrize("how", ["serve_forever", "aserve", "async_handler"])
 @pytest.mark.parametrize("killed", [True, False])
 def test_requests_before_the_end_are_served(peer: Callable[[str], Peer], path: str, how: str, killed: bool) -> None:
     caller = peer("""
@@ -198,7 +198,7 @@ def test_requests_before_the_end_are_served(peer: Callable[[str], Peer], path: s
             if how == "serve_forever":
                 dispatcher.serve_forever(bus)
             else:
-                asyncio.run(dispatcher.serve_async(bus))
+                asyncio.run(dispatcher.aserve(bus))
     if how == "async_handler":
         # The caller is gone: begun handlers are cancelled, and no other handler begins.
         assert served == [b"%d" % n for n in range(len(served))]

@@ -85,4 +85,5 @@ def test_callers_of_both_languages_come_and_go(service: Callable[..., Peer], pat
             time.sleep(0.01)
         assert footprint(server.process.pid) == before
         tachyon.tachyon_rpc(4)(len).call(steady, b"")
-    assert server.join() == "served\n"
+    # A caller may be killed while it connects.
+    assert server.join(reports="it hung up during the handshake") == "served\n"

@@ -324,7 +324,7 @@ def test_a_dispatcher_takes_one_implementation_and_names_both() -> None:
 
 
 def test_plain_serving_refuses_coroutines(path: str) -> None:
-    with tachyon.RpcServer(path) as server, pytest.raises(tachyon.errors.InvalidArgumentError, match="serve_async"):
+    with tachyon.RpcServer(path) as server, pytest.raises(tachyon.errors.InvalidArgumentError, match="aserve"):
         RpcDispatcher().register(AsyncMarket()).serve_forever(server)
 
 

@@ -364,6 +364,7 @@ def test_values_are_as_dumped(service: Callable[..., Peer], path: str) -> None:
         wrong[0x24] = 0x20
         assert reply_to(2, bytes(wrong)) == (BAD_REQUEST, dumped("refused"))
         assert reply_to(4, b"") == (4, dumped("texts"))
+        assert reply_to(5, b"") == (5, dumped("tensor"))
 
         for each in (forward, reverse):
             each.halves[STATE // 4] |= CONNECTOR_CLOSED

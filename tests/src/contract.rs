@@ -4,6 +4,7 @@
 #![allow(clippy::too_many_arguments, clippy::needless_pass_by_value, reason = "every form is the point")]
 #![allow(clippy::pub_underscore_fields, reason = "gaps")]
 
+pub mod async_calls;
 pub mod calls;
 
 use core::fmt;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tachyon::dispatch::{Entry, ReplySlot, SlotError};
-use tachyon::{Context, List, endpoints, tachyon_rpc};
+use tachyon::{Context, List, Tensor, TensorRef, endpoints, tachyon_rpc};
 
 /// The quality of a measurement.
 #[tachyon::payload]
@@ -89,6 +90,20 @@ pub struct Origin {
     pub at: Point,
     /// Further positions.
     pub more: Option<Vec<Point>>,
+}
+
+/// A payload with tensors.
+#[tachyon::payload]
+#[derive(Debug, Clone, PartialEq)]
+pub struct Frame {
+    /// Name of the camera.
+    pub camera: String,
+    /// Grey values, in rows.
+    pub image: Tensor<u8, 2>,
+    /// Distances.
+    pub depth: Option<Tensor<f32, 3>>,
+    /// Further numbers.
+    pub layers: Vec<Tensor<u64, 2>>,
 }
 
 /// One field of every kind that can be malformed.
@@ -231,7 +246,9 @@ macro_rules! echoes {
 /// Endpoints of one argument.
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "every form")]
 pub mod one {
-    use super::{Entry, Grade, List, Mark, Origin, Point, Scan, ScanRef, endpoints, tachyon_rpc};
+    use super::{
+        Entry, FrameRef, Grade, List, Mark, Origin, Point, Scan, ScanRef, Tensor, TensorRef, endpoints, tachyon_rpc,
+    };
 
     echoes! {
         1 value_u8: u8 => u8 = |v| v;
@@ -294,6 +311,11 @@ pub mod one {
         58 maybe_scans: Option<List<'_, Scan>> => Option<List<'_, Scan>> = |v| v;
         59 maybe_owned_scans: Option<Vec<Scan>> => Option<Vec<Scan>> = |v| v;
         60 origins: Vec<Origin> => Vec<Origin> = |v| v;
+        61 tensor: TensorRef<'_, f32, 2> => TensorRef<'_, f32, 2> = |v| v;
+        62 owned_tensor: Tensor<u8, 3> => Tensor<u8, 3> = |v| v;
+        63 tensors: List<'_, Tensor<i16, 1>> => List<'_, Tensor<i16, 1>> = |v| v;
+        64 maybe_tensor: Option<TensorRef<'_, f64, 4>> => Option<TensorRef<'_, f64, 4>> = |v| v;
+        65 frame: FrameRef<'_> => FrameRef<'_> = |v| v;
     }
 }
 
@@ -477,6 +499,32 @@ pub fn gives_small() -> Small {
     a_small()
 }
 
+/// Multiplies an image, and writes the rows as columns into a slot.
+#[tachyon_rpc(msg_type = 136)]
+pub fn transposed(
+    #[state] ledger: &Ledger,
+    image: TensorRef<'_, f32, 2>,
+    by: f32,
+    reply: ReplySlot<'_, Tensor<f32, 2>>,
+) -> Result<(), SlotError> {
+    ledger.note();
+    let [height, width] = image.shape();
+    let mut turned = reply.reserve([width, height])?;
+    for row in 0..height {
+        for column in 0..width {
+            turned[[column, row]] = image[[row, column]] * by;
+        }
+    }
+    turned.commit();
+    Ok(())
+}
+
+/// Takes a tensor alone.
+#[tachyon_rpc(msg_type = 137)]
+pub fn takes_tensor(#[state] ledger: &Ledger, image: TensorRef<'_, u16, 2>) -> u64 {
+    image.as_slice().iter().copied().map(u64::from).sum::<u64>() + ledger.note()
+}
+
 /// Fails in every way.
 #[tachyon_rpc(msg_type = 110)]
 pub fn fails(#[state] ledger: &Ledger, how: u32, text: &str) -> Scanned<Scan> {
@@ -642,6 +690,8 @@ pub const TABLE: &[Entry<Ledger>] = endpoints![
     takes_text,
     takes_maybe,
     gives_small,
+    transposed,
+    takes_tensor,
 ];
 
 /// A mark.
@@ -701,5 +751,24 @@ pub fn an_empty_scan() -> Scan {
         complete: false,
         grade: None,
         corrected: Some(an_origin()),
+    }
+}
+
+/// A tensor of these values, counted from 0.
+pub fn counted<T: tachyon::payload::Number, const N: usize>(
+    shape: [usize; N],
+    value: impl Fn(u16) -> T,
+) -> Tensor<T, N> {
+    let count = u16::try_from(shape.iter().product::<usize>()).expect("a small tensor");
+    Tensor::new(shape, (0..count).map(value).collect()).expect("a value for each index")
+}
+
+/// A frame of an image of this shape.
+pub fn a_frame(height: usize, width: usize) -> Frame {
+    Frame {
+        camera: "left".to_owned(),
+        image: counted([height, width], |at| at.to_le_bytes()[0]),
+        depth: Some(counted([height, width, 1], |at| f32::from(at) / 2.0)),
+        layers: vec![counted([1, 1], u64::from), counted([0, 3], u64::from)],
     }
 }

@@ -5,9 +5,11 @@
 pub mod allocation;
 pub mod calls;
 pub mod chaos;
+pub mod context;
 pub mod contract;
 pub mod evolution;
 pub mod fork;
+pub mod kinds;
 pub mod lingering;
 pub mod message;
 pub mod mishaps;
@@ -35,3 +37,15 @@ pub struct Readme;
 #[doc = include_str!("../../docs/guide/rust.md")]
 #[derive(Debug)]
 pub struct Guide;
+
+/// The page about calls, whose Rust programs run as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/calling.md")]
+#[derive(Debug)]
+pub struct Calling;
+
+/// The page of tensors, whose Rust programs run as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/tensors.md")]
+#[derive(Debug)]
+pub struct Tensors;

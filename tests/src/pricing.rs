@@ -6,7 +6,7 @@ use core::fmt;
 use std::collections::HashMap;
 
 use tachyon::dispatch::{ReplySlot, SlotError};
-use tachyon::tachyon_rpc;
+use tachyon::{Context, tachyon_rpc};
 
 use crate::proc::is_shared;
 
@@ -129,6 +129,22 @@ pub fn squares(count: &u32, reply: ReplySlot<'_, [u64]>) -> Result<(), SlotError
     }
     squares.commit();
     Ok(())
+}
+
+/// The metadata of the request, and the length of the text.
+#[tachyon_rpc(msg_type = 50)]
+pub fn described(#[context] cx: &Context<'_>, text: &str, times: u32) -> String {
+    entries(cx) + &text.repeat(times as usize).len().to_string()
+}
+
+/// As [`described`], for bytes.
+#[tachyon_rpc(msg_type = 51)]
+pub fn described_bytes(#[context] cx: &Context<'_>, payload: &[u8]) -> Vec<u8> {
+    (entries(cx) + &payload.len().to_string()).into_bytes()
+}
+
+fn entries(cx: &Context<'_>) -> String {
+    cx.metadata().iter().flat_map(|(key, value)| [key, "=", value, " "]).collect()
 }
 
 /// Never answers.

@@ -60,6 +60,16 @@ impl Peer {
         String::from_utf8(line).expect("the peer prints text")
     }
 
+    /// Waits until the peer has ended in any way.
+    ///
+    /// # Panics
+    /// When the peer does not end within a minute.
+    pub fn ended(mut self) {
+        wait::until("the end of the peer", LONGEST_END, || {
+            self.child.try_wait().expect("a child can be waited for").is_some()
+        });
+    }
+
     /// Waits until the peer has ended with success, and returns the rest of its output.
     ///
     /// # Panics

@@ -88,7 +88,7 @@ pub fn answer((type_id, payload): (u32, Vec<u8>)) -> Answer {
     if type_id & 0xFFFF != 0xFFFF {
         return Ok(payload);
     }
-    let kinds = [ErrorKind::NoHandler, ErrorKind::HandlerFailed, ErrorKind::BadRequest, ErrorKind::DeadlinePassed];
+    let kinds = [ErrorKind::NoHandler, ErrorKind::HandlerFailed, ErrorKind::BadRequest, ErrorKind::Unauthenticated];
     let kind = kinds.into_iter().find(|kind| *kind as u32 == type_id >> 16).unwrap_or(ErrorKind::Unspecified);
     let text = if payload.len() < 8 { "".into() } else { String::from_utf8_lossy(&payload[8..]) };
     Err((kind, text.trim_end_matches('\0').to_owned()))

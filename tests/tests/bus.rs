@@ -117,7 +117,7 @@ fn a_dead_sender_loses_nothing_it_had_sent() {
 
 #[test]
 fn a_waiter_learns_of_a_death_in_every_mode() {
-    for mode in [PollingMode::Park, PollingMode::Adaptive, PollingMode::PureSpin, PollingMode::Spins(10)] {
+    for mode in [PollingMode::Park, PollingMode::Adaptive, PollingMode::Spin, PollingMode::SpinTimes(10)] {
         let (_folder, path) = socket();
         let sender = PEER.start("sender_then_hang", &path, &["1"]);
         let mut receiver = Receiver::listen(&path, 4096).unwrap();
@@ -186,7 +186,7 @@ fn a_long_spin_still_notices_a_death_and_an_interrupt() {
     let (_folder, path) = socket();
     let sender = PEER.start("sender_then_hang", &path, &["0"]);
     let mut receiver = Receiver::listen(&path, 4096).unwrap();
-    receiver.set_polling_mode(PollingMode::Spins(u32::MAX));
+    receiver.set_polling_mode(PollingMode::SpinTimes(u32::MAX));
     receiver.set_interrupt(Some(|| true));
     let started = Instant::now();
     assert!(matches!(receiver.recv(), Err(RecvError::Interrupted)));
@@ -221,7 +221,7 @@ fn waiting_has_a_limit_and_can_be_interrupted() {
     let (_folder, path) = socket();
     let sender = PEER.start("sender_then_hang", &path, &["0"]);
     let mut receiver = Receiver::listen(&path, 4096).unwrap();
-    for mode in [PollingMode::Park, PollingMode::Adaptive, PollingMode::PureSpin] {
+    for mode in [PollingMode::Park, PollingMode::Adaptive, PollingMode::Spin] {
         receiver.set_polling_mode(mode);
         let started = Instant::now();
         assert!(matches!(receiver.recv_timeout(Duration::from_millis(30)), Err(RecvError::TimedOut)));

@@ -234,16 +234,8 @@ fn tapped_bytes(payload: &[u8]) -> Vec<u8> {
     payload.to_vec()
 }
 
-const MARK: u32 = 1 << 31;
-
-/// The bytes behind the payload of a request with one entry of metadata.
-fn tail(key: &str, value: &str, payload: usize) -> Vec<u8> {
-    let lengths = [u8::try_from(key.len()).unwrap(), u8::try_from(value.len()).unwrap(), 0];
-    [&lengths, key.as_bytes(), value.as_bytes(), &u32::try_from(payload).unwrap().to_le_bytes()].concat()
-}
-
 #[test]
-fn metadata_travels_behind_the_payload() {
+fn metadata_travels_with_every_form_of_a_request() {
     let (_folder, path) = socket();
     let callee = CALLS.start("tap", &path, &[]);
     let mut caller = Caller::connect(&path).unwrap();
@@ -251,7 +243,7 @@ fn metadata_travels_behind_the_payload() {
         let text = "x".repeat(size);
         let plain = tapped::call(&mut caller, &text, 7).unwrap();
         assert_eq!(plain[..4], 9_u32.to_le_bytes());
-        let expected = [&(9 | MARK).to_le_bytes(), &plain[4..], &tail("trace", "ab", plain.len() - 4)].concat();
+        let expected = [&plain, &b"trace=ab;"[..]].concat();
         assert_eq!(tapped::call(&mut caller.metadata("trace", "ab"), &text, 7).unwrap(), expected, "{size}");
         let started = tapped::start(&mut caller.metadata("trace", "ab").within(PATIENCE), &text, 7).unwrap();
         assert_eq!(started.finish(&mut caller).unwrap(), expected);
@@ -259,7 +251,7 @@ fn metadata_travels_behind_the_payload() {
             assert_eq!(*reply.get(), expected);
         });
         in_place.unwrap();
-        let expected = [&(10 | MARK).to_le_bytes(), text.as_bytes(), &tail("trace", "ab", size)].concat();
+        let expected = [&10_u32.to_le_bytes(), text.as_bytes(), b"trace=ab;"].concat();
         assert_eq!(tapped_bytes::call(&mut caller.metadata("trace", "ab"), text.as_bytes()).unwrap(), expected);
         assert_eq!(&*caller.metadata("trace", "ab").call(10, text.as_bytes()).unwrap(), expected);
         let call = caller.idempotent().metadata("trace", "ab").start(10, text.as_bytes()).unwrap();
@@ -291,7 +283,7 @@ fn metadata_that_cannot_travel_is_an_error_and_nothing_is_sent() {
     // One entry is replaced, and 1017 bytes of text are the most beside a key of 4.
     let most = "v".repeat(1017);
     let seen = caller.metadata("most", "x").metadata("most", &most).call(10, b"").unwrap().to_vec();
-    assert_eq!(seen.len(), 4 + 3 + 4 + most.len() + 4);
+    assert_eq!(seen[4..], *format!("most={most};").as_bytes());
     drop(caller);
     callee.finish();
 }
@@ -313,9 +305,7 @@ impl Notes {
 impl CallerLayer for Notes {
     fn before(&self, call: &mut OutgoingCall) -> Result<(), Box<dyn Error + Send + Sync>> {
         self.add(format!("{} `{}` of {}", call.msg_type, call.name, call.request_size));
-        if call.msg_type == 14 {
-            panic!("on purpose");
-        }
+        assert!(call.msg_type != 14, "on purpose");
         if call.msg_type == 13 {
             return Err("13 is refused".into());
         }
@@ -332,9 +322,17 @@ impl CallerLayer for Notes {
             other => format!("{other:?}"),
         };
         self.add(format!("{} {how}", call.msg_type));
-        if call.msg_type == 10 {
-            panic!("on purpose");
-        }
+        assert!(call.msg_type != 10, "on purpose");
+    }
+}
+
+/// Notes the calls that have ended.
+#[derive(Default)]
+struct Outcomes(Mutex<Vec<u16>>);
+
+impl CallerLayer for Outcomes {
+    fn after(&self, call: &OutgoingCall, _outcome: CallOutcome<'_>, _took: Duration) {
+        self.0.lock().unwrap().push(call.msg_type);
     }
 }
 
@@ -344,13 +342,14 @@ fn layers_add_metadata_and_see_every_outcome() {
     let callee = CALLS.start("tap", &path, &[]);
     let notes = Arc::new(Notes::default());
     let mut caller = Caller::connect(&path).unwrap();
-    caller.layer(Arc::clone(&notes));
+    let outer = Arc::new(Outcomes::default());
+    caller.layer(Arc::clone(&outer)).layer(Arc::clone(&notes));
     let seen = tapped_bytes::call(&mut caller, b"abc").unwrap();
-    assert_eq!(seen, [&(10 | MARK).to_le_bytes(), &b"abc"[..], &tail("layer", "patient", 3)].concat());
-    assert_eq!(notes.take(), ["10 `tapped_bytes` of 3", "10 replied 26"]);
+    assert_eq!(seen, [&10_u32.to_le_bytes(), &b"abclayer=patient;"[..]].concat());
+    assert_eq!(notes.take(), ["10 `tapped_bytes` of 3", "10 replied 21"]);
     let seen = caller.within(PATIENCE).call(11, b"").unwrap().to_vec();
-    assert_eq!(seen, [&(11 | MARK).to_le_bytes()[..], &tail("layer", "limited", 0)].concat());
-    assert_eq!(notes.take(), ["11 `` of 0", "11 replied 23"]);
+    assert_eq!(seen, [&11_u32.to_le_bytes(), &b"layer=limited;"[..]].concat());
+    assert_eq!(notes.take(), ["11 `` of 0", "11 replied 18"]);
 
     let refused = caller.call(13, b"no").map(drop).unwrap_err();
     assert!(matches!(&refused, CallError::Refused(reason) if reason.to_string() == "13 is refused"), "{refused:?}");
@@ -360,7 +359,9 @@ fn layers_add_metadata_and_see_every_outcome() {
         refused.to_string(),
         "a layer of the caller refused the call: a layer panicked: on purpose; nothing was sent"
     );
-    assert_eq!(notes.take(), ["13 `` of 2", "13 Refused", "14 `` of 0", "14 Refused"]);
+    // The layer that refuses a call does not see its end.
+    assert_eq!(notes.take(), ["13 `` of 2", "14 `` of 0"]);
+    assert_eq!(*outer.0.lock().unwrap(), [10, 11, 13, 14]);
 
     let late = caller.within(Duration::from_millis(5)).call(1, b"").map(drop);
     assert!(matches!(late, Err(CallError::TimedOut { .. })), "{late:?}");
@@ -370,16 +371,35 @@ fn layers_add_metadata_and_see_every_outcome() {
     assert!(caller.forget(calls[0]));
     wait::until("a reply", PATIENCE, || caller.try_finish(calls[1]).unwrap().is_some());
     drop(caller.finish_timeout(calls[3], PATIENCE).unwrap());
-    assert_eq!(notes.take()[5..], ["22 replied 23", "20 GivenUp", "21 replied 23", "23 replied 23"]);
+    assert_eq!(notes.take()[5..], ["22 replied 18", "20 GivenUp", "21 replied 18", "23 replied 18"]);
     let started = tapped::start(&mut caller, "", 1).unwrap();
     started.finish(&mut caller).unwrap();
     let started = tapped::start(&mut caller, "", 1).unwrap();
     assert!(started.cancel(&mut caller));
-    assert_eq!(notes.take(), ["9 `tapped` of 24", "9 replied 47", "9 `tapped` of 24", "9 GivenUp"]);
+    assert_eq!(notes.take(), ["9 `tapped` of 24", "9 replied 42", "9 `tapped` of 24", "9 GivenUp"]);
     assert!(caller.ping(PATIENCE).is_ok());
     drop(caller);
     assert_eq!(notes.take(), ["24 GivenUp"]);
     callee.finish();
+}
+
+#[test]
+fn a_layer_sees_each_attempt_at_a_call() {
+    let place = Place::new();
+    let notes = Arc::new(Notes::default());
+    let outcome = while_the_server_dies(&place, || {
+        let mut caller = Caller::connect_with(&place.path, &Options::new().reconnect(true)).unwrap();
+        caller.layer(Arc::clone(&notes));
+        record_and_die_once::call(&mut caller.idempotent(), 7).map_err(CallError::into_undeclared)
+    });
+    assert_eq!(outcome.unwrap(), 7);
+    let seen = notes.take();
+    let name = "2 `record_and_die_once` of 8";
+    assert_eq!(
+        (seen[0].as_str(), seen[1].as_str(), seen.last().unwrap().as_str()),
+        (name, "2 PeerDead", "2 replied 8")
+    );
+    assert!(seen.len() >= 4 && seen[seen.len() - 2] == name, "{seen:?}");
 }
 
 #[test]

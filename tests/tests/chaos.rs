@@ -31,7 +31,7 @@ fn everything_that_is_sent_is_received() {
     chaos(&["soak", "--seconds", "4"]);
 }
 
-const MODES: [PollingMode; 3] = [PollingMode::Park, PollingMode::Adaptive, PollingMode::PureSpin];
+const MODES: [PollingMode; 3] = [PollingMode::Park, PollingMode::Adaptive, PollingMode::Spin];
 
 /// Longer than a death takes to be noticed.
 const LIMIT: Duration = Duration::from_millis(150);

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tachyon::{CallError, Caller, Options, Pool, PoolOptions};
 use tachyon_tests::contract::calls::{
-    PATIENCE, call_every_form, call_every_reply, call_every_taker, call_service, call_several_arguments, exceed_rings,
-    fail_as_declared, fail_in_words, fail_without_texts, finish_in_any_order,
+    PATIENCE, call_every_form, call_every_reply, call_every_taker, call_service, call_several_arguments,
+    call_with_tensors, exceed_rings, fail_as_declared, fail_in_words, fail_without_texts, finish_in_any_order,
 };
 use tachyon_tests::contract::{Plain, add_slowly, char_code, reached, split};
 use tachyon_tests::process::{Peer, Program};
@@ -70,6 +70,23 @@ fn several_arguments_travel_with_state_context_and_a_slot() {
     call_every_reply(&mut second);
     call_every_taker(&mut second);
     assert_eq!(reached::call(&mut first).unwrap(), 35);
+}
+
+#[test]
+fn tensors_travel_with_other_arguments_and_in_a_slot() {
+    let (_folder, path) = socket();
+    let callee = start("many", &path, "65536");
+    let mut caller = Caller::connect(&path).unwrap();
+    call_with_tensors(&mut caller);
+    call_with_tensors(&mut caller.within(PATIENCE));
+    assert_eq!(reached::call(&mut caller).unwrap(), 8);
+    drop(caller);
+    assert_eq!(callee.finish(), "");
+
+    // A server puts replies that do not fit the ring at once on the heap.
+    let _server = start("many_server", &path, "2");
+    let pool = Pool::new(&path, &Options::new().timeout(PATIENCE), &PoolOptions::new().max(2));
+    call_with_tensors(&mut pool.get().unwrap());
 }
 
 #[test]

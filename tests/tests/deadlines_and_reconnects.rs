@@ -266,7 +266,7 @@ fn a_caller_without_reconnect_never_connects_again() {
     let _server = place.serve(4096);
     for _ in 0..2 {
         assert!(matches!(caller.finish(call), Err(CallError::PeerDead { .. })));
-        assert!(matches!(caller.call_idempotent(ECHO, b""), Err(CallError::PeerDead { .. })));
+        assert!(matches!(caller.idempotent().call(ECHO, b""), Err(CallError::PeerDead { .. })));
     }
     assert_eq!(caller.state(), State::PeerDead);
 }
@@ -290,7 +290,8 @@ fn an_idempotent_request_is_sent_again() {
     let first = place.serve(4096);
     let mut caller = reconnecting(&place);
     std::thread::scope(|scope| {
-        let answer = scope.spawn(|| caller.call_idempotent(RECORD_AND_DIE_ONCE, &7u64.to_le_bytes()).unwrap().to_vec());
+        let answer =
+            scope.spawn(|| caller.idempotent().call(RECORD_AND_DIE_ONCE, &7u64.to_le_bytes()).unwrap().to_vec());
         wait::until("the first request", PATIENCE, || !place.executed().is_empty());
         drop(first);
         let _server = place.serve(4096);

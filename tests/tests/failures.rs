@@ -97,6 +97,24 @@ fn a_server_answers_every_failing_request() {
     check("server");
 }
 
+/// A thread of the parent may hold any lock at the fork.
+#[test]
+fn a_forked_child_waits_for_no_thread_of_its_parent() {
+    let place = Place::new();
+    let server = place.start("watched", &[]);
+    wait::for_file(&place.path, AT_ONCE);
+    let note = place.path.with_extension("child");
+    let mut caller = Caller::connect(&place.path).unwrap();
+    for _ in 0..20 {
+        assert_eq!(&*caller.call(FORKS, b"runs").unwrap(), b"parent");
+        wait::for_file(&note, AT_ONCE);
+        wait::until("the note of a child", AT_ONCE, || place.child_note().as_deref() == Some("Forked None"));
+        std::fs::remove_file(&note).unwrap();
+    }
+    caller.call(9, b"").unwrap();
+    server.finish();
+}
+
 #[test]
 fn workers_answer_every_failing_request() {
     check("workers");

@@ -6,7 +6,7 @@ use std::fmt::Debug;
 
 use tachyon::payload::Value;
 use tachyon::{CallError, Caller, ErrorKind};
-use tachyon_tests::contract::{a_small, gives_small, nothing, one, reached, takes_one};
+use tachyon_tests::contract::{a_small, gives_small, nothing, one, reached, takes_one, takes_tensor, transposed};
 use tachyon_tests::process::Program;
 use tachyon_tests::temporary::socket;
 
@@ -230,6 +230,71 @@ fn malformed_arguments_reach_no_handler() {
 }
 
 #[test]
+fn malformed_tensors_reach_no_handler() {
+    let (_folder, path) = socket();
+    let callee = CONTRACT.start("many", &path, &["65536"]);
+    let mut caller = Caller::connect(&path).unwrap();
+    let whole = |words: &[u64], values: usize| {
+        let words = words.iter().flat_map(|word| word.to_le_bytes());
+        words.chain((0..values).map(|_| 1)).collect::<Vec<u8>>()
+    };
+    let small = 1 << 20;
+    for (request, text) in [
+        (vec![], "the request has 0 bytes, and its shape of 2 dimensions has more"),
+        (whole(&[2, 1], 0), "the request has 16 bytes, and its shape of 2 dimensions has more"),
+        (whole(&[0, 1, 1], 2), "the number of dimensions of the request is 2, and 0 came"),
+        (whole(&[3, 1, 1, 1], 2), "the number of dimensions of the request is 2, and 3 came"),
+        (whole(&[2, 1, 1], 0), "the request gives its shape as [1, 1] of u16, and 0 bytes of values came"),
+        (whole(&[2, 1, 1], 3), "the request gives its shape as [1, 1] of u16, and 3 bytes of values came"),
+        (whole(&[2, 1, 1], 4), "the request gives its shape as [1, 1] of u16, and 4 bytes of values came"),
+        (
+            whole(&[2, small, small], 2),
+            "the request gives its shape as [1048576, 1048576] of u16, and 2 bytes of values came",
+        ),
+        // The product overflows, to 0 and to 2.
+        (
+            whole(&[2, 1 << 32, 1 << 32], 0),
+            "the request gives its shape as [4294967296, 4294967296] of u16, and 0 bytes of values came",
+        ),
+        (
+            whole(&[2, 1 << 63, 2], 0),
+            "the request gives its shape as [9223372036854775808, 2] of u16, and 0 bytes of values came",
+        ),
+        (
+            whole(&[2, 0, u64::MAX], 0),
+            "the request gives its shape as [0, 18446744073709551615] of u16, and 0 bytes of values came",
+        ),
+    ] {
+        assert_eq!(refused(&mut caller, takes_tensor::MSG_TYPE, &request), text);
+    }
+    // The pair of the image, the number, and the image of two values.
+    let right = message(&[16, 32, 2.0_f32.to_bits()], &[&whole(&[2, 1, 2], 8)]);
+    caller.call(transposed::MSG_TYPE, &right).unwrap();
+    for (request, text) in [
+        (with(&right, 16, 1), "the number of dimensions of argument `image` of transposed is 2, and 1 came"),
+        (with(&right, 20, 1), "the number of dimensions of argument `image` of transposed is 2, and 4294967298 came"),
+        (
+            with(&right, 24, 9),
+            "argument `image` of transposed gives its shape as [9, 2] of f32, and 8 bytes of values came",
+        ),
+        (
+            with(&right, 8, 28),
+            "argument `image` of transposed gives its shape as [1, 2] of f32, and 4 bytes of values came",
+        ),
+        (with(&right, 8, 16), "argument `image` of transposed has 16 bytes, and its shape of 2 dimensions has more"),
+        (
+            with(&right, 8, 40),
+            "argument `image` of transposed points to 40 bytes at offset 16 of 48, and there is no part",
+        ),
+    ] {
+        assert_eq!(refused(&mut caller, transposed::MSG_TYPE, &request), text);
+    }
+    assert_eq!(reached::call(&mut caller).unwrap(), 1);
+    drop(caller);
+    assert_eq!(callee.finish(), "");
+}
+
+#[test]
 fn malformed_messages_reach_no_handler() {
     let (_folder, path) = socket();
     let callee = CONTRACT.start("many", &path, &["65536"]);
@@ -328,6 +393,13 @@ fn malformed_replies_reach_no_caller() {
     assert!(found.contains("cannot be read: the head of") && found.ends_with("bytes, and 9 came"), "{found}");
     set_reply(c, &[4, 0, 0, 0]);
     assert_eq!(one::maybe_text::call(c, None).unwrap(), None);
+    set_reply(c, &[2, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 0]);
+    let image = tachyon::Tensor::new([1, 1], vec![0.5]).unwrap();
+    let found = unreadable(one::tensor::call(c, &image));
+    assert_eq!(
+        found,
+        "tensor: the reply cannot be read: the reply gives its shape as [9, 9] of f32, and 0 bytes of values came"
+    );
     assert_eq!(caller.outstanding(), 0);
     drop(caller);
     callee.finish();

@@ -49,7 +49,7 @@ fn a_returned_caller_is_reset() {
     let _server = place.serve(4096);
     let pool = pool(&place, 1);
     let mut caller = pool.get().unwrap();
-    caller.set_polling_mode(PollingMode::PureSpin);
+    caller.set_polling_mode(PollingMode::Spin);
     caller.set_interrupt(Some(|| true));
     let left = caller.start(SLEEP, &30u64.to_le_bytes()).unwrap();
     drop(caller);

@@ -184,7 +184,7 @@ fn a_callee_that_closes_or_dies_ends_the_wait() {
     assert!(matches!(caller.start(1, b""), Err(CallError::PeerDead { .. })));
     exiting.finish();
 
-    for mode in [PollingMode::Park, PollingMode::Adaptive, PollingMode::PureSpin] {
+    for mode in [PollingMode::Park, PollingMode::Adaptive, PollingMode::Spin] {
         let (_folder, path) = socket();
         let killed = callee(&path);
         let mut caller = Caller::connect(&path).unwrap();

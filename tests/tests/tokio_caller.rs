@@ -58,7 +58,7 @@ fn a_thousand_calls_are_in_flight_together() {
 
 #[test]
 fn every_size_and_every_mode_comes_back() {
-    for mode in [PollingMode::Adaptive, PollingMode::Park, PollingMode::Spins(500), PollingMode::PureSpin] {
+    for mode in [PollingMode::Adaptive, PollingMode::Park, PollingMode::SpinTimes(500), PollingMode::Spin] {
         in_both(|| async {
             let place = place();
             let _server = place.serve(4096);
@@ -69,7 +69,7 @@ fn every_size_and_every_mode_comes_back() {
                 let sent = message(number, length(number, 4088));
                 let reply = match number % 2 {
                     0 => caller.call(ECHO, &sent).await,
-                    _ => caller.call_timeout(ECHO, &sent, Duration::from_secs(30)).await,
+                    _ => caller.within(Duration::from_secs(30)).call(ECHO, &sent).await,
                 };
                 assert_eq!(reply.unwrap(), sent, "{number}");
             }
@@ -144,14 +144,14 @@ fn dropping_the_future_cancels_the_call() {
             assert_eq!(caller.outstanding(), 0);
             assert_echoes(&caller).await;
         }
-        let late = caller.call_timeout(SLEEP, &100u64.to_le_bytes(), Duration::from_millis(5)).await;
+        let late = caller.within(Duration::from_millis(5)).call(SLEEP, &100u64.to_le_bytes()).await;
         assert!(matches!(late, Err(CallError::TimedOut { .. })), "{late:?}");
         let slow = caller.clone();
         let slow = tokio::spawn(async move { slow.call(SLEEP, &2000u64.to_le_bytes()).await });
         while caller.outstanding() == 0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        let skipped = caller.call_timeout(RECORD, &1u64.to_le_bytes(), Duration::from_millis(5)).await;
+        let skipped = caller.within(Duration::from_millis(5)).call(RECORD, &1u64.to_le_bytes()).await;
         assert!(matches!(skipped, Err(CallError::TimedOut { .. })), "{skipped:?}");
         slow.await.unwrap().unwrap();
         assert_echoes(&caller).await;
@@ -216,14 +216,14 @@ fn connects_again_with_reconnect() {
         }
         assert_eq!(place.executed(), [7], "no request is sent twice");
         let slow = caller.clone();
-        let answer = tokio::spawn(async move { slow.call_idempotent(SLEEP, &50u64.to_le_bytes()).await });
+        let answer = tokio::spawn(async move { slow.idempotent().call(SLEEP, &50u64.to_le_bytes()).await });
         tokio::time::sleep(MOMENT).await;
         server.kill();
         let server = place.serve(4096);
         assert_eq!(answer.await.unwrap().unwrap(), 50u64.to_le_bytes());
         server.kill();
         tokio::time::sleep(MOMENT).await;
-        let none = caller.call_timeout(ECHO, b"", MOMENT).await;
+        let none = caller.within(MOMENT).call(ECHO, b"").await;
         assert!(matches!(none, Err(CallError::Unreachable { .. })), "{none:?}");
     });
 }

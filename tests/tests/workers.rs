@@ -130,7 +130,7 @@ fn no_wake_up_is_lost_and_no_caller_has_two_workers() {
     for (polling, acceptor) in [
         (PollingMode::Park, AcceptorMode::Thread),
         (PollingMode::Adaptive, AcceptorMode::Thread),
-        (PollingMode::Spins(1), AcceptorMode::Thread),
+        (PollingMode::SpinTimes(1), AcceptorMode::Thread),
         (PollingMode::Adaptive, AcceptorMode::Inline),
     ] {
         let (_folder, path) = socket();

@@ -8,17 +8,63 @@ use syn::ext::IdentExt;
 use super::{Contract, local_name};
 use crate::endpoint::model::ReplyForm;
 use crate::endpoint::params::{Argument, ArgumentKind, Param};
+use crate::span::SpanRange;
 use crate::types::field_type::known_layout;
 
-/// The body of a handler, which calls `function` with `receiver` and the parameters.
-pub(crate) fn handler(contract: &Contract<'_>, function: &TokenStream, receiver: Option<&TokenStream>) -> TokenStream {
+/// A handler: the `EntryHandler` of an endpoint with this access to the state, whose closure calls `function`, with the
+/// state as the first parameter if `is_method`.
+pub(crate) fn handler(
+    contract: &Contract<'_>,
+    function: &TokenStream,
+    state: Access<'_>,
+    is_method: bool,
+) -> TokenStream {
+    let private = contract.private;
+    let is_async = matches!(state, Access::Async(_));
+    let body = body(contract, function, is_method, is_async);
+    let param = match state {
+        Access::None | Access::Async(None) => quote!(_),
+        _ => quote_spanned!(Span::mixed_site()=> __state),
+    };
+    let closure = if is_async {
+        quote_spanned!(Span::mixed_site()=> |#param, __request, __context| #body)
+    } else {
+        quote_spanned!(Span::mixed_site()=> |#param, __request, __reply| #body)
+    };
+    match state {
+        Access::None => quote!(#private::EntryHandler::Stateless(#closure)),
+        Access::Shared => quote!(#private::EntryHandler::Shared(#closure)),
+        Access::Exclusive => quote!(#private::EntryHandler::Exclusive(#closure)),
+        Access::Async(None) => quote!(#private::start_stateless(#closure)),
+        Access::Async(Some(state)) => quote!(#private::start_shared::<#state>(#closure)),
+    }
+}
+
+/// A handler's access to the state.
+#[derive(Clone, Copy)]
+pub(crate) enum Access<'a> {
+    None,
+    Shared,
+    Exclusive,
+    /// The handler is `async`, and shares the state of this type.
+    Async(Option<&'a TokenStream>),
+}
+
+/// The body of the handler's closure.
+fn body(contract: &Contract<'_>, function: &TokenStream, is_method: bool, is_async: bool) -> TokenStream {
     let (private, marker) = (contract.private, &contract.marker);
     let arguments: Vec<_> = contract.params.arguments().collect();
     let names: Vec<_> = (0..arguments.len()).map(local_name).collect();
     let mut rest = names.iter().zip(&arguments);
     let context = &contract.name;
+    let state = if is_async {
+        quote_spanned!(Span::mixed_site()=> &*__state)
+    } else {
+        quote_spanned!(Span::mixed_site()=> __state)
+    };
     let passed = contract.params.all.iter().map(|param| match param {
-        Param::State(_) => quote_spanned!(Span::mixed_site()=> __state),
+        Param::State(_) => state.clone(),
+        Param::Context if is_async => quote_spanned!(Span::mixed_site()=> &__context.get()),
         Param::Context => {
             quote_spanned!(Span::mixed_site()=> &#private::context(__request, #context))
         }
@@ -31,9 +77,14 @@ pub(crate) fn handler(contract: &Contract<'_>, function: &TokenStream, receiver:
             None => quote!(),
         },
     });
-    let receiver = receiver.map(|receiver| quote!(#receiver,));
+    let receiver = is_method.then(|| quote!(#state,));
     let call = quote!(#function(#receiver #(#passed),*));
-    let answer = answer(contract, &call);
+    let answer = if is_async {
+        let has_state = is_method || contract.params.state().is_some();
+        answer_later(contract, function, &call, has_state)
+    } else {
+        answer(contract, &call)
+    };
     if contract.params.are_fields() {
         let wires: Vec<_> = contract.wires().collect();
         let count = arguments.len();
@@ -109,4 +160,20 @@ fn answer(contract: &Contract<'_>, call: &TokenStream) -> TokenStream {
         let select = contract.select_reply();
         quote_spanned!(Span::mixed_site()=> #private::answer::<#how, #select, _>(__reply, #call))
     }
+}
+
+/// The expression that makes the future of an `async` function, which keeps the state and makes the reply.
+fn answer_later(contract: &Contract<'_>, function: &TokenStream, call: &TokenStream, has_state: bool) -> TokenStream {
+    let private = contract.private;
+    let (how, select) = (contract.error_mode(), contract.select_reply());
+    let state = has_state.then(|| quote_spanned!(Span::mixed_site()=> let __state = #private::Arc::clone(__state);));
+    let future = quote_spanned! {Span::mixed_site()=>
+        #private::task(async move {
+            let __value = #call.await;
+            #private::answer_later::<#how, #select, _>(__value)
+        })
+    };
+    // rustc reports a future that cannot be a task at the name of the function.
+    let future = SpanRange::of(function).located(future);
+    quote_spanned!(Span::mixed_site()=> { #state #private::Result::Ok(#future) })
 }

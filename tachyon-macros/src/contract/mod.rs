@@ -19,6 +19,7 @@ use crate::span::SpanRange;
 use crate::types::constant::make_constant;
 use crate::types::field_type::known_layout;
 use crate::types::reply_type::{is_known_reply, result_types};
+use crate::types::tensor::TensorType;
 use crate::types::{last_segment, type_arguments, ungroup};
 
 /// The contract of a function, or of a service's method.
@@ -44,10 +45,9 @@ impl Contract<'_> {
         let (private, marker) = (self.private, &self.marker);
         let mut items = TokenStream::new();
         for (at, argument) in self.params.arguments().enumerate() {
-            if let Some((assertion, wire)) = self.assert_unknown(argument) {
+            if let Some((assertion, wire)) = self.assert_unknown(argument, shared) {
                 items.extend(quote_spanned! {Span::mixed_site()=>
-                    #shared
-                    const _: () = #assertion;
+                    #assertion
                     #shared
                     #[automatically_derived]
                     impl #private::Travels<#at> for #marker {
@@ -80,10 +80,11 @@ impl Contract<'_> {
         items
     }
 
-    /// The assertion about an argument whose type is unknown, and its type on the wire.
-    fn assert_unknown(&self, argument: &Argument<'_>) -> Option<(TokenStream, TokenStream)> {
+    /// The assertions about an argument whose type is unknown, as items, and its type on the wire.
+    fn assert_unknown(&self, argument: &Argument<'_>, shared: &TokenStream) -> Option<(TokenStream, TokenStream)> {
         let private = self.private;
         let ty = argument.ty;
+        let item = |assertion: TokenStream| quote_spanned!(Span::mixed_site()=> #shared const _: () = #assertion;);
         match argument.kind {
             ArgumentKind::Text | ArgumentKind::Plain | ArgumentKind::PlainOption(_) => None,
             ArgumentKind::Slice(element) if known_layout(element).is_some() => None,
@@ -91,21 +92,25 @@ impl Contract<'_> {
             ArgumentKind::Reference(inner) => {
                 let select = self.select_value(inner);
                 let assertion = SpanRange::of(inner).located(quote!(#private::can_be_lent::<#inner>()));
-                Some((assertion, quote!(<#select as #private::Slot<#inner>>::Wire)))
+                Some((item(assertion), quote!(<#select as #private::Slot<#inner>>::Wire)))
             }
             ArgumentKind::Slice(element) => {
                 let (select, constant) = self.select_argument(ty);
                 let assertion = SpanRange::of(element).located(quote!(#private::can_be_element::<#element>()));
-                Some((assertion, quote!(<#select as #private::Parameter<#constant>>::Wire)))
+                Some((item(assertion), quote!(<#select as #private::Parameter<#constant>>::Wire)))
             }
             ArgumentKind::Option | ArgumentKind::Other => {
                 let (select, constant) = self.select_argument(ty);
                 let (inner, in_list) = innermost(ty);
+                let wire = quote!(<#select as #private::Parameter<#constant>>::Wire);
+                if let Some(tensor) = TensorType::of(inner) {
+                    return Some((tensor.assertions(shared, private), wire));
+                }
                 let mut inner = inner.clone();
                 make_constant(&mut inner, private);
                 let assert = if in_list { quote!(travels) } else { quote!(can_be_parameter) };
                 let assertion = SpanRange::of(&inner).located(quote!(#private::#assert::<#inner>()));
-                Some((assertion, quote!(<#select as #private::Parameter<#constant>>::Wire)))
+                Some((item(assertion), wire))
             }
         }
     }
@@ -273,19 +278,23 @@ impl Contract<'_> {
         Some(quote!(<#select as #private::ReplyOf<#ty>>::Error))
     }
 
-    /// How the error travels: declared, as its text, or not at all.
+    /// How the error travels: declared, with a kind, as its text, or not at all.
     fn error_mode(&self) -> TokenStream {
         let private = self.private;
-        match self.result_error() {
-            None => quote!(#private::ErrorForm<2>),
-            Some(error) => quote! {
-                #private::ErrorForm<{
-                    use #private::NotDeclared as _;
-                    use #private::NotShown as _;
-                    #private::IsDeclared::<#error>::KIND + #private::IsShown::<#error>::KIND
-                }>
-            },
-        }
+        let form = self.result_error().map_or_else(|| quote!(3), |error| self.error_form(&error));
+        quote!(#private::ErrorForm<#form>)
+    }
+
+    fn error_form(&self, error: &TokenStream) -> TokenStream {
+        let private = self.private;
+        quote! {{
+            use #private::{NotDeclared as _, NotInto as _, NotShown as _};
+            #private::error_form(
+                #private::IsDeclared::<#error>::YES,
+                #private::IsInto::<#error>::YES,
+                #private::IsShown::<#error>::YES,
+            )
+        }}
     }
 
     /// The declared error, or `Undeclared`.
@@ -302,7 +311,7 @@ impl Contract<'_> {
 
     fn reply_assertions(&self, shared: &TokenStream) -> TokenStream {
         let private = self.private;
-        let mut assertions = TokenStream::new();
+        let (mut assertions, mut tensors) = (TokenStream::new(), TokenStream::new());
         let mut assert = |span: SpanRange, call: TokenStream| {
             let call = span.located(call);
             assertions.extend(quote_spanned!(Span::mixed_site()=> #shared const _: () = #call;));
@@ -315,14 +324,20 @@ impl Contract<'_> {
         if let (ReplyForm::Value(written) | ReplyForm::Opaque(written), Some(ty)) = (self.reply, self.returned_type())
             && !is_known_reply(&ty)
         {
-            let span = result_types(written).map_or_else(|| SpanRange::of(written), |(value, _)| SpanRange::of(value));
-            assert(span, quote!(#private::can_be_reply::<#ty>()));
+            let value = result_types(written).map_or(*written, |(value, _)| value);
+            match TensorType::of(innermost(value).0) {
+                Some(tensor) => tensors.extend(tensor.assertions(shared, private)),
+                None => assert(SpanRange::of(value), quote!(#private::can_be_reply::<#ty>())),
+            }
         }
         if let ReplyForm::Slot { wire: Some(wire), .. } = self.reply
             && !matches!(ungroup(wire), Type::Slice(slice) if known_layout(&slice.elem).is_some())
             && known_layout(wire).is_none()
         {
-            assert(SpanRange::of(wire), quote!(#private::can_be_in_slot::<#wire>()));
+            match TensorType::of(innermost(wire).0) {
+                Some(tensor) => tensors.extend(tensor.assertions(shared, private)),
+                None => assert(SpanRange::of(wire), quote!(#private::can_be_in_slot::<#wire>())),
+            }
         }
         let written = match self.reply {
             ReplyForm::Value(ty) | ReplyForm::Opaque(ty) => Some(*ty),
@@ -331,8 +346,10 @@ impl Contract<'_> {
         };
         if let (Some(written), Some(error)) = (written, self.result_error()) {
             let span = result_types(written).map_or_else(|| SpanRange::of(written), |(_, error)| SpanRange::of(error));
-            assert(span, quote!(#private::error_travels::<#error>()));
+            let form = self.error_form(&error);
+            assert(span, quote!(#private::error_travels::<#error, #form>()));
         }
+        assertions.extend(tensors);
         assertions
     }
 }

@@ -2,6 +2,7 @@
 
 use syn::{Attribute, Expr, ExprLit, ExprUnary, GenericParam, Lit, LitInt, ReturnType, Safety, Signature, Type, UnOp};
 
+use super::asynchronous;
 use super::model::{Endpoint, Function, MsgType, ReplyForm};
 use super::params::{self, Params};
 use crate::args::Args;
@@ -26,6 +27,7 @@ pub(crate) fn check<'a>(args: &'a Args, function: &'a Function, report: &mut Rep
     let params = params::of_function(&function.sig, report);
     let returns = reply(&function.sig.output, report);
     let params = params?;
+    asynchronous::check(&function.sig, &params, report);
     let returns = returns && slot_result(&function.sig.output, &params, report);
     let reply = returns.then(|| ReplyForm::of(&function.sig.output, &params))?;
     Some(Endpoint { function, library: &args.library, msg_type: msg_type?, params, reply })
@@ -79,12 +81,6 @@ pub(crate) fn is_tachyon_rpc(attr: &Attribute) -> bool {
 }
 
 pub(crate) fn qualifiers(sig: &Signature, report: &mut Report) {
-    if let Some(asyncness) = &sig.asyncness {
-        report.at(
-            asyncness,
-            "an endpoint cannot be `async`: the dispatcher calls it and sends the returned value; remove `async`",
-        );
-    }
     if !matches!(sig.safety, Safety::Default) {
         report.at(
             &sig.safety,

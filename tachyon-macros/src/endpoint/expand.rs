@@ -5,13 +5,14 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
-use syn::Path;
 use syn::ext::IdentExt;
+use syn::{Path, Signature};
 
 use super::model::{Endpoint, MsgType};
 use super::params::{State, without_marks};
 use crate::attrs;
-use crate::contract::{Contract, client, handler};
+use crate::contract::handler::{self, Access};
+use crate::contract::{Contract, client};
 use crate::library::private;
 use crate::span::{SpanRange, generated};
 
@@ -41,10 +42,27 @@ pub(crate) fn endpoint(endpoint: &Endpoint<'_>, item: &TokenStream) -> TokenStre
     let client = client_impl(endpoint, &contract);
     let entry = endpoint_impl(endpoint, &contract);
     let marker = marker(endpoint, &private, &quote!(#client #entry));
+    let needs_tokio = needs_tokio(&private, [&endpoint.function.sig], &shared(endpoint));
     quote! {
         #item
         #marker
+        #needs_tokio
     }
+}
+
+/// An error at each `async`, if the library has no runtime. Only the library knows its features.
+pub(crate) fn needs_tokio<'a>(
+    private: &Path,
+    functions: impl IntoIterator<Item = &'a Signature>,
+    shared: &TokenStream,
+) -> TokenStream {
+    let first = functions.into_iter().find_map(|sig| sig.asyncness);
+    first
+        .map(|asyncness| {
+            let call = SpanRange::of(asyncness).located(quote!(#private::needs_tokio! {}));
+            quote!(#shared #call)
+        })
+        .unwrap_or_default()
 }
 
 /// ```text
@@ -106,6 +124,7 @@ fn client_impl(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream 
     let shown = client::doc_signature(contract);
     let call = format!("Calls `{}` in the other process, and returns the reply as an owned value.", name.unraw());
     let in_place = format!("Calls `{}`, and lends the reply in place, without a copy.", name.unraw());
+    let call_async = async_function(endpoint, contract);
     let starts = format!("Sends a request to `{}`. `Started::finish` waits for the reply.", name.unraw());
     quote_spanned! {Span::mixed_site()=>
         #items
@@ -159,8 +178,47 @@ fn client_impl(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream 
                 #views
                 #private::start::<Self>(#caller, &#request)
             }
+
+            #call_async
         }
         #assertion
+    }
+}
+
+/// ```text
+/// (a: u64, b: &str)  =>  with_tokio! {
+///                            pub async fn call_async(caller: &AsyncCaller, a: u64, b: &str)
+///                                -> Result<R, CallError> { .. }
+///                        }
+/// ```
+fn async_function(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream {
+    let private = contract.private;
+    let params = client::params(contract);
+    let caller = client::caller_name(contract);
+    let lifetime = client::lifetime(contract);
+    let (views, request) = client::request(contract);
+    let (returned, spell) = client::reply(contract, &quote!(Self));
+    let name = endpoint.function.name().unraw();
+    let shown = client::doc_signature(contract);
+    let doc = format!("Calls `{name}` in the other process from a task, and returns the reply as an owned value.");
+    quote_spanned! {Span::mixed_site()=>
+        #private::with_tokio! {
+            #[doc = #doc]
+            ///
+            /// ```text
+            #[doc = #shown]
+            /// ```
+            ///
+            /// Dropping the future cancels the call.
+            ///
+            /// # Errors
+            ///
+            /// As for `call`.
+            pub async fn call_async<#lifetime>(#caller: &#private::AsyncCaller, #params) -> #returned {
+                #views
+                #private::call_async::<Self>(#caller, #request).await #spell
+            }
+        }
     }
 }
 
@@ -219,16 +277,18 @@ fn endpoint_impl(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStrea
     let shared = shared(endpoint);
     let doc = attrs::documentation(&endpoint.function.attrs, private);
     let text = name.unraw().to_string();
-    let (state, scope, kind) = match endpoint.params.state() {
-        None => (quote!(()), quote!(#private::Stateless), quote!(Stateless)),
-        Some(state @ State::Shared(ty)) => (state.ty(), quote!(#private::Requires<#ty>), quote!(Shared)),
-        Some(state @ State::Exclusive(ty)) => (state.ty(), quote!(#private::Requires<#ty>), quote!(Exclusive)),
+    let (state, scope, access) = match endpoint.params.state() {
+        None => (quote!(()), quote!(#private::Stateless), Access::None),
+        Some(state @ State::Shared(ty)) => (state.ty(), quote!(#private::Requires<#ty>), Access::Shared),
+        Some(state @ State::Exclusive(ty)) => (state.ty(), quote!(#private::Requires<#ty>), Access::Exclusive),
+    };
+    let access = match endpoint.function.sig.asyncness {
+        None => access,
+        Some(_) => Access::Async(endpoint.params.state().is_some().then_some(&state)),
     };
     let (reply, error) = (contract.reply_type(), contract.error_type());
     let signature = contract.signature(&quote!(#name::MSG_TYPE), &quote!(<#name as #private::Endpoint>::DOC));
-    let param =
-        if endpoint.params.state().is_none() { quote!(_) } else { quote_spanned!(Span::mixed_site()=> __state) };
-    let handler = handler::handler(contract, &quote!(#name), None);
+    let handler = handler::handler(contract, &quote!(#name), access, false);
     quote_spanned! {Span::mixed_site()=>
         #shared
         #[automatically_derived]
@@ -243,7 +303,7 @@ fn endpoint_impl(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStrea
             const SIGNATURE: &'static #private::Signature = #signature;
             const ENTRY: #private::Entry<#state> = #private::Entry::new(
                 <Self as #private::Endpoint>::SIGNATURE,
-                #private::EntryHandler::#kind(|#param, __request, __reply| #handler),
+                #handler,
             );
         }
     }

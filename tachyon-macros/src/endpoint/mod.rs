@@ -1,5 +1,6 @@
 //! `#[tachyon_rpc]` on a function: an endpoint.
 
+pub(crate) mod asynchronous;
 pub(crate) mod check;
 pub(crate) mod expand;
 pub(crate) mod model;

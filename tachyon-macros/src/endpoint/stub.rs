@@ -87,6 +87,15 @@ pub(crate) fn endpoint(
             ) -> #private::Result<#private::InPlace<'c, #private::Vec<#private::u8>>, #private::CallError> {
                 loop {}
             }
+
+            #private::with_tokio! {
+                pub async fn call_async(
+                    _caller: &#private::AsyncCaller,
+                    #arguments
+                ) -> #private::Result<#reply, #private::CallError> {
+                    loop {}
+                }
+            }
         }
 
         #shared

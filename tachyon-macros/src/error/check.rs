@@ -7,7 +7,7 @@ use syn::punctuated::Punctuated;
 use syn::{Field, Fields, Item, ItemEnum, Meta, Path, Token, Variant};
 
 use super::is_error;
-use super::text::{self, Placeholder};
+use super::text::{self, Placeholder, Said};
 use crate::report::Report;
 use crate::types::advice::field_advice;
 
@@ -83,8 +83,8 @@ fn check_variant(variant: &Variant, report: &mut Report) {
             &variant.ident,
             format!("`{name}` has no text: write `#[error(\"..\")]` above it, with fields in braces"),
         ),
-        Some(attr) => match text::literal(attr) {
-            Some(text) => check_text(&text, variant, &fields, report),
+        Some(attr) => match text::said(attr) {
+            Some(said) => check_said(&said, variant, &fields, report),
             None if matches!(&attr.meta, Meta::List(list) if list.tokens.to_string() == "transparent") => {
                 report.at(attr, "a declared error needs its own text: write a literal, such as `#[error(\"busy\")]`");
             }
@@ -101,6 +101,21 @@ fn check_variant(variant: &Variant, report: &mut Report) {
     }
     for field in fields {
         check_field(field, report);
+    }
+}
+
+fn check_said(said: &Said, variant: &Variant, fields: &[&Field], report: &mut Report) {
+    if !said.rest.is_empty() {
+        report.at(
+            &said.rest,
+            "the text is one literal, and only a kind follows it: write it as in `#[error(\"no sensor \
+             {sensor}\", kind = NotFound)]`",
+        );
+        return;
+    }
+    check_text(&said.text, variant, fields, report);
+    if let Some(kind) = said.kind.as_ref().filter(|kind| !text::KINDS.contains(&kind.to_string().as_str())) {
+        report.at(kind, format!("`{kind}` is no kind of a declared error: write one of {}", text::KINDS.join(", ")));
     }
 }
 

@@ -6,7 +6,7 @@ use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{ItemEnum, LitStr, Path, Variant};
 
-use super::text::{self, Placeholder};
+use super::text::{self, Placeholder, Said};
 use crate::attrs;
 use crate::helper::{HELPER, HelperArgs};
 use crate::library::private;
@@ -35,7 +35,8 @@ pub(crate) fn derive(item: &TokenStream) -> TokenStream {
 ///     const __AT0: [usize; 2] = offsets([..]);
 ///     impl Debug, Display and Error for ScanError
 ///     impl DeclaredError for ScanError {
-///         const VARIANTS: &'static [HeadLayout] = &[HeadLayout { name: "NoSensor", .. }];
+///         const VARIANTS: &'static [ErrorLayout] = &[ErrorLayout { head: HeadLayout { name: "NoSensor", .. }, .. }];
+///         fn kind(&self) -> ErrorKind { match self { Self::NoSensor { .. } => ErrorKind::HandlerFailed } }
 ///         fn encode(&self) -> (&'static str, Vec<u8>) { match self { Self::NoSensor { sensor } => { .. } } }
 ///         fn decode(name: &str, fields: &[u8]) -> Option<Result<Self, Malformed>> { match name { .. } }
 ///     }
@@ -53,6 +54,7 @@ fn declared(item: &ItemEnum, helper: &HelperArgs, private: &Path) -> TokenStream
     let shown = variants.iter().map(VariantCode::display_arm);
     let offsets = variants.iter().map(|variant| &variant.offsets);
     let layouts = variants.iter().map(VariantCode::layout);
+    let kinds = variants.iter().map(VariantCode::kind_arm);
     let encoded = variants.iter().map(VariantCode::encode_arm);
     let decoded = variants.iter().map(VariantCode::decode_arm);
     quote_spanned! {Span::mixed_site()=>
@@ -76,7 +78,13 @@ fn declared(item: &ItemEnum, helper: &HelperArgs, private: &Path) -> TokenStream
 
             #[automatically_derived]
             impl #private::DeclaredError for #name {
-                const VARIANTS: &'static [#private::HeadLayout] = &[#(#layouts),*];
+                const VARIANTS: &'static [#private::ErrorLayout] = &[#(#layouts),*];
+
+                fn kind(&self) -> #private::ErrorKind {
+                    match self {
+                        #(#kinds)*
+                    }
+                }
 
                 fn encode(&self) -> (&'static #private::str, #private::Vec<#private::u8>) {
                     match self {
@@ -150,8 +158,7 @@ impl<'a> VariantCode<'a> {
     /// `Self::NoSensor { sensor } => f.write_fmt(format_args!("no sensor {sensor}", sensor = sensor)),`
     fn display_arm(&self) -> TokenStream {
         let VariantCode { private, variant, name, fields, .. } = self;
-        let literal = |attr: &syn::Attribute| attr.path().is_ident(HELPER).then(|| text::literal(attr)).flatten();
-        let Some(literal) = variant.attrs.iter().find_map(literal) else { return TokenStream::new() };
+        let Some(Said { text: literal, .. }) = said(variant) else { return TokenStream::new() };
         let used = shown_fields(&literal);
         let used: Vec<(usize, &FieldCode<'_>)> =
             fields.iter().enumerate().filter(|(_, field)| used.contains(&field.text)).collect();
@@ -171,16 +178,31 @@ impl<'a> VariantCode<'a> {
         }
     }
 
+    /// `ErrorKind::NotFound`
+    fn kind(&self) -> TokenStream {
+        let private = self.private;
+        let kind = said(self.variant).and_then(|said| said.kind);
+        let kind = kind.unwrap_or_else(|| Ident::new("HandlerFailed", Span::mixed_site()));
+        quote_spanned!(Span::mixed_site()=> #private::ErrorKind::#kind)
+    }
+
+    fn kind_arm(&self) -> TokenStream {
+        let (name, kind) = (&self.name, self.kind());
+        quote_spanned!(Span::mixed_site()=> Self::#name { .. } => #kind,)
+    }
+
     fn layout(&self) -> TokenStream {
         let VariantCode { private, variant, text, fields, at, .. } = self;
+        let kind = self.kind();
         let count = fields.len();
         let doc = attrs::documentation(&variant.attrs, private);
         let wires = self.wires();
         let places: Vec<usize> = (0..count).collect();
         let texts = fields.iter().map(|field| &field.text);
         quote_spanned! {Span::mixed_site()=>
-            {
-                #private::HeadLayout {
+            #private::ErrorLayout {
+                kind: #kind,
+                head: #private::HeadLayout {
                     name: #text,
                     doc: #doc,
                     len: #at[#count],
@@ -189,7 +211,7 @@ impl<'a> VariantCode<'a> {
                         value_type: <#wires as #private::Value>::TYPE,
                         offset: #at[#places],
                     }),*],
-                }
+                },
             }
         }
     }
@@ -243,6 +265,12 @@ impl<'a> VariantCode<'a> {
             }
         }
     }
+}
+
+/// Text and kind of a variant, in its helper attribute.
+fn said(variant: &Variant) -> Option<Said> {
+    let found = |attr: &syn::Attribute| attr.path().is_ident(HELPER).then(|| text::said(attr)).flatten();
+    variant.attrs.iter().find_map(found)
 }
 
 /// The binding of a field, with the location of its type: rustc reports there that the type has no `Display`.
@@ -311,7 +339,11 @@ fn stub(item: &ItemEnum, helper: &HelperArgs, private: &Path) -> TokenStream {
             #error
 
             impl #private::DeclaredError for #name {
-                const VARIANTS: &'static [#private::HeadLayout] = &[];
+                const VARIANTS: &'static [#private::ErrorLayout] = &[];
+
+                fn kind(&self) -> #private::ErrorKind {
+                    #private::never_compiled()
+                }
 
                 fn encode(&self) -> (&'static #private::str, #private::Vec<#private::u8>) {
                     #private::never_compiled()

@@ -7,7 +7,7 @@ mod derive;
 mod text;
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens, quote, quote_spanned};
+use quote::{quote, quote_spanned};
 use syn::{Attribute, ItemEnum};
 
 pub(crate) use self::derive::derive;
@@ -64,8 +64,8 @@ fn derived(args: &Args, declared: &ItemEnum, errors: Option<&TokenStream>) -> To
     }
 }
 
-/// Replaces `#[error("busy")]` by `#[__tachyon("busy")]`, or removes it if `drop`: rustc could resolve `error` to the
-/// library's own attribute.
+/// Replaces `#[error("busy", kind = Aborted)]` by `#[__tachyon("busy", kind = Aborted)]`, or removes it if `drop`:
+/// rustc could resolve `error` to the library's own attribute.
 fn take_text(variant: &mut syn::Variant, drop: bool) {
     let helper = Ident::new(HELPER, Span::mixed_site());
     for field in &mut variant.fields {
@@ -75,9 +75,9 @@ fn take_text(variant: &mut syn::Variant, drop: bool) {
         if !is_error(attr) {
             return true;
         }
-        let Some(text) = text::literal(attr).filter(|_| !drop) else { return false };
-        let tokens = text.to_token_stream();
-        *attr = syn::parse_quote!(#[#helper(#tokens)]);
+        let Some(said) = text::said(attr).filter(|_| !drop) else { return false };
+        let (text, kind) = (said.text, said.kind.into_iter());
+        *attr = syn::parse_quote!(#[#helper(#text #(, kind = #kind)*)]);
         true
     });
 }

@@ -1,9 +1,64 @@
-//! The text of a variant, a format string with fields in braces.
+//! The text of a variant, a format string with fields in braces, and the kind behind the text.
 
-use syn::{Attribute, LitStr, Meta};
+use proc_macro2::{Ident, TokenStream};
+use syn::parse::{Parse, ParseStream};
+use syn::{Attribute, LitStr, Meta, Token};
 
-/// The literal of `#[error("..")]`; `None` for other arguments.
-pub(super) fn literal(attr: &Attribute) -> Option<LitStr> {
+/// The kinds that a declared error can have: `ErrorKind` has them in the order of their numbers.
+pub(super) const KINDS: [&str; 10] = [
+    "HandlerFailed",
+    "InvalidArgument",
+    "NotFound",
+    "AlreadyExists",
+    "PermissionDenied",
+    "ResourceExhausted",
+    "FailedPrecondition",
+    "Aborted",
+    "Unavailable",
+    "Unauthenticated",
+];
+
+/// The arguments of `#[error("..", kind = NotFound)]`.
+pub(super) struct Said {
+    pub(super) text: LitStr,
+    pub(super) kind: Option<Ident>,
+    /// The rest, which is a mistake.
+    pub(super) rest: TokenStream,
+}
+
+impl Parse for Said {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let text = input.parse()?;
+        let mut kind = None;
+        let mut rest = TokenStream::new();
+        if input.peek(Token![,]) {
+            input.parse::<Token![,]>()?;
+            let ahead = input.fork();
+            if let Ok(found) = kind_argument(&ahead) {
+                kind_argument(input)?;
+                kind = Some(found);
+                if input.peek(Token![,]) {
+                    input.parse::<Token![,]>()?;
+                }
+            }
+            rest = input.parse()?;
+        }
+        Ok(Self { text, kind, rest })
+    }
+}
+
+/// `kind = NotFound`.
+fn kind_argument(input: ParseStream<'_>) -> syn::Result<Ident> {
+    let name: Ident = input.parse()?;
+    if name != "kind" {
+        return Err(syn::Error::new_spanned(name, "no kind"));
+    }
+    input.parse::<Token![=]>()?;
+    input.parse()
+}
+
+/// The arguments of an `error` attribute that begins with a literal; `None` for other arguments.
+pub(super) fn said(attr: &Attribute) -> Option<Said> {
     let Meta::List(list) = &attr.meta else { return None };
     syn::parse2(list.tokens.clone()).ok()
 }

@@ -109,7 +109,7 @@ fn check_field(item: &ItemStruct, field: &Field, variable: bool, report: &mut Re
 fn self_reference<'a>(ty: &'a Type, name: &Ident) -> Option<&'a Type> {
     match FieldType::of(ty) {
         FieldType::List(of) | FieldType::Option(of) => self_reference(of, name),
-        FieldType::Fixed | FieldType::Text => None,
+        FieldType::Fixed | FieldType::Text | FieldType::Tensor(_) => None,
         FieldType::Unknown => match ungroup(ty) {
             Type::Array(array) => self_reference(&array.elem, name),
             Type::Path(path) if path.path.is_ident(name) || path.path.is_ident("Self") => Some(ty),

@@ -82,6 +82,9 @@ impl<'a> FieldCode<'a> {
     pub(crate) fn assert_travels(&self, size: SizeRule, shared: &TokenStream, private: &Path) -> TokenStream {
         let (ty, size) = innermost(&self.written.ty, size);
         let own = crate::attrs::shared(&self.written.attrs);
+        if let FieldType::Tensor(tensor) = FieldType::of(ty) {
+            return tensor.assertions(&quote!(#shared #own), private);
+        }
         let span = SpanRange::of(ty);
         let written = generated(ty);
         let asked = span.resolved(quote_spanned! {Span::mixed_site()=>

@@ -364,7 +364,7 @@ fn has_lifetime(ty: &syn::Type) -> bool {
     match FieldType::of(ty) {
         FieldType::Option(of) => has_lifetime(of),
         FieldType::Fixed => false,
-        FieldType::Text | FieldType::List(_) | FieldType::Unknown => true,
+        FieldType::Text | FieldType::List(_) | FieldType::Tensor(_) | FieldType::Unknown => true,
     }
 }
 
@@ -383,6 +383,10 @@ pub(super) fn borrowed_type(ty: &syn::Type, private: &Path) -> TokenStream {
         FieldType::Option(of) => {
             let of = borrowed_type(of, private);
             quote_spanned!(Span::mixed_site()=> #private::Option<#of>)
+        }
+        FieldType::Tensor(tensor) => {
+            let (of, ndim) = (generated(tensor.of), generated(tensor.ndim));
+            quote_spanned!(Span::mixed_site()=> #private::TensorRef<'a, #of, #ndim>)
         }
         FieldType::Fixed | FieldType::Unknown => generated(ty),
     }

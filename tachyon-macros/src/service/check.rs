@@ -9,12 +9,13 @@ use syn::{FnArg, ReceiverKind, Signature, TraitItem};
 
 use super::model::{Method, Service, ServiceTrait, WrittenMethod};
 use crate::args::Args;
+use crate::endpoint::asynchronous;
 use crate::endpoint::check::{generics, msg_type, qualifiers, reply, slot_result};
 use crate::endpoint::model::{MsgType, ReplyForm};
 use crate::endpoint::params;
 use crate::report::Report;
 
-/// The names of the client's own functions.
+/// The names of the clients' own functions.
 pub(super) const TAKEN: [&str; 7] = ["new", "within", "metadata", "idempotent", "starting", "get_mut", "into_inner"];
 
 /// Applies every rule.
@@ -73,6 +74,7 @@ fn method<'a>(declared: &'a WrittenMethod, report: &mut Report) -> Option<Method
     let params = params::of_method(sig, report);
     let returns = reply(&sig.output, report);
     let params = params?;
+    asynchronous::check(sig, &params, report);
     let returns = returns && slot_result(&sig.output, &params, report);
     let reply = returns.then(|| ReplyForm::of(&sig.output, &params))?;
     Some(Method { declared: &declared.method, msg_type: number?, exclusive: exclusive?, params, reply })
@@ -107,6 +109,14 @@ fn receiver(sig: &Signature, report: &mut Report) -> Option<bool> {
         return None;
     };
     if let ReceiverKind::Reference(_, None, mutability) = &receiver.kind {
+        if sig.asyncness.is_some() && mutability.is_some() {
+            report.at(
+                receiver,
+                "an `async` method shares the implementor with the calls that run beside it: write `&self`, with a \
+                 lock in the implementor",
+            );
+            return None;
+        }
         return Some(mutability.is_some());
     }
     report.at(

@@ -2,13 +2,14 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
-use syn::Path;
 use syn::ext::IdentExt;
+use syn::{ItemTrait, Path, ReturnType, TraitItem, parse_quote, parse_quote_spanned};
 
 use super::model::{Method, Service};
 use crate::attrs;
-use crate::contract::{Contract, client, handler};
-use crate::endpoint::expand::msg_type;
+use crate::contract::handler::{self, Access};
+use crate::contract::{Contract, client};
+use crate::endpoint::expand::{msg_type, needs_tokio};
 use crate::endpoint::model::MsgType;
 use crate::library::private;
 use crate::span::{SpanRange, generated};
@@ -29,23 +30,56 @@ use crate::span::{SpanRange, generated};
 pub(crate) fn service(service: &Service<'_>) -> TokenStream {
     let item = &service.declared.item;
     let private = private(service.library);
+    let written = with_futures(item, &private);
+    let needs_tokio = needs_tokio(&private, service.methods.iter().map(|method| &method.declared.sig), &quote!());
     let contracts = contracts(service, &private);
     let server = server_items(service, &private);
     let client = client_items(service, &private);
+    let async_client = async_client_items(service, &private);
     let shared = attrs::shared(&item.attrs);
     let (vis, name) = (&item.vis, generated(service.declared.service_name()));
     let doc = format!("The service `{}`: a dispatch table for any implementor.", item.ident.unraw());
     // A derive writes the code: see `helper`.
     quote! {
-        #item
+        #written
+        #needs_tokio
 
         #[doc = #doc]
         #shared
         #[derive(#private::Emit)]
-        #[__tachyon { #contracts #server #client }]
+        #[__tachyon { #contracts #server #client #async_client }]
         #[non_exhaustive]
         #vis struct #name {}
     }
+}
+
+/// ```text
+/// trait Pricing {                          trait Pricing {
+///     async fn price(&self) -> R;    =>        fn price(&self) -> impl Future<Output = R> + Send;
+/// }                                        }
+/// ```
+///
+/// An implementor writes `async fn`. A trait's own `async fn` would not promise that its future is `Send`.
+fn with_futures(item: &ItemTrait, private: &Path) -> ItemTrait {
+    let mut item = item.clone();
+    for part in &mut item.items {
+        let TraitItem::Fn(method) = part else { continue };
+        if method.sig.asyncness.take().is_none() {
+            continue;
+        }
+        let reply = match &method.sig.output {
+            ReturnType::Default => quote!(()),
+            ReturnType::Type(_, ty) => ty.to_token_stream(),
+        };
+        method.sig.output =
+            parse_quote_spanned!(Span::mixed_site()=> -> impl #private::Future<Output = #reply> + #private::Send);
+        if let Some(body) = &method.default {
+            method.default = Some(parse_quote_spanned!(Span::mixed_site()=> { async move #body }));
+            // The future of the trait's own body borrows the implementor.
+            method.sig.generics.make_where_clause().predicates.push(parse_quote!(Self: #private::Sync));
+        }
+    }
+    item
 }
 
 /// The contract of the method with this index.
@@ -129,6 +163,7 @@ fn conditions(service: &Service<'_>, method: &Method<'_>) -> TokenStream {
 ///                          impl PricingService {
 ///                              pub fn endpoints<Implementor: Pricing + 'static>() -> &'static [Entry<Implementor>];
 ///                              pub fn dispatcher<Implementor: Pricing + 'static>(..) -> Dispatcher<Implementor>;
+///                              pub fn shared<Implementor: Pricing + 'static>(..) -> Dispatcher<Implementor>;
 ///                          }
 /// ```
 fn server_items(service: &Service<'_>, private: &Path) -> TokenStream {
@@ -141,23 +176,34 @@ fn server_items(service: &Service<'_>, private: &Path) -> TokenStream {
         let shared = attrs::shared(&method.declared.attrs);
         let contract = contract_of(service, private, ordinal);
         let function = quote_spanned!(Span::mixed_site()=> <Implementor as #trait_name>::#function);
-        let state = quote_spanned!(Span::mixed_site()=> __state);
-        let handler = handler::handler(&contract, &function, Some(&state));
-        let kind = if method.exclusive { quote!(Exclusive) } else { quote!(Shared) };
+        let implementor = quote_spanned!(Span::mixed_site()=> Implementor);
+        let access = match (method.declared.sig.asyncness, method.exclusive) {
+            (Some(_), _) => Access::Async(Some(&implementor)),
+            (None, true) => Access::Exclusive,
+            (None, false) => Access::Shared,
+        };
+        let handler = handler::handler(&contract, &function, access, true);
         quote_spanned! {Span::mixed_site()=>
             #shared
             #private::Entry::new(
                 <#marker<#ordinal> as #private::Contract>::SIGNATURE,
-                #private::EntryHandler::#kind(|__state, __request, __reply| #handler),
+                #handler,
             )
         }
     });
+    let shareable = if service.methods.iter().any(|method| method.exclusive) {
+        quote!(#private::NeverChanged)
+    } else {
+        quote!(#private::Send + #private::Sync)
+    };
+    let is_async = service.methods.iter().any(|method| method.declared.sig.asyncness.is_some());
+    let bound = if is_async { quote!(#trait_name + #private::Send + #private::Sync) } else { quote!(#trait_name) };
     quote_spanned! {Span::mixed_site()=>
         // In an `impl` and not in `endpoints` itself: so the trait's methods are used, even in a crate with callers
         // only.
         #shared
         #[automatically_derived]
-        impl<Implementor: #trait_name + 'static> #private::Serves<#name> for #private::PhantomData<Implementor> {
+        impl<Implementor: #bound + 'static> #private::Serves<#name> for #private::PhantomData<Implementor> {
             type Implementor = Implementor;
             const ENTRIES: &'static [#private::Entry<Implementor>] = &[#(#entries),*];
         }
@@ -166,15 +212,22 @@ fn server_items(service: &Service<'_>, private: &Path) -> TokenStream {
         #[automatically_derived]
         impl #name {
             /// The dispatch table. The state of its dispatcher is an implementor.
-            pub const fn endpoints<Implementor: #trait_name + 'static>() -> &'static [#private::Entry<Implementor>] {
+            pub const fn endpoints<Implementor: #bound + 'static>() -> &'static [#private::Entry<Implementor>] {
                 <#private::PhantomData<Implementor> as #private::Serves<#name>>::ENTRIES
             }
 
             /// A dispatcher that serves `implementor`.
-            pub fn dispatcher<Implementor: #trait_name + 'static>(
+            pub fn dispatcher<Implementor: #bound + 'static>(
                 implementor: Implementor,
             ) -> #private::Dispatcher<Implementor> {
                 #private::Dispatcher::with_state(implementor, Self::endpoints())
+            }
+
+            /// A dispatcher that serves `implementor` beside its other owners.
+            pub fn shared<Implementor: #bound + #shareable + 'static>(
+                implementor: #private::Arc<Implementor>,
+            ) -> #private::Dispatcher<Implementor> {
+                #private::Dispatcher::with_shared(implementor, Self::endpoints())
             }
         }
     }
@@ -288,19 +341,13 @@ fn client_items(service: &Service<'_>, private: &Path) -> TokenStream {
 fn call_method(method: &Method<'_>, contract: &Contract<'_>, own: &TokenStream) -> TokenStream {
     let private = contract.private;
     let function = &method.declared.sig.ident;
-    let docs = method.declared.attrs.iter().filter(|attr| attr.path().is_ident("doc"));
+    let docs = method_docs(method);
     let deprecation = attrs::deprecation(&method.declared.attrs);
     let shared = attrs::shared(&method.declared.attrs);
     let params = client::params(contract);
     let lifetime = client::lifetime(contract);
     let (views, request) = client::request(contract);
     let (returned, spell) = client::reply(contract, own);
-    let called = format!("Calls `{}` and returns the reply as an owned value.", function.unraw());
-    let docs = if docs.clone().next().is_some() {
-        docs.map(ToTokens::to_token_stream).collect()
-    } else {
-        quote!(#[doc = #called])
-    };
     let shown = client::doc_signature(contract);
     quote_spanned! {Span::mixed_site()=>
         #docs
@@ -347,4 +394,116 @@ fn start_method(method: &Method<'_>, contract: &Contract<'_>, own: &TokenStream)
             #private::start::<#own>(&mut self.calls, &#request)
         }
     }
+}
+
+/// ```text
+/// pub trait Pricing              =>   with_tokio! {
+///     fn price(&self,                     pub struct PricingAsyncClient { caller: AsyncCaller }
+///         request: &Q) -> R;              impl PricingAsyncClient {
+///                                             pub async fn price(&self, request: &Q) -> Result<R, CallError>;
+///                                         }
+///                                     }
+/// ```
+fn async_client_items(service: &Service<'_>, private: &Path) -> TokenStream {
+    let item = &service.declared.item;
+    let (trait_name, vis) = (item.ident.unraw(), &item.vis);
+    let name = service.declared.async_client_name();
+    let shared = attrs::shared(&item.attrs);
+    let doc = format!(
+        "The client of the service `{trait_name}` for tasks: its methods call the implementor in another process. \
+         Clones share one connection."
+    );
+    let methods = (0..service.methods.len()).map(|ordinal| async_method(service, private, ordinal));
+    quote_spanned! {Span::mixed_site()=>
+        #private::with_tokio! {
+            #[doc = #doc]
+            #shared
+            #[derive(#private::Clone, #private::Debug)]
+            #vis struct #name {
+                caller: #private::AsyncCaller,
+            }
+
+            #shared
+            #[automatically_derived]
+            impl #name {
+                /// A client that calls over the connection of `caller`.
+                pub fn new(caller: #private::AsyncCaller) -> Self {
+                    Self { caller }
+                }
+
+                /// Limits each call of the client to `timeout`.
+                #[must_use]
+                pub fn within(self, timeout: #private::Duration) -> Self {
+                    Self { caller: self.caller.within(timeout) }
+                }
+
+                /// Says that the callee may run each call of the client twice: a call that is lost is made again, if
+                /// the caller reconnects.
+                #[must_use]
+                pub fn idempotent(self) -> Self {
+                    Self { caller: self.caller.idempotent() }
+                }
+
+                /// Sends a text with each call of the client. A key or a text that cannot travel is an error of the
+                /// call.
+                #[must_use]
+                pub fn metadata(self, key: &#private::str, value: &#private::str) -> Self {
+                    Self { caller: self.caller.metadata(key, value) }
+                }
+
+                /// The caller, with the settings of the client.
+                pub fn into_inner(self) -> #private::AsyncCaller {
+                    self.caller
+                }
+
+                #(#methods)*
+            }
+        }
+    }
+}
+
+fn async_method(service: &Service<'_>, private: &Path, ordinal: usize) -> TokenStream {
+    let method = &service.methods[ordinal];
+    let function = &method.declared.sig.ident;
+    let docs = method_docs(method);
+    let deprecation = attrs::deprecation(&method.declared.attrs);
+    let shared = attrs::shared(&method.declared.attrs);
+    let contract = contract_of(service, private, ordinal);
+    let marker = service.declared.method_name();
+    let own = quote!(#marker<#ordinal>);
+    let params = client::params(&contract);
+    let lifetime = client::lifetime(&contract);
+    let (views, request) = client::request(&contract);
+    let (returned, spell) = client::reply(&contract, &own);
+    let shown = client::doc_signature(&contract);
+    quote_spanned! {Span::mixed_site()=>
+        #docs
+        ///
+        /// ```text
+        #[doc = #shown]
+        /// ```
+        ///
+        /// Dropping the future cancels the call.
+        ///
+        /// # Errors
+        ///
+        /// A `CallError` if the request cannot be sent, if no reply arrives in time, or if the reply is an error.
+        #shared
+        #deprecation
+        pub async fn #function<#lifetime>(&self, #params) -> #returned {
+            #views
+            #private::call_async::<#own>(&self.caller, #request).await #spell
+        }
+    }
+}
+
+/// The documentation of a method, or a sentence in its place.
+fn method_docs(method: &Method<'_>) -> TokenStream {
+    let sig = &method.declared.sig;
+    let mut docs = method.declared.attrs.iter().filter(|attr| attr.path().is_ident("doc")).peekable();
+    if docs.peek().is_some() {
+        return docs.map(ToTokens::to_token_stream).collect();
+    }
+    let called = format!("Calls `{}` and returns the reply as an owned value.", sig.ident.unraw());
+    quote!(#[doc = #called])
 }

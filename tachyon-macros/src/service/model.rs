@@ -64,6 +64,11 @@ impl ServiceTrait {
         format_ident!("{}Client", self.item.ident.unraw(), span = self.item.ident.span())
     }
 
+    /// The name of the client for tasks.
+    pub(crate) fn async_client_name(&self) -> Ident {
+        format_ident!("{}AsyncClient", self.item.ident.unraw(), span = self.item.ident.span())
+    }
+
     /// The name of the client whose methods start calls.
     pub(crate) fn starter_name(&self) -> Ident {
         format_ident!("{}Starter", self.item.ident.unraw(), span = self.item.ident.span())

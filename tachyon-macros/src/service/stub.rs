@@ -2,6 +2,7 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
+use syn::Path;
 use syn::ext::IdentExt;
 
 use super::check::TAKEN;
@@ -18,6 +19,7 @@ pub(crate) fn service(args: &Args, declared: &ServiceTrait, report: Result<(), T
     let vis = &item.vis;
     let private = private(&args.library);
     let (service, client) = (declared.service_name(), declared.client_name());
+    let async_client = async_client(declared, &private);
     let shared = attrs::shared(&item.attrs);
     let methods = declared.methods.iter().map(|declared| {
         let name = &declared.method.sig.ident;
@@ -53,6 +55,12 @@ pub(crate) fn service(args: &Args, declared: &ServiceTrait, report: Result<(), T
             }
 
             pub fn dispatcher<Implementor: 'static>(implementor: Implementor) -> #private::Dispatcher<Implementor> {
+                #private::Dispatcher::with_state(implementor, &[])
+            }
+
+            pub fn shared<Implementor: 'static>(
+                implementor: #private::Arc<Implementor>,
+            ) -> #private::Dispatcher<#private::Arc<Implementor>> {
                 #private::Dispatcher::with_state(implementor, &[])
             }
         }
@@ -97,6 +105,60 @@ pub(crate) fn service(args: &Args, declared: &ServiceTrait, report: Result<(), T
             }
 
             #(#methods)*
+        }
+
+        #async_client
+    }
+}
+
+fn async_client(declared: &ServiceTrait, private: &Path) -> TokenStream {
+    let (vis, name) = (&declared.item.vis, declared.async_client_name());
+    let shared = attrs::shared(&declared.item.attrs);
+    let methods = declared.methods.iter().map(|declared| &declared.method.sig);
+    let methods = methods.filter(|sig| !TAKEN.contains(&sig.ident.unraw().to_string().as_str())).map(|sig| {
+        let name = &sig.ident;
+        let arguments = stub_arguments(sig, private);
+        let reply = stub_reply(&sig.output, private);
+        quote_spanned! {Span::mixed_site()=>
+            pub async fn #name(&self, #arguments) -> #private::Result<#reply, #private::CallError> {
+                loop {}
+            }
+        }
+    });
+    quote_spanned! {Span::mixed_site()=>
+        #private::with_tokio! {
+            #[doc(hidden)]
+            #shared
+            #[allow(dead_code, reason = "a stub")]
+            #[derive(#private::Clone, #private::Debug)]
+            #vis struct #name {}
+
+            #shared
+            #[allow(missing_docs, dead_code, reason = "a stub")]
+            #[automatically_derived]
+            impl #name {
+                pub fn new(_caller: #private::AsyncCaller) -> Self {
+                    Self {}
+                }
+
+                pub fn within(self, _timeout: #private::Duration) -> Self {
+                    self
+                }
+
+                pub fn idempotent(self) -> Self {
+                    self
+                }
+
+                pub fn metadata(self, _key: &#private::str, _value: &#private::str) -> Self {
+                    self
+                }
+
+                pub fn into_inner(self) -> #private::AsyncCaller {
+                    loop {}
+                }
+
+                #(#methods)*
+            }
         }
     }
 }

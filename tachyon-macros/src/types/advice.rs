@@ -1,9 +1,11 @@
 //! Error texts for types that cannot travel: each says what to write instead. The functions return `None` for types
 //! that travel, and for types that only the compiler can resolve.
 
+use quote::ToTokens;
 use syn::{Type, TypeArray};
 
 use super::field_type::FieldType;
+use super::tensor::TensorType;
 use super::{last_segment, text, type_arguments, ungroup};
 
 const CONTEXT: &str = "the context is a marked parameter: write `#[context] cx: &Context`";
@@ -30,6 +32,7 @@ pub(crate) fn field_advice(ty: &Type) -> Option<(&Type, String)> {
             }
             return field_advice(of);
         }
+        FieldType::Tensor(tensor) => return tensor.advice().map(|advice| (ty, advice)),
         FieldType::Unknown => {}
     }
     let advice = match ungroup(ty) {
@@ -84,6 +87,10 @@ fn by_name(ty: &Type) -> Option<String> {
         ("OsString" | "PathBuf" | "CString" | "OsStr" | "CStr", _) => {
             format!("`{name}` is not always valid UTF-8: write `String`, or `Vec<u8>` for arbitrary bytes")
         }
+        ("TensorRef", [of, ..]) => {
+            let ndim = TensorType::of(ty).map(|tensor| tensor.ndim.to_token_stream().to_string());
+            format!("a reference does not travel: write `Tensor<{}, {}>`", text(of), ndim.unwrap_or("2".to_owned()))
+        }
         ("VecDeque" | "HashSet" | "BTreeSet" | "LinkedList" | "BinaryHeap", [of, ..]) => {
             format!("`{name}` does not travel: write `Vec<{}>`", text(of))
         }
@@ -111,7 +118,7 @@ fn by_name(ty: &Type) -> Option<String> {
 }
 
 /// The owned form of a borrowed type.
-fn owned(ty: &Type) -> String {
+pub(crate) fn owned(ty: &Type) -> String {
     match ungroup(ty) {
         Type::Slice(slice) => format!("Vec<{}>", text(&slice.elem)),
         Type::Path(path) if path.path.is_ident("str") => "String".to_owned(),
@@ -124,6 +131,7 @@ pub(crate) fn element_advice(ty: &Type) -> Option<String> {
     match last_segment(ty).map(|segment| segment.ident.to_string()).as_deref() {
         Some("String") => Some("a `String` has no fixed size: write `List<'_, String>`".to_owned()),
         Some("Vec") => Some(format!("a `Vec` has no fixed size: write `List<'_, {}>`", text(ty))),
+        Some("Tensor") => Some(format!("a `Tensor` has no fixed size: write `List<'_, {}>`", text(ty))),
         Some("Option") => Some("a list cannot hold an `Option`: send a list without the absent values".to_owned()),
         _ if matches!(ungroup(ty), Type::Reference(_)) => Some(
             "the elements of a slice must have a fixed size: write `List<'_, String>`, or `List<'_, Vec<T>>`"
@@ -148,6 +156,11 @@ pub(crate) fn reference_advice(ty: &Type) -> Option<String> {
             })
         }
         "Option" => Some(format!("an `Option` is passed by value: write `{}`", text(ty))),
+        "Tensor" | "TensorRef" if TensorType::of(ty).is_some() => {
+            let tensor = TensorType::of(ty)?;
+            let (of, ndim) = (text(tensor.of), tensor.ndim.to_token_stream());
+            Some(format!("a tensor is borrowed as a `TensorRef`: write `TensorRef<'_, {of}, {ndim}>`"))
+        }
         "Context" | "CallInfo" => Some(CONTEXT.to_owned()),
         _ => argument_advice(ty),
     }
@@ -155,6 +168,9 @@ pub(crate) fn reference_advice(ty: &Type) -> Option<String> {
 
 /// The error text for the type of an argument.
 pub(crate) fn argument_advice(ty: &Type) -> Option<String> {
+    if let Some(tensor) = TensorType::of(ty) {
+        return tensor.advice();
+    }
     if let Some(segment) = last_segment(ty) {
         match segment.ident.to_string().as_str() {
             "String" | "Option" => return None,
@@ -194,6 +210,9 @@ pub(crate) fn reply_advice(ty: &Type) -> Option<String> {
             Some(inner) if inner.ident == "Option" || inner.ident == "Result" => value_advice(ty),
             _ => reply_advice(inner),
         };
+    }
+    if let Some(tensor) = TensorType::of(ty) {
+        return tensor.advice();
     }
     let name = segment.map(|segment| segment.ident.to_string());
     let borrowed = ["str", "Result", "Box", "Arc", "Cow", "List"];

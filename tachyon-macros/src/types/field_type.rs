@@ -3,6 +3,7 @@
 use quote::ToTokens;
 use syn::{Type, TypeArray};
 
+use super::tensor::TensorType;
 use super::{type_arguments, ungroup};
 
 /// The kind of a field's type.
@@ -15,6 +16,8 @@ pub(crate) enum FieldType<'a> {
     List(&'a Type),
     /// `Option<T>`.
     Option(&'a Type),
+    /// `Tensor<T, N>`.
+    Tensor(TensorType<'a>),
     /// A name that only the compiler can resolve.
     Unknown,
 }
@@ -31,14 +34,17 @@ impl<'a> FieldType<'a> {
                 Some(("String", [])) => FieldType::Text,
                 Some(("Vec", [of])) => FieldType::List(of),
                 Some(("Option", [of])) => FieldType::Option(of),
-                _ => FieldType::Unknown,
+                _ => match TensorType::of(ty) {
+                    Some(tensor) if tensor.segment.ident == "Tensor" => FieldType::Tensor(tensor),
+                    _ => FieldType::Unknown,
+                },
             },
         }
     }
 
     /// Whether the type has no fixed size.
     pub(crate) fn is_variable(&self) -> bool {
-        matches!(self, FieldType::Text | FieldType::List(_) | FieldType::Option(_))
+        matches!(self, FieldType::Text | FieldType::List(_) | FieldType::Option(_) | FieldType::Tensor(_))
     }
 
     /// Whether every name in the type is known.
@@ -46,6 +52,7 @@ impl<'a> FieldType<'a> {
         match self {
             FieldType::Fixed | FieldType::Text => true,
             FieldType::List(of) | FieldType::Option(of) => FieldType::of(of).is_known(),
+            FieldType::Tensor(tensor) => known_layout(tensor.of).is_some() && tensor.literal_ndim().is_some(),
             FieldType::Unknown => false,
         }
     }
@@ -93,8 +100,8 @@ pub(crate) fn known_layout(ty: &Type) -> Option<(usize, usize)> {
 }
 
 /// The name of a type that is written alone or as a path to a primitive of the standard library.
-fn primitive(ty: &Type) -> Option<String> {
-    let Type::Path(path) = ty else { return None };
+pub(crate) fn primitive(ty: &Type) -> Option<String> {
+    let Type::Path(path) = ungroup(ty) else { return None };
     let words: Vec<String> = path.path.segments.iter().map(|segment| segment.to_token_stream().to_string()).collect();
     match &words[..] {
         [name] if path.qself.is_none() => Some(name.clone()),

@@ -4,6 +4,7 @@ pub(crate) mod advice;
 pub(crate) mod constant;
 pub(crate) mod field_type;
 pub(crate) mod reply_type;
+pub(crate) mod tensor;
 
 use quote::ToTokens;
 use syn::{PathSegment, Type};

@@ -46,7 +46,7 @@ pub(crate) fn is_owned(ty: &Type) -> bool {
         Type::Path(path) => {
             let Some(segment) = path.path.segments.last() else { return false };
             match segment.ident.to_string().as_str() {
-                "Vec" | "Option" => type_arguments(segment).all(is_owned),
+                "Vec" | "Option" | "Tensor" => type_arguments(segment).all(is_owned),
                 "Result" | "Box" | "Arc" | "Rc" | "Cow" | "List" => false,
                 _ => segment.arguments.is_empty() && path.qself.is_none(),
             }

@@ -14,7 +14,15 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from tachyon._tachyon import METADATA, Attempts, Comparison, LoopCalls, LoopReconnecting, RpcBus
+from tachyon._tachyon import (
+    METADATA,
+    Attempts,
+    Comparison,
+    LoopCalls,
+    LoopConnecting,
+    LoopReconnecting,
+    RpcBus,
+)
 from tachyon.errors import (
     BusClosedError,
     BusyError,
@@ -374,6 +382,17 @@ async def readable(descriptor: int, seconds: float) -> None:
         # As in `LoopConnection.unwatch`.
         if descriptor >= 0 and os.getpid() == process:
             loop.remove_reader(descriptor)
+
+
+async def connected(connecting: LoopConnecting) -> RpcBus:
+    """Connect in the running loop."""
+    try:
+        while not isinstance(step := connecting.step(), RpcBus):
+            await readable(*step)
+        return step
+    finally:
+        # The traceback of an error refers to this frame, and may live for long.
+        connecting.close()
 
 
 _connections: weakref.WeakSet[LoopConnection] = weakref.WeakSet()

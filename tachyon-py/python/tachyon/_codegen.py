@@ -13,6 +13,7 @@ from tachyon._description import (
     DescriptionError,
     EndpointType,
     EnumType,
+    ErrorType,
     FieldType,
     FormType,
     HeadType,
@@ -20,12 +21,13 @@ from tachyon._description import (
     OptionType,
     PrimitiveType,
     StructType,
+    TensorType,
     TextType,
     Type,
 )
 from tachyon._names import OF_ENUMS, OF_STRUCTS, field_names, is_padding, normal, python_name
 from tachyon._printable import printable
-from tachyon.errors import RpcError
+from tachyon.errors import ErrorKind, RpcError
 
 if TYPE_CHECKING:
     from collections.abc import Container
@@ -33,7 +35,10 @@ if TYPE_CHECKING:
 # The default line width of formatters.
 _WIDTH: Final = 88
 # Names that the generated module uses.
-_USED: Final = ("tachyon", "Annotated", "NotImplementedError", "None", "bytes", "list", "memoryview", "str")
+_USED: Final = (
+    *("tachyon", "np", "Annotated", "NotImplementedError", "None"),
+    *("bytes", "int", "list", "memoryview", "str", "tuple"),
+)
 # Attributes of every error of an endpoint.
 _OF_ERRORS: Final = frozenset(dir(RpcError)) | frozenset(RpcError.__annotations__)
 # 65535 marks error replies.
@@ -54,6 +59,19 @@ _SIZES: Final = {
     "f64": 8,
 }
 
+_NUMPY: Final = {
+    "u8": "uint8",
+    "i8": "int8",
+    "u16": "uint16",
+    "i16": "int16",
+    "u32": "uint32",
+    "i32": "int32",
+    "f32": "float32",
+    "u64": "uint64",
+    "i64": "int64",
+    "f64": "float64",
+}
+
 
 def python(description: Description) -> str:
     """Write the module, as `ruff format` leaves it."""
@@ -62,6 +80,8 @@ def python(description: Description) -> str:
     head = ['"""Generated from a callee\'s description by `tachyon codegen python`."""', ""]
     if writer.annotates:
         head += ["from typing import Annotated", ""]
+    if writer.uses_numpy:
+        head += ["import numpy as np", ""]
     head += ["import tachyon"]
     parts = ["\n".join(head), *writer.types, *endpoints]
     return "\n\n\n".join(parts) + "\n"
@@ -71,12 +91,13 @@ class _Writer:
     def __init__(self) -> None:
         self.types: list[str] = []
         self.annotates = False
+        self.uses_numpy = False
         self._taken: set[str] = set(_USED)
         # The next number to try for each name used again: a description may use one name a million times.
         self._next: dict[str, int] = {}
-        self._names: dict[StructType | HeadType | EnumType, str] = {}
+        self._names: dict[StructType | HeadType | EnumType | TensorType, str] = {}
         # The fields of each class of error: an error travels by its name, which cannot get a number.
-        self._errors: dict[str, tuple[FieldType, ...]] = {}
+        self._errors: dict[str, tuple[ErrorKind, tuple[FieldType, ...]]] = {}
 
     def _claim(self, wanted: str) -> str:
         # A leading underscore marks names of a module (`__builtins__`), names to mangle in a class, and padding.
@@ -147,19 +168,19 @@ class _Writer:
 
     def _raises(self, endpoint: EndpointType) -> tuple[list[str], list[str]]:
         """Write the classes of an endpoint's errors; return their names, and the names that no class can have."""
-        inner: list[HeadType] = []
+        inner: list[ErrorType] = []
         raises: list[str] = []
         others: list[str] = []
         for error in endpoint.raises:
             if keyword.iskeyword(error.name) or any(name.startswith("_") for name in _names(error)):
                 others.append(error.name)
-            elif self._errors.get(error.name) == error.fields:
+            elif self._errors.get(error.name) == (error.kind, error.fields):
                 raises.append(error.name)
             elif error.name in self._taken:
                 inner.append(error)
             else:
                 self._taken.add(error.name)
-                self._errors[error.name] = error.fields
+                self._errors[error.name] = (error.kind, error.fields)
                 self.types.append("\n".join(self._error(error)))
                 raises.append(error.name)
         if inner:
@@ -171,7 +192,7 @@ class _Writer:
             raises += [f"{outer}.{error.name}" for error in inner]
         return raises, others
 
-    def _error(self, error: HeadType) -> list[str]:
+    def _error(self, error: ErrorType) -> list[str]:
         lines: list[str] = []
         shown: list[str] = []
         for field, name, hint in self._fields(error, _OF_ERRORS):
@@ -179,7 +200,10 @@ class _Writer:
             if isinstance(field.type, (PrimitiveType, TextType)):
                 shown.append(f"{name} {{{name}}}")
         text = f"{error.name}: {', '.join(shown)}" if shown else error.name
-        head = _wrap(f"class {error.name}(", ["tachyon.EndpointError", f'text="{text}"'], "):")
+        settings = ["tachyon.EndpointError", f'text="{text}"']
+        if error.kind is not ErrorKind.HANDLER_FAILED:
+            settings.append(f"kind=tachyon.ErrorKind.{error.kind.name}")
+        head = _wrap(f"class {error.name}(", settings, "):")
         return _body(head, error.doc, lines)
 
     def _fields(self, head: HeadType, reserved: Container[str]) -> list[tuple[FieldType, str, str]]:
@@ -223,6 +247,8 @@ class _Writer:
             case ListType(of):
                 written = self._type(of, place)
                 return f"tachyon.Array[{written}]" if _is_fixed(of) else f"list[{written}]"
+            case TensorType():
+                return self._tensor(found)
             case OptionType(of):
                 return f"{self._type(of, place)} | None"
             case _:
@@ -231,6 +257,14 @@ class _Writer:
     def _annotated(self, plain: str, length: int) -> str:
         self.annotates = True
         return f"Annotated[{plain}, {length}]"
+
+    def _tensor(self, found: TensorType) -> str:
+        if found not in self._names:
+            self.uses_numpy = True
+            name = self._names[found] = self._claim(f"{found.of.name.upper()}Tensor{found.ndim}")
+            shape = f"tuple[{', '.join(['int'] * found.ndim)}]"
+            self.types.append(_wrap(f"{name} = np.ndarray[", [shape, f"np.dtype[np.{_NUMPY[found.of.name]}]"], "]"))
+        return self._names[found]
 
     def _named(self, found: StructType | HeadType | EnumType) -> str:
         if found not in self._names:
@@ -307,13 +341,13 @@ def _extent(found: Type) -> tuple[int, int]:
         case StructType():
             # Both are checked when the struct is written.
             return found.size, max(found.align, 1)
-        case TextType() | ListType() | OptionType() | HeadType():
+        case TextType() | ListType() | TensorType() | OptionType() | HeadType():
             # A pair of offset and length in a head.
             return 8, 4
 
 
 def _is_fixed(found: Type) -> bool:
-    return not isinstance(found, (TextType, ListType, OptionType, HeadType))
+    return not isinstance(found, (TextType, ListType, TensorType, OptionType, HeadType))
 
 
 def _names(error: HeadType) -> list[str]:

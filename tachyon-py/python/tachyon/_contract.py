@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import json
@@ -229,4 +230,9 @@ def _runs(function: Any) -> Any:
 
 def _nonlocals(function: Any) -> dict[str, Any]:
     code, cells = getattr(function, "__code__", None), getattr(function, "__closure__", None)
-    return dict(zip(code.co_freevars, (cell.cell_contents for cell in cells), strict=True)) if code and cells else {}
+    found: dict[str, Any] = {}
+    for name, cell in zip(code.co_freevars, cells, strict=True) if code and cells else ():
+        # The function around may assign the variable later.
+        with contextlib.suppress(ValueError):
+            found[name] = cell.cell_contents
+    return found

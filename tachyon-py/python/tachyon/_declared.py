@@ -10,18 +10,18 @@ from tachyon._hints import layout
 from tachyon._layout import HeadField, HeadLayout, Types, own_doc
 from tachyon._names import normal, objection, wire_name
 from tachyon._struct import by_name, resolved
-from tachyon.errors import ErrorKind, RpcError
+from tachyon.errors import _ANSWERS, _NO_REQUEST, ErrorKind, RpcError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
 OF_ERRORS = frozenset(
     {*(name for name in dir(RpcError) if not name.startswith("_")), "kind", "msg_type", "name", "payload", "text"}
 )
 """Attributes of every error."""
 
-NO_REQUEST = 0xFFFF
-"""The message type of an error without a request."""
+_KINDS = (ErrorKind.HANDLER_FAILED, *(answer.reply_kind for answer in _ANSWERS))
+"""The kinds that a declared error can have."""
 
 
 @dataclass_transform(kw_only_default=True, eq_default=False, frozen_default=True)
@@ -30,7 +30,7 @@ class EndpointError(RpcError):
 
     ::
 
-        class NoSensor(tachyon.EndpointError, text="no sensor {sensor}"):
+        class NoSensor(tachyon.EndpointError, text="no sensor {sensor}", kind=tachyon.ErrorKind.NOT_FOUND):
             sensor: tachyon.u32
 
         @tachyon.tachyon_rpc(msg_type=4, raises=(NoSensor,))
@@ -38,16 +38,25 @@ class EndpointError(RpcError):
 
     The handler raises `NoSensor(sensor=3)`, and so does the call. Fields are keyword arguments and read-only
     attributes; `str()` gives the text. Such an error is an answer and no failure: the callee reports nothing. An error
-    that is not among `raises` arrives as `HandlerError` with its name and text.
+    that is not among `raises` arrives with its name and text, as the class of its kind: by default as `HandlerError`.
     """
 
     if TYPE_CHECKING:
         __layout__: ClassVar[HeadLayout]
     __tachyon_text__: ClassVar[str] = ""
 
-    def __init_subclass__(cls, *, text: str | None = None, **kwargs: Any) -> None:
+    def __init_subclass__(
+        cls, *, text: str | None = None, kind: ErrorKind = ErrorKind.HANDLER_FAILED, **kwargs: Any
+    ) -> None:
         """Read the fields, and check that the text names only fields."""
         super().__init_subclass__(**kwargs)
+        # `in` alone takes the number of a kind, whose name a description needs.
+        given: object = kind
+        if not (isinstance(given, ErrorKind) and given in _KINDS):
+            known = ", ".join(each.name for each in _KINDS)
+            message = f"{cls.__name__}: {kind!r} is no kind of a declared error; write kind=ErrorKind.X, X of {known}"
+            raise TypeError(message)
+        cls.reply_kind = kind
         for base in cls.__mro__[1:]:
             if base is not EndpointError and issubclass(base, EndpointError):
                 message = f"{cls.__name__}: a declared error is not extended; derive from tachyon.EndpointError"
@@ -80,11 +89,11 @@ class EndpointError(RpcError):
             else field.layout.as_received(field.default, field.place)
             for name, field in own.items()
         }
-        self._become(given, NO_REQUEST, None)
+        self._become(given, _NO_REQUEST, None, self.reply_kind)
 
-    def _become(self, values: dict[str, Any], msg_type: int, text: str | None) -> None:
+    def _become(self, values: dict[str, Any], msg_type: int, text: str | None, kind: int) -> None:
         own = _filled_in(type(self), values) if text is None else text
-        RpcError.__init__(self, ErrorKind.HANDLER_FAILED, msg_type, own, b"", type(self).__name__)
+        RpcError.__init__(self, kind, msg_type, own, b"", type(self).__name__)
         self.__tachyon_values__: dict[str, Any] = values
 
     def __str__(self) -> str:
@@ -96,9 +105,9 @@ class EndpointError(RpcError):
         values = ", ".join(f"{name}={value!r}" for name, value in self.__tachyon_values__.items())
         return f"{type(self).__name__}({values})"
 
-    def __reduce__(self) -> tuple[Callable[..., object], tuple[Any, ...]]:
-        """Pickle the class, the fields, the msg_type and the text."""
-        return _made, (type(self), self.__tachyon_values__, self.msg_type, self.text)
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the class, the fields, the msg_type, the text and the kind."""
+        return _made, (type(self), self.__tachyon_values__, self.msg_type, self.text, self.kind)
 
 
 class _Attribute:
@@ -176,26 +185,28 @@ def _check_text(cls: type[EndpointError]) -> None:
         raise TypeError(message) from None
 
 
-def _made(cls: type[EndpointError], values: dict[str, Any], msg_type: int, text: str | None) -> EndpointError:
+def _made(
+    cls: type[EndpointError], values: dict[str, Any], msg_type: int, text: str | None, kind: int
+) -> EndpointError:
     error = cls.__new__(cls)
-    error._become(values, msg_type, text)  # pyright: ignore[reportPrivateUsage]
+    error._become(values, msg_type, text, kind)  # pyright: ignore[reportPrivateUsage]
     return error
 
 
-def received(cls: type[EndpointError], values: tuple[Any, ...], msg_type: int, text: str) -> EndpointError:
+def received(cls: type[EndpointError], values: tuple[Any, ...], msg_type: int, text: str, kind: int) -> EndpointError:
     """Make the error that arrived, with the callee's text, or with its own if the callee hides texts."""
     named = {_attribute(field): value for field, value in zip(cls.__layout__.fields, values, strict=True)}
-    return _made(cls, named, msg_type, text or None)
+    return _made(cls, named, msg_type, text or None, kind)
 
 
-def sent(error: EndpointError, is_declared: bool) -> tuple[str, str, bytes]:  # noqa: FBT001  # called by the core
-    """Give the parts of an error that travel: name, text and, for a declared error, the fields as a head."""
+def sent(error: EndpointError, is_declared: bool) -> tuple[int, str, str, bytes]:  # noqa: FBT001  # called by the core
+    """Give the parts of an error that travel: kind, name, text and, for a declared error, the fields as a head."""
     own = error.__layout__
     if not is_declared:
-        return own.name, error.text, b""
+        return error.kind, own.name, error.text, b""
     values = [error.__tachyon_values__[_attribute(field)] for field in own.fields]
     fields = own.plan.encode_fields(values) if values else b""
-    return own.name, error.text, fields
+    return error.kind, own.name, error.text, fields
 
 
 def raised(classes: object) -> list[type[EndpointError]]:
@@ -218,6 +229,8 @@ def raised(classes: object) -> list[type[EndpointError]]:
 def describe(error: type[EndpointError], types: Types) -> dict[str, Any]:
     """Give an error for a description."""
     described: dict[str, Any] = {"name": error.__name__}
+    if error.reply_kind is not ErrorKind.HANDLER_FAILED:
+        described["kind"] = error.reply_kind.word
     if doc := own_doc(error):
         described["doc"] = doc
     return described | (error.__layout__.head(types) if error.__layout__.fields else {})

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from tachyon._names import normal
-from tachyon.errors import TachyonError
+from tachyon.errors import ErrorKind, TachyonError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,6 +70,19 @@ class ListType:
 
 
 @dataclass(frozen=True)
+class TensorType:
+    """Numbers in a fixed number of dimensions."""
+
+    of: PrimitiveType
+    ndim: int
+
+    @property
+    def name(self) -> str:
+        """The type in the words of error texts, the same as in Rust."""
+        return f"tensor[{self.of.name}, {self.ndim}]"
+
+
+@dataclass(frozen=True)
 class OptionType:
     """A value, or None."""
 
@@ -122,6 +135,13 @@ class HeadType:
 
 
 @dataclass(frozen=True, eq=False)
+class ErrorType(HeadType):
+    """A declared error."""
+
+    kind: ErrorKind = ErrorKind.HANDLER_FAILED
+
+
+@dataclass(frozen=True, eq=False)
 class EnumType:
     """One of a set of numbers."""
 
@@ -132,7 +152,16 @@ class EnumType:
 
 
 Type: TypeAlias = (
-    PrimitiveType | TextType | ArrayType | BytesType | ListType | OptionType | StructType | HeadType | EnumType
+    PrimitiveType
+    | TextType
+    | ArrayType
+    | BytesType
+    | ListType
+    | TensorType
+    | OptionType
+    | StructType
+    | HeadType
+    | EnumType
 )
 
 
@@ -160,7 +189,7 @@ class EndpointType:
     doc: str
     request: FormType
     reply: FormType
-    raises: tuple[HeadType, ...] = ()
+    raises: tuple[ErrorType, ...] = ()
 
     def __str__(self) -> str:
         """Show the endpoint as a signature, in the same words as in Rust."""
@@ -220,8 +249,17 @@ def _endpoint(found: dict[str, Any], types: list[Type]) -> EndpointType:
         found.get("doc", ""),
         _form(found["request"], types),
         _form(found["reply"], types),
-        tuple(_head(error, _name(error["name"]), types) for error in found.get("raises", ())),
+        tuple(_error(error, types) for error in found.get("raises", ())),
     )
+
+
+_KINDS = {kind.word: kind for kind in ErrorKind}
+
+
+def _error(found: dict[str, Any], types: list[Type]) -> ErrorType:
+    head = _head(found, _name(found["name"]), types)
+    kind = _KINDS.get(found.get("kind", ""), ErrorKind.HANDLER_FAILED)
+    return ErrorType(head.name, head.doc, head.head, head.fields, kind)
 
 
 def _form(found: dict[str, Any], types: list[Type]) -> FormType:
@@ -243,7 +281,7 @@ def _fields(found: list[dict[str, Any]], types: list[Type]) -> tuple[FieldType, 
     )
 
 
-def _type(found: str | dict[str, Any], types: list[Type]) -> Type:
+def _type(found: str | dict[str, Any], types: list[Type]) -> Type:  # noqa: PLR0911 - one for each kind
     if isinstance(found, str):
         return TextType() if found == "str" else PrimitiveType(found)
     if "ref" in found:
@@ -253,6 +291,8 @@ def _type(found: str | dict[str, Any], types: list[Type]) -> Type:
         return ListType(_type(found["list"], types))
     if "option" in found:
         return OptionType(_type(found["option"], types))
+    if "tensor" in found:
+        return TensorType(PrimitiveType(found["tensor"]), found["ndim"])
     kind = found["kind"]
     if kind == "array":
         return ArrayType(_type(found["of"], types), found["len"])

@@ -21,6 +21,7 @@ from tachyon._layout import (
     StructLayout,
 )
 from tachyon._names import OF_ENUMS, objection
+from tachyon._tensor import MOST_DIMENSIONS, TensorLayout
 
 # Type checkers see plain numbers; the annotation is the layout in memory.
 u8: TypeAlias = Annotated[int, PRIMITIVES["u8"]]
@@ -228,15 +229,16 @@ def _is_numpy(hint: Any) -> bool:
     return getattr(named, "__module__", "") == "numpy" and getattr(named, "__name__", "") == "ndarray"
 
 
-def _numpy(hint: Any, notes: tuple[Any, ...], place: str) -> ListLayout:
+def _numpy(hint: Any, notes: tuple[Any, ...], place: str) -> ListLayout | TensorLayout:
     arguments = get_args(hint)
     shape = get_args(arguments[0]) if arguments else ()
-    if len(shape) > 1 and Ellipsis not in shape:
-        message = f"{place}: an array has one dimension here, and this hint has {len(shape)}"
-        raise TypeError(message)
+    is_tensor = bool(shape) and Ellipsis not in shape
     for note in notes:
         own = getattr(note, "__dict__", {}).get("__layout__")
         if isinstance(own, StructLayout):
+            if is_tensor:
+                message = f"{place}: the values of a tensor are numbers, and {own.name} is none"
+                raise TypeError(message)
             return ListLayout(own, "numpy", note.dtype)
     numbers = get_args(arguments[1]) if len(arguments) > 1 else ()
     if numbers and isinstance(numbers[0], type):
@@ -249,9 +251,27 @@ def _numpy(hint: Any, notes: tuple[Any, ...], place: str) -> ListLayout:
         else:
             name = _DTYPES.get(dtype.str[1:])
             if name is not None and dtype.isnative:
-                return ListLayout(PRIMITIVES[name], "numpy", dtype)
+                of = PRIMITIVES[name]
+                return _tensor(of, shape, place) if is_tensor else ListLayout(of, "numpy", dtype)
     message = (
         f"{place}: an array says what it is an array of: numpy.typing.NDArray[numpy.float64], or of a Struct "
-        "Annotated[numpy.typing.NDArray[numpy.void], PriceRequest]"
+        "Annotated[numpy.typing.NDArray[numpy.void], PriceRequest]; in two dimensions "
+        "numpy.ndarray[tuple[int, int], numpy.dtype[numpy.float64]]"
     )
     raise TypeError(message)
+
+
+def _tensor(of: Primitive, shape: tuple[Any, ...], place: str) -> TensorLayout:
+    if any(each is not int for each in shape):
+        message = (
+            f"{place}: each dimension of a tensor is `int`, since the shape travels with each value: write "
+            f"numpy.ndarray[tuple[int, int], numpy.dtype[numpy.float32]]"
+        )
+        raise TypeError(message)
+    if len(shape) > MOST_DIMENSIONS:
+        message = f"{place}: a tensor has 1 to {MOST_DIMENSIONS} dimensions, and this hint has {len(shape)}"
+        raise TypeError(message)
+    if of is PRIMITIVES["bool"]:
+        message = f"{place}: the values of a tensor are numbers: write numpy.uint8, of 0 and 1"
+        raise TypeError(message)
+    return TensorLayout(of, len(shape))

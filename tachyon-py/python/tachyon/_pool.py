@@ -12,8 +12,8 @@ import os
 import time
 from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
 
-from tachyon._calls import acall_within, readable, release
-from tachyon._tachyon import Attempts, LoopConnecting, Metadata, PoolPlaces, RpcBus, RpcEndpoint
+from tachyon._calls import acall_within, connected, release
+from tachyon._tachyon import Attempts, LoopConnecting, Metadata, PoolPlaces, RpcBus, RpcEndpoint, checked_polling
 from tachyon.errors import InvalidArgumentError, TachyonError
 from tachyon.layers import caller_layers
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Generator
     from types import TracebackType
 
+    from tachyon._connecting import Polling
     from tachyon._tachyon import AsyncRequest, PoolLease
     from tachyon.layers import AfterOutgoing, BeforeOutgoing
 
@@ -35,13 +36,13 @@ class Pool:
     The pool connects callers on demand, up to `max_size` (default: the number of processors), and keeps a caller that
     comes back. A caller whose peer is gone is closed, and the next one connects again. Threads and coroutines that wait
     for a caller get one in the order of their requests. The listener at the path must take many callers, as an
-    `RpcServer` does. `timeout` is how long a call waits for a caller, including a connect; `ring_sizes` and `any_uid`
-    are those of `RpcBus.connect`.
+    `RpcServer` does. `timeout` is how long a call waits for a caller, including a connect; `ring_sizes`, `any_uid` and
+    `polling` are those of `RpcBus.connect`.
 
     In a forked child the pool is empty, and connects again. The parent's pool stays as it is.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # named ones
         self,
         path: str | os.PathLike[str],
         max_size: int | None = None,
@@ -49,6 +50,7 @@ class Pool:
         timeout: float | None = 5.0,
         ring_sizes: tuple[int, int] | None = None,
         any_uid: bool = False,
+        polling: Polling = "adaptive",
     ) -> None:
         """Make a pool of callers for `path`, without connecting."""
         if max_size is None:
@@ -63,6 +65,7 @@ class Pool:
         self._timeout = timeout
         self._ring_sizes = ring_sizes
         self._any_uid = any_uid
+        self._polling: Polling = checked_polling(polling)
         self._places = PoolPlaces(max_size)
         self._layers: tuple[Any, ...] | None = None
 
@@ -81,7 +84,7 @@ class Pool:
                 self._lend(bus)
                 yield bus
             finally:
-                _return(lease, bus)
+                lease.give_back(bus)
         finally:
             lease.leave()
 
@@ -218,7 +221,7 @@ class Pool:
                 bus.close()
             finally:
                 release(bus)
-                _return(lease, bus)
+                lease.give_back(bus)
 
     async def _borrow(self, deadline: float | None) -> tuple[PoolLease, RpcBus]:
         """Wait in the running loop for a place, and for a connection if there is no idle caller."""
@@ -245,15 +248,21 @@ class Pool:
 
     def _connect(self, deadline: float | None) -> RpcBus:
         left = _left(deadline)
-        return RpcBus.connect(self._path, timeout=left, ring_sizes=self._ring_sizes, any_uid=self._any_uid)
+        return RpcBus.connect(
+            self._path, timeout=left, ring_sizes=self._ring_sizes, any_uid=self._any_uid, polling=self._polling
+        )
 
     async def _connect_in_loop(self, deadline: float | None) -> RpcBus:
         connecting = LoopConnecting(
-            self._path, timeout=_left(deadline), any_uid=self._any_uid, ring_sizes=self._ring_sizes
+            self._path,
+            timeout=_left(deadline),
+            any_uid=self._any_uid,
+            ring_sizes=self._ring_sizes,
+            reconnect=False,
+            probe=False,
+            polling=self._polling,
         )
-        while not isinstance(step := connecting.step(), RpcBus):
-            await readable(*step)
-        return step
+        return await connected(connecting)
 
     def close(self) -> None:
         """Close idle callers now, and callers in use when they come back. Closing twice is fine."""
@@ -273,6 +282,20 @@ class Pool:
         return self
 
     def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None:
+        """Close the pool."""
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        """Return the pool; the end of the `async with` block closes it."""
+        return self
+
+    async def __aexit__(
         self,
         exc_type: type[BaseException] | None,
         exc_value: BaseException | None,
@@ -313,8 +336,8 @@ class PoolView:
         **kwargs: _ParametersT.kwargs,
     ) -> _GivenT:
         """Make the call of `Pool.call`, with the settings."""
-        pool = self._pool
-        given: _GivenT = pool._call(endpoint, self._seconds, self._metadata, args, kwargs)  # pyright: ignore[reportPrivateUsage]
+        call = self._pool._call  # pyright: ignore[reportPrivateUsage]
+        given: _GivenT = call(endpoint, self._seconds, self._metadata, args, kwargs)
         return given
 
     def acall(
@@ -348,13 +371,6 @@ def _checked(seconds: float) -> float:
         message = f"a timeout is a number of seconds from 0 up, not {seconds}"
         raise InvalidArgumentError(message)
     return seconds
-
-
-def _return(lease: PoolLease, bus: RpcBus) -> None:
-    """Give a caller back without its layers: the next user has those of the pool at that time."""
-    if bus.__tachyon_layers__ is not None:
-        bus.__tachyon_layers__ = None
-    lease.give_back(bus)
 
 
 def _after(seconds: float | None) -> float | None:

@@ -1,4 +1,4 @@
-"""Serving from a coroutine: one `Service` for each `serve_async`.
+"""Serving from a coroutine: one `Service` for each `aserve`.
 
 The loop watches one descriptor, which is readable when a caller needs a turn. Plain handlers run in the turn that finds
 their request; coroutine functions become tasks, and a task that ends answers its caller.
@@ -12,11 +12,12 @@ import os
 from typing import TYPE_CHECKING
 
 from tachyon._context import task_call
+from tachyon._signals import install
 from tachyon._tachyon import LoopRequest, LoopServing, RpcBus, RpcDispatcher, RpcServer
 from tachyon.errors import BusyError, HandlersLeftError, PeerDeadError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
 RETRY = 0.001
 """Seconds between two attempts that a thread or a caller blocks."""
@@ -81,10 +82,10 @@ class Service:
             wait = RETRY
         except PeerDeadError as error:
             # Requests of this turn still begin, and are cancelled in good order with the rest.
-            self._over.set_exception(error)
+            self._fail(error)
             wait = None
         except BaseException as error:
-            self._over.set_exception(error)
+            self._fail(error)
             # The loop propagates these two, and would report another exception as a failed callback.
             if isinstance(error, KeyboardInterrupt | SystemExit):
                 raise
@@ -99,6 +100,11 @@ class Service:
             self._over.set_result(None)
         else:
             self._schedule(wait)
+
+    def _fail(self, error: BaseException) -> None:
+        """End the serving with an error, unless a signal's handler has cancelled the serving meanwhile."""
+        if not self._over.done():
+            self._over.set_exception(error)
 
     def _cancel(self) -> None:
         """Cancel the tasks of calls whose callers have stopped waiting."""
@@ -178,8 +184,8 @@ class Service:
             error = task.exception()
             if error is None or isinstance(error, Exception | KeyboardInterrupt | SystemExit):
                 pass
-            elif not self._over.done():
-                self._over.set_exception(error)
+            else:
+                self._fail(error)
         if not self._over.done():
             # A task more may begin now, and a reply may wait for room.
             self._schedule(0)
@@ -235,6 +241,13 @@ class Service:
         return False
 
 
-async def serve_async(dispatcher: RpcDispatcher, target: RpcBus | RpcServer, concurrency: int) -> None:
-    """Serve for `RpcDispatcher.serve_async`."""
-    await Service(LoopServing(dispatcher, target), concurrency).run()
+async def aserve(
+    dispatcher: RpcDispatcher, target: RpcBus | RpcServer, concurrency: int, stop_on: Iterable[int] | None
+) -> None:
+    """Serve for `RpcDispatcher.aserve`."""
+    restore = None if stop_on is None else install(stop_on, target)
+    try:
+        await Service(LoopServing(dispatcher, target), concurrency).run()
+    finally:
+        if restore is not None:
+            restore()

@@ -1,7 +1,7 @@
 """Types of the native module; `tachyon` re-exports the public ones."""
 
 import os
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import GenericAlias, TracebackType
 from typing import (
@@ -21,6 +21,7 @@ from typing import (
 from typing_extensions import Buffer, CapsuleType, ParamSpec, TypeVar, disjoint_base
 
 from tachyon._array import Array
+from tachyon._connecting import Connecting, Polling
 from tachyon._declared import EndpointError
 from tachyon._description import Description
 from tachyon._service import Service
@@ -60,13 +61,17 @@ __all__ = [
     "RxBatchGuard",
     "RxGuard",
     "RxMsgView",
-    "ServerStats",
+    "StatsCounts",
+    "StatsObserver",
     "TxGuard",
     "Values",
     "__version__",
     "_current_call",
     "_decode_error",
+    "checked_polling",
     "codegen_rust",
+    "error_kinds",
+    "kind_of_grpc_code",
     "live_servers",
     "make_type_id",
     "msg_type",
@@ -111,11 +116,14 @@ def tachyon_rpc(msg_type: int, *, idempotent: bool = False, raises: _Raises = No
 
     The type hints of the function say the types of request and reply; without hints the function gets a memoryview of
     the request in place, valid during the call only, and returns bytes. An `async def` function gets a copy of the
-    request, and is served by `serve_async`. `idempotent` allows a bus that reconnects to send a request again to the
+    request, and is served by `aserve`. `idempotent` allows a bus that reconnects to send a request again to the
     next peer when a peer is lost. `raises` are the errors that the endpoint declares, classes of `EndpointError`.
 
     In the body of a `Service` the decorator declares a method, and leaves the function as it is.
     """
+
+def checked_polling(polling: Polling) -> Polling:
+    """Return a word of `polling`, or raise for another value."""
 
 def _current_call() -> CurrentCall | None:
     """Return the request of the handler on this thread."""
@@ -125,6 +133,12 @@ def codegen_rust(json: str, /) -> str:
 
 def read_description(json: str, /) -> str:
     """Check a description in JSON, of any known schema, and give it in the schema of this version."""
+
+def error_kinds() -> list[tuple[int, str, str, int, bool]]:
+    """Give the facts of every kind: number, name, sentence, code of gRPC, and whether the call may have begun."""
+
+def kind_of_grpc_code(code: int) -> int | None:
+    """Give the number of the kind for a status code of gRPC; None for 0."""
 
 def read_error(kind: int, payload: bytes) -> RpcError:
     """Give the exception for an error reply of a kind."""
@@ -255,14 +269,34 @@ class Bus:
     """
 
     @classmethod
-    def listen(cls, socket_path: _Path, capacity: int, *, timeout: float | None = None, any_uid: bool = False) -> Bus:
+    def listen(
+        cls,
+        socket_path: _Path,
+        capacity: int,
+        *,
+        timeout: float | None = None,
+        any_uid: bool = False,
+        polling: Polling = "adaptive",
+    ) -> Bus:
         """Make a bus of `capacity` payload bytes (a power of two) and wait for one peer to connect.
 
         `timeout` is in seconds, None waits for ever. Peers of other users are refused unless `any_uid` is set.
+        `polling` says how this side waits for its peer: `"adaptive"` spins for as long as a park costs and then parks,
+        `"spin"` never parks and takes a core, `"park"` parks at once.
         """
     @classmethod
-    def connect(cls, socket_path: _Path, *, timeout: float | None = 5.0, any_uid: bool = False) -> Bus:
-        """Connect to a listener, waiting up to `timeout` seconds for it to appear (None: for ever)."""
+    def connect(
+        cls,
+        socket_path: _Path,
+        *,
+        timeout: float | None = 5.0,
+        any_uid: bool = False,
+        polling: Polling = "adaptive",
+    ) -> Bus:
+        """Connect to a listener, waiting up to `timeout` seconds for it to appear (None: for ever).
+
+        `polling` is as in `listen`.
+        """
     def close(self) -> None:
         """Close the connection and release its resources. Closing twice is fine; views stay readable."""
     @property
@@ -270,8 +304,8 @@ class Bus:
         """Whether `close` has been called."""
     def set_numa_node(self, node_id: int) -> None:
         """Prefer a NUMA node (0 to 63) for the bus's memory and move it there. Call before the first message."""
-    def set_polling_mode(self, pure_spin: int) -> None:
-        """Never park while waiting (1), or spin for a while and then park (0, the default)."""
+    def set_polling_mode(self, pure_spin: Polling | int) -> None:
+        """Set how this side waits, by a word of `polling`. The switches 1 (`"spin"`) and 0 (`"adaptive"`) work, too."""
     def send(self, data: Buffer, type_id: int = 0, *, timeout: float | None = None) -> None:
         """Copy any C-contiguous buffer into the ring and publish it; wait for room if the ring is full."""
     def recv(self, *, timeout: float | None = None, spin_threshold: int | None = None) -> Message:
@@ -404,13 +438,15 @@ class RpcBus:
         timeout: float | None = None,
         any_uid: bool = False,
         dispatcher: RpcDispatcher | None = None,
+        polling: Polling = "adaptive",
     ) -> RpcBus:
         """Make an RPC bus and wait for one peer to connect.
 
         `cap_fwd` and `cap_rev` are the payload bytes (powers of two) of the rings for requests and for replies;
         `timeout` is in seconds, None waits for ever. Peers of other users are refused unless `any_uid` is set. Probes,
         such as `tachyon describe`, do not take the peer's place; they get the description of the endpoints that
-        `dispatcher` has.
+        `dispatcher` has. `polling` says how this side waits for its peer: `"adaptive"` spins for as long as a park
+        costs and then parks, `"spin"` never parks and takes a core, `"park"` parks at once.
         """
     @classmethod
     def connect(
@@ -422,6 +458,7 @@ class RpcBus:
         ring_sizes: tuple[int, int] | None = None,
         reconnect: bool = False,
         probe: bool = False,
+        polling: Polling = "adaptive",
     ) -> RpcBus:
         """Connect to a listener, waiting up to `timeout` seconds for it to appear (None: for ever).
 
@@ -429,6 +466,24 @@ class RpcBus:
         the server decides. With `reconnect` this side calls, and the next call after the peer has closed or died
         connects again. A request that was sent is sent again only if its endpoint is `idempotent`. A `probe` leaves a
         listener for one peer its place: it raises `OnePeerError`, while a server takes it as any other caller.
+        `polling` is as in `listen`.
+        """
+    @classmethod
+    def aconnect(
+        cls,
+        socket_path: _Path,
+        *,
+        timeout: float | None = 5.0,
+        any_uid: bool = False,
+        ring_sizes: tuple[int, int] | None = None,
+        reconnect: bool = False,
+        probe: bool = False,
+        polling: Polling = "adaptive",
+    ) -> Connecting:
+        """Do what `connect` does, from a coroutine: `await RpcBus.aconnect(path)`.
+
+        `async with RpcBus.aconnect(path) as bus` closes the bus at the end of the block. The timeout begins with the
+        `await`, and a cancellation hangs up.
         """
     @classmethod
     def rpc_listen(
@@ -471,13 +526,13 @@ class RpcBus:
     def __tachyon_layers__(self) -> tuple[Any, ...] | None:
         """The layers of this side."""
     @__tachyon_layers__.setter
-    def __tachyon_layers__(self, layers: tuple[Any, ...] | None) -> None: ...
+    def __tachyon_layers__(self, layers: tuple[Any, ...]) -> None: ...
     def __tachyon_view__(self, seconds: float | None, metadata: Metadata | None) -> BusView:
         """Return the bus with settings, for a pool."""
     def set_numa_node(self, node_id: int) -> None:
         """Prefer a NUMA node (0 to 63) for the bus's memory and move it there. Call before the first message."""
-    def set_polling_mode(self, pure_spin: int) -> None:
-        """Never park while waiting (1), or spin for a while and then park (0, the default)."""
+    def set_polling_mode(self, pure_spin: Polling | int) -> None:
+        """Set how this side waits, by a word of `polling`. The switches 1 (`"spin"`) and 0 (`"adaptive"`) work, too."""
     def start(self, payload: Buffer, msg_type: int, *, timeout: float | None = None) -> int:
         """Send a request and return its correlation id, to be passed to `finish`.
 
@@ -530,6 +585,14 @@ class RpcBus:
         traceback: TracebackType | None,
         /,
     ) -> None: ...
+    def __aenter__(self) -> Coroutine[Any, Any, Self]: ...
+    def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> Coroutine[Any, Any, None]: ...
 
 @final
 class RpcTxGuard:
@@ -881,7 +944,14 @@ class RpcDispatcher:
         The caller always gets an answer. After an error reply this raises `NoHandlerError` (a `KeyError`) or
         `HandlerError` (a `RuntimeError`) here as well.
         """
-    def serve_forever(self, bus: RpcBus | RpcServer, spin_threshold: int | None = None, *, workers: int = 1) -> None:
+    def serve_forever(
+        self,
+        bus: RpcBus | RpcServer,
+        spin_threshold: int | None = None,
+        *,
+        workers: int = 1,
+        stop_on: Iterable[int] | None = None,
+    ) -> None:
         """Serve a bus until its peer closes, or the callers of a server until it is stopped.
 
         Failing handlers are logged, with traceback, on the logger `tachyon`. `KeyboardInterrupt`, and on a bus
@@ -891,13 +961,19 @@ class RpcDispatcher:
 
         Endpoints in Rust are served even while other threads hold the GIL: a separate thread serves and runs Python
         handlers too, while this thread handles signals and the log.
+
+        The signals of `stop_on`, such as `(signal.SIGTERM, signal.SIGINT)`, stop a server as `stop` does, and the call
+        returns. Their handlers are those from before again when the call ends, and the handler of `SIGINT` is so from
+        the first signal on: a second Ctrl-C interrupts a handler that hangs. Only the main thread may pass `stop_on`.
         """
-    def serve_async(self, bus: RpcBus | RpcServer, *, concurrency: int = 100) -> Coroutine[Any, Any, None]:
+    def aserve(
+        self, bus: RpcBus | RpcServer, *, concurrency: int = 100, stop_on: Iterable[int] | None = None
+    ) -> Coroutine[Any, Any, None]:
         """Serve a bus until its peer closes, or the callers of a server until it is stopped, from a coroutine.
 
         Handlers that are coroutine functions run as tasks, up to `concurrency` at a time; other handlers run between
         them and block the loop. Cancelling this also cancels handlers that still run, and their callers get an error
-        reply of kind `CANCELLED`. The bus is closed afterwards.
+        reply of kind `CANCELLED`. The bus is closed afterwards. `stop_on` is as in `serve_forever`.
         """
     def __len__(self) -> int: ...
     def __contains__(self, msg_type: int, /) -> bool: ...
@@ -913,7 +989,8 @@ class RpcServer:
     seconds is dropped. A server that stops waits up to `stop_timeout` seconds for handlers that run and for callers to
     take their last replies. One process may be `callers_per_process` of the `max_callers`. The rings of all callers
     together take at most `ring_bytes`: a caller that requests more than is left gets smaller rings, or
-    `ServerBusyError`. Other users than this process's are refused unless `any_uid` is set.
+    `ServerBusyError`. Other users than this process's are refused unless `any_uid` is set. `polling` says how long the
+    serving threads look at a silent caller before they sleep: `"adaptive"`, `"spin"` or `"park"`.
 
     While the server is served, an acceptor thread admits callers, so that they connect even while handlers run for
     long. With `acceptor="inline"` the serving thread or loop admits them, for a process that must have one thread, such
@@ -937,7 +1014,11 @@ class RpcServer:
         acceptor: Literal["thread", "inline"] = "thread",
         callers_per_process: int | None = None,
         ring_bytes: int = 1073741824,
+        polling: Polling = "adaptive",
     ) -> Self: ...
+    @property
+    def __tachyon_serving__(self) -> bool:
+        """Whether a thread or an event loop serves."""
     @property
     def path(self) -> Path:
         """The socket path."""
@@ -966,6 +1047,14 @@ class RpcServer:
         traceback: TracebackType | None,
         /,
     ) -> None: ...
+    def __aenter__(self) -> Coroutine[Any, Any, Self]: ...
+    def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> Coroutine[Any, Any, None]: ...
 
 @final
 class CurrentCall:
@@ -1053,7 +1142,7 @@ class LoopCalls:
 
 @final
 class LoopConnecting:
-    """The connect of a bus, in steps that never wait; a pool's `acall` uses it."""
+    """The connect of a bus, in steps that never wait; `aconnect` and a pool's `acall` use it."""
 
     def __new__(
         cls,
@@ -1062,9 +1151,14 @@ class LoopConnecting:
         timeout: float | None,
         any_uid: bool,
         ring_sizes: tuple[int, int] | None,
+        reconnect: bool,
+        probe: bool,
+        polling: Polling,
     ) -> Self: ...
     def step(self) -> RpcBus | tuple[int, float]:
         """Take the next step; return the bus when it is connected, otherwise a descriptor or -1, and seconds."""
+    def close(self) -> None:
+        """End the attempt, which hangs up."""
 
 @final
 class LoopReconnecting:
@@ -1109,7 +1203,7 @@ class PoolLease:
 
 @final
 class LoopServing:
-    """The event loop's handle of a server or a bus that it serves; `serve_async` uses it."""
+    """The event loop's handle of a server or a bus that it serves; `aserve` uses it."""
 
     def __new__(cls, dispatcher: RpcDispatcher, target: RpcBus | RpcServer) -> Self: ...
     @property
@@ -1161,12 +1255,20 @@ def ping(path: _Path, timeout: float) -> float:
     """Time one round trip, in seconds."""
 
 @final
-class ServerStats:
-    """One server's statistics, and the change since the last snapshot."""
+class StatsObserver:
+    """The statistics of one server."""
 
     def __new__(cls, path: _Path) -> Self: ...
-    def snapshot(self) -> dict[str, Any]:
-        """Take a snapshot: totals and, from the second snapshot on, the rates since the last one."""
-
+    def counts(self) -> StatsCounts:
+        """Read the counters."""
     def is_live(self) -> bool:
         """Whether the server still lives."""
+
+@final
+class StatsCounts:
+    """The counters of one server at one moment."""
+
+    def totals(self) -> dict[str, Any]:
+        """Return the fields of a `Snapshot`."""
+    def since(self, earlier: StatsCounts) -> dict[str, Any]:
+        """Return the fields of an `Interval` since an earlier moment."""

@@ -1,4 +1,7 @@
-"""Values as JSON, for the command line: a Struct is an object, an enum its name, bytes are hexadecimal."""
+"""Values as JSON, for the command line.
+
+A Struct is an object, an enum its name, bytes are hexadecimal, a tensor is nested arrays.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from tachyon._description import (
     OptionType,
     PrimitiveType,
     StructType,
+    TensorType,
     TextType,
     Type,
 )
@@ -34,6 +38,7 @@ from tachyon._layout import (
 )
 from tachyon._names import OF_ENUMS, OF_STRUCTS, field_names, normal, python_name, wire_name
 from tachyon._struct import Struct
+from tachyon._tensor import TensorLayout
 from tachyon.errors import TachyonError
 
 if TYPE_CHECKING:
@@ -67,7 +72,7 @@ class _Maker:
             known = self._made[id(described)] = described, self._layout(described)
         return known[1]
 
-    def _layout(self, described: Type) -> Layout:  # noqa: PLR0911 - one for each kind
+    def _layout(self, described: Type) -> Layout:  # noqa: C901, PLR0911 - one for each kind
         match described:
             case PrimitiveType(name):
                 return PRIMITIVES[name]
@@ -81,6 +86,8 @@ class _Maker:
                 return ArrayLayout(self.layout(of), length)
             case ListType(of):
                 return ListLayout(self.layout(of), "bytes" if of == PrimitiveType("u8") else "list")
+            case TensorType(of, ndim):
+                return TensorLayout(PRIMITIVES[of.name], ndim, is_list=True)
             case OptionType(of):
                 return OptionLayout(self.layout(of))
             case EnumType(name, _, number, variants):

@@ -9,9 +9,14 @@ from __future__ import annotations
 
 import enum
 import errno
+from typing import Any, ClassVar, NamedTuple
+
+from tachyon._tachyon import error_kinds, kind_of_grpc_code
 
 __all__ = [
+    "AbortedError",
     "AddressInUseError",
+    "AlreadyExistsError",
     "BadReplyError",
     "BadRequestError",
     "BusClosedError",
@@ -19,6 +24,7 @@ __all__ = [
     "DuplicateError",
     "ErrorKind",
     "ExtensionError",
+    "FailedPreconditionError",
     "HandlerError",
     "HandlersLeftError",
     "HandshakeError",
@@ -28,16 +34,22 @@ __all__ = [
     "NoHandlerError",
     "NoListenerError",
     "NotASocketError",
+    "NotFoundError",
     "OnePeerError",
     "PeerClosedError",
     "PeerDeadError",
+    "PermissionDeniedError",
+    "RefusedArgumentError",
     "ReleasedError",
+    "ResourceExhaustedError",
     "RpcError",
     "ServerBusyError",
     "SystemCallError",
     "TachyonError",
     "TimedOutError",
     "TooLargeError",
+    "UnauthenticatedError",
+    "UnavailableError",
     "VersionMismatchError",
     "ViewError",
     "WorkerLostError",
@@ -46,13 +58,75 @@ __all__ = [
 ]
 
 
+_NO_REQUEST = 0xFFFF
+"""The message type of an error without a request."""
+
+
+class _Facts(NamedTuple):
+    """The facts of a kind."""
+
+    number: int
+    word: str
+    sentence: str
+    grpc_code: int
+    has_begun: bool
+
+
+_FACTS = {facts[0]: _Facts(*facts) for facts in error_kinds()}
+
+
+class ErrorKind(enum.IntEnum):
+    """The kind of a request's failure, as the callee reports it.
+
+    A handler reports the kinds from `INVALID_ARGUMENT` on: it raises the class of the kind, such as `NotFoundError`, or
+    an `EndpointError` of the kind. They mean the same as the status codes of gRPC of their names.
+    """
+
+    UNSPECIFIED = 0
+    NO_HANDLER = 1
+    HANDLER_FAILED = 2
+    BAD_REPLY = 3
+    REPLY_TOO_LARGE = 4
+    BAD_REQUEST = 5
+    STOPPING = 6
+    DEADLINE_PASSED = 7
+    CANCELLED = 8
+    INVALID_ARGUMENT = 9
+    NOT_FOUND = 10
+    ALREADY_EXISTS = 11
+    PERMISSION_DENIED = 12
+    RESOURCE_EXHAUSTED = 13
+    FAILED_PRECONDITION = 14
+    ABORTED = 15
+    UNAVAILABLE = 16
+    UNAUTHENTICATED = 17
+
+    @property
+    def word(self) -> str:
+        """The name in one word, as in Rust and in descriptions: `NotFound`."""
+        return _FACTS[self].word
+
+    @property
+    def grpc_code(self) -> int:
+        """The number of the status code of gRPC that means the same. Several kinds share a code."""
+        return _FACTS[self].grpc_code
+
+    @classmethod
+    def from_grpc_code(cls, code: int) -> ErrorKind | None:
+        """Return the kind for a status code of gRPC: None for 0, which is no error."""
+        kind = kind_of_grpc_code(code)
+        return None if kind is None else cls(kind)
+
+
 class TachyonError(Exception):
     """Base of every error raised by this package.
 
-    `safe_to_retry` is False after a call that the callee may have begun: a repeated call may run twice.
+    `safe_to_retry` is False after a call that the callee may have begun: a repeated call may run twice. `reply_kind` is
+    the kind of the error reply when a handler raises an exception of the class.
     """
 
     safe_to_retry: bool = True
+    reply_kind: ClassVar[ErrorKind] = ErrorKind.HANDLER_FAILED
 
 
 class PeerDeadError(TachyonError, ConnectionError):
@@ -199,45 +273,18 @@ class BadRequestError(TachyonError, ValueError):
     promises that the call had no effect: for the caller it is safe to retry.
     """
 
+    reply_kind = ErrorKind.BAD_REQUEST
+
 
 class BadReplyError(TachyonError, TypeError):
     """The reply is not of the type that its endpoint declares."""
 
     safe_to_retry = False
+    reply_kind = ErrorKind.BAD_REPLY
 
 
 class LayoutMismatchError(TachyonError, TypeError):
     """The types of a typed endpoint differ between the two sides; no handler was called."""
-
-
-class ErrorKind(enum.IntEnum):
-    """The kind of a request's failure, as the callee reports it."""
-
-    UNSPECIFIED = 0
-    NO_HANDLER = 1
-    HANDLER_FAILED = 2
-    BAD_REPLY = 3
-    REPLY_TOO_LARGE = 4
-    BAD_REQUEST = 5
-    STOPPING = 6
-    DEADLINE_PASSED = 7
-    CANCELLED = 8
-
-
-_MEANING = {
-    ErrorKind.UNSPECIFIED: "the callee reported an error",
-    ErrorKind.NO_HANDLER: "the callee has no endpoint for it",
-    ErrorKind.HANDLER_FAILED: "its handler failed",
-    ErrorKind.BAD_REPLY: "its handler returned a value that cannot be sent",
-    ErrorKind.REPLY_TOO_LARGE: "its reply does not fit the reverse ring",
-    ErrorKind.BAD_REQUEST: "the request does not match its endpoint",
-    ErrorKind.STOPPING: "the server is stopping and has not begun it",
-    ErrorKind.DEADLINE_PASSED: "its deadline passed before its handler was done",
-    ErrorKind.CANCELLED: "it had begun and was cancelled",
-}
-
-
-_NOT_BEGUN = frozenset({ErrorKind.NO_HANDLER, ErrorKind.BAD_REQUEST, ErrorKind.STOPPING})
 
 
 class RpcError(TachyonError, RuntimeError):
@@ -257,19 +304,28 @@ class RpcError(TachyonError, RuntimeError):
 
     def __init__(self, kind: int, msg_type: int, text: str = "", payload: bytes = b"", name: str = "") -> None:
         """Describe the failure of one request."""
-        super().__init__(kind, msg_type, text, payload, name)
-        self.name = name
-        known = kind if kind in _MEANING else ErrorKind.UNSPECIFIED
-        self.kind = ErrorKind(known)
-        self.safe_to_retry = known in _NOT_BEGUN
+        # Past `OSError`, which would take two of the arguments for a number and its text.
+        BaseException.__init__(self, kind, msg_type, text, payload, name)
+        self.kind = ErrorKind(kind if kind in _FACTS else ErrorKind.UNSPECIFIED)
+        self.safe_to_retry = not _FACTS[self.kind].has_begun
         self.msg_type = msg_type
         self.text = text
         self.payload = payload
+        self.name = name
 
     def __str__(self) -> str:
         """Give the request's msg_type, the kind of failure, the name and the text."""
-        meaning = f"request with msg_type {self.msg_type} failed: {_MEANING[self.kind]}"
-        return ": ".join(part for part in (meaning, self.name, self.text) if part)
+        meaning = _FACTS[self.kind].sentence
+        if self.msg_type == _NO_REQUEST:
+            return self.text or meaning
+        return ": ".join(
+            part for part in (f"request with msg_type {self.msg_type} failed: {meaning}", self.name, self.text) if part
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the class, the parts and the attributes."""
+        parts = (self.kind, self.msg_type, self.text, self.payload, self.name)
+        return _made, (type(self), *parts), self.__dict__
 
 
 class NoHandlerError(RpcError, KeyError):
@@ -277,8 +333,108 @@ class NoHandlerError(RpcError, KeyError):
 
 
 class HandlerError(RpcError):
-    """A handler failed.
+    """A handler failed, or answered with an error.
 
-    On the serving side the handler's exception, if any, is the `__cause__`. On the calling side this is a declared
-    error whose class the caller does not know: `name` and `text` are the callee's.
+    On the serving side the handler's exception, if any, is the `__cause__`. On the calling side `text` is the callee's.
+    `name` is the name of a declared error whose class the caller does not know.
     """
+
+
+class _AnswerError(HandlerError):
+    """An error that a handler raises for its caller.
+
+    It arrives as the same class with the same text, in Rust as `CallError::Remote` with the kind. It is an answer and
+    no failure: the callee reports nothing. A class that derives from it arrives as the class of the kind.
+    """
+
+    def __init__(self, text: str = "") -> None:
+        """Make an error with a text for the caller."""
+        super().__init__(self.reply_kind, _NO_REQUEST, text)
+
+
+class RefusedArgumentError(_AnswerError, ValueError):
+    """The handler refuses the value of an argument, in any state of the callee."""
+
+    reply_kind = ErrorKind.INVALID_ARGUMENT
+
+
+class NotFoundError(_AnswerError, LookupError):
+    """The thing that the request names does not exist."""
+
+    reply_kind = ErrorKind.NOT_FOUND
+
+
+class AlreadyExistsError(_AnswerError, ValueError):
+    """The thing that the request creates exists already."""
+
+    reply_kind = ErrorKind.ALREADY_EXISTS
+
+
+class PermissionDeniedError(_AnswerError, PermissionError):
+    """The caller is known and may not do this."""
+
+    reply_kind = ErrorKind.PERMISSION_DENIED
+    errno: int | None = errno.EACCES
+
+
+class ResourceExhaustedError(_AnswerError):
+    """A quota or a resource of the callee is used up."""
+
+    reply_kind = ErrorKind.RESOURCE_EXHAUSTED
+
+
+class FailedPreconditionError(_AnswerError):
+    """The state of the callee does not allow this; the same request fails until that state is changed."""
+
+    reply_kind = ErrorKind.FAILED_PRECONDITION
+
+
+class AbortedError(_AnswerError):
+    """A conflict with another request aborted this one; the whole transaction may be repeated."""
+
+    reply_kind = ErrorKind.ABORTED
+
+
+class UnavailableError(_AnswerError, ConnectionError):
+    """The callee cannot do this now; try again later. The connection stays usable."""
+
+    reply_kind = ErrorKind.UNAVAILABLE
+
+
+class UnauthenticatedError(_AnswerError, PermissionError):
+    """The request has no valid credentials."""
+
+    reply_kind = ErrorKind.UNAUTHENTICATED
+    errno: int | None = errno.EACCES
+
+
+_ANSWERS: tuple[type[_AnswerError], ...] = (
+    RefusedArgumentError,
+    NotFoundError,
+    AlreadyExistsError,
+    PermissionDeniedError,
+    ResourceExhaustedError,
+    FailedPreconditionError,
+    AbortedError,
+    UnavailableError,
+    UnauthenticatedError,
+)
+
+_CLASSES: dict[int, type[RpcError]] = {
+    ErrorKind.NO_HANDLER: NoHandlerError,
+    ErrorKind.HANDLER_FAILED: HandlerError,
+    **{answer.reply_kind: answer for answer in _ANSWERS},
+}
+"""The class of the exception for an error reply, by its kind. All other kinds arrive as `RpcError`."""
+
+
+def _made(cls: type[RpcError], *parts: Any) -> RpcError:  # noqa: ANN401 - those of `RpcError`
+    # Without `__init__`, whose parameters are those of the class; `OSError` has memory of its own to make.
+    error = (OSError if issubclass(cls, OSError) else Exception).__new__(cls)
+    RpcError.__init__(error, *parts)
+    return error
+
+
+def _received(kind: int, msg_type: int, text: str, payload: bytes, name: str) -> RpcError:
+    """Make the exception for an error reply; called by the core."""
+    return _made(_CLASSES.get(kind, RpcError), kind, msg_type, text, payload, name)

@@ -11,12 +11,12 @@ use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
 use tachyon::__binding::{
-    Agreement, Attempts as CoreAttempts, CallerSteps, ConnectingBus, Limit, Readiness, Reconnecting, Taking,
-    decode_error, plain_type_id,
+    Agreement, Attempts as CoreAttempts, CallerSteps, ConnectedBus, ConnectingBus, Limit, Readiness, Reconnecting,
+    Taking, decode_error, plain_type_id,
 };
-use tachyon::{CallError, ErrorKind};
+use tachyon::{CallError, ErrorKind, Options};
 
-use crate::args::{self, Integer};
+use crate::args::{self, Integer, Polling};
 use crate::bus::lifetime::calling_options;
 use crate::errors::{PeerClosedError, PeerDeadError, Raise, RpcError};
 use crate::memory::buffer_export::copied_from;
@@ -170,36 +170,51 @@ impl LoopReconnecting {
     }
 }
 
-/// The connect of a bus, in steps that never wait.
+/// The connect of a bus, in steps that never wait. The first step begins it, and its timeout.
 #[pyclass(module = "tachyon._tachyon", frozen)]
 pub(crate) struct LoopConnecting {
-    core: Mutex<ConnectingBus>,
+    core: Mutex<Option<ConnectingBus>>,
     path: PathBuf,
+    options: Options,
+    polling: Polling,
 }
 
 #[pymethods]
 impl LoopConnecting {
-    /// Begin the steps of `RpcBus.connect`.
+    /// Prepare the steps of `RpcBus.connect`.
     #[new]
-    #[pyo3(signature = (socket_path, *, timeout, any_uid, ring_sizes))]
+    #[pyo3(signature = (socket_path, *, timeout, any_uid, ring_sizes, reconnect, probe, polling))]
     fn new(
         socket_path: PathBuf,
         timeout: Option<f64>,
         any_uid: bool,
         ring_sizes: Option<(Integer, Integer)>,
+        reconnect: bool,
+        probe: bool,
+        polling: Polling,
     ) -> PyResult<Self> {
-        let options = calling_options(timeout, any_uid, ring_sizes)?;
-        let core = ConnectingBus::new(&socket_path, &options).map_err(Raise::raise)?;
-        Ok(Self { core: Mutex::new(core), path: socket_path })
+        let options = calling_options(timeout, any_uid, ring_sizes)?.reconnect(reconnect).probe(probe);
+        Ok(Self { core: Mutex::default(), path: socket_path, options, polling })
     }
 
     /// Take the next step; return the bus when it is connected, otherwise the condition of the step after it.
     fn step(&self, py: Python<'_>) -> PyResult<Step> {
         let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(match core.step().map_err(Raise::raise)? {
-            Some(bus) => Step::Connected(Py::new(py, RpcBus::over(bus, self.path.clone()))?),
-            None => Step::Awaited(awaited(core.as_awaited())),
-        })
+        let mut connecting = match core.take() {
+            Some(connecting) => connecting,
+            None => ConnectingBus::new(&self.path, &self.options).map_err(Raise::raise)?,
+        };
+        let bus = match connecting.step().map_err(Raise::raise)? {
+            None => return Ok(Step::Awaited(awaited(core.insert(connecting).as_awaited()))),
+            Some(ConnectedBus::Either(bus)) => RpcBus::over(bus, self.path.clone(), self.polling),
+            Some(ConnectedBus::Caller(caller)) => RpcBus::over_caller(*caller, self.path.clone(), self.polling),
+        };
+        Ok(Step::Connected(Py::new(py, bus)?))
+    }
+
+    /// End the attempt, which hangs up.
+    fn close(&self) {
+        drop(self.core.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 

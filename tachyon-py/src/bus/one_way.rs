@@ -7,7 +7,7 @@ use pyo3::types::PyType;
 use tachyon::__binding::{bus_closer, bus_receiving, bus_sending};
 use tachyon::PollingMode;
 
-use crate::args::{self, Integer};
+use crate::args::{self, Integer, Polling};
 use crate::bus::guards::{RxBatchGuard, RxGuard, TxGuard};
 use crate::bus::lifetime::{Lifetime, closed, connect_options, options};
 use crate::bus::message::Message;
@@ -114,9 +114,9 @@ pub(crate) struct Bus {
 }
 
 impl Bus {
-    fn over(bus: tachyon::Bus, path: PathBuf) -> Self {
+    fn over(bus: tachyon::Bus, path: PathBuf, polling: Polling) -> Self {
         let lifetime = Lifetime::new(path, bus_closer(&bus));
-        let direction = Direction { role: Role::Unassigned(bus), polling: PollingMode::Adaptive, closing: false };
+        let direction = Direction { role: Role::Unassigned(bus), polling: polling.0, closing: false };
         Self { direction: TryLock::new(direction), lifetime }
     }
 
@@ -168,8 +168,13 @@ impl Bus {
     /// Make a bus of `capacity` payload bytes (a power of two) and wait for one peer to connect.
     ///
     /// `timeout` is in seconds, None waits for ever. Peers of other users are refused unless `any_uid` is set.
+    /// `polling` says how this side waits for its peer: `"adaptive"` spins for as long as a park costs and then parks,
+    /// `"spin"` never parks and takes a core, `"park"` parks at once.
     #[classmethod]
-    #[pyo3(signature = (socket_path, capacity, *, timeout=None, any_uid=false))]
+    #[pyo3(
+        signature = (socket_path, capacity, *, timeout=None, any_uid=false, polling=Polling::ADAPTIVE),
+        text_signature = "($cls, socket_path, capacity, *, timeout=None, any_uid=False, polling='adaptive')"
+    )]
     fn listen(
         cls: &Bound<'_, PyType>,
         py: Python<'_>,
@@ -177,28 +182,34 @@ impl Bus {
         capacity: Integer,
         timeout: Option<f64>,
         any_uid: bool,
+        polling: Polling,
     ) -> PyResult<Self> {
         let _ = cls;
         let options = options(timeout, any_uid)?;
         let capacity = args::size("capacity", capacity)?;
         let bus = detached(py, || tachyon::Bus::listen_with(&socket_path, capacity, &options))?;
-        Ok(Self::over(bus, socket_path))
+        Ok(Self::over(bus, socket_path, polling))
     }
 
-    /// Connect to a listener, waiting up to `timeout` seconds for it to appear (None: for ever).
+    /// Connect to a listener, waiting up to `timeout` seconds for it to appear (None: for ever). `polling` is as in
+    /// `listen`.
     #[classmethod]
-    #[pyo3(signature = (socket_path, *, timeout=5.0, any_uid=false))]
+    #[pyo3(
+        signature = (socket_path, *, timeout=5.0, any_uid=false, polling=Polling::ADAPTIVE),
+        text_signature = "($cls, socket_path, *, timeout=5.0, any_uid=False, polling='adaptive')"
+    )]
     fn connect(
         cls: &Bound<'_, PyType>,
         py: Python<'_>,
         socket_path: PathBuf,
         timeout: Option<f64>,
         any_uid: bool,
+        polling: Polling,
     ) -> PyResult<Self> {
         let _ = cls;
         let options = connect_options(timeout, any_uid)?;
         let bus = detached(py, || tachyon::Bus::connect_with(&socket_path, &options))?;
-        Ok(Self::over(bus, socket_path))
+        Ok(Self::over(bus, socket_path, polling))
     }
 
     /// Close the connection and release its resources. Closing twice is fine; views stay readable.
@@ -220,9 +231,9 @@ impl Bus {
         self.lifetime.open()?.set_numa_node(node).map_err(Raise::raise)
     }
 
-    /// Never park while waiting (1), or spin for a while and then park (0, the default).
+    /// Set how this side waits, by a word of `polling`. The switches 1 (`"spin"`) and 0 (`"adaptive"`) work, too.
     #[pyo3(text_signature = "($self, pure_spin)")]
-    fn set_polling_mode(&self, pure_spin: Integer) -> PyResult<()> {
+    fn set_polling_mode(&self, pure_spin: &Bound<'_, PyAny>) -> PyResult<()> {
         let mode = args::polling_mode(pure_spin)?;
         let mut direction = self.direction()?;
         direction.check_open()?;

@@ -409,7 +409,7 @@ impl Contract {
             }
         };
         let made = imported!(py, "tachyon._declared", "received")?;
-        made.call1((&raised.class, values, error.msg_type, &error.text)).map(Some)
+        made.call1((&raised.class, values, error.msg_type, &error.text, error.kind as u16)).map(Some)
     }
 
     /// Whether the callee of the present connection is known to share the contract.

@@ -21,7 +21,7 @@ pub(crate) enum ForwardRole {
     Closed,
 }
 
-/// What a call on the fast path must not meet, in one byte.
+/// The users of a side that a call on the fast path must not meet, in one byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Special(u8);
 
@@ -44,8 +44,10 @@ impl Special {
 pub(crate) struct ForwardDirection {
     pub(crate) role: ForwardRole,
     pub(crate) polling: PollingMode,
+    /// The polling mode that the bus was made with.
+    pub(crate) first_polling: PollingMode,
     pub(crate) closing: bool,
-    /// What the fast path does not know of.
+    /// The reasons for the slow path.
     pub(crate) special: Special,
     pub(crate) closer: SharedCloser,
 }
@@ -106,7 +108,7 @@ impl ForwardDirection {
         self.as_calling()
     }
 
-    /// The calling end, whoever uses it; a bus without a role takes this role.
+    /// The calling end, also while an event loop owns it; a bus without a role takes this role.
     pub(crate) fn as_calling(&mut self) -> PyResult<&mut CallerEnd> {
         self.check_open()?;
         if let ForwardRole::Unassigned(bus) = &self.role {
@@ -180,7 +182,7 @@ impl ForwardDirection {
 #[cold]
 fn owned_by_loop() -> PyErr {
     BusyError::new_err(
-        "this bus belongs to an event loop since `acall` or `serve_async` used it; await those, or open another bus",
+        "this bus belongs to an event loop since `acall` or `aserve` used it; await those, or open another bus",
     )
 }
 

@@ -4,7 +4,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use tachyon::ErrorKind;
 
-use crate::errors::{HandlerError, InvalidArgumentError, NoHandlerError, RpcError};
+use crate::errors::{InvalidArgumentError, RpcError, remote};
 use crate::memory::payload::Payload;
 use crate::rpc::contract::Contract;
 use crate::runtime::package::imported;
@@ -29,14 +29,7 @@ pub(crate) fn remote_error(
             Err(raised) => return raised,
         }
     }
-    let (kind, msg_type, text) = (error.kind as u16, error.msg_type, error.text.clone());
-    if error.kind == ErrorKind::NoHandler {
-        NoHandlerError::new_err((kind, msg_type, text, payload.unbind()))
-    } else if error.name.is_empty() {
-        RpcError::new_err((kind, msg_type, text, payload.unbind()))
-    } else {
-        HandlerError::new_err((kind, msg_type, text, payload.unbind(), error.name.clone()))
-    }
+    remote(py, error, payload.as_bytes())
 }
 
 /// Give the exception for an error reply of a kind.

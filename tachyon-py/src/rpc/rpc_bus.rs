@@ -6,13 +6,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::gc::{PyTraverseError, PyVisit};
 use pyo3::prelude::*;
-use pyo3::types::{PyTuple, PyType};
+use pyo3::types::{PyDict, PyTuple, PyType};
 use tachyon::__binding::{
     CallerSteps, Driven, METADATA, ReplyTaken, Taking, answer_own, rpc_callee, rpc_closer, rpc_driven,
 };
-use tachyon::{CallError, Caller, PollingMode, ServeError};
+use tachyon::{CallError, Caller, ServeError};
 
-use crate::args::{self, Integer};
+use crate::args::{self, Integer, Polling};
 use crate::bus::lifetime::{Lifetime, calling_options, closed, options};
 use crate::bus::ring_ends::{InUse, RemainingTimeout, RxEnd, TxEnd, busy};
 use crate::bus::try_lock::{DelayedRelease, Guard, Release, TryLock};
@@ -44,20 +44,22 @@ pub(crate) struct RpcBus {
 }
 
 impl RpcBus {
-    pub(crate) fn over(bus: tachyon::RpcBus, path: PathBuf) -> Self {
+    pub(crate) fn over(bus: tachyon::RpcBus, path: PathBuf, polling: Polling) -> Self {
         let lifetime = Lifetime::new(path, rpc_closer(&bus));
-        Self::from_role(ForwardRole::Unassigned(bus), lifetime)
+        Self::from_role(ForwardRole::Unassigned(bus), lifetime, polling)
     }
 
     /// A bus in the role of the caller.
-    fn over_caller(caller: Caller, path: PathBuf) -> Self {
+    pub(crate) fn over_caller(caller: Caller, path: PathBuf, polling: Polling) -> Self {
         let lifetime = Lifetime::new(path, caller.closer());
-        Self::from_role(ForwardRole::Calling(CallerEnd::new(caller, lifetime.shared_closer())), lifetime)
+        let mut calling = CallerEnd::new(caller, lifetime.shared_closer());
+        calling.set_polling_mode(polling.0);
+        Self::from_role(ForwardRole::Calling(calling), lifetime, polling)
     }
 
-    fn from_role(role: ForwardRole, lifetime: Lifetime) -> Self {
-        let (polling, closer) = (PollingMode::Adaptive, lifetime.shared_closer());
-        let forward = ForwardDirection { role, polling, closing: false, special: Special::default(), closer };
+    fn from_role(role: ForwardRole, lifetime: Lifetime, Polling(polling): Polling) -> Self {
+        let (closer, special) = (lifetime.shared_closer(), Special::default());
+        let forward = ForwardDirection { role, polling, first_polling: polling, closing: false, special, closer };
         let reverse = ReverseDirection { tx_end: None, closing: false };
         Self {
             forward: TryLock::new(forward),
@@ -121,12 +123,15 @@ impl RpcBus {
     pub(crate) fn recycle(&self) -> bool {
         let Some(mut forward) = self.forward.try_lock() else { return false };
         let is_free = !forward.closing && !forward.owned_by_loop();
-        let ForwardDirection { role, polling, .. } = &mut *forward;
+        let ForwardDirection { role, polling, first_polling, .. } = &mut *forward;
         match role {
-            ForwardRole::Unassigned(bus) if is_free => matches!(bus.state(), tachyon::State::Open),
+            ForwardRole::Unassigned(bus) if is_free => {
+                *polling = *first_polling;
+                matches!(bus.state(), tachyon::State::Open)
+            }
             ForwardRole::Calling(calling) if is_free && calling.is_idle() => {
-                *polling = PollingMode::Adaptive;
-                calling.caller.swap_polling_mode(PollingMode::Adaptive);
+                *polling = *first_polling;
+                calling.caller.swap_polling_mode(*first_polling);
                 calling.caller.recycle()
             }
             _ => false,
@@ -137,15 +142,16 @@ impl RpcBus {
         self.layers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set_layers(&self, all: Option<Py<PyTuple>>) -> PyResult<()> {
-        let mut forward = self.forward()?;
-        // A guard writes a request that no layer sees.
-        forward.as_calling()?.requests.check()?;
-        forward.special.set(Special::LAYERS, all.is_some());
-        drop(forward);
-        let before = self.layers().set(all);
-        drop(before);
-        Ok(())
+    /// Removes the layers of a bus that its user gives back. They see that its calls in flight were given up.
+    pub(crate) fn without_layers(&self, py: Python<'_>) -> PyResult<()> {
+        let before = self.layers().set(None);
+        if before.is_none() {
+            return Ok(());
+        }
+        if let Some(mut forward) = self.forward.try_lock() {
+            forward.special.set(Special::LAYERS, false);
+        }
+        self.show_given_up(py)
     }
 
     /// Sends a request with metadata, which layers see if the bus has some.
@@ -310,9 +316,16 @@ impl RpcBus {
     /// `cap_fwd` and `cap_rev` are the payload bytes (powers of two) of the rings for requests and for replies;
     /// `timeout` is in seconds, None waits for ever. Peers of other users are refused unless `any_uid` is set. Probes,
     /// such as `tachyon describe`, do not take the peer's place; they get the description of the endpoints that
-    /// `dispatcher` has.
+    /// `dispatcher` has. `polling` says how this side waits for its peer: `"adaptive"` spins for as long as a park
+    /// costs and then parks, `"spin"` never parks and takes a core, `"park"` parks at once.
     #[classmethod]
-    #[pyo3(signature = (socket_path, cap_fwd, cap_rev, *, timeout=None, any_uid=false, dispatcher=None))]
+    #[pyo3(
+        signature = (
+            socket_path, cap_fwd, cap_rev, *, timeout=None, any_uid=false, dispatcher=None, polling=Polling::ADAPTIVE
+        ),
+        text_signature = "($cls, socket_path, cap_fwd, cap_rev, *, timeout=None, any_uid=False, dispatcher=None, \
+                          polling='adaptive')"
+    )]
     #[allow(clippy::too_many_arguments, reason = "Python's are named")]
     fn listen(
         cls: &Bound<'_, PyType>,
@@ -323,6 +336,7 @@ impl RpcBus {
         timeout: Option<f64>,
         any_uid: bool,
         dispatcher: Option<&Bound<'_, RpcDispatcher>>,
+        polling: Polling,
     ) -> PyResult<Self> {
         let _ = cls;
         let mut options = options(timeout, any_uid)?;
@@ -332,7 +346,7 @@ impl RpcBus {
         let forward = args::size("cap_fwd", cap_fwd)?;
         let reverse = args::size("cap_rev", cap_rev)?;
         let bus = detached(py, || tachyon::RpcBus::listen_with(&socket_path, forward, reverse, &options))?;
-        Ok(Self::over(bus, socket_path))
+        Ok(Self::over(bus, socket_path, polling))
     }
 
     /// Connect to a listener, waiting up to `timeout` seconds for it to appear (None: for ever).
@@ -341,10 +355,16 @@ impl RpcBus {
     /// the server decides. With `reconnect` this side calls, and the next call after the peer has closed or died
     /// connects again. A request that was sent is sent again only if its endpoint is `idempotent`. A `probe` leaves a
     /// listener for one peer its place: it raises `OnePeerError`, while a server takes it as any other caller.
+    /// `polling` is as in `listen`.
     #[classmethod]
-    #[pyo3(signature = (
-        socket_path, *, timeout=5.0, any_uid=false, ring_sizes=None, reconnect=false, probe=false
-    ))]
+    #[pyo3(
+        signature = (
+            socket_path, *, timeout=5.0, any_uid=false, ring_sizes=None, reconnect=false, probe=false,
+            polling=Polling::ADAPTIVE
+        ),
+        text_signature = "($cls, socket_path, *, timeout=5.0, any_uid=False, ring_sizes=None, reconnect=False, \
+                          probe=False, polling='adaptive')"
+    )]
     #[allow(clippy::too_many_arguments, reason = "Python's are named")]
     fn connect(
         cls: &Bound<'_, PyType>,
@@ -355,16 +375,33 @@ impl RpcBus {
         ring_sizes: Option<(Integer, Integer)>,
         reconnect: bool,
         probe: bool,
+        polling: Polling,
     ) -> PyResult<Self> {
         let _ = cls;
         let options = calling_options(timeout, any_uid, ring_sizes)?.probe(probe);
         if reconnect {
             let options = options.reconnect(true);
             let caller = detached(py, || Caller::connect_with(&socket_path, &options))?;
-            return Ok(Self::over_caller(caller, socket_path));
+            return Ok(Self::over_caller(caller, socket_path, polling));
         }
         let bus = detached(py, || tachyon::RpcBus::connect_with(&socket_path, &options))?;
-        Ok(Self::over(bus, socket_path))
+        Ok(Self::over(bus, socket_path, polling))
+    }
+
+    /// Do what `connect` does, from a coroutine: `await RpcBus.aconnect(path)`, or
+    /// `async with RpcBus.aconnect(path) as bus`, which closes the bus at the end of the block.
+    #[classmethod]
+    #[pyo3(
+        signature = (socket_path, **options),
+        text_signature = "($cls, socket_path, *, timeout=5.0, any_uid=False, ring_sizes=None, reconnect=False, \
+                          probe=False, polling='adaptive')"
+    )]
+    fn aconnect<'py>(
+        cls: &Bound<'py, PyType>,
+        socket_path: &Bound<'py, PyAny>,
+        options: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        imported!(cls.py(), "tachyon._connecting", "aconnect")?.call((socket_path,), options)
     }
 
     /// The event loop's part of this bus.
@@ -381,7 +418,7 @@ impl RpcBus {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        // What another thread has locked, the collector visits next time.
+        // The collector visits next time an object that another thread has locked.
         if let Ok(connection) = self.loop_connection.try_lock() {
             visit.call(&*connection)?;
         }
@@ -410,7 +447,7 @@ impl RpcBus {
         timeout: Option<f64>,
         any_uid: bool,
     ) -> PyResult<Self> {
-        Self::listen(cls, py, socket_path, cap_fwd, cap_rev, timeout, any_uid, None)
+        Self::listen(cls, py, socket_path, cap_fwd, cap_rev, timeout, any_uid, None, Polling::ADAPTIVE)
     }
 
     /// Do what `connect` does, under its older name.
@@ -423,7 +460,7 @@ impl RpcBus {
         timeout: Option<f64>,
         any_uid: bool,
     ) -> PyResult<Self> {
-        Self::connect(cls, py, socket_path, timeout, any_uid, None, false, false)
+        Self::connect(cls, py, socket_path, timeout, any_uid, None, false, false, Polling::ADAPTIVE)
     }
 
     /// Close the connection and release its resources. Closing twice is fine; views stay readable.
@@ -461,9 +498,9 @@ impl RpcBus {
         self.lifetime.open()?.set_numa_node(node).map_err(Raise::raise)
     }
 
-    /// Never park while waiting (1), or spin for a while and then park (0, the default).
+    /// Set how this side waits, by a word of `polling`. The switches 1 (`"spin"`) and 0 (`"adaptive"`) work, too.
     #[pyo3(text_signature = "($self, pure_spin)")]
-    fn set_polling_mode(&self, pure_spin: Integer) -> PyResult<()> {
+    fn set_polling_mode(&self, pure_spin: &Bound<'_, PyAny>) -> PyResult<()> {
         let mode = args::polling_mode(pure_spin)?;
         let mut forward = self.forward()?;
         forward.check_open()?;
@@ -510,7 +547,7 @@ impl RpcBus {
         let py = slf.py();
         let before = slf.get().layers().get(py);
         let all = imported!(py, "tachyon.layers", "caller_layers")?.call1((before, layer))?;
-        slf.get().set_layers(Some(all.cast_into()?.unbind()))?;
+        slf.get().set_layers(all.cast_into()?.unbind())?;
         Ok(slf)
     }
 
@@ -521,17 +558,15 @@ impl RpcBus {
     }
 
     #[setter(__tachyon_layers__)]
-    fn put_layers(&self, py: Python<'_>, all: Option<Py<PyTuple>>) -> PyResult<()> {
-        if all.is_some() {
-            return self.set_layers(all);
-        }
-        // A pool takes them away, also from a bus that is closed or in use.
-        if let Some(mut forward) = self.forward.try_lock() {
-            forward.special.set(Special::LAYERS, false);
-        }
-        let before = self.layers().set(None);
+    fn set_layers(&self, all: Py<PyTuple>) -> PyResult<()> {
+        let mut forward = self.forward()?;
+        // A guard writes a request that no layer sees.
+        forward.as_calling()?.requests.check()?;
+        forward.special.set(Special::LAYERS, true);
+        drop(forward);
+        let before = self.layers().set(Some(all));
         drop(before);
-        self.show_given_up(py)
+        Ok(())
     }
 
     /// Send a request and return its correlation id, to be passed to `finish`.
@@ -707,6 +742,22 @@ impl RpcBus {
         self.close_and_show(exc_type.py())
     }
 
+    fn __aenter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        slf.get().lifetime.open()?;
+        imported!(slf.py(), "tachyon._connecting", "enter")?.call1((slf,))
+    }
+
+    #[pyo3(signature = (exc_type, exc_value, traceback, /))]
+    fn __aexit__<'py>(
+        slf: &Bound<'py, Self>,
+        exc_type: &Bound<'py, PyAny>,
+        exc_value: &Bound<'py, PyAny>,
+        traceback: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let _ = (exc_type, exc_value, traceback);
+        imported!(slf.py(), "tachyon._connecting", "leave")?.call1((slf,))
+    }
+
     fn __repr__(&self) -> String {
         self.lifetime.describe("RpcBus")
     }
@@ -774,8 +825,8 @@ const PAUSE: Duration = Duration::from_micros(500);
 
 /// Answers a request for the callee itself on a bus that a loop in Python serves, and releases the request.
 ///
-/// Another thread may use the reply ring for a moment, or a guard for longer. A request that finds no free reply ring is
-/// dropped: the caller of a control request asks again, and no correct caller sends malformed metadata.
+/// Another thread may use the reply ring for a moment, or a guard for longer. A request that finds no free reply ring
+/// is dropped: the caller of a control request asks again, and no correct caller sends malformed metadata.
 #[cold]
 pub(crate) fn answer(py: Python<'_>, bus: &RpcBus, rx_end: &mut RxEnd, taking: Taking) -> PyResult<()> {
     for _ in 0..if taking.is_cancel() { 0 } else { TRIES } {

@@ -32,7 +32,7 @@ pub(crate) fn serve(
         thread::scope(|scope| {
             let (done, waits) = sync_channel(1);
             let stopped = Arc::clone(&stop);
-            let serving = thread::Builder::new().name("tachyon".to_owned()).spawn_scoped(scope, move || {
+            let serving = thread::Builder::new().name("tachyon-work-0".to_owned()).spawn_scoped(scope, move || {
                 interrupt::stop_by(stopped);
                 let outcome = serve();
                 // The receiver lives until this message has come.

@@ -2,8 +2,13 @@
 #![allow(unsafe_code, reason = "keeps the interpreter's state of a thread that Python did not start")]
 
 use core::cell::OnceCell;
+use std::thread;
 
 use pyo3::ffi;
+use pyo3::prelude::*;
+
+use crate::runtime::interpreter_shutdown;
+use crate::runtime::package::imported;
 
 /// The interpreter's state of this thread, kept between handlers.
 struct ThreadState {
@@ -18,7 +23,8 @@ thread_local! {
 /// Keeps this thread's state in the interpreter until the thread ends.
 ///
 /// Without it every handler on a thread of the core would make a new state, which costs more than the call, and
-/// `threading.local` would lose its values between calls.
+/// `threading.local` would lose its values between calls. The thread gets its name in `threading`, and the trace and
+/// profile functions that `threading` has for new threads.
 #[inline]
 pub(crate) fn keep_state() {
     THREAD_STATE.with(|kept| {
@@ -29,12 +35,25 @@ pub(crate) fn keep_state() {
         if unsafe { ffi::PyGILState_GetThisThreadState() }.is_null() {
             // SAFETY: the interpreter runs, since a handler is about to; any thread may attach.
             let ensured = unsafe { ffi::PyGILState_Ensure() };
+            interpreter_shutdown::attach(|py| {
+                let current = thread::current();
+                let entered = imported!(py, "tachyon._threads", "enter")
+                    .and_then(|enter| enter.call1((current.name().unwrap_or("tachyon"),)));
+                report(py, entered);
+            });
             // SAFETY: attached just now.
             let state = unsafe { ffi::PyEval_SaveThread() };
             // The cell was empty above.
             drop(kept.set(ThreadState { ensured, state }));
         }
     });
+}
+
+/// Reports an exception that has no caller.
+fn report(py: Python<'_>, outcome: PyResult<Bound<'_, PyAny>>) {
+    if let Err(error) = outcome {
+        error.write_unraisable(py, None);
+    }
 }
 
 impl Drop for ThreadState {
@@ -46,6 +65,9 @@ impl Drop for ThreadState {
         // SAFETY: the state is this thread's own, detached except while handlers ran. The serving call joins this
         // thread, so the interpreter still runs.
         unsafe { ffi::PyEval_RestoreThread(self.state) };
+        interpreter_shutdown::attach(|py| {
+            report(py, imported!(py, "tachyon._threads", "leave").and_then(|leave| leave.call0()));
+        });
         // SAFETY: ends the `Ensure` of this thread, attached as it was then.
         unsafe { ffi::PyGILState_Release(self.ensured) };
     }

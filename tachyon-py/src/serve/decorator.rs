@@ -68,7 +68,7 @@ impl EndpointDecorator {
 /// the request in place, valid during the call only, and returns any bytes-like object. With a `Struct`, an `Array`, a
 /// number or a numpy array as hint the function gets, or returns, such a value; a function without a parameter takes an
 /// empty request. A request that does not decode never reaches the function. An `async def` function gets a copy of the
-/// request, and is served by `serve_async`.
+/// request, and is served by `aserve`.
 ///
 /// The function's name is the endpoint's. A lambda, a `functools.partial` or another callable whose name is no
 /// identifier becomes `endpoint_2` for message type 2. A function to which no request can be passed is refused: one

@@ -32,7 +32,7 @@ impl RpcDispatcher {
             return Ok(());
         }
         Err(InvalidArgumentError::new_err(
-            "a handler of this dispatcher is `async def`; serve with `await dispatcher.serve_async(...)`",
+            "a handler of this dispatcher is `async def`; serve with `await dispatcher.aserve(...)`",
         ))
     }
 
@@ -279,16 +279,32 @@ impl RpcDispatcher {
     ///
     /// Endpoints in Rust are served even while other threads hold the GIL: a separate thread serves and runs Python
     /// handlers too, while this thread handles signals and the log.
+    ///
+    /// The signals of `stop_on`, such as `(signal.SIGTERM, signal.SIGINT)`, stop a server as `stop` does, and the call
+    /// returns. Their handlers are those from before again when the call ends, and the handler of `SIGINT` is so from
+    /// the first signal on: a second Ctrl-C interrupts a handler that hangs. Only the main thread may pass `stop_on`.
     #[pyo3(
-        signature = (bus, spin_threshold=None, *, workers=Integer::Fits(1)),
-        text_signature = "($self, bus, spin_threshold=None, *, workers=1)"
+        signature = (bus, spin_threshold=None, *, workers=Integer::Fits(1), stop_on=None),
+        text_signature = "($self, bus, spin_threshold=None, *, workers=1, stop_on=None)"
     )]
-    fn serve_forever(&self, bus: &Bound<'_, PyAny>, spin_threshold: Option<Integer>, workers: Integer) -> PyResult<()> {
+    fn serve_forever(
+        &self,
+        bus: &Bound<'_, PyAny>,
+        spin_threshold: Option<Integer>,
+        workers: Integer,
+        stop_on: Option<&Bound<'_, PyAny>>,
+    ) -> PyResult<()> {
         let py = bus.py();
         let spins = args::spins(spin_threshold)?;
         let workers = args::count("workers", workers)?;
+        let restore = match stop_on {
+            Some(signals) => Some(imported!(py, "tachyon._signals", "install")?.call1((signals, bus))?),
+            None => None,
+        };
         if let Ok(server) = bus.cast::<RpcServer>() {
-            return self.serve_callers(py, server.get(), spins, workers);
+            let outcome = self.serve_callers(py, server.get(), spins, workers);
+            let restored = restore.map_or(Ok(()), |restore| restore.call0().map(drop));
+            return outcome.and(restored);
         }
         let Ok(bus) = bus.cast::<RpcBus>() else {
             let message = format!("an RpcBus or an RpcServer is served, not {}", type_name(bus)?);
@@ -321,15 +337,19 @@ impl RpcDispatcher {
     ///
     /// Handlers that are coroutine functions run as tasks, up to `concurrency` at a time; other handlers run between
     /// them and block the loop. Cancelling this also cancels handlers that still run, and their callers get an error
-    /// reply of kind `CANCELLED`. The bus is closed afterwards.
-    #[pyo3(signature = (bus, *, concurrency=Integer::Fits(100)), text_signature = "($self, bus, *, concurrency=100)")]
-    fn serve_async<'py>(
+    /// reply of kind `CANCELLED`. The bus is closed afterwards. `stop_on` is as in `serve_forever`.
+    #[pyo3(
+        signature = (bus, *, concurrency=Integer::Fits(100), stop_on=None),
+        text_signature = "($self, bus, *, concurrency=100, stop_on=None)"
+    )]
+    fn aserve<'py>(
         slf: &Bound<'py, Self>,
         bus: &Bound<'py, PyAny>,
         concurrency: Integer,
+        stop_on: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let concurrency = args::count("concurrency", concurrency)?;
-        imported!(slf.py(), "tachyon._serving", "serve_async")?.call1((slf, bus, concurrency))
+        imported!(slf.py(), "tachyon._serving", "aserve")?.call1((slf, bus, concurrency, stop_on))
     }
 
     fn __len__(&self) -> usize {

@@ -6,11 +6,11 @@ use core::cell::RefCell;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView};
-use tachyon::__binding::{Mapping, declared_error, needs_no_wait, request_mapping};
+use tachyon::__binding::{Mapping, declared_error, error_kind, needs_no_wait, request_mapping};
 use tachyon::dispatch::Replied;
 use tachyon::{ErrorKind, HandlerError, Reply, Request};
 
-use crate::errors::{BadReplyError, BadRequestError, RpcError, ViewError};
+use crate::errors::{RpcError, TachyonError, ViewError};
 use crate::memory::buffer_export::type_name;
 use crate::memory::payload::Payload;
 use crate::memory::request_view::{RequestView, is_only};
@@ -47,19 +47,37 @@ impl Failure {
             // The fields or the text of the error cannot be encoded.
             Err(cause) => return Self::raised(ErrorKind::HandlerFailed, cause),
         }
-        // The texts of these classes are whole sentences; other exceptions need their type to be understood.
-        if cause.is_instance_of::<BadRequestError>(py) {
-            Self { error: HandlerError::new(ErrorKind::BadRequest, cause.value(py)), cause: None }
-        } else if cause.is_instance_of::<BadReplyError>(py) {
-            Self { error: HandlerError::new(ErrorKind::BadReply, cause.value(py)), cause: Some(cause) }
-        } else {
-            Self::raised(ErrorKind::HandlerFailed, cause)
-        }
+        let (kind, text) = match reply_of(py, &cause) {
+            Ok(Some(reply)) => reply,
+            // Exceptions of other classes need their type to be understood.
+            Ok(None) => return Self::raised(ErrorKind::HandlerFailed, cause),
+            Err(cause) => return Self::raised(ErrorKind::HandlerFailed, cause),
+        };
+        Self { error: HandlerError::new(kind, text), cause: (!kind.is_answer()).then_some(cause) }
     }
 
     fn raised(kind: ErrorKind, cause: PyErr) -> Self {
         Self { error: HandlerError::new(kind, &cause), cause: Some(cause) }
     }
+}
+
+/// Kind and text of the error reply for an exception whose class has a kind of its own; `None` for other exceptions.
+fn reply_of(py: Python<'_>, cause: &PyErr) -> PyResult<Option<(ErrorKind, String)>> {
+    if !cause.is_instance_of::<TachyonError>(py) {
+        return Ok(None);
+    }
+    let raised = cause.value(py);
+    let kind = error_kind(raised.getattr(intern!(py, "reply_kind"))?.extract()?);
+    if kind == ErrorKind::HandlerFailed {
+        return Ok(None);
+    }
+    // The text of an error that this handler got from its own callee, without the words about that call.
+    let text = if cause.is_instance_of::<RpcError>(py) {
+        raised.getattr(intern!(py, "text"))?.extract()?
+    } else {
+        raised.str()?.to_string_lossy().into_owned()
+    };
+    Ok(Some((kind, text)))
 }
 
 /// The error reply for an exception that travels by its name; `None` for other exceptions. Only a class that the
@@ -78,8 +96,9 @@ fn declared_error_reply(
     let sent = imported!(py, "tachyon._declared", "sent")?;
     let contract = endpoint.and_then(RpcEndpoint::contract);
     let is_declared = contract.is_some_and(|contract| contract.get().declares(&cause.get_type(py)));
-    let (name, text, fields): (String, String, Vec<u8>) = sent.call1((cause.value(py), is_declared))?.extract()?;
-    Ok(Some(declared_error(&name, &text, fields)))
+    let parts = sent.call1((cause.value(py), is_declared))?;
+    let (kind, name, text, fields): (u16, String, String, Vec<u8>) = parts.extract()?;
+    Ok(Some(declared_error(error_kind(kind), &name, &text, fields)))
 }
 
 thread_local! {

@@ -10,13 +10,14 @@ use pyo3::prelude::*;
 use tachyon::server::{AcceptorMode, DisconnectReason, ServerEvent};
 use tachyon::{Options, PollingMode, ServeError, ServerOptions, Stopper};
 
-use crate::args::{self, Integer};
+use crate::args::{self, Integer, Polling};
 use crate::bus::lifetime::options;
 use crate::bus::ring_ends::busy;
 use crate::errors::{BusClosedError, InvalidArgumentError, Raise};
 use crate::runtime::gil_free_serving;
 use crate::runtime::interrupt::{asked_to_stop_serving, serve_until_signal};
 use crate::runtime::logging::{Level, Reports};
+use crate::runtime::package::imported;
 use crate::serve::current_call::is_handling;
 
 /// Time between two checks for signals while `close` waits.
@@ -40,7 +41,8 @@ enum Stage {
 /// seconds is dropped. A server that stops waits up to `stop_timeout` seconds for handlers that run and for callers to
 /// take their last replies. One process may be `callers_per_process` of the `max_callers`. The rings of all callers
 /// together take at most `ring_bytes`: a caller that requests more than is left gets smaller rings, or
-/// `ServerBusyError`. Other users than this process's are refused unless `any_uid` is set.
+/// `ServerBusyError`. Other users than this process's are refused unless `any_uid` is set. `polling` says how long the
+/// serving threads look at a silent caller before they sleep: `"adaptive"`, `"spin"` or `"park"`.
 #[pyclass(module = "tachyon", frozen, weakref)]
 pub(crate) struct RpcServer {
     stage: Mutex<Stage>,
@@ -137,11 +139,11 @@ impl RpcServer {
             path, *, forward=Integer::Fits(1 << 16), reverse=Integer::Fits(1 << 16), max_callers=Integer::Fits(64),
             max_forward=Integer::Fits(1 << 24), max_reverse=Integer::Fits(1 << 24), handshake_timeout=1.0,
             stop_timeout=1.0, any_uid=false, acceptor="thread",
-            callers_per_process=None, ring_bytes=Integer::Fits(1 << 30)
+            callers_per_process=None, ring_bytes=Integer::Fits(1 << 30), polling=Polling::ADAPTIVE
         ),
         text_signature = "(path, *, forward=65536, reverse=65536, max_callers=64, max_forward=16777216, \
                           max_reverse=16777216, handshake_timeout=1.0, stop_timeout=1.0, any_uid=False, \
-                          acceptor='thread', callers_per_process=None, ring_bytes=1073741824)"
+                          acceptor='thread', callers_per_process=None, ring_bytes=1073741824, polling='adaptive')"
     )]
     #[allow(clippy::too_many_arguments, reason = "named ones, in Python")]
     fn new(
@@ -158,6 +160,7 @@ impl RpcServer {
         acceptor: &str,
         callers_per_process: Option<Integer>,
         ring_bytes: Integer,
+        polling: Polling,
     ) -> PyResult<Self> {
         let acceptor = match acceptor {
             "thread" => AcceptorMode::Thread,
@@ -169,8 +172,10 @@ impl RpcServer {
             }
         };
         let limit = |seconds| Ok::<_, PyErr>(args::timeout(Some(seconds))?.unwrap_or(Duration::MAX));
-        let connection: Options =
-            options(None, any_uid)?.interrupt(asked_to_stop_serving).handshake_timeout(limit(handshake_timeout)?);
+        let connection: Options = options(None, any_uid)?
+            .interrupt(asked_to_stop_serving)
+            .handshake_timeout(limit(handshake_timeout)?)
+            .polling(polling.0);
         let ring_bytes = args::count("ring_bytes", ring_bytes)? as u64;
         let each_process =
             callers_per_process.map(|callers| args::count("callers_per_process", callers)).transpose()?;
@@ -262,6 +267,30 @@ impl RpcServer {
     ) -> PyResult<()> {
         let _ = (exc_type, exc_value, traceback);
         self.close(py)
+    }
+
+    fn __aenter__<'py>(slf: &Bound<'py, Self>) -> PyResult<Bound<'py, PyAny>> {
+        if slf.get().closed() {
+            return Err(stopped());
+        }
+        imported!(slf.py(), "tachyon._connecting", "enter")?.call1((slf,))
+    }
+
+    #[pyo3(signature = (exc_type, exc_value, traceback, /))]
+    fn __aexit__<'py>(
+        slf: &Bound<'py, Self>,
+        exc_type: &Bound<'py, PyAny>,
+        exc_value: &Bound<'py, PyAny>,
+        traceback: &Bound<'py, PyAny>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let _ = (exc_type, exc_value, traceback);
+        imported!(slf.py(), "tachyon._connecting", "leave_server")?.call1((slf,))
+    }
+
+    /// Whether a thread or an event loop serves.
+    #[getter]
+    fn __tachyon_serving__(&self) -> bool {
+        matches!(*self.stage(), Stage::Serving(_))
     }
 
     fn __repr__(&self) -> String {

@@ -1,12 +1,14 @@
 //! Statistics of a server, read by another process of the same user, as Python values.
+//!
+//! The dictionaries have the fields of the dataclasses in `tachyon.stats`.
 
 use core::time::Duration;
 use std::path::PathBuf;
-use std::time::UNIX_EPOCH;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use pyo3::prelude::*;
-use pyo3::types::{PyDict, PyList};
-use tachyon::stats::{CallerStats, EndpointStats, Interval, Observer, RingFill, Snapshot, StatsError, servers};
+use pyo3::types::{IntoPyDict, PyDict};
+use tachyon::stats::{CallerStats, EndpointStats, Observer, RingFill, Snapshot, StatsError, servers};
 
 use crate::args;
 use crate::bus::lifetime::connect_options;
@@ -23,6 +25,11 @@ fn seconds(time: Option<Duration>) -> Option<f64> {
     time.map(|time| time.as_secs_f64())
 }
 
+/// Seconds since 1970.
+fn since_epoch(time: SystemTime) -> f64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64()
+}
+
 /// The live servers of this user, as `pid`, `path` and `started` (seconds since 1970).
 ///
 /// # Errors
@@ -30,13 +37,7 @@ fn seconds(time: Option<Duration>) -> Option<f64> {
 #[pyfunction]
 pub(crate) fn live_servers(py: Python<'_>) -> PyResult<Vec<(u32, PathBuf, f64)>> {
     let entries = py.detach(servers).map_err(Raise::raise)?;
-    Ok(entries
-        .into_iter()
-        .map(|entry| {
-            let started = entry.started.duration_since(UNIX_EPOCH).unwrap_or_default();
-            (entry.pid, entry.path, started.as_secs_f64())
-        })
-        .collect())
+    Ok(entries.into_iter().map(|entry| (entry.pid, entry.path, since_epoch(entry.started))).collect())
 }
 
 /// Times one round trip to a server, in seconds. A listener for one peer keeps its place.
@@ -52,98 +53,102 @@ pub(crate) fn ping(py: Python<'_>, path: PathBuf, timeout: f64) -> PyResult<f64>
     Ok(trip.as_secs_f64())
 }
 
-/// One server's statistics, and the change since the last snapshot.
-#[pyclass(module = "tachyon._tachyon", name = "ServerStats")]
-pub(crate) struct ServerStats {
+/// The statistics of one server.
+#[pyclass(module = "tachyon._tachyon", frozen)]
+pub(crate) struct StatsObserver {
     observer: Observer,
-    last: Option<Snapshot>,
 }
 
 #[pymethods]
-impl ServerStats {
+impl StatsObserver {
     #[new]
     fn new(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
         let observer = py.detach(|| Observer::open(path)).map_err(Raise::raise)?;
-        Ok(Self { observer, last: None })
+        Ok(Self { observer })
     }
 
-    /// Take a snapshot: totals and, from the second snapshot on, the rates since the last one.
-    fn snapshot<'py>(&mut self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
-        let now = self.observer.snapshot().map_err(Raise::raise)?;
-        let snapshot = totals(py, &now)?;
-        if let Some(last) = &self.last {
-            snapshot.set_item("since_last", rates(py, &now.since(last))?)?;
-        }
-        self.last = Some(now);
-        Ok(snapshot)
+    /// Read the counters.
+    fn counts(&self, py: Python<'_>) -> PyResult<StatsCounts> {
+        Ok(StatsCounts { now: py.detach(|| self.observer.snapshot()).map_err(Raise::raise)? })
     }
 
     /// Whether the server still lives.
-    fn is_live(&self) -> bool {
-        self.observer.is_live()
+    fn is_live(&self, py: Python<'_>) -> bool {
+        py.detach(|| self.observer.is_live())
     }
 }
 
-fn totals<'py>(py: Python<'py>, now: &Snapshot) -> PyResult<Bound<'py, PyDict>> {
-    let snapshot = PyDict::new(py);
-    snapshot.set_item("pid", now.pid)?;
-    snapshot.set_item("path", now.path.to_string_lossy())?;
-    snapshot.set_item("uptime", now.uptime.as_secs_f64())?;
-    snapshot.set_item("workers", now.workers)?;
-    snapshot.set_item("callers_now", now.callers_now)?;
-    snapshot.set_item("callers_ever", now.callers_ever)?;
-    snapshot.set_item("rejected", now.rejected)?;
-    snapshot.set_item("calls", now.calls())?;
-    snapshot.set_item("errors", now.errors())?;
-    snapshot.set_item("endpoints", endpoints(py, &now.endpoints)?)?;
-    let callers = now.callers.iter().map(|line| caller(py, line)).collect::<PyResult<Vec<_>>>()?;
-    snapshot.set_item("callers", callers)?;
-    Ok(snapshot)
+/// The counters of one server at one moment.
+#[pyclass(module = "tachyon._tachyon", frozen)]
+pub(crate) struct StatsCounts {
+    now: Snapshot,
 }
 
-fn rates<'py>(py: Python<'py>, interval: &Interval) -> PyResult<Bound<'py, PyDict>> {
-    let rates = PyDict::new(py);
-    rates.set_item("seconds", interval.over.as_secs_f64())?;
-    rates.set_item("calls_per_second", interval.per_second(interval.calls()))?;
-    rates.set_item("errors_per_second", interval.per_second(interval.errors()))?;
-    rates.set_item("joined", interval.joined)?;
-    rates.set_item("rejected", interval.rejected)?;
-    let lines = endpoints(py, &interval.endpoints)?;
-    for (line, endpoint) in lines.iter().zip(&interval.endpoints) {
-        line.set_item("calls_per_second", interval.per_second(endpoint.calls))?;
+#[pymethods]
+impl StatsCounts {
+    /// Return the fields of a `Snapshot`.
+    fn totals<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyDict>> {
+        let now = &self.now;
+        let fields = PyDict::new(py);
+        fields.set_item("pid", now.pid)?;
+        fields.set_item("path", &now.path)?;
+        fields.set_item("started", since_epoch(now.started))?;
+        fields.set_item("uptime", now.uptime.as_secs_f64())?;
+        fields.set_item("workers", now.workers)?;
+        fields.set_item("callers_now", now.callers_now)?;
+        fields.set_item("callers_ever", now.callers_ever)?;
+        fields.set_item("rejected", now.rejected)?;
+        fields.set_item("calls", now.calls())?;
+        fields.set_item("errors", now.errors())?;
+        fields.set_item("endpoints", endpoints(py, &now.endpoints)?)?;
+        fields.set_item("callers", now.callers.iter().map(|row| caller(py, row)).collect::<PyResult<Vec<_>>>()?)?;
+        Ok(fields)
     }
-    rates.set_item("endpoints", lines)?;
-    Ok(rates)
-}
 
-fn endpoints<'py>(py: Python<'py>, lines: &[EndpointStats]) -> PyResult<Bound<'py, PyList>> {
-    let all = PyList::empty(py);
-    for line in lines {
-        let endpoint = PyDict::new(py);
-        endpoint.set_item("msg_type", line.msg_type)?;
-        endpoint.set_item("name", &line.name)?;
-        endpoint.set_item("calls", line.calls)?;
-        endpoint.set_item("errors", line.errors)?;
-        let kinds = PyDict::new(py);
-        for (kind, count) in &line.errors_by_kind {
-            kinds.set_item(kind.name(), count)?;
-        }
-        endpoint.set_item("errors_by_kind", kinds)?;
-        endpoint.set_item("p50", seconds(line.p50()))?;
-        endpoint.set_item("p99", seconds(line.p99()))?;
-        all.append(endpoint)?;
+    /// Return the fields of an `Interval` since an earlier moment.
+    fn since<'py>(&self, py: Python<'py>, earlier: &Self) -> PyResult<Bound<'py, PyDict>> {
+        let interval = self.now.since(&earlier.now);
+        let fields = PyDict::new(py);
+        fields.set_item("seconds", interval.over.as_secs_f64())?;
+        fields.set_item("calls", interval.calls())?;
+        fields.set_item("errors", interval.errors())?;
+        fields.set_item("joined", interval.joined)?;
+        fields.set_item("rejected", interval.rejected)?;
+        fields.set_item("endpoints", endpoints(py, &interval.endpoints)?)?;
+        fields.set_item("requests", interval.callers.iter().copied().into_py_dict(py)?)?;
+        Ok(fields)
     }
-    Ok(all)
 }
 
-fn caller<'py>(py: Python<'py>, line: &CallerStats) -> PyResult<Bound<'py, PyDict>> {
+fn endpoints<'py>(py: Python<'py>, rows: &[EndpointStats]) -> PyResult<Vec<Bound<'py, PyDict>>> {
+    rows.iter().map(|row| endpoint(py, row)).collect()
+}
+
+fn endpoint<'py>(py: Python<'py>, row: &EndpointStats) -> PyResult<Bound<'py, PyDict>> {
+    let fields = PyDict::new(py);
+    fields.set_item("msg_type", row.msg_type)?;
+    fields.set_item("name", &row.name)?;
+    fields.set_item("calls", row.calls)?;
+    fields.set_item("errors", row.errors)?;
+    let kinds = row.errors_by_kind.iter().map(|(kind, count)| (*kind as u16, *count));
+    fields.set_item("errors_by_kind", kinds.into_py_dict(py)?)?;
+    fields.set_item("callers_gone", row.callers_gone)?;
+    fields.set_item("request_bytes", row.request_bytes)?;
+    fields.set_item("reply_bytes", row.reply_bytes)?;
+    fields.set_item("busy", row.busy.as_secs_f64())?;
+    fields.set_item("p50", seconds(row.p50()))?;
+    fields.set_item("p99", seconds(row.p99()))?;
+    Ok(fields)
+}
+
+fn caller<'py>(py: Python<'py>, row: &CallerStats) -> PyResult<Bound<'py, PyDict>> {
     let fill = |ring: &RingFill| (ring.used, ring.slots);
-    let caller = PyDict::new(py);
-    caller.set_item("id", line.id)?;
-    caller.set_item("pid", line.pid)?;
-    caller.set_item("uid", line.uid)?;
-    caller.set_item("requests", line.requests)?;
-    caller.set_item("forward", fill(&line.forward))?;
-    caller.set_item("reverse", fill(&line.reverse))?;
-    Ok(caller)
+    let fields = PyDict::new(py);
+    fields.set_item("id", row.id)?;
+    fields.set_item("pid", row.pid)?;
+    fields.set_item("uid", row.uid)?;
+    fields.set_item("requests", row.requests)?;
+    fields.set_item("forward", fill(&row.forward))?;
+    fields.set_item("reverse", fill(&row.reverse))?;
+    Ok(fields)
 }

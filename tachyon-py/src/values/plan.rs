@@ -23,6 +23,8 @@ pub(crate) enum Meta {
     Struct { class: Py<PyType> },
     /// Any number of values.
     List { shown: Shown, dtype: Dtype },
+    /// Numbers in several dimensions. `frombuffer` is numpy's; without it, values are nested lists.
+    Tensor { frombuffer: Option<Py<PyAny>>, dtype: Dtype },
     /// Arguments, or a class that holds values.
     Head { class: Option<Py<PyType>>, defaults: Vec<Option<Py<PyAny>>> },
 }
@@ -134,6 +136,11 @@ fn node(tuple: &Bound<'_, PyTuple>) -> PyResult<(Node, Meta)> {
             (Node::List(parts.get(1)?), Meta::List { shown, dtype: parts.dtype(3)? })
         }
         "option" => (Node::Option(parts.get(1)?), Meta::Plain),
+        "tensor" => {
+            let frombuffer = parts.some(4, |parts, at| Ok(parts.object(at)?.unbind()))?;
+            let node = Node::Tensor { of: number(&parts.object(1)?)?, ndim: parts.get(2)? };
+            (node, Meta::Tensor { frombuffer, dtype: parts.dtype(3)? })
+        }
         "head" => {
             let mut defaults = Vec::new();
             let mut fields = Vec::new();
@@ -161,8 +168,11 @@ impl Plan {
         for tuple in nodes.iter() {
             let (node, meta) = node(&tuple.cast_into::<PyTuple>()?)?;
             core.add(node).map_err(|error| PyTypeError::new_err(error.to_string()))?;
-            reads_in_place |=
-                matches!(meta, Meta::List { shown: Shown::Array { .. } | Shown::Numpy { .. } | Shown::Memoryview, .. });
+            reads_in_place |= matches!(
+                meta,
+                Meta::Tensor { .. }
+                    | Meta::List { shown: Shown::Array { .. } | Shown::Numpy { .. } | Shown::Memoryview, .. }
+            );
             metas.push(meta);
         }
         let root = metas.len().checked_sub(1).ok_or_else(|| PyRuntimeError::new_err("a plan has a type"))?;
@@ -190,6 +200,10 @@ impl Plan {
                         Shown::Numpy { frombuffer } => visit.call(frombuffer)?,
                         Shown::List | Shown::Bytes | Shown::Memoryview => {}
                     }
+                    visit.call(&dtype.make)?;
+                }
+                Meta::Tensor { frombuffer, dtype } => {
+                    visit.call(frombuffer)?;
                     visit.call(&dtype.make)?;
                 }
                 Meta::Head { class, defaults } => {

@@ -1,5 +1,6 @@
 //! From messages to Python values, by a plan.
 
+use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyFloat, PyList, PyMemoryView, PySlice, PyString, PyTuple};
 use tachyon::__binding::{Build, Bytes, Node, Place, read_message};
@@ -193,6 +194,24 @@ impl<'py> Build for Reader<'_, 'py> {
         Ok(PyList::new(self.py(), values)?.into_any())
     }
 
+    fn tensor(
+        &mut self,
+        plan: &tachyon::__binding::Plan,
+        node: usize,
+        shape: &[usize],
+        bytes: Bytes<'_>,
+    ) -> Result<Self::Value, ReadError> {
+        let (Node::Tensor { of, .. }, Meta::Tensor { frombuffer, dtype }) =
+            (plan.node(node), &self.plan.get().metas[node])
+        else {
+            return Err(plan_mismatch().into());
+        };
+        let py = self.py();
+        let Some(frombuffer) = frombuffer else { return Ok(nested(py, *of, shape, bytes.get())?) };
+        let values = frombuffer.bind(py).call1((self.view(bytes)?, dtype.get(py)?))?;
+        Ok(values.call_method1(pyo3::intern!(py, "reshape"), (PyTuple::new(py, shape)?,))?)
+    }
+
     fn none(&mut self) -> Self::Value {
         self.py().None().into_bound(self.py())
     }
@@ -296,6 +315,24 @@ fn number<'py>(py: Python<'py>, primitive: Primitive, bytes: &[u8]) -> PyResult<
     })
 }
 
+/// The values of a tensor as nested lists.
+fn nested<'py>(py: Python<'py>, of: Primitive, shape: &[usize], bytes: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    /// Most values: a list takes some ten times the memory of the values, and no reader looks at more.
+    const MOST: usize = 1 << 20;
+    let [len, inner @ ..] = shape else { return number(py, of, bytes) };
+    let count = shape.iter().fold(1_usize, |count, len| count.saturating_mul(*len.max(&1)));
+    if count > MOST {
+        let message = format!("a tensor of the shape {shape:?} is too long for lists of at most {MOST} values");
+        return Err(PyValueError::new_err(message));
+    }
+    let size = bytes.len().checked_div(*len).unwrap_or(0);
+    let list = PyList::empty(py);
+    for index in 0..*len {
+        list.append(nested(py, of, inner, &bytes[index * size..][..size])?)?;
+    }
+    Ok(list.into_any())
+}
+
 /// The value that a field holds: as a receiver would get it, with memory of its own. Numpy arrays and Structs without a
 /// fixed size stay the same objects.
 pub(crate) fn normal<'py>(
@@ -317,6 +354,10 @@ pub(crate) fn normal<'py>(
         }
         (Node::List(of), Meta::List { shown: Shown::Numpy { .. }, .. }) if write::is_numpy(value, "ndarray")? => {
             write::values(own, node, *of, value, place, &mut Scratch::take())?;
+            Ok(value.clone())
+        }
+        (Node::Tensor { ndim, .. }, Meta::Tensor { frombuffer: Some(_), .. }) if write::is_numpy(value, "ndarray")? => {
+            write::exact_array(own, node, *ndim, value, place)?;
             Ok(value.clone())
         }
         _ => as_received(plan, node, value, place),

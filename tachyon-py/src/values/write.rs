@@ -5,11 +5,11 @@
 use core::cell::Cell;
 use core::ops::{Deref, DerefMut};
 
-use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
+use pyo3::exceptions::{PyException, PyOverflowError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyBool, PyByteArray, PyBytes, PyDict, PyFloat, PyInt, PyList, PyMemoryView, PyString, PyTuple};
-use tachyon::__binding::{Node, Place, Source, TooLong};
+use tachyon::__binding::{MAX_NDIM, Node, Place, Source, TooLong};
 use tachyon::payload::Primitive;
 
 use crate::errors::TooLargeError;
@@ -203,6 +203,18 @@ impl<'py> Source for Writer<'_, 'py> {
             return Err(PyTypeError::new_err(format!("{place} is {name}, and this is an array; pass a list")).into());
         }
         Ok(sequence(value, place)?)
+    }
+
+    fn tensor(
+        &mut self,
+        core: &tachyon::__binding::Plan,
+        node: usize,
+        value: &Self::Value,
+        place: &Place<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<[usize; MAX_NDIM], WriteError> {
+        let Node::Tensor { of, ndim } = *core.node(node) else { return Err(plan_mismatch().into()) };
+        Ok(tensor(self.plan, node, of, ndim, value, place, out)?)
     }
 
     fn option(&mut self, value: &Self::Value) -> Result<Option<Self::Value>, WriteError> {
@@ -610,7 +622,7 @@ pub(crate) fn of_exactly<'py>(
         && makes_array(value)?
         && numpy.hasattr("ascontiguousarray")?
     {
-        return of_numpy(plan, node, of, &numpy, value, place).map(Some);
+        return of_numpy(plan, node, &numpy, value, place).map(Some);
     }
     if !has_buffer(value) {
         return Ok(None);
@@ -655,19 +667,33 @@ fn is_format_of(primitive: Primitive, format: &str, size: usize) -> bool {
 fn of_numpy<'py>(
     plan: &Plan,
     node: usize,
-    of: usize,
     numpy: &Bound<'py, PyAny>,
     value: &Bound<'py, PyAny>,
     place: &Place<'_>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let py = value.py();
-    if is_of(value, "numpy.ma", "MaskedArray")? {
+    let array = if is_numpy(value, "ndarray")? { value.clone() } else { numpy.call_method1("asarray", (value,))? };
+    exact_array(plan, node, 1, &array, place)?;
+    // As bytes: not every reader knows the buffer format of records.
+    numpy.call_method1("ascontiguousarray", (&array,))?.call_method1("view", (numpy.getattr("uint8")?,))
+}
+
+/// Refuses a numpy array that is not of exactly the type and the number of dimensions.
+///
+/// # Errors
+/// `TypeError` or `ValueError`, naming the place.
+pub(super) fn exact_array(
+    plan: &Plan,
+    node: usize,
+    dimensions: usize,
+    array: &Bound<'_, PyAny>,
+    place: &Place<'_>,
+) -> PyResult<()> {
+    if is_of(array, "numpy.ma", "MaskedArray")? {
         let message = format!("{place} has no place for a mask; fill it first: array.filled(value)");
         return Err(PyTypeError::new_err(message));
     }
-    let array = if is_numpy(value, "ndarray")? { value.clone() } else { numpy.call_method1("asarray", (value,))? };
     let wanted = match &plan.metas[node] {
-        Meta::List { dtype, .. } | Meta::Array { dtype, .. } => dtype.get(py)?,
+        Meta::List { dtype, .. } | Meta::Array { dtype, .. } | Meta::Tensor { dtype, .. } => dtype.get(array.py())?,
         _ => None,
     };
     let found = array.getattr("dtype")?;
@@ -678,15 +704,124 @@ fn of_numpy<'py>(
             return Err(PyTypeError::new_err(message));
         }
         None => {
-            let name = plan.core.name(of);
+            let (Node::List(of) | Node::Array { of, .. }) = plan.core.node(node) else { return Err(plan_mismatch()) };
+            let name = plan.core.name(*of);
             let message = format!("{place} is values of {name}, and this is an array of {found}; pass a list of them");
             return Err(PyTypeError::new_err(message));
         }
     }
-    let dimensions: usize = array.getattr("ndim")?.extract()?;
-    if dimensions != 1 {
-        return Err(PyValueError::new_err(format!("{place} has 1 dimension, and this array has {dimensions}")));
+    let found: usize = array.getattr("ndim")?.extract()?;
+    if found != dimensions {
+        let noun = if dimensions == 1 { "dimension" } else { "dimensions" };
+        return Err(PyValueError::new_err(format!("{place} has {dimensions} {noun}, and this array has {found}")));
     }
-    // As bytes: not every reader knows the buffer format of records.
-    numpy.call_method1("ascontiguousarray", (&array,))?.call_method1("view", (numpy.getattr("uint8")?,))
+    Ok(())
+}
+
+/// Appends the values of a tensor in C order, and returns its shape.
+fn tensor(
+    plan: &Plan,
+    node: usize,
+    of: Primitive,
+    ndim: usize,
+    value: &Bound<'_, PyAny>,
+    place: &Place<'_>,
+    out: &mut Vec<u8>,
+) -> PyResult<[usize; MAX_NDIM]> {
+    let mut shape = [0; MAX_NDIM];
+    if let Some(numpy) = loaded(value.py(), "numpy")?
+        && let Some(array) = array_of(&numpy, value, place)?
+    {
+        // A view of its own: another thread may change the shape of the array.
+        let array = array.call_method0("view")?;
+        exact_array(plan, node, ndim, &array, place)?;
+        shape[..ndim].copy_from_slice(&array.getattr("shape")?.extract::<Vec<usize>>()?);
+        let contiguous = numpy.call_method1("ascontiguousarray", (array,))?;
+        out.extend_from_slice(Payload::of(&contiguous)?.as_slice());
+        return Ok(shape);
+    }
+    let mut known = [None; MAX_NDIM];
+    nested(of, &mut known[..ndim], value, place, out)?;
+    for (len, known) in shape.iter_mut().zip(known) {
+        *len = known.unwrap_or(0);
+    }
+    Ok(shape)
+}
+
+/// The numpy array of an object that is one, or that another library made; `None` for other objects.
+fn array_of<'py>(
+    numpy: &Bound<'py, PyAny>,
+    value: &Bound<'py, PyAny>,
+    place: &Place<'_>,
+) -> PyResult<Option<Bound<'py, PyAny>>> {
+    if value.is_exact_instance_of::<PyList>() || value.is_exact_instance_of::<PyTuple>() {
+        return Ok(None);
+    }
+    if is_numpy(value, "ndarray")? {
+        return Ok(Some(value.clone()));
+    }
+    if value.hasattr(pyo3::intern!(value.py(), "__dlpack__"))? {
+        return of_dlpack(numpy, value, place).map(Some);
+    }
+    let is_text = value.is_instance_of::<PyString>()
+        || value.is_instance_of::<PyBytes>()
+        || value.is_instance_of::<PyByteArray>();
+    if makes_array(value)? || !is_text && has_buffer(value) {
+        return numpy.call_method1("asarray", (value,)).map(Some);
+    }
+    Ok(None)
+}
+
+/// The numpy array of an object that exports DLPack, without a copy.
+fn of_dlpack<'py>(
+    numpy: &Bound<'py, PyAny>,
+    value: &Bound<'py, PyAny>,
+    place: &Place<'_>,
+) -> PyResult<Bound<'py, PyAny>> {
+    /// The devices of DLPack whose memory the CPU reads: its own, and that of CUDA and ROCm for both.
+    const READABLE: [i32; 4] = [1, 3, 11, 13];
+    let py = value.py();
+    let (device, index): (i32, i32) = value.call_method0(pyo3::intern!(py, "__dlpack_device__"))?.extract()?;
+    if !READABLE.contains(&device) {
+        let found = type_name(value)?;
+        return Err(PyValueError::new_err(format!(
+            "{place} must lie in the memory of the CPU, and this {found} lies on the device ({device}, {index}) of \
+             DLPack; copy it to the CPU first"
+        )));
+    }
+    numpy.call_method1("from_dlpack", (value,)).map_err(|raised| {
+        if !raised.is_instance_of::<PyException>(py) {
+            return raised;
+        }
+        let error = PyValueError::new_err(format!("{place} cannot be read through DLPack: {}", raised.value(py)));
+        error.set_cause(py, Some(raised));
+        error
+    })
+}
+
+/// Appends the numbers of nested sequences. `shape` holds the lengths found so far, from this depth on.
+fn nested(
+    of: Primitive,
+    shape: &mut [Option<usize>],
+    value: &Bound<'_, PyAny>,
+    place: &Place<'_>,
+    out: &mut Vec<u8>,
+) -> PyResult<()> {
+    let Some((len, inner)) = shape.split_first_mut() else {
+        let at = out.len();
+        out.resize(at + of.size(), 0);
+        return number(of, value, place, &mut out[at..]);
+    };
+    let values = sequence(value, place)?;
+    let found = values.len();
+    let expected = *len.get_or_insert(found);
+    if expected != found {
+        return Err(PyValueError::new_err(format!(
+            "{place} has {found} values, and those before it have {expected}; the rows of a tensor are equally long"
+        )));
+    }
+    for (index, value) in values.iter().enumerate() {
+        nested(of, inner, value, &Place::Item(place, index), out)?;
+    }
+    Ok(())
 }

@@ -44,7 +44,8 @@ impl Taking {
     }
 }
 
-/// Answers a request that is not [for the user](Taking::is_users), unless the reply ring is full, and releases it. The reply ring must have no reservation.
+/// Answers a request that is not [for the user](Taking::is_users), unless the reply ring is full, and releases it. The
+/// reply ring must have no reservation.
 ///
 /// # Errors
 /// As [`Callee::serve`](crate::Callee::serve).

@@ -33,6 +33,7 @@ pub use crate::rpc::{Agreement, Attempts};
 pub use crate::schema::payload::plan::{
     Build, Bytes, Node, Place, Plan, PlanError, PlanField, Source, TooLong, read_message,
 };
+pub use crate::schema::payload::tensor::MAX_NDIM;
 pub use crate::server::{Driven, Next, Offload};
 pub use attempts::{
     CallWatch, context_deadline, monotonic_now, needs_no_wait, request_deadline, request_mapping, request_metadata,
@@ -40,12 +41,17 @@ pub use attempts::{
 };
 pub use calling::{CallerSteps, Limit, ReplyTaken, RequestRoom};
 pub use control::answer_own;
-pub use readiness::{ConnectingBus, Readiness, Reconnecting};
+pub use readiness::{ConnectedBus, ConnectingBus, Readiness, Reconnecting};
 
-/// A declared error by its name, with its encoded fields.
+/// A declared error by its kind and name, with its encoded fields.
 #[cold]
-pub fn declared_error(name: &str, text: &str, fields: Vec<u8>) -> HandlerError {
-    HandlerError::named(name, text, fields)
+pub fn declared_error(kind: ErrorKind, name: &str, text: &str, fields: Vec<u8>) -> HandlerError {
+    HandlerError::named(kind, name, text, fields)
+}
+
+/// The kind of this number.
+pub fn error_kind(number: u16) -> ErrorKind {
+    ErrorKind::from_number(number)
 }
 
 /// The message of a request with metadata; its type identifier has [`METADATA`].

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::event::epoll;
@@ -47,26 +47,42 @@ impl AsFd for Readiness {
 #[derive(Debug)]
 pub struct ConnectingBus {
     connecting: Connecting,
+    path: PathBuf,
     options: Options,
 }
 
+/// The result of a [`ConnectingBus`].
+#[derive(Debug)]
+pub enum ConnectedBus {
+    /// A bus without a role.
+    Either(RpcBus),
+    /// A caller that reconnects.
+    Caller(Box<Caller>),
+}
+
 impl ConnectingBus {
-    /// Begins to connect, until the timeout of the options.
+    /// Begins to connect, until the timeout of the options. With the option `reconnect` the result is a caller.
     ///
     /// # Errors
     /// As [`RpcBus::connect_with`].
     pub fn new(path: &Path, options: &Options) -> Result<Self, ConnectError> {
-        let connecting = Connecting::new(path, Kind::Rpc, Role::Either, options)?;
-        Ok(Self { connecting, options: options.clone() })
+        let role = if options.reconnects() { Role::Source } else { Role::Either };
+        let connecting = Connecting::new(path, Kind::Rpc, role, options)?;
+        Ok(Self { connecting, path: path.to_owned(), options: options.clone() })
     }
 
     /// Runs the next step; returns the bus once it is connected.
     ///
     /// # Errors
     /// As [`RpcBus::connect_with`].
-    pub fn step(&mut self) -> Result<Option<RpcBus>, ConnectError> {
-        let link = self.connecting.step()?;
-        Ok(link.map(|link| RpcBus::over(Established::new(link, &self.options))))
+    pub fn step(&mut self) -> Result<Option<ConnectedBus>, ConnectError> {
+        let Some(link) = self.connecting.step()? else { return Ok(None) };
+        let established = Established::new(link, &self.options);
+        Ok(Some(if self.options.reconnects() {
+            ConnectedBus::Caller(Box::new(Caller::at(&self.path, &self.options, &established)))
+        } else {
+            ConnectedBus::Either(RpcBus::over(established))
+        }))
     }
 
     /// The next step is due when this descriptor is readable, or after this time.

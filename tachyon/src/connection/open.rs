@@ -1,5 +1,6 @@
 //! Opens a connection by a handshake.
 
+use std::io;
 use std::path::Path;
 
 use super::established::Established;
@@ -22,6 +23,16 @@ pub(crate) fn listen(
     let carries = if kind == Kind::Bus { Use::Bus } else { Use::Calls };
     let geometries = capacities.iter().map(|capacity| Geometry::new(*capacity, carries)).collect::<Result<_, _>>()?;
     Ok(Established::new(handshake::listen(path, &Offer { kind, role, geometries }, options)?, options))
+}
+
+/// Both ends of an RPC connection within this process: the callee's, then the caller's. Each ring has `capacity` bytes.
+///
+/// # Errors
+/// The system has no memory or no descriptors for the connection.
+pub(crate) fn in_process(capacity: usize) -> io::Result<[Established; 2]> {
+    let geometry = Geometry::new(capacity, Use::Calls).map_err(io::Error::other)?;
+    let links = handshake::in_process(Kind::Rpc, &[geometry; 2])?;
+    Ok(links.map(|link| Established::new(link, &Options::new())))
 }
 
 /// Connects to the listener at `path`.

@@ -65,6 +65,7 @@ impl Deferred {
     }
 
     /// The context for a handler that owns it.
+    #[cfg(feature = "tokio")]
     pub(super) fn owned_context(&self) -> &OwnedContext {
         &self.context
     }

@@ -15,8 +15,8 @@ use super::reply::Reply;
 #[cfg(feature = "tokio")]
 use super::request::Request;
 use super::responder::{RequestContext, Responder};
-use super::state::State;
-use super::table::{OwnedHandler, StateRef, Table};
+use super::state::{State, StateRef};
+use super::table::{OwnedHandler, Table};
 #[cfg(feature = "tokio")]
 use super::task::{AsyncReply, HandlerFuture};
 use crate::connection::{Rx, Tx};
@@ -159,7 +159,7 @@ impl<S: ?Sized> Dispatcher<S> {
     }
 
     /// Adds a closure as the endpoint `msg_type`. The closure gets the request's bytes, in place, and returns a reply,
-    /// or a `Result` of one.
+    /// or a `Result` of one. A [`HandlerError`](crate::HandlerError) keeps its kind.
     ///
     /// ```
     /// use tachyon::Dispatcher;
@@ -174,7 +174,7 @@ impl<S: ?Sized> Dispatcher<S> {
     ///
     /// # Errors
     /// [`RegisterError`]: the message type is taken or reserved. The table is unchanged.
-    pub fn register<R: IntoReply<Error: fmt::Display>>(
+    pub fn register<R: IntoReply<Error: fmt::Display + 'static>>(
         &mut self,
         msg_type: u16,
         name: &str,
@@ -199,7 +199,7 @@ impl<S: ?Sized> Dispatcher<S> {
     ///
     /// # Errors
     /// As [`register`](Self::register).
-    pub fn register_with_context<R: IntoReply<Error: fmt::Display>>(
+    pub fn register_with_context<R: IntoReply<Error: fmt::Display + 'static>>(
         &mut self,
         msg_type: u16,
         name: &str,
@@ -287,7 +287,7 @@ impl<S: ?Sized> Dispatcher<S> {
     ) -> Result<&mut Self, RegisterError>
     where
         F: Future<Output = R> + Send + 'static,
-        R: IntoReply<Error: fmt::Display> + Send + 'static,
+        R: IntoReply<Error: fmt::Display + 'static> + Send + 'static,
     {
         self.register_async_with_context(msg_type, name, move |_, request| handler(request))
     }
@@ -315,7 +315,7 @@ impl<S: ?Sized> Dispatcher<S> {
     ) -> Result<&mut Self, RegisterError>
     where
         F: Future<Output = R> + Send + 'static,
-        R: IntoReply<Error: fmt::Display> + Send + 'static,
+        R: IntoReply<Error: fmt::Display + 'static> + Send + 'static,
     {
         let handler = Arc::new(handler);
         let start = move |request: Request<'_>, context: OwnedContext| {

@@ -74,8 +74,45 @@ pub enum SlotError {
 /// }))?;
 /// # Ok::<(), tachyon::RegisterError>(())
 /// ```
+///
+/// Every form of an endpoint may return a `Result` with it. An endpoint may also return an error type that converts
+/// into it, which decides the kind of each error in one place:
+///
+/// ```
+/// use tachyon::{ErrorKind, HandlerError, tachyon_rpc};
+///
+/// enum StoreError {
+///     Missing(String),
+///     Full,
+/// }
+///
+/// impl From<StoreError> for HandlerError {
+///     fn from(error: StoreError) -> Self {
+///         match error {
+///             StoreError::Missing(key) => Self::new(ErrorKind::NotFound, format!("no key {key}")),
+///             StoreError::Full => Self::new(ErrorKind::ResourceExhausted, "the store is full"),
+///         }
+///     }
+/// }
+///
+/// #[tachyon_rpc(msg_type = 1)]
+/// fn get(key: &str) -> Result<String, StoreError> {
+///     Err(StoreError::Missing(key.to_owned()))
+/// }
+/// ```
+///
+/// The caller gets [`CallError::Remote`](crate::CallError::Remote) with kind and text. Errors that the caller shall
+/// match by name and fields are declared with [`#[tachyon::error]`](macro@crate::error).
 #[derive(Debug)]
 pub struct HandlerError(Box<Failure>);
+
+impl fmt::Display for HandlerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{}{}", self.0.kind, if self.0.text.is_empty() { "" } else { ": " }, self.0.text)
+    }
+}
+
+impl std::error::Error for HandlerError {}
 
 /// The content of a [`HandlerError`]. Boxed, so that a handler's result fits the registers.
 #[derive(Debug)]
@@ -114,8 +151,14 @@ impl HandlerError {
     }
 
     /// A failure of the given kind.
+    ///
+    /// The dispatcher reports kinds that are faults of the handler to
+    /// [`on_failure`](crate::Dispatcher::on_failure), and [answers](ErrorKind::is_answer) to the caller alone.
+    /// [`Stopping`](ErrorKind::Stopping) becomes [`Unavailable`](ErrorKind::Unavailable), since a handler that runs has
+    /// begun.
     #[cold]
     pub fn new(kind: ErrorKind, text: impl fmt::Display) -> Self {
+        let kind = if kind == ErrorKind::Stopping { ErrorKind::Unavailable } else { kind };
         Self(Box::new(Failure { kind, text: text.to_string(), declared: None, halt: None, too_large: None }))
     }
 
@@ -124,15 +167,20 @@ impl HandlerError {
     #[cold]
     pub fn declared<E: DeclaredError>(error: &E) -> Self {
         let (name, fields) = error.encode();
-        Self::named(name, error, fields)
+        Self::named(error.kind(), name, error, fields)
     }
 
     /// A declared error by its name, with its encoded fields.
     #[cold]
-    pub(crate) fn named(name: &str, text: impl fmt::Display, fields: Vec<u8>) -> Self {
-        let mut error = Self::failed(text);
+    pub(crate) fn named(kind: ErrorKind, name: &str, text: impl fmt::Display, fields: Vec<u8>) -> Self {
+        let mut error = Self::new(kind, text);
         error.0.declared = Some((name.to_owned(), fields));
         error
+    }
+
+    /// The kind of the error reply.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
     }
 
     /// The reply could not be sent.

@@ -1,5 +1,6 @@
 //! The return types of handlers, and how each becomes a reply.
 
+use core::any::Any;
 use core::fmt::Display;
 
 use super::error::HandlerError;
@@ -47,14 +48,24 @@ impl<T: ReplyValue, E> IntoReply for Result<T, E> {
     }
 }
 
-/// Replies with the value, or with the text of its error: for endpoints without a declared error.
+/// Replies with the value, or with its error: a [`HandlerError`] as it is, any other error as its text.
 #[inline]
-pub(super) fn reply_or_text<R: IntoReply<Error: Display>>(value: R, reply: Reply<'_>) -> HandlerResult {
-    value.into_reply(reply).unwrap_or_else(|error| Err(HandlerError::failed(error)))
+pub(super) fn reply_or_text<R: IntoReply<Error: Display + 'static>>(value: R, reply: Reply<'_>) -> HandlerResult {
+    value.into_reply(reply).unwrap_or_else(|error| Err(own_or_text(error)))
 }
 
-/// The form in which an endpoint's error travels: 2 by name and fields, 1 as its text. Form 0 stands in for a type that
-/// the compiler refuses.
+#[cold]
+fn own_or_text<E: Display + 'static>(error: E) -> HandlerError {
+    let mut error = Some(error);
+    match (&mut error as &mut dyn Any).downcast_mut::<Option<HandlerError>>().and_then(Option::take) {
+        Some(own) => own,
+        None => error.map_or_else(|| HandlerError::failed(""), HandlerError::failed),
+    }
+}
+
+/// The form in which an endpoint's error travels. Form 0 stands in for a type that the compiler refuses.
+///
+/// 3: declared, by name and fields. 2: as the [`HandlerError`] that it becomes, with its kind. 1: as its text.
 #[derive(Debug)]
 pub struct ErrorForm<const FORM: u8>;
 
@@ -67,12 +78,21 @@ pub trait ConvertError<E> {
     fn error(error: E) -> HandlerError;
 }
 
-impl<E: DeclaredError> ConvertError<E> for ErrorForm<2> {
+impl<E: DeclaredError> ConvertError<E> for ErrorForm<3> {
     type Error = E;
 
     #[cold]
     fn error(error: E) -> HandlerError {
         HandlerError::declared(&error)
+    }
+}
+
+impl<E: Into<HandlerError>> ConvertError<E> for ErrorForm<2> {
+    type Error = Undeclared;
+
+    #[cold]
+    fn error(error: E) -> HandlerError {
+        error.into()
     }
 }
 

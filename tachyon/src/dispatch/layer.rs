@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::error::HandlerError;
+#[cfg(feature = "tracing")]
+use super::owned_context::CallSpan;
 use super::owned_context::OwnedContext;
 use crate::connection::Rx;
 use crate::engine::{CallerInfo, ErrorKind, Watch};
@@ -10,12 +12,13 @@ use crate::foreign;
 use crate::metadata::Metadata;
 use crate::wait::Deadline;
 
-/// Sees every request before and after its handler, and may refuse it; added with [`Dispatcher::layer`](crate::Dispatcher::layer).
+/// Sees every request before and after its handler, and may refuse it; added with
+/// [`Dispatcher::layer`](crate::Dispatcher::layer).
 ///
 /// A layer also sees requests without an endpoint, and requests whose deadline passes before their turn. It does not
-/// see control requests (`ping`), and cannot change a request, or the reply of a handler. Layers run on the serving thread, which
-/// serves no other request meanwhile; with several workers, on the threads of all. A layer sees a concurrent call
-/// ([`Context::is_concurrent`]) when the server takes the request and when the call ends.
+/// see control requests (`ping`), and cannot change a request, or the reply of a handler. Layers run on the serving
+/// thread, which serves no other request meanwhile; with several workers, on the threads of all. A layer sees a
+/// concurrent call ([`Context::is_concurrent`]) when the server takes the request and when the call ends.
 ///
 /// A panic in `before` refuses the call with [`HandlerFailed`](ErrorKind::HandlerFailed): a layer that checks callers
 /// lets no call through by mistake. A panic in `after` is reported by the panic hook alone.
@@ -56,7 +59,7 @@ use crate::wait::Deadline;
 ///     fn before(&self, call: &Context<'_>) -> Result<(), HandlerError> {
 ///         match call.metadata().get("authorization") {
 ///             Some(token) if token == self.token => Ok(()),
-///             _ => Err(HandlerError::new(ErrorKind::BadRequest, "send the service's token as `authorization`")),
+///             _ => Err(HandlerError::new(ErrorKind::Unauthenticated, "send a token as `authorization`")),
 ///         }
 ///     }
 /// }
@@ -174,6 +177,21 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// Keeps the span of a concurrent call.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn set_span(&self, span: CallSpan) {
+        if let Origin::Owned(call) = self.origin {
+            *call.span() = Some(span);
+        }
+    }
+
+    /// Takes the span of a concurrent call.
+    #[cfg(feature = "tracing")]
+    pub(crate) fn take_span(&self) -> Option<CallSpan> {
+        let Origin::Owned(call) = self.origin else { return None };
+        call.span().take()
+    }
+
     /// How long the caller still waits: `None` without a deadline, zero after the deadline. Reads the clock.
     pub fn remaining(&self) -> Option<Duration> {
         self.deadline.remaining()
@@ -211,19 +229,19 @@ pub(super) type Layers = Vec<Box<dyn Layer>>;
 
 /// The refusal of a call.
 #[derive(Debug)]
-pub(super) struct Refusal {
+pub(super) struct Refused {
     /// The number of layers before the one that refused the call.
     pub(super) passed: usize,
     pub(super) error: HandlerError,
 }
 
 /// Runs the layers until one of them refuses the call.
-pub(super) fn before(layers: &Layers, call: &Context<'_>) -> Result<(), Refusal> {
+pub(super) fn before(layers: &Layers, call: &Context<'_>) -> Result<(), Refused> {
     for (passed, layer) in layers.iter().enumerate() {
         let outcome = foreign::run(|| layer.before(call));
         outcome
             .unwrap_or_else(|panicked| Err(HandlerError::failed(format_args!("a layer {panicked}"))))
-            .map_err(|error| Refusal { passed, error })?;
+            .map_err(|error| Refused { passed, error })?;
     }
     Ok(())
 }

@@ -27,6 +27,8 @@ pub use endpoint::{Endpoint, Entry, EntryHandler, ExclusiveHandler, SharedHandle
 pub use error::{HandlerError, RegisterError, SlotError};
 pub use into_reply::IntoReply;
 pub use layer::{Context, Layer, Outcome};
+#[cfg(feature = "tracing")]
+pub(crate) use owned_context::CallSpan;
 pub use owned_context::OwnedContext;
 pub(crate) use reply::ReplyBuffer;
 #[cfg(feature = "python")]
@@ -40,9 +42,8 @@ pub(crate) use scope::{EntryIn, Join};
 pub use scope::{Requires, Scope, Stateless};
 pub(crate) use slot::answer_in_slot;
 pub use slot::{ReplyRoom, ReplySlot, SlotResult};
-pub(crate) use state::share_own;
+pub(crate) use state::{StateRef, share_own};
 pub use table::OwnedHandler;
-pub(crate) use table::StateRef;
 
 pub use crate::engine::CallerInfo;
 

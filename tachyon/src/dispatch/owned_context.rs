@@ -1,12 +1,16 @@
 //! The context of a call whose handler outlives the request's place in the ring.
 
 use std::sync::{Arc, Weak};
+#[cfg(feature = "tracing")]
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::layer::{Context, Origin};
 use crate::connection::Connection;
 use crate::engine::{CallerInfo, Watch};
 use crate::metadata::Metadata;
 use crate::sync::{AtomicBool, Ordering};
+#[cfg(feature = "tracing")]
+use crate::trace_context::TraceContext;
 use crate::wait::Deadline;
 
 /// A [`Context`] that owns its data, for tasks and threads: [`get`](Self::get) lends the context. A clone is cheap.
@@ -30,6 +34,17 @@ struct Call {
     connection: Option<Weak<Connection>>,
     /// Set when the server cancels the call: the server takes a CANCEL from the ring, where `Watch` would find it.
     cancelled: AtomicBool,
+    /// The span of a concurrent call, from `before` to `after` of its layer.
+    #[cfg(feature = "tracing")]
+    span: Mutex<Option<CallSpan>>,
+}
+
+/// The span of a call, and its place in a trace.
+#[cfg(feature = "tracing")]
+#[derive(Debug, Clone)]
+pub(crate) struct CallSpan {
+    pub(crate) span: tracing::Span,
+    pub(crate) trace: TraceContext,
 }
 
 impl OwnedContext {
@@ -66,11 +81,30 @@ impl OwnedContext {
             metadata: context.metadata().clone(),
             connection: connection.map(Arc::downgrade),
             cancelled: AtomicBool::new(false),
+            #[cfg(feature = "tracing")]
+            span: Mutex::new(None),
         }))
     }
 
     pub(super) fn own_metadata(&self) -> &Metadata {
         &self.0.metadata
+    }
+
+    /// The span of the call.
+    #[cfg(feature = "tracing")]
+    pub(super) fn span(&self) -> MutexGuard<'_, Option<CallSpan>> {
+        // Ignore poisoning: the span is consistent whenever unlocked.
+        self.0.span.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs code of the call's handler inside of the call's span.
+    #[cfg(feature = "tracing")]
+    pub(super) fn in_span<R>(&self, code: impl FnOnce() -> R) -> R {
+        // Unlocked before the code runs.
+        let span = self.span().clone();
+        let Some(CallSpan { span, trace }) = span else { return code() };
+        let _trace = trace.enter();
+        span.in_scope(code)
     }
 
     /// Marks the call as cancelled.

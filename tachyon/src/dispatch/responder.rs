@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use super::deferred::Deferred;
 use super::error::{Failure, HandlerError};
-use super::layer::{self, Context, Layers, Origin, Outcome, Refusal};
+use super::layer::{self, Context, Layers, Origin, Outcome, Refused};
 use super::reply::{HandlerResult, Replied, Reply, ReplyTarget};
 use super::request::{Request, RequestParts};
-use super::table::{Registered, StateRef, Table};
+use super::state::StateRef;
+use super::table::{Registered, Table};
 #[cfg(feature = "tokio")]
 use super::task::HandlerFuture;
 use crate::connection::{Halt, Rx, Tx, Unsent, slice};
@@ -343,7 +344,7 @@ impl<S: ?Sized> Responder<S> {
         let deferred = Deferred::new(caller, rx, request, registered.shared_name());
         match layer::before(&self.layers, &deferred.context()) {
             Ok(()) => Deferring::Begun(deferred),
-            Err(Refusal { passed, error }) => {
+            Err(Refused { passed, error }) => {
                 Deferring::Answered(self.answer_through(passed, counters, tx, &deferred, |_| Err(error)))
             }
         }
@@ -376,7 +377,11 @@ impl<S: ?Sized> Responder<S> {
         let target = ReplyTarget { msg_type: deferred.msg_type(), correlation_id: frame.correlation_id };
         let parts = request_parts(rx, frame, target, *deadline, Some(caller));
         match registered.start(state, Request::new(&parts), deferred.owned_context().clone()) {
-            Ok(future) => Deferring::Begun((deferred, future)),
+            Ok(future) => {
+                #[cfg(feature = "tracing")]
+                let future = future.in_span_of(deferred.owned_context().clone());
+                Deferring::Begun((deferred, future))
+            }
             Err(error) => Deferring::Answered(self.answer_deferred(counters, tx, &deferred, |_| Err(error))),
         }
     }
@@ -461,7 +466,7 @@ fn request_parts<'a>(
     }
 }
 
-/// What became of a request whose handler may run elsewhere.
+/// The first step of a request whose handler may run elsewhere.
 #[derive(Debug)]
 pub(crate) enum Deferring<T> {
     /// [`Responder::answer`] has to answer it.

@@ -1,13 +1,16 @@
 //! Reply slots: an endpoint writes its reply in place, where the caller reads it.
 
 use core::marker::PhantomData;
-use core::ops::{Deref, DerefMut};
+use core::ops::{Deref, DerefMut, Index, IndexMut};
 
 use super::error::{HandlerError, SlotError};
 use super::into_reply::ConvertError;
 use super::reply::{HandlerResult, Replied, Reply, ReplyBuffer};
 use crate::engine::ErrorKind;
-use crate::schema::payload::{Fixed, IntoView, Message, ReplyValue, Undeclared, Value, cast_slice_mut, check_slice};
+use crate::schema::payload::tensor::{head_len, place_of, tensor_len, write_head};
+use crate::schema::payload::{
+    Fixed, IntoView, Message, Number, ReplyValue, Tensor, Undeclared, Value, cast_slice_mut, check_slice,
+};
 
 /// A type that a reply slot holds: a value, or a slice of fixed payloads.
 #[diagnostic::on_unimplemented(
@@ -137,6 +140,93 @@ impl<'a, T: Fixed> ReplySlot<'a, [T]> {
             check_slice::<T>(&buffer).map_err(|_| SlotError::NoZero)?;
         }
         Ok(ReplyRoom { buffer, outcome, wire: PhantomData })
+    }
+}
+
+impl<'a, T: Number, const N: usize> ReplySlot<'a, Tensor<T, N>> {
+    /// Takes room for a tensor of this shape, waiting for it. The values are old data at first.
+    ///
+    /// ```
+    /// use tachyon::dispatch::{ReplySlot, SlotError};
+    /// use tachyon::{Tensor, TensorRef, tachyon_rpc};
+    ///
+    /// /// The image with rows as columns.
+    /// #[tachyon_rpc(msg_type = 1)]
+    /// fn transpose(image: TensorRef<'_, f32, 2>, reply: ReplySlot<'_, Tensor<f32, 2>>) -> Result<(), SlotError> {
+    ///     let [height, width] = image.shape();
+    ///     let mut turned = reply.reserve([width, height])?;
+    ///     for row in 0..height {
+    ///         for column in 0..width {
+    ///             turned[[column, row]] = image[[row, column]];
+    ///         }
+    ///     }
+    ///     turned.commit();
+    ///     Ok(())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`SlotError`]: the reply can never fit the ring, or the caller closed or died.
+    pub fn reserve(self, shape: [usize; N]) -> Result<TensorRoom<'a, T, N>, SlotError> {
+        let (mut buffer, outcome) = self.buffer(tensor_len(&shape, size_of::<T>()))?;
+        write_head(&shape, &mut buffer[..head_len(N)]);
+        Ok(TensorRoom { room: ReplyRoom { buffer, outcome, wire: PhantomData }, shape })
+    }
+}
+
+/// Room for a tensor in the ring, from [`ReplySlot::reserve`]. Dereferences to the values in C order; an index of each
+/// dimension finds one value. [`commit`](Self::commit) sends the reply; dropping the room sends an error reply.
+#[derive(Debug)]
+#[must_use = "a reply is not sent without `commit`"]
+pub struct TensorRoom<'a, T, const N: usize> {
+    room: ReplyRoom<'a, Tensor<T, N>>,
+    shape: [usize; N],
+}
+
+impl<T: Number, const N: usize> TensorRoom<'_, T, N> {
+    /// Sends the reply.
+    pub fn commit(self) {
+        self.room.commit();
+    }
+
+    /// The length of each dimension.
+    pub fn shape(&self) -> [usize; N] {
+        self.shape
+    }
+}
+
+impl<T: Number, const N: usize> Deref for TensorRoom<'_, T, N> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        let Ok(values) = check_slice(&self.room.buffer[head_len(N)..]) else { unreachable!("{CHECKED}") };
+        values
+    }
+}
+
+impl<T: Number, const N: usize> DerefMut for TensorRoom<'_, T, N> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        let Some(values) = cast_slice_mut(&mut self.room.buffer[head_len(N)..]) else { unreachable!("{CHECKED}") };
+        values
+    }
+}
+
+/// The value at an index of each dimension.
+///
+/// # Panics
+/// When an index is not less than the length of its dimension.
+impl<T: Number, const N: usize> Index<[usize; N]> for TensorRoom<'_, T, N> {
+    type Output = T;
+
+    fn index(&self, index: [usize; N]) -> &T {
+        &(**self)[place_of(self.shape, index)]
+    }
+}
+
+impl<T: Number, const N: usize> IndexMut<[usize; N]> for TensorRoom<'_, T, N> {
+    fn index_mut(&mut self, index: [usize; N]) -> &mut T {
+        let place = place_of(self.shape, index);
+        &mut (**self)[place]
     }
 }
 

@@ -2,7 +2,31 @@
 
 use std::sync::Arc;
 
-use super::table::StateRef;
+/// The dispatcher's state, with the access that a request may have.
+#[derive(Debug)]
+pub(crate) enum StateRef<'a, S: ?Sized> {
+    /// Other requests use the state at the same time.
+    Shared(&'a S),
+    Exclusive(&'a mut S),
+}
+
+impl<'a, S: ?Sized> StateRef<'a, S> {
+    #[inline]
+    pub(crate) fn reborrow(&mut self) -> StateRef<'_, S> {
+        match self {
+            Self::Shared(state) => StateRef::Shared(state),
+            Self::Exclusive(state) => StateRef::Exclusive(state),
+        }
+    }
+
+    #[inline]
+    pub(super) fn shared(self) -> &'a S {
+        match self {
+            Self::Shared(state) => state,
+            Self::Exclusive(state) => state,
+        }
+    }
+}
 
 /// A shared state. A trait object, so that a dispatcher with a state of its own is `Send` whenever that state is: an
 /// `Arc` in its place would require `Sync`.

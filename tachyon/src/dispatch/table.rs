@@ -7,6 +7,7 @@ use super::error::HandlerError;
 use super::owned_context::OwnedContext;
 use super::reply::{HandlerResult, Reply};
 use super::request::Request;
+use super::state::StateRef;
 use super::task::{HandlerFuture, StartClosure};
 use crate::dispatch::RegisterError;
 use crate::schema::describe::{Description, EndpointDescription, FormDescription, WHOLE_TABLE};
@@ -14,32 +15,6 @@ use crate::type_id::MSG_TYPE_ERROR;
 
 /// A handler as a closure, which may own data. The workers of a server share it.
 pub type OwnedHandler<S> = Box<dyn Fn(&S, Request<'_>, Reply<'_>) -> HandlerResult + Send + Sync>;
-
-/// The dispatcher's state, with the access that a request may have.
-#[derive(Debug)]
-pub(crate) enum StateRef<'a, S: ?Sized> {
-    /// Other requests use the state at the same time.
-    Shared(&'a S),
-    Exclusive(&'a mut S),
-}
-
-impl<'a, S: ?Sized> StateRef<'a, S> {
-    #[inline]
-    pub(crate) fn reborrow(&mut self) -> StateRef<'_, S> {
-        match self {
-            Self::Shared(state) => StateRef::Shared(state),
-            Self::Exclusive(state) => StateRef::Exclusive(state),
-        }
-    }
-
-    #[inline]
-    fn shared(self) -> &'a S {
-        match self {
-            Self::Shared(state) => state,
-            Self::Exclusive(state) => state,
-        }
-    }
-}
 
 enum Handler<S: ?Sized> {
     Entry(EntryHandler<S>),

@@ -34,11 +34,26 @@ type BoxedFuture = Pin<Box<dyn Future<Output = AsyncReply> + Send>>;
 
 /// The future of a running handler. A panic is an output.
 #[derive(Debug)]
-pub struct HandlerFuture(Foreign<BoxedFuture>);
+pub struct HandlerFuture {
+    future: Foreign<BoxedFuture>,
+    /// The call, whose span is entered in each poll.
+    #[cfg(feature = "tracing")]
+    context: Option<OwnedContext>,
+}
 
 impl HandlerFuture {
     pub(crate) fn new(future: impl Future<Output = AsyncReply> + Send + 'static) -> Self {
-        Self(Foreign::new(Box::pin(future)))
+        Self {
+            future: Foreign::new(Box::pin(future)),
+            #[cfg(feature = "tracing")]
+            context: None,
+        }
+    }
+
+    /// Polls in the span of a call.
+    #[cfg(feature = "tracing")]
+    pub(super) fn in_span_of(self, context: OwnedContext) -> Self {
+        Self { context: Some(context), ..self }
     }
 }
 
@@ -47,7 +62,13 @@ impl Future for HandlerFuture {
     type Output = Result<AsyncReply, Panicked>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.0).poll(context)
+        let this = &mut *self;
+        let future = Pin::new(&mut this.future);
+        #[cfg(feature = "tracing")]
+        if let Some(call) = &this.context {
+            return call.in_span(|| future.poll(context));
+        }
+        future.poll(context)
     }
 }
 

@@ -7,10 +7,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::caller_info::CallerInfo;
-use super::error_reply::{ErrorBody, ErrorKind, send_error};
+use super::error_reply::{ErrorBody, send_error};
 use super::request::{OpenRequest, is_cancel, is_control, is_plain, open_current, open_metadata, refused_type};
 use crate::aligned::AlignedBytes;
 use crate::connection::{Halt, MAX_PER_LOOK, Rx, Tx, Unsent, look_for_data, slice};
+use crate::error_kind::ErrorKind;
 use crate::metadata::Metadata;
 use crate::ring::{Fault, Frame};
 use crate::type_id::msg_type;

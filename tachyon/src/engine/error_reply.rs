@@ -1,12 +1,12 @@
 //! Error replies: how a callee says that a call failed, on the wire and to the caller.
 
-use core::fmt;
 use std::borrow::Cow;
 
 use thiserror::Error;
 
 use crate::aligned::AlignedBytes;
 use crate::connection::{Tx, Unsent};
+use crate::error_kind::ErrorKind;
 use crate::ring::MessageHeader;
 use crate::schema::payload::{DeclaredError, align8};
 use crate::type_id::{MSG_TYPE_ERROR, make_type_id, msg_type, route_id};
@@ -22,86 +22,6 @@ const BEFORE_NAME: usize = 8;
 
 /// The end of a text that was cut.
 const CUT: char = '\u{2026}';
-
-/// Why a callee answered with an error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-#[repr(u16)]
-pub enum ErrorKind {
-    /// The callee sent no kind, or a kind that this version does not know.
-    Unspecified = 0,
-    /// No endpoint is registered for the message type.
-    NoHandler = 1,
-    /// The handler returned an error, raised, panicked or exited.
-    HandlerFailed = 2,
-    /// The handler returned a value that cannot be sent.
-    BadReply = 3,
-    /// The reply is longer than the reverse ring.
-    ReplyTooLarge = 4,
-    /// The request does not match the endpoint.
-    BadRequest = 5,
-    /// The server is stopping and has not begun the request: it is safe to send it again.
-    Stopping = 6,
-    /// The caller's deadline passed before the request's turn came, or before its async handler was done.
-    DeadlinePassed = 7,
-    /// The handler had begun and was cancelled before it was done: the server stopped, and its time was over.
-    Cancelled = 8,
-}
-
-impl ErrorKind {
-    const ALL: [Self; 9] = [
-        Self::Unspecified,
-        Self::NoHandler,
-        Self::HandlerFailed,
-        Self::BadReply,
-        Self::ReplyTooLarge,
-        Self::BadRequest,
-        Self::Stopping,
-        Self::DeadlinePassed,
-        Self::Cancelled,
-    ];
-
-    /// The kind that an error reply's route, or a count of failures, names.
-    pub(crate) fn from_number(number: u16) -> Self {
-        Self::ALL.into_iter().find(|kind| *kind as u16 == number).unwrap_or(Self::Unspecified)
-    }
-
-    /// Whether a callee that answers so may have begun the call.
-    pub const fn has_begun(self) -> bool {
-        !matches!(self, Self::NoHandler | Self::BadRequest | Self::Stopping)
-    }
-
-    /// The kind's name in one word, the same in every language.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Unspecified => "Unspecified",
-            Self::NoHandler => "NoHandler",
-            Self::HandlerFailed => "HandlerFailed",
-            Self::BadReply => "BadReply",
-            Self::ReplyTooLarge => "ReplyTooLarge",
-            Self::BadRequest => "BadRequest",
-            Self::Stopping => "Stopping",
-            Self::DeadlinePassed => "DeadlinePassed",
-            Self::Cancelled => "Cancelled",
-        }
-    }
-}
-
-impl fmt::Display for ErrorKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Unspecified => "the callee reported an error",
-            Self::NoHandler => "the callee has no endpoint for it",
-            Self::HandlerFailed => "its handler failed",
-            Self::BadReply => "its handler returned a value that cannot be sent",
-            Self::ReplyTooLarge => "its reply does not fit the reverse ring",
-            Self::BadRequest => "the request does not match its endpoint",
-            Self::Stopping => "the server is stopping and has not begun it",
-            Self::DeadlinePassed => "its deadline passed before its handler was done",
-            Self::Cancelled => "it had begun and was cancelled",
-        })
-    }
-}
 
 /// A call that the callee answered with an error.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -137,7 +57,7 @@ impl RpcError {
     pub(crate) fn declared<E: DeclaredError>(error: &E) -> Self {
         let (name, fields) = error.encode();
         Self {
-            kind: ErrorKind::HandlerFailed,
+            kind: error.kind(),
             msg_type: MSG_TYPE_ERROR,
             text: error.to_string(),
             name: name.to_owned(),
@@ -260,7 +180,7 @@ mod tests {
 
     #[test]
     fn every_kind_survives_the_wire() {
-        for kind in ErrorKind::ALL {
+        for kind in ErrorKind::all() {
             let reply = ErrorReply::encode(7, kind, ErrorBody::text("why"), 4096);
             let error = RpcError::decode(reply.type_id, &reply.payload).unwrap();
             assert_eq!((error.kind, error.msg_type, error.text.as_str()), (kind, 7, "why"));

@@ -11,17 +11,16 @@ mod tests;
 mod verified;
 mod watch;
 
-#[allow(unused_imports, reason = "used by both ends soon")]
-pub(crate) use crate::metadata::METADATA;
-pub use crate::metadata::{Metadata, MetadataError};
 pub(crate) use callee::{CalleeCore, CancelReason, Handled, Service, TurnResult, serve_current, serve_one};
 pub(crate) use caller::{CallerCore, Reply, file};
 pub use caller_info::CallerInfo;
 pub(crate) use calls::{Arrived, CallState, Calls};
+pub use error_reply::RpcError;
 pub(crate) use error_reply::{ErrorBody, ErrorReply, send_error};
-pub use error_reply::{ErrorKind, RpcError};
 pub(crate) use request::{
     BAD_METADATA, OpenRequest, has_metadata, is_cancel, is_control, is_plain, is_users, open_current, open_metadata,
     open_request, split_metadata,
 };
 pub(crate) use watch::Watch;
+
+pub use crate::error_kind::ErrorKind;

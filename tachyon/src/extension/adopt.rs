@@ -240,7 +240,7 @@ unsafe extern "C" fn fail(host: *mut c_void, kind: u32, text: Text, name: Text, 
                 HandlerError::new(kind, text)
             } else {
                 // SAFETY: a slice of the extension, borrowed for this call.
-                HandlerError::named(name, text, unsafe { slice::from_raw_parts(fields, len) }.to_vec())
+                HandlerError::named(kind, name, text, unsafe { slice::from_raw_parts(fields, len) }.to_vec())
             };
             *answer = Answer::Over(Err(error));
         }

@@ -139,7 +139,7 @@ fn by_hand(hostile: &Hostile<'_>, callee: &mut Callee, pair: &Pair) -> Result<()
     let Some(request) = callee.try_serve()? else { return Ok(()) };
     hostile.strike();
     let (id, msg_type, payload) = (request.correlation_id(), request.msg_type(), request.to_vec());
-    assert!(payload.len() <= CAPACITY);
+    assert!(payload.len() <= CAPACITY && request.metadata().len() <= CAPACITY);
     drop(request);
     pair.ring();
     match payload.first() {

@@ -136,7 +136,7 @@ pub fn caller(data: &[u8]) {
                         6..9 => flags::call_in_place(&mut caller.within(AT_ONCE), &[1]).map(|reply| {
                             assert!(reply.get().iter().all(|flag| u8::from(*flag) < 2));
                         }),
-                        9..12 => words::call(&mut caller.within(AT_ONCE), "a b", 2).map(|reply| {
+                        9..12 => words::call(&mut caller.within(AT_ONCE).metadata("a", "b"), "a b", 2).map(|reply| {
                             assert!(reply.iter().all(|word| str::from_utf8(word.as_bytes()).is_ok()));
                         }),
                         _ => caller.ping(AT_ONCE).map(drop),

@@ -2,9 +2,10 @@
 
 use crate::binding::{Build, Bytes, Node, Place, Plan, PlanField, Source, TooLong, read_message};
 use crate::fuzz::Input;
+use crate::schema::payload::tensor::MAX_NDIM;
 use crate::schema::payload::{
-    BoxedMalformed, Form, Head, HeadLayout, List, Primitive, Scratch, Value, ValueType, Words, Writer, align8, offsets,
-    own_list, read_list,
+    BoxedMalformed, Form, Head, HeadLayout, List, Primitive, Scratch, Tensor, TensorRef, Value, ValueType, Words,
+    Writer, align8, offsets, own_list, read_list,
 };
 
 /// A payload with a field of every form.
@@ -18,6 +19,7 @@ pub(crate) struct Scan {
     pub(crate) flags: Vec<bool>,
     pub(crate) tags: Vec<String>,
     pub(crate) gain: Option<f64>,
+    pub(crate) image: Tensor<u16, 2>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -30,9 +32,10 @@ pub(crate) struct ScanRef<'a> {
     flags: &'a [bool],
     tags: List<'a, String>,
     gain: Option<f64>,
+    image: TensorRef<'a, u16, 2>,
 }
 
-const AT: [usize; 9] = offsets([
+const AT: [usize; 10] = offsets([
     u64::HEAD,
     bool::HEAD,
     String::HEAD,
@@ -41,6 +44,7 @@ const AT: [usize; 9] = offsets([
     <Vec<bool>>::HEAD,
     <Vec<String>>::HEAD,
     <Option<f64>>::HEAD,
+    <Tensor<u16, 2>>::HEAD,
 ]);
 
 // As `#[tachyon::payload]` implements it.
@@ -48,7 +52,7 @@ impl Value for Scan {
     type View<'a> = ScanRef<'a>;
     type List<'a> = List<'a, Self>;
     const TYPE: &'static ValueType =
-        &ValueType::Variable(&HeadLayout { name: "Scan", doc: "", len: AT[8], fields: &[] });
+        &ValueType::Variable(&HeadLayout { name: "Scan", doc: "", len: AT[9], fields: &[] });
     const LIST_FORM: Form = Form::Value(&ValueType::List(Self::TYPE));
     const COPIES: bool = true;
     const LIST_COPIES: bool = true;
@@ -59,7 +63,7 @@ impl Value for Scan {
         scratch: &mut Scratch<'a>,
         _place: &'static str,
     ) -> Result<ScanRef<'a>, BoxedMalformed> {
-        let mut head = Head::<[u8; AT[8]]>::open(part, "Scan")?;
+        let mut head = Head::<[u8; AT[9]]>::open(part, "Scan")?;
         Ok(ScanRef {
             taken_at: u64::get(&mut head, AT[0], scratch, "Scan.taken_at")?,
             live: bool::get(&mut head, AT[1], scratch, "Scan.live")?,
@@ -69,20 +73,22 @@ impl Value for Scan {
             flags: <Vec<bool>>::get(&mut head, AT[5], scratch, "Scan.flags")?,
             tags: <Vec<String>>::get(&mut head, AT[6], scratch, "Scan.tags")?,
             gain: <Option<f64>>::get(&mut head, AT[7], scratch, "Scan.gain")?,
+            image: <Tensor<u16, 2>>::get(&mut head, AT[8], scratch, "Scan.image")?,
         })
     }
 
     fn len(view: ScanRef<'_>) -> usize {
-        let end = String::grow(align8(AT[8]), view.frame);
+        let end = String::grow(align8(AT[9]), view.frame);
         let end = <Vec<[f32; 2]>>::grow(end, view.points);
         let end = <Option<String>>::grow(end, view.note);
         let end = <Vec<bool>>::grow(end, view.flags);
         let end = <Vec<String>>::grow(end, view.tags);
-        <Option<f64>>::grow(end, view.gain)
+        let end = <Option<f64>>::grow(end, view.gain);
+        <Tensor<u16, 2>>::grow(end, view.image)
     }
 
     fn write(view: ScanRef<'_>, out: &mut [u8]) {
-        let mut writer = Writer::new(out, AT[8]);
+        let mut writer = Writer::new(out, AT[9]);
         u64::put(&mut writer, AT[0], view.taken_at);
         bool::put(&mut writer, AT[1], view.live);
         String::put(&mut writer, AT[2], view.frame);
@@ -91,16 +97,17 @@ impl Value for Scan {
         <Vec<bool>>::put(&mut writer, AT[5], view.flags);
         <Vec<String>>::put(&mut writer, AT[6], view.tags);
         <Option<f64>>::put(&mut writer, AT[7], view.gain);
+        <Tensor<u16, 2>>::put(&mut writer, AT[8], view.image);
     }
 
     fn view(&self) -> ScanRef<'_> {
-        let Self { taken_at, live, frame, points, note, flags, tags, gain } = self;
+        let Self { taken_at, live, frame, points, note, flags, tags, gain, image } = self;
         let (taken_at, live, note, tags, gain) = (*taken_at, *live, note.as_deref(), List::from(tags), *gain);
-        ScanRef { taken_at, live, frame, points, note, flags, tags, gain }
+        ScanRef { taken_at, live, frame, points, note, flags, tags, gain, image: image.view() }
     }
 
     fn own(view: ScanRef<'_>) -> Self {
-        let ScanRef { taken_at, live, frame, points, note, flags, tags, gain } = view;
+        let ScanRef { taken_at, live, frame, points, note, flags, tags, gain, image } = view;
         Self {
             taken_at,
             live,
@@ -110,6 +117,7 @@ impl Value for Scan {
             flags: flags.to_vec(),
             tags: tags.to_vec(),
             gain,
+            image: image.into_owned(),
         }
     }
 
@@ -155,6 +163,8 @@ enum Tree {
     Some(Box<Tree>),
     None,
     Many(Vec<Tree>),
+    /// A shape, and the bytes of the values.
+    Tensor(Vec<usize>, Vec<u8>),
 }
 
 /// A Rust value as a tree.
@@ -198,6 +208,13 @@ impl Shown for Vec<u16> {
     }
 }
 
+impl Shown for Tensor<u16, 2> {
+    fn tree(&self) -> Tree {
+        let bytes = self.as_slice().iter().flat_map(|value| value.to_le_bytes());
+        Tree::Tensor(self.shape().to_vec(), bytes.collect())
+    }
+}
+
 /// The tree of a list of variable values.
 fn many<T: Shown>(values: &[T]) -> Tree {
     Tree::Many(values.iter().map(Shown::tree).collect())
@@ -210,6 +227,12 @@ impl Shown for Vec<String> {
 }
 
 impl Shown for Vec<Vec<u16>> {
+    fn tree(&self) -> Tree {
+        many(self)
+    }
+}
+
+impl Shown for Vec<Tensor<u16, 2>> {
     fn tree(&self) -> Tree {
         many(self)
     }
@@ -233,6 +256,7 @@ impl Shown for Scan {
             self.flags.tree(),
             self.tags.tree(),
             self.gain.tree(),
+            self.image.tree(),
         ])
     }
 }
@@ -257,6 +281,16 @@ impl Build for Trees {
 
     fn list(&mut self, _plan: &Plan, _node: usize, values: Vec<Tree>) -> Result<Tree, BoxedMalformed> {
         Ok(Tree::Many(values))
+    }
+
+    fn tensor(
+        &mut self,
+        _plan: &Plan,
+        _node: usize,
+        shape: &[usize],
+        bytes: Bytes<'_>,
+    ) -> Result<Tree, BoxedMalformed> {
+        Ok(Tree::Tensor(shape.to_vec(), bytes.get().to_vec()))
     }
 
     fn some(&mut self, value: Tree) -> Result<Tree, BoxedMalformed> {
@@ -327,6 +361,21 @@ impl Source for Trees {
         Ok(values.clone())
     }
 
+    fn tensor(
+        &mut self,
+        _plan: &Plan,
+        _node: usize,
+        value: &Tree,
+        _place: &Place<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<[usize; MAX_NDIM], Unwritten> {
+        let Tree::Tensor(shape, bytes) = value else { return Err(Unwritten) };
+        out.extend_from_slice(bytes);
+        let mut padded = [0; MAX_NDIM];
+        padded[..shape.len()].copy_from_slice(shape);
+        Ok(padded)
+    }
+
     fn option(&mut self, value: &Tree) -> Result<Option<Tree>, Unwritten> {
         match value {
             Tree::Some(value) => Ok(Some((**value).clone())),
@@ -341,7 +390,7 @@ impl Source for Trees {
 }
 
 /// A plan, and the numbers of the types that the target reads.
-fn plan() -> (Plan, [usize; 8]) {
+fn plan() -> (Plan, [usize; 10]) {
     let mut plan = Plan::new();
     let mut add = |node| plan.add(node).expect("a plan like this can be");
     let word = add(Node::Primitive(Primitive::U64));
@@ -351,6 +400,7 @@ fn plan() -> (Plan, [usize; 8]) {
     let double = add(Node::Primitive(Primitive::F64));
     let point = add(Node::Array { of: single, len: 2 });
     let text = add(Node::Text);
+    let image = add(Node::Tensor { of: Primitive::U16, ndim: 2 });
     let fields = [
         ("taken_at", word),
         ("live", flag),
@@ -360,6 +410,7 @@ fn plan() -> (Plan, [usize; 8]) {
         ("flags", add(Node::List(flag))),
         ("tags", add(Node::List(text))),
         ("gain", add(Node::Option(double))),
+        ("image", image),
     ];
     let field = |(name, of): (&str, usize)| PlanField::new(name, format!("Scan.{name}"), of, false);
     let scan = add(Node::Head { name: "Scan".to_owned(), fields: fields.into_iter().map(field).collect() });
@@ -373,6 +424,8 @@ fn plan() -> (Plan, [usize; 8]) {
         add(Node::List(shorts)),
         add(Node::List(flag)),
         double,
+        image,
+        add(Node::List(image)),
     ];
     (plan, roots)
 }
@@ -416,6 +469,7 @@ fn sample(input: &Input<'_>, root: usize) -> Vec<u8> {
     }
     let text = |len: usize| "aé".chars().cycle().take(len).collect::<String>();
     let count = || usize::from(input.byte() & 3);
+    let image = |height, width| Tensor::new([height, width], vec![7; height * width]).expect("a value for each index");
     let scan = || Scan {
         taken_at: 7,
         live: true,
@@ -425,6 +479,7 @@ fn sample(input: &Input<'_>, root: usize) -> Vec<u8> {
         flags: vec![true; count()],
         tags: vec![text(count()); count()],
         gain: (count() > 1).then_some(1.5),
+        image: image(count(), count()),
     };
     match root {
         0 => written(&scan()),
@@ -434,7 +489,9 @@ fn sample(input: &Input<'_>, root: usize) -> Vec<u8> {
         4 => written(&vec![text(count()), String::new(), text(count())]),
         5 => written(&vec![vec![1_u16; count()], vec![], vec![7; 5]]),
         6 => written(&vec![true, false, true]),
-        _ => written(&0.5_f64),
+        7 => written(&0.5_f64),
+        8 => written(&image(count(), count())),
+        _ => written(&vec![image(count(), count()), image(1, 0)]),
     }
 }
 
@@ -442,7 +499,10 @@ fn sample(input: &Input<'_>, root: usize) -> Vec<u8> {
 pub fn contract(data: &[u8]) {
     let input = &Input::new(data);
     let how = input.byte();
-    let root = usize::from(how & 7);
+    let root = match how & 7 {
+        7 => 7 + usize::from(input.byte() % 3),
+        root => usize::from(root),
+    };
     let mut message = sample(input, root);
     for _ in 0..how >> 3 & 7 {
         if message.is_empty() {
@@ -486,6 +546,8 @@ pub fn contract(data: &[u8]) {
         4 => judge::<Vec<String>>(&plan, node, &words, len),
         5 => judge::<Vec<Vec<u16>>>(&plan, node, &words, len),
         6 => judge::<Vec<bool>>(&plan, node, &words, len),
+        8 => judge::<Tensor<u16, 2>>(&plan, node, &words, len),
+        9 => judge::<Vec<Tensor<u16, 2>>>(&plan, node, &words, len),
         _ => judge::<f64>(&plan, node, &words, len),
     }
 }

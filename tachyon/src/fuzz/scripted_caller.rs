@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::hostile::Hostile;
 use crate::engine::{ErrorKind, RpcError};
+use crate::metadata::{METADATA, Metadata};
 use crate::ring::{Consumer, MessageHeader, Producer};
 use crate::type_id::{MSG_TYPE_ERROR, ROUTE_CANCEL, ROUTE_CONTROL, make_type_id, msg_type, route_id};
 
@@ -50,15 +51,20 @@ impl ScriptedCaller {
             0..3 => u32::from(kind & 7),
             3 => make_type_id(ROUTE_CANCEL, kind & 7),
             4 | 5 => make_type_id(ROUTE_CONTROL, kind & 3),
+            6 => METADATA | u32::from(kind & 7),
             _ => make_type_id(kind, hostile.input.short()),
         };
         let deadline = match step >> 5 {
             2 | 4 => hostile.input.word(),
             _ => 0,
         };
+        let payload = match step >> 5 {
+            6 => with_metadata(hostile.input.slice(len), kind),
+            _ => hostile.input.slice(len).to_vec(),
+        };
         let correlation_id = if step & 16 == 0 { self.next } else { hostile.input.near(self.next) };
         let header = MessageHeader::due(type_id, correlation_id, deadline);
-        if self.requests.push_slow(hostile.input.slice(len), header) == Ok(true) {
+        if self.requests.push_slow(&payload, header) == Ok(true) {
             if route_id(type_id) != ROUTE_CANCEL {
                 self.asked.push((correlation_id, type_id));
             }
@@ -79,6 +85,18 @@ impl ScriptedCaller {
             let _ = self.replies.release(frame.position);
         }
     }
+}
+
+/// A payload with metadata behind it; malformed metadata for the even kinds, which may be any bytes.
+fn with_metadata(payload: &[u8], kind: u16) -> Vec<u8> {
+    let mut message = payload.to_vec();
+    if kind & 1 == 1 {
+        let mut metadata = Metadata::new();
+        metadata.insert("tenant", if kind & 8 == 0 { "acme" } else { "" }).expect("a short text");
+        message.resize(payload.len() + metadata.tail_len(), 0);
+        metadata.write_tail(payload.len(), &mut message[payload.len()..]);
+    }
+    message
 }
 
 /// Checks that a reply has its request's message type, or is an error.

@@ -52,9 +52,9 @@ pub fn server(data: &[u8]) {
 fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
     let how = hostile.input.byte();
     let polling = match how & 3 {
-        0 => PollingMode::PureSpin,
+        0 => PollingMode::Spin,
         1 => PollingMode::Adaptive,
-        2 => PollingMode::Spins(1),
+        2 => PollingMode::SpinTimes(1),
         _ => PollingMode::Park,
     };
     let options = Options::new().polling(polling);

@@ -21,6 +21,7 @@ mod conversation;
 mod credentials;
 mod description;
 mod error;
+mod in_process;
 mod listener;
 mod namespace;
 mod path;
@@ -32,6 +33,7 @@ pub(crate) mod wire;
 
 pub(crate) use connector::{Connecting, connect};
 pub use error::{ConnectError, ListenError};
+pub(crate) use in_process::in_process;
 pub(crate) use listener::{Listener, listen};
 pub use path::PathError;
 pub(crate) use path::absolute;

@@ -113,6 +113,15 @@ impl<W: ?Sized> InSlot<W> for Select<false> {
     type Message = ();
 }
 
+/// An implementor that no method of its service changes. No type is one: a service that changes its implementor asks
+/// for it.
+#[diagnostic::on_unimplemented(
+    message = "this service changes its implementor, so others cannot share the implementor",
+    label = "a method takes `&mut self`",
+    note = "take `&self` in every method, with a lock in the implementor, or serve it by `dispatcher`"
+)]
+pub trait NeverChanged: Send + Sync {}
+
 /// The table of an implementor of the service `S`.
 pub trait Serves<S> {
     /// The implementor.
@@ -194,49 +203,82 @@ impl<T, M> Spelled<T, M> for Select<false> {
     }
 }
 
-/// Tests whether an error is declared: [`KIND`](Self::KIND).
+/// Tests whether an error is declared: [`YES`](Self::YES).
 pub struct IsDeclared<E>(PhantomData<E>);
 
 impl<E: DeclaredError> IsDeclared<E> {
     /// The test passes.
-    pub const KIND: u8 = 1;
+    pub const YES: bool = true;
 }
 
 /// The answer for all errors that are not declared.
 pub trait NotDeclared {
     /// The test fails.
-    const KIND: u8 = 0;
+    const YES: bool = false;
 }
 
 impl<E> NotDeclared for IsDeclared<E> {}
 
-/// Tests whether an error has a text: [`KIND`](Self::KIND).
+/// Tests whether an error becomes a [`HandlerError`], with a kind: [`YES`](Self::YES).
+pub struct IsInto<E>(PhantomData<E>);
+
+impl<E: Into<HandlerError>> IsInto<E> {
+    /// The test passes.
+    pub const YES: bool = true;
+}
+
+/// The answer for all other errors.
+pub trait NotInto {
+    /// The test fails.
+    const YES: bool = false;
+}
+
+impl<E> NotInto for IsInto<E> {}
+
+/// Tests whether an error has a text: [`YES`](Self::YES).
 pub struct IsShown<E>(PhantomData<E>);
 
 impl<E: Display> IsShown<E> {
     /// The test passes.
-    pub const KIND: u8 = 1;
+    pub const YES: bool = true;
 }
 
 /// The answer for all errors without a text.
 pub trait NotShown {
     /// The test fails.
-    const KIND: u8 = 0;
+    const YES: bool = false;
 }
 
 impl<E> NotShown for IsShown<E> {}
 
-/// An error that can travel, declared or as its text.
+/// The form of an error that passes these tests, for [`ErrorForm`](crate::dispatch::ErrorForm).
+pub const fn error_form(is_declared: bool, is_into: bool, is_shown: bool) -> u8 {
+    if is_declared {
+        3
+    } else if is_into {
+        2
+    } else {
+        is_shown as u8
+    }
+}
+
+/// An error that can travel, in its form.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no error that can travel",
     label = "neither declared nor `Display`",
     note = "mark the enum with `#[tachyon::error]`, so that it arrives typed, or implement `Display`, so that its text \
             arrives"
 )]
-pub trait ErrorTravels {}
+pub trait ErrorTravels<const FORM: u8> {}
 
 #[diagnostic::do_not_recommend]
-impl<E: Display + ?Sized> ErrorTravels for E {}
+impl<E> ErrorTravels<1> for E {}
+
+#[diagnostic::do_not_recommend]
+impl<E> ErrorTravels<2> for E {}
+
+#[diagnostic::do_not_recommend]
+impl<E> ErrorTravels<3> for E {}
 
 /// The only place that reports a type that an endpoint cannot return.
 #[track_caller]
@@ -251,4 +293,4 @@ pub const fn can_be_in_slot<W: SlotOf + ?Sized>() {
 }
 
 /// The only place that reports an error type that cannot travel.
-pub const fn error_travels<E: ErrorTravels + ?Sized>() {}
+pub const fn error_travels<E: ErrorTravels<FORM>, const FORM: u8>() {}

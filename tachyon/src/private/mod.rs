@@ -14,7 +14,8 @@ pub use core::cmp::PartialEq;
 pub use core::convert::From;
 pub use core::error::Error;
 pub use core::fmt::{self, Debug};
-pub use core::marker::{Copy, PhantomData, Sized};
+pub use core::future::Future;
+pub use core::marker::{Copy, PhantomData, Send, Sized, Sync};
 pub use core::mem::{MaybeUninit, align_of, size_of};
 pub use core::option::Option;
 pub use core::primitive::{bool, i8, i16, i32, i64, i128, str, u8, u16, u32, u64, usize};
@@ -22,15 +23,16 @@ pub use core::result::Result;
 pub use core::time::Duration;
 pub use core::{concat, format_args};
 pub use std::string::String;
+pub use std::sync::Arc;
 pub use std::vec::Vec;
 
 pub use tachyon_macros::{DeclaredError, Emit, Payload};
 
 pub use self::declared::{declared, zeros};
 pub use self::endpoint::{
-    ErrorTravels, InSlot, IsDeclared, IsInSlot, IsReply, IsShown, NotDeclared, NotInSlot, NotReply, NotShown, ReplyOf,
-    Serves, Spelled, answer, answer_later, answer_slot, can_be_in_slot, can_be_reply, context, empty, error_travels,
-    handle, start_shared, start_stateless, task,
+    ErrorTravels, InSlot, IsDeclared, IsInSlot, IsInto, IsReply, IsShown, NeverChanged, NotDeclared, NotInSlot,
+    NotInto, NotReply, NotShown, ReplyOf, Serves, Spelled, answer, answer_later, answer_slot, can_be_in_slot,
+    can_be_reply, context, empty, error_form, error_travels, handle, start_shared, start_stateless, task,
 };
 pub use self::gaps::{
     Asked, Defined, IsDefined, IsFixed, NotDefined, NotFixed, Shape, assert_aligned, assert_fixed,
@@ -40,13 +42,17 @@ pub use self::gaps::{
 pub use self::message::Opaque;
 pub use self::select::{
     IsArgument, IsValue, Lendable, NotArgument, NotValue, Parameter, PassSlice, Select, Slot, Take, Travels,
-    can_be_element, can_be_lent, can_be_parameter, travels,
+    can_be_element, can_be_in_tensor, can_be_lent, can_be_parameter, travels,
 };
-pub use self::table::{Listed, NotAnEndpoint, Probe, Table, assert_own_msg_type, numbers, total};
+pub use self::table::{Listed, NotAnEndpoint, Probe, Table, assert_own_msg_type, entries, numbers, total};
+pub use crate::__with_tokio as with_tokio;
+#[cfg(feature = "tokio")]
+pub use crate::client::tokio::{AsyncCaller, call_async};
 pub use crate::dispatch::{
     Context, ConvertError, Dispatcher, Endpoint, Entry, EntryHandler, ErrorForm, HandlerError, IntoReply, Replied,
     Reply, Request, Requires, SlotOf, SlotResult, Stateless,
 };
+pub use crate::error_kind::ErrorKind;
 pub use crate::rpc::{
     Body, Borrowed, CallError, Caller, Calls, Contract, Fields, HasCaller, InPlace, SingleValue, Started, With, call,
     call_in_place, start,
@@ -55,10 +61,32 @@ pub use crate::schema::describe::Signature;
 /// The error of readers.
 pub use crate::schema::payload::BoxedMalformed as Malformed;
 pub use crate::schema::payload::{
-    Argument, DeclaredError, EnumLayout, Field, Fixed, Form, Head, HeadField, HeadLayout, IntoView, Layout, List,
-    Message, NoOption, Primitive, ReplyValue, Scratch, StructLayout, Undeclared, Value, ValueType, Variant, Writer,
-    align8, assert_by_value, assert_place, list_len, max_depth, offsets, outer_depth, own_list, read_list, write_list,
+    Argument, DeclaredError, EnumLayout, ErrorLayout, Field, Fixed, Form, Head, HeadField, HeadLayout, IntoView,
+    Layout, List, Message, NoOption, Primitive, ReplyValue, Scratch, StructLayout, TensorRef, Undeclared, Value,
+    ValueType, Variant, Writer, align8, assert_by_value, assert_ndim, assert_place, list_len, max_depth, offsets,
+    outer_depth, own_list, read_list, write_list,
 };
+
+/// An error if no runtime can run the futures of an `async` endpoint.
+#[cfg(feature = "tokio")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __needs_tokio {
+    () => {};
+}
+
+#[cfg(not(feature = "tokio"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __needs_tokio {
+    () => {
+        compile_error! {
+            "an `async` endpoint needs the feature `tokio` of `tachyon`: add it in Cargo.toml, or remove `async`"
+        }
+    };
+}
+
+pub use crate::__needs_tokio as needs_tokio;
 
 /// The `msg_type` that marks an error reply.
 const RESERVED: u16 = u16::MAX;

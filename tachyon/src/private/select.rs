@@ -7,7 +7,7 @@ use core::marker::PhantomData;
 
 use crate::dispatch::{HandlerResult, Request};
 use crate::rpc::{Body, Borrowed, SingleValue};
-use crate::schema::payload::{Argument, Fixed, Value, assert_by_value, with_scratch};
+use crate::schema::payload::{Argument, Fixed, Number, Value, assert_by_value, with_scratch};
 
 /// Tests whether `T` travels: [`YES`](Self::YES).
 pub struct IsValue<T>(PhantomData<T>);
@@ -198,6 +198,9 @@ impl<T: Fixed> InSlice for T {}
 
 /// The only place that reports a type that a slice cannot hold.
 pub const fn can_be_element<T: InSlice>() {}
+
+/// The only place that reports a type that a tensor cannot hold.
+pub const fn can_be_in_tensor<T: Number>() {}
 
 /// A type that travels. A trait of its own, because rustc would list all implementors of [`Value`] in a crate.
 #[diagnostic::on_unimplemented(

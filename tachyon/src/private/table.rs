@@ -31,15 +31,15 @@ impl<C: Scope> Table<C> {
         &Table(PhantomData)
     }
 
-    /// The table with the entries of another one. A different state is an error at the other table.
+    /// The table with the entries of another one, and these entries. A different state is an error at the other table.
     pub const fn with_all<S: ?Sized>(
         &self,
-        _entries: &'static [Entry<S>],
-    ) -> &'static Table<<C as Join<Requires<S>>>::Joined>
+        entries: &'static [Entry<S>],
+    ) -> (&'static Table<Requires<S>>, &'static [Entry<S>])
     where
-        C: Join<Requires<S>>,
+        C: Join<Requires<S>, Joined = Requires<S>>,
     {
-        &Table(PhantomData)
+        (&Table(PhantomData), entries)
     }
 
     /// The entry of `E` for this table.
@@ -56,6 +56,9 @@ impl<C: Scope> Table<C> {
     }
 
     /// The finished table of the entries of all parts, which are `N` together.
+    ///
+    /// # Panics
+    /// When there are fewer or more. The macro counts them.
     pub const fn concat<const N: usize>(&self, parts: &[&[Entry<C::State>]]) -> [Entry<C::State>; N] {
         let mut all = [Entry::VACANT; N];
         let (mut part, mut at) = (0, 0);
@@ -87,6 +90,12 @@ pub trait NotAnEndpoint {
 }
 
 impl<E> NotAnEndpoint for Probe<E> {}
+
+/// The entries of another table. Generated code names another table in this call only, so that rustc reports what is
+/// no table once.
+pub const fn entries<S: ?Sized>(entries: &'static [Entry<S>]) -> &'static [Entry<S>] {
+    entries
+}
 
 /// The sum of the lengths of a table's parts.
 pub const fn total(lengths: &[usize]) -> usize {

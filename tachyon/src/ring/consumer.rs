@@ -34,6 +34,9 @@ impl Frame {
 // mapping lives and that the frame has not been released.
 #[allow(unsafe_code, reason = "a frame may be kept by a guard that another thread drops")]
 unsafe impl Send for Frame {}
+// SAFETY: as above; no method changes a frame through a shared reference.
+#[allow(unsafe_code, reason = "the context of a call, which a handler may pass to other threads, lends its frame")]
+unsafe impl Sync for Frame {}
 
 /// Slots that a consumer prefetches while it is behind: as many as cross between cores while it reads one slot.
 const AHEAD: usize = 8;

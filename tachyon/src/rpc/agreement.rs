@@ -81,10 +81,18 @@ impl Agreement {
     /// [`CallError::Remote`] for an error.
     pub fn answered(&mut self, type_id: u32, answer: &[u8]) -> Result<bool, CallError> {
         match RpcError::decode(type_id, answer) {
-            Some(error) if error.kind == ErrorKind::NoHandler => return Ok(true),
-            Some(error) => return Err(CallError::Remote(error)),
-            None => {}
+            Some(error) => Self::refused(error),
+            None => self.described(answer),
         }
+    }
+
+    /// As [`answered`](Self::answered), for an error.
+    pub(crate) fn refused(error: RpcError) -> Result<bool, CallError> {
+        if error.kind == ErrorKind::NoHandler { Ok(true) } else { Err(CallError::Remote(error)) }
+    }
+
+    /// As [`answered`](Self::answered), for an answer that is no error.
+    pub(crate) fn described(&mut self, answer: &[u8]) -> Result<bool, CallError> {
         let Some(theirs) = self.chunks.add(answer)? else { return Ok(false) };
         if let Some(theirs) = theirs.endpoint(self.here.msg_type) {
             self.here.agree_with(theirs)?;

@@ -11,11 +11,12 @@ use super::error::CallError;
 use super::guard::{RpcRxGuard, RpcTxGuard};
 use super::layer::{CallOutcome, CallerLayer, CallerLayers, LayeredCalls, OutgoingCall};
 use super::reconnect::{ReconnectPolicy, connect_by, connecting_by, tick};
-use super::settings::{CallSettings, deadline, metadata};
+use super::settings::CallSettings;
 use crate::aligned::AlignedBytes;
 use crate::connection::{self, End, Established, Halt, MAX_PER_LOOK, State, Unsent, room_while_taking, slice};
-use crate::engine::{Arrived, CallState, CallerCore, ErrorKind, METADATA, Metadata, RpcError, file};
+use crate::engine::{Arrived, CallState, CallerCore, ErrorKind, RpcError, file};
 use crate::handshake::{ConnectError, Connecting, Kind, Link, ListenError, Role};
+use crate::metadata::{METADATA, Metadata};
 use crate::options::Options;
 use crate::ring::{MessageHeader, Reservation};
 use crate::schema::describe::{Description, EndpointDescription, Operation, Signature, WHOLE_TABLE};
@@ -81,7 +82,7 @@ impl Caller {
     /// As [`connect`](Self::connect).
     pub fn connect_with(path: impl AsRef<Path>, options: &Options) -> Result<Self, ConnectError> {
         let path = path.as_ref();
-        Ok(Self::over(&connection::connect(path, Kind::Rpc, Role::Source, options)?).reconnecting(path, options))
+        Ok(Self::at(path, options, &connection::connect(path, Kind::Rpc, Role::Source, options)?))
     }
 
     /// Makes a connection with `forward` bytes for requests and `reverse` bytes for replies at `path`, and waits for
@@ -106,6 +107,14 @@ impl Caller {
         Ok(Self::over(&connection::listen(path.as_ref(), Kind::Rpc, Role::Source, &[forward, reverse], options)?))
     }
 
+    /// A caller over a connection to the listener at `path`.
+    pub(crate) fn at(path: &Path, options: &Options, established: &Established) -> Self {
+        let mut caller = Self::over(established);
+        caller.reconnect = ReconnectPolicy::new(path, options);
+        caller.sends_at_once = caller.reconnect.is_none();
+        caller
+    }
+
     pub(crate) fn over(established: &Established) -> Self {
         Self {
             core: CallerCore::over(established),
@@ -115,13 +124,6 @@ impl Caller {
             identity: CALLERS.fetch_add(1, Ordering::Relaxed),
             words: Words::default(),
         }
-    }
-
-    /// This caller, which connects again if `options` says so.
-    fn reconnecting(mut self, path: &Path, options: &Options) -> Self {
-        self.reconnect = ReconnectPolicy::new(path, options);
-        self.sends_at_once = self.reconnect.is_none() && self.layered.is_none();
-        self
     }
 
     /// Adds a layer, which sees every later call before it is sent, and its outcome. Without layers a call does not
@@ -175,10 +177,10 @@ impl Caller {
         &mut self,
         msg_type: u16,
         payload: &[u8],
-        settings: Option<&CallSettings>,
+        settings: &CallSettings,
     ) -> Result<u64, CallError> {
-        let metadata = metadata(settings)?;
-        self.start_slow(Target::Raw(msg_type), Contents::Bytes(payload), metadata, deadline(settings))
+        let (metadata, deadline) = (settings.metadata()?, settings.deadline());
+        self.start_slow(Target::Raw(msg_type), Contents::Bytes(payload), metadata, deadline)
     }
 
     /// The slow path of sending: the layers, a new connection, the comparison, metadata, the wait for room.
@@ -252,16 +254,14 @@ impl Caller {
     #[cold]
     fn show_layers(&mut self, id: u64, outcome: &Result<(), CallError>) {
         let Some(layered) = &mut self.layered else { return };
-        match outcome {
-            Err(error) => layered.ended(id, CallOutcome::Failed(error)),
-            Ok(()) => {
-                let frame = &self.core.rx.current;
-                let reply = slice::payload(frame, &self.core.rx);
-                match RpcError::decode(frame.type_id, reply) {
-                    None => layered.ended(id, CallOutcome::Replied(reply.len())),
-                    Some(error) => layered.ended(id, CallOutcome::Failed(&CallError::refused(error))),
-                }
-            }
+        if let Err(error) = outcome {
+            return layered.ended(id, CallOutcome::Failed(error));
+        }
+        let frame = &self.core.rx.current;
+        let reply = slice::payload(frame, &self.core.rx);
+        match RpcError::decode(frame.type_id, reply) {
+            None => layered.ended(id, CallOutcome::Replied(reply.len())),
+            Some(error) => layered.ended(id, CallOutcome::Failed(&CallError::refused(error))),
         }
     }
 
@@ -569,7 +569,7 @@ impl Caller {
     /// [`finish`](Self::finish). After an error the call is forgotten.
     #[inline]
     pub fn call(&mut self, msg_type: u16, payload: &[u8]) -> Result<RpcRxGuard<'_>, CallError> {
-        self.call_until(msg_type, payload, Deadline::never(), false)
+        self.call_until(msg_type, payload, Deadline::never())
     }
 
     /// As [`call`](Self::call), in at most `timeout`. The callee is told when that ends, as by
@@ -583,68 +583,14 @@ impl Caller {
         payload: &[u8],
         timeout: Duration,
     ) -> Result<RpcRxGuard<'_>, CallError> {
-        self.call_until(msg_type, payload, Deadline::after(timeout), false)
-    }
-
-    /// As [`call`](Self::call), for an endpoint that may run twice: a request that is lost with its callee is sent
-    /// again to the next callee, at most twice. Only a caller that [reconnects](crate::Options::reconnect) does so.
-    ///
-    /// ```
-    /// # let dir = tempfile::tempdir()?;
-    /// # let path = dir.path().join("rpc.sock");
-    /// use tachyon::{Callee, Caller, Options};
-    /// # let listen_at = path.clone();
-    ///
-    /// let callee = std::thread::spawn(move || -> Result<(), tachyon::Error> {
-    ///     // This one takes a request and is gone.
-    ///     let mut callee = Callee::listen(&listen_at, 4096, 4096)?;
-    ///     drop(callee.serve()?);
-    ///     drop(callee);
-    ///     // This one answers.
-    ///     let mut callee = Callee::listen(&listen_at, 4096, 4096)?;
-    ///     let request = callee.serve()?;
-    ///     let (call, reply) = (request.correlation_id(), request.to_vec());
-    ///     drop(request);
-    ///     callee.reply(call, 1, &reply)?;
-    ///     Ok(())
-    /// });
-    /// let mut caller = Caller::connect_with(&path, &Options::new().reconnect(true))?;
-    /// assert_eq!(&*caller.call_idempotent(1, b"read")?, b"read");
-    /// callee.join().unwrap()?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// As [`call`](Self::call); [`CallError::Closed`] or [`CallError::PeerDead`] when one callee after the other
-    /// was lost.
-    pub fn call_idempotent(&mut self, msg_type: u16, payload: &[u8]) -> Result<RpcRxGuard<'_>, CallError> {
-        self.call_until(msg_type, payload, Deadline::never(), true)
-    }
-
-    /// As [`call_idempotent`](Self::call_idempotent), in at most `timeout` for all attempts.
-    ///
-    /// # Errors
-    /// As [`call_idempotent`](Self::call_idempotent), and [`CallError::TimedOut`].
-    pub fn call_idempotent_timeout(
-        &mut self,
-        msg_type: u16,
-        payload: &[u8],
-        timeout: Duration,
-    ) -> Result<RpcRxGuard<'_>, CallError> {
-        self.call_until(msg_type, payload, Deadline::after(timeout), true)
+        self.call_until(msg_type, payload, Deadline::after(timeout))
     }
 
     #[inline]
-    fn call_until(
-        &mut self,
-        msg_type: u16,
-        payload: &[u8],
-        deadline: Deadline,
-        idempotent: bool,
-    ) -> Result<RpcRxGuard<'_>, CallError> {
+    fn call_until(&mut self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<RpcRxGuard<'_>, CallError> {
         let outcome = self.exchange(msg_type, payload, deadline);
         if outcome.is_err() {
-            self.try_again(outcome, deadline, idempotent, |caller| caller.exchange(msg_type, payload, deadline))?;
+            self.try_again(outcome, deadline, false, |caller| caller.exchange(msg_type, payload, deadline))?;
         }
         Ok(self.lend())
     }
@@ -655,12 +601,12 @@ impl Caller {
         &mut self,
         msg_type: u16,
         payload: &[u8],
-        settings: Option<&CallSettings>,
+        settings: &CallSettings,
     ) -> Result<RpcRxGuard<'_>, CallError> {
-        let (deadline, metadata) = (deadline(settings), metadata(settings)?);
+        let (metadata, deadline) = (settings.metadata()?, settings.deadline());
         let outcome = self.attempt(msg_type, payload, metadata, deadline);
         if outcome.is_err() {
-            let idempotent = settings.is_some_and(CallSettings::is_idempotent);
+            let idempotent = settings.is_idempotent();
             let exchange = |caller: &mut Self| caller.attempt(msg_type, payload, metadata, deadline);
             self.try_again(outcome, deadline, idempotent, exchange)?;
         }
@@ -749,7 +695,7 @@ impl Caller {
 
     /// As [`connect_with`](Self::connect_with), until `deadline`, and again when a server ends in the handshake.
     pub(crate) fn connect_by(path: &Path, options: &Options, deadline: Deadline) -> Result<Self, ConnectError> {
-        Ok(Self::over(&connect_by(path, options, deadline)?).reconnecting(path, options))
+        Ok(Self::at(path, options, &connect_by(path, options, deadline)?))
     }
 
     /// Whether this caller connects again when its connection has ended.
@@ -965,7 +911,7 @@ impl Caller {
             match self.control_reply(Operation::Describe, &agreement.question()?, deadline) {
                 Ok((type_id, answer)) if !agreement.answered(type_id, &answer)? => {}
                 Ok(_) | Err(CallError::TooLarge { .. }) => break,
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.unsent()),
             }
         }
         self.core.verified.insert(key);
@@ -975,7 +921,7 @@ impl Caller {
 
 /// The endpoint of a request on the slow path.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Target {
+pub(crate) enum Target {
     /// By number.
     Raw(u16),
     /// By its contract.
@@ -983,14 +929,14 @@ pub(super) enum Target {
 }
 
 impl Target {
-    fn msg_type(self) -> u16 {
+    pub(crate) fn msg_type(self) -> u16 {
         match self {
             Self::Raw(msg_type) => msg_type,
             Self::Typed(signature) => signature.msg_type(),
         }
     }
 
-    fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Raw(_) => "",
             Self::Typed(signature) => signature.name(),
@@ -1000,7 +946,7 @@ impl Target {
 
 /// The key of a signature: its address, which is unique since signatures are statics.
 #[inline]
-pub(super) fn key(signature: &'static Signature) -> usize {
+pub(crate) fn key(signature: &'static Signature) -> usize {
     core::ptr::from_ref(signature).addr()
 }
 

@@ -172,23 +172,44 @@ impl<C> With<C> {
     }
 }
 
-impl<C: HasCaller> With<C> {
+impl<'c> With<&'c mut Caller> {
     /// As [`Caller::call`], with the settings.
     ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("rpc.sock");
+    /// use std::time::Duration;
+    /// use tachyon::{Callee, Caller, Dispatcher, Options};
+    /// # let listen_at = path.clone();
+    ///
+    /// # let callee = std::thread::spawn(move || -> Result<(), tachyon::Error> {
+    /// # let mut callee = Callee::listen(&listen_at, 4096, 4096)?;
+    /// # let mut dispatcher = Dispatcher::default();
+    /// # dispatcher.register(1, "echo", <[u8]>::to_vec)?;
+    /// # dispatcher.serve_forever(&mut callee)?;
+    /// # Ok(()) });
+    /// let mut caller = Caller::connect_with(&path, &Options::new().reconnect(true))?;
+    /// let reply = caller.within(Duration::from_secs(5)).idempotent().call(1, b"read")?;
+    /// assert_eq!(&*reply, b"read");
+    /// # drop(reply);
+    /// # drop(caller);
+    /// # callee.join().unwrap()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
-    /// As [`Caller::call_idempotent_timeout`], and [`CallError::Metadata`].
-    pub fn call(&mut self, msg_type: u16, payload: &[u8]) -> Result<RpcRxGuard<'_>, CallError> {
-        let (caller, settings) = self.parts();
-        caller.call_with(msg_type, payload, settings.as_deref())
+    /// As [`Caller::call_timeout`], and [`CallError::Metadata`]; [`CallError::Closed`] or [`CallError::PeerDead`] when
+    /// one callee after the other was lost with an idempotent call.
+    pub fn call(self, msg_type: u16, payload: &[u8]) -> Result<RpcRxGuard<'c>, CallError> {
+        self.calls.call_with(msg_type, payload, &self.settings)
     }
 
     /// As [`Caller::start`], with the settings. The time limits the wait for room, and travels with the request.
     ///
     /// # Errors
     /// As [`Caller::start_timeout`], and [`CallError::Metadata`].
-    pub fn start(&mut self, msg_type: u16, payload: &[u8]) -> Result<u64, CallError> {
-        let (caller, settings) = self.parts();
-        caller.start_with(msg_type, payload, settings.as_deref())
+    pub fn start(self, msg_type: u16, payload: &[u8]) -> Result<u64, CallError> {
+        self.calls.start_with(msg_type, payload, &self.settings)
     }
 }
 

@@ -35,9 +35,9 @@ pub(crate) fn own_reply(frame: &Frame, max_len: usize) -> (u32, Vec<u8>) {
     control_reply(frame, max_len)
 }
 
-/// Answers a request for the callee itself without waiting: the ring may be in use, and a caller that takes no replies must not block
-/// the callee. A caller whose ring is full gets no answer and asks again. The later requests of a caller that is gone
-/// are still served.
+/// Answers a request for the callee itself without waiting: the ring may be in use, and a caller that takes no replies
+/// must not block the callee. A caller whose ring is full gets no answer and asks again. The later requests of a caller
+/// that is gone are still served.
 #[cold]
 pub(crate) fn try_answer_own(tx: &mut Tx, frame: &Frame) -> Result<(), Unsent> {
     if is_cancel(frame) {

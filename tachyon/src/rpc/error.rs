@@ -6,8 +6,9 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::connection::{Halt, Unsent, family};
-use crate::engine::{ErrorKind, MetadataError, RpcError};
+use crate::engine::{ErrorKind, RpcError};
 use crate::handshake::ConnectError;
+use crate::metadata::MetadataError;
 use crate::schema::describe::Mismatch;
 use crate::schema::payload::{DeclaredError, Malformed, Undeclared};
 
@@ -83,6 +84,18 @@ family! {
 }
 
 impl CallError {
+    /// This error for a call whose comparison failed: the call itself was not sent.
+    #[cold]
+    pub(crate) fn unsent(self) -> Self {
+        match self {
+            Self::TimedOut { .. } => Self::TimedOut { sent: false },
+            Self::Interrupted { .. } => Self::Interrupted { sent: false },
+            Self::Closed { .. } => Self::Closed { sent: false },
+            Self::PeerDead { .. } => Self::PeerDead { sent: false },
+            other => other,
+        }
+    }
+
     /// This error for an endpoint that declares errors.
     #[cold]
     pub(crate) fn widen<E>(self) -> CallError<E> {
@@ -292,10 +305,10 @@ pub struct HandlerFailure {
 }
 
 impl HandlerFailure {
-    /// Whether the endpoint answered as its contract allows: with a declared error, or with a refusal of a request that
-    /// does not match.
+    /// Whether the endpoint answered for this request: with a declared error, or with a kind that
+    /// [is an answer](ErrorKind::is_answer). Otherwise the handler is at fault.
     pub fn is_answer(&self) -> bool {
-        self.declared.is_some() || self.kind == ErrorKind::BadRequest
+        self.declared.is_some() || self.kind.is_answer()
     }
 }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::error::CallError;
-use crate::engine::Metadata;
 use crate::foreign;
+use crate::metadata::Metadata;
 use crate::wait::Deadline;
 
 /// Sees every call of a caller before it is sent, and its outcome; added with
@@ -62,11 +62,11 @@ use crate::wait::Deadline;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait CallerLayer: Send + Sync {
-    /// Runs before the request is sent. Layers run in the order of their addition. An error refuses the call: nothing
-    /// is sent, the layers that ran see `after`, and the call ends with [`CallError::Refused`].
+    /// Runs before the request is sent. Layers run in the order of their addition.
     ///
     /// # Errors
-    /// The reason to refuse the call.
+    /// An error refuses the call: nothing is sent, and the call ends with [`CallError::Refused`]. The layers behind
+    /// this one do not run, and only the layers before this one see the end of the call in [`after`](Self::after).
     fn before(&self, call: &mut OutgoingCall) -> Result<(), Box<dyn Error + Send + Sync>> {
         let _ = call;
         Ok(())
@@ -159,7 +159,7 @@ impl CallerLayers {
             if let Err(reason) = seen.unwrap_or_else(|panicked| Err(format!("a layer {panicked}").into())) {
                 let refused = CallError::Refused(reason);
                 let flight = CallInFlight { call, began: Instant::now() };
-                after(&self.0[..=at], &flight, CallOutcome::Failed(&refused));
+                after(&self.0[..at], &flight, CallOutcome::Failed(&refused));
                 return Err(refused);
             }
         }

@@ -18,22 +18,28 @@ mod tests;
 mod typed;
 mod unassigned;
 
-pub use crate::engine::MetadataError;
+pub use crate::metadata::MetadataError;
 pub use callee::Callee;
 pub(crate) use callee::check_correlation;
 pub use caller::Caller;
+#[cfg(feature = "tokio")]
+pub(crate) use caller::{Target, key as signature_key};
 pub(crate) use calls::sealed;
 pub use calls::{Calls, HasCaller, With};
 pub(crate) use control::{control_reply, refusal, try_answer_own};
 pub use error::{CallError, HandlerFailure, ServeError};
 pub use guard::{RpcRxGuard, RpcTxGuard};
 pub use in_place::InPlace;
+#[cfg(feature = "tokio")]
+pub(crate) use layer::CallInFlight;
 pub(crate) use layer::CallerLayers;
 pub use layer::{CallOutcome, CallerLayer, OutgoingCall};
 #[cfg(feature = "tokio")]
 pub(crate) use reconnect::connecting_by;
 pub(crate) use settings::{deadline, metadata};
 pub use typed::Started;
+#[cfg(feature = "tokio")]
+pub(crate) use typed::{typed_error, unreadable};
 pub use unassigned::RpcBus;
 
 // Generated code and bindings name these.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::error::CallError;
-use crate::engine::{Metadata, MetadataError};
+use crate::metadata::{Metadata, MetadataError};
 use crate::wait::Deadline;
 
 /// Settings of calls, for every caller. Without settings a call takes any time and is sent once.
@@ -36,10 +36,10 @@ impl CallSettings {
         }
     }
 
-    /// The longest time of the whole call.
+    /// The deadline of a call that begins now.
     #[inline]
-    pub(crate) fn timeout(&self) -> Option<Duration> {
-        self.timeout
+    pub(crate) fn deadline(&self) -> Deadline {
+        Deadline::from(self.timeout)
     }
 
     /// Whether the call may run twice.
@@ -77,7 +77,7 @@ impl CallSettings {
 /// The deadline that settings give to a call that begins now.
 #[inline]
 pub(crate) fn deadline(settings: Option<&CallSettings>) -> Deadline {
-    Deadline::from(settings.and_then(CallSettings::timeout))
+    settings.map_or(Deadline::never(), CallSettings::deadline)
 }
 
 /// The metadata of settings.
@@ -106,7 +106,9 @@ mod tests {
 
     fn settings(timeout: Option<u64>, idempotent: bool, entries: &[(&str, &str)]) -> CallSettings {
         let mut settings = CallSettings { timeout: timeout.map(Duration::from_secs), idempotent, metadata: None };
-        entries.iter().for_each(|(key, value)| settings.insert(key, value));
+        for (key, value) in entries {
+            settings.insert(key, value);
+        }
         settings
     }
 
@@ -114,11 +116,11 @@ mod tests {
     fn the_settings_on_top_win() {
         let inner = settings(Some(1), true, &[("a", "1"), ("b", "1")]);
         let both = inner.clone().with(&settings(Some(2), false, &[("b", "2"), ("c", "2")]));
-        assert_eq!((both.timeout(), both.is_idempotent()), (Some(Duration::from_secs(2)), true));
+        assert_eq!((both.timeout, both.is_idempotent()), (Some(Duration::from_secs(2)), true));
         let entries: Vec<_> = both.metadata().unwrap().unwrap().iter().collect();
         assert_eq!(entries, [("a", "1"), ("b", "2"), ("c", "2")]);
         let same = inner.clone().with(&CallSettings::default());
-        assert_eq!((same.timeout(), same.is_idempotent()), (inner.timeout(), true));
+        assert_eq!((same.timeout, same.is_idempotent()), (inner.timeout, true));
         assert_eq!(same.metadata().unwrap(), inner.metadata().unwrap());
     }
 

@@ -9,7 +9,8 @@ use super::error::CallError;
 use super::guard::RpcRxGuard;
 use super::in_place::InPlace;
 use super::settings::{CallSettings, deadline, metadata};
-use crate::engine::{Metadata, RpcError};
+use crate::engine::RpcError;
+use crate::metadata::Metadata;
 use crate::schema::describe::Signature;
 use crate::schema::payload::{BoxedMalformed, DeclaredError, Message, SHORT, Scratch, on_stack};
 use crate::type_id::{MSG_TYPE_ERROR, make_type_id, msg_type};
@@ -175,7 +176,7 @@ impl Caller {
 
 /// The declared error that a callee named.
 #[cold]
-fn typed_error<E: DeclaredError>(error: RpcError, signature: &'static Signature) -> CallError<E> {
+pub(crate) fn typed_error<E: DeclaredError>(error: RpcError, signature: &'static Signature) -> CallError<E> {
     match E::decode(&error.name, &error.fields) {
         Some(Ok(declared)) => CallError::Failed(declared),
         // Its fields were too long to travel.
@@ -222,6 +223,33 @@ pub fn start<C: Contract>(calls: &mut impl HasCaller, body: &impl Body) -> Resul
 }
 
 /// A call that was sent. Dropping it leaves the call outstanding; [`cancel`](Self::cancel) gives the call up.
+///
+/// ```
+/// # let dir = tempfile::tempdir()?;
+/// # let path = dir.path().join("rpc.sock");
+/// use tachyon::{Callee, Caller, Dispatcher, endpoints, tachyon_rpc};
+/// # let listen_at = path.clone();
+///
+/// #[tachyon_rpc(msg_type = 1)]
+/// fn add(a: u64, b: u64) -> u64 {
+///     a + b
+/// }
+///
+/// # let callee = std::thread::spawn(move || -> Result<(), tachyon::Error> {
+/// # let mut callee = Callee::listen(&listen_at, 4096, 4096)?;
+/// # Dispatcher::new(endpoints![add]).serve_forever(&mut callee)?;
+/// # Ok(()) });
+/// let mut caller = Caller::connect(&path)?;
+/// let first = add::start(&mut caller, 1, 2)?;
+/// let second = add::start(&mut caller, 3, 4)?;
+/// let third = add::start(&mut caller, 5, 6)?;
+/// assert_eq!(second.finish(&mut caller)?, 7);
+/// assert_eq!(first.finish(&mut caller)?, 3);
+/// assert!(third.cancel(&mut caller));
+/// # drop(caller);
+/// # callee.join().unwrap()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 #[must_use = "a call that is not finished stays outstanding"]
 pub struct Started<C> {
@@ -278,6 +306,6 @@ impl<C: Contract> Started<C> {
 
 #[cold]
 #[allow(clippy::boxed_local, reason = "as readers return it")]
-fn unreadable<E>(signature: &'static Signature, problem: BoxedMalformed) -> CallError<E> {
+pub(crate) fn unreadable<E>(signature: &'static Signature, problem: BoxedMalformed) -> CallError<E> {
     CallError::BadReply { endpoint: signature.name().to_owned(), problem: *problem }
 }

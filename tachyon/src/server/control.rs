@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::error::Error;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
@@ -13,6 +13,7 @@ use rustix::event::{EventfdFlags, eventfd};
 use super::events::{DisconnectReason, ServerEvent};
 use super::service::NoService;
 use super::session::Arrival;
+use crate::connection::ProcessMutex;
 use crate::foreign;
 use crate::handshake::Rejection;
 use crate::stats::Publication;
@@ -66,18 +67,14 @@ const MAX_EVENTS: usize = 256;
 #[derive(Debug)]
 pub(super) struct Inbox {
     notifier: Notifier,
-    events: Mutex<VecDeque<AcceptorEvent>>,
+    events: ProcessMutex<VecDeque<AcceptorEvent>>,
     /// Callers of the worker, those in the queue included.
     callers: AtomicUsize,
 }
 
 impl Inbox {
     fn new() -> io::Result<Self> {
-        Ok(Self { notifier: Notifier::new()?, events: Mutex::default(), callers: AtomicUsize::new(0) })
-    }
-
-    fn events(&self) -> MutexGuard<'_, VecDeque<AcceptorEvent>> {
-        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+        Ok(Self { notifier: Notifier::new()?, events: ProcessMutex::default(), callers: AtomicUsize::new(0) })
     }
 
     pub(super) fn notify(&self) {
@@ -95,7 +92,7 @@ impl Inbox {
     }
 
     pub(super) fn take(&self) -> Option<AcceptorEvent> {
-        self.events().pop_front()
+        self.events.lock()?.pop_front()
     }
 }
 
@@ -108,26 +105,22 @@ impl AsFd for Inbox {
 /// The shared state of a server.
 pub(crate) struct Control {
     pub(super) stop_time: Arc<StopTime>,
-    inboxes: Mutex<Vec<Arc<Inbox>>>,
+    inboxes: ProcessMutex<Vec<Arc<Inbox>>>,
     /// Wakes the acceptor's thread, while there is one.
-    acceptor_notifier: Mutex<Option<Arc<Notifier>>>,
+    acceptor_notifier: ProcessMutex<Option<Arc<Notifier>>>,
     hook: Option<EventHook>,
-    publication: Mutex<Option<Arc<Publication>>>,
+    publication: ProcessMutex<Option<Arc<Publication>>>,
 }
 
 impl Control {
     pub(crate) fn new(stop_timeout: Duration) -> Self {
         Self {
             stop_time: Arc::new(StopTime::new(stop_timeout)),
-            inboxes: Mutex::default(),
-            acceptor_notifier: Mutex::default(),
+            inboxes: ProcessMutex::default(),
+            acceptor_notifier: ProcessMutex::default(),
             hook: None,
-            publication: Mutex::default(),
+            publication: ProcessMutex::default(),
         }
-    }
-
-    fn inboxes(&self) -> MutexGuard<'_, Vec<Arc<Inbox>>> {
-        self.inboxes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn set_hook(&mut self, hook: EventHook) {
@@ -136,11 +129,13 @@ impl Control {
 
     /// The statistics of the server, while it is served.
     pub(super) fn publication(&self) -> Option<Arc<Publication>> {
-        self.publication.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.publication.lock()?.clone()
     }
 
     pub(super) fn set_publication(&self, publication: Option<Arc<Publication>>) {
-        *self.publication.lock().unwrap_or_else(PoisonError::into_inner) = publication;
+        if let Some(mut published) = self.publication.lock() {
+            *published = publication;
+        }
     }
 
     /// Counts an event, and reports it to `tracing` and to the hook.
@@ -164,16 +159,18 @@ impl Control {
     /// Asks the acceptor and all workers to stop.
     pub(super) fn stop(&self) {
         self.stop_time.stop();
-        if let Some(notifier) = &*self.acceptor_notifier.lock().unwrap_or_else(PoisonError::into_inner) {
+        if let Some(notifier) = self.acceptor_notifier.lock().as_deref().and_then(Option::as_ref) {
             notifier.notify();
         }
-        for inbox in self.inboxes().iter() {
+        for inbox in self.inboxes.lock().iter().flat_map(|inboxes| inboxes.iter()) {
             inbox.notify();
         }
     }
 
     pub(super) fn set_acceptor_notifier(&self, notifier: Option<Arc<Notifier>>) {
-        *self.acceptor_notifier.lock().unwrap_or_else(PoisonError::into_inner) = notifier;
+        if let Some(mut present) = self.acceptor_notifier.lock() {
+            *present = notifier;
+        }
     }
 
     pub(super) fn is_stopping(&self) -> bool {
@@ -188,14 +185,16 @@ impl Control {
     /// Makes the inbox of one more worker.
     pub(super) fn add_worker(&self) -> io::Result<Arc<Inbox>> {
         let inbox = Arc::new(Inbox::new()?);
-        self.inboxes().push(Arc::clone(&inbox));
+        if let Some(mut inboxes) = self.inboxes.lock() {
+            inboxes.push(Arc::clone(&inbox));
+        }
         Ok(inbox)
     }
 
     /// Removes all workers after their end. Callers still in an inbox get an error reply: the server stops.
     pub(super) fn remove_workers(&self) {
-        let inboxes = core::mem::take(&mut *self.inboxes());
-        for inbox in inboxes {
+        let inboxes = self.inboxes.lock().map(|mut inboxes| core::mem::take(&mut *inboxes));
+        for inbox in inboxes.into_iter().flatten() {
             while let Some(event) = inbox.take() {
                 if let Some(arrival) = self.apply(event) {
                     let info = arrival.info;
@@ -226,10 +225,10 @@ impl Control {
     /// Sends an event to the worker with the fewest callers. A server that stops sends it to the first worker, which
     /// closes the acceptor.
     pub(super) fn send_event(&self, event: AcceptorEvent) {
-        let inboxes = self.inboxes();
+        let Some(inboxes) = self.inboxes.lock() else { return };
         let fewest = inboxes.iter().min_by_key(|inbox| inbox.callers.load(Ordering::Relaxed));
         let Some(inbox) = (if self.is_stopping() { inboxes.first() } else { fewest }) else { return };
-        let mut events = inbox.events();
+        let Some(mut events) = inbox.events.lock() else { return };
         if matches!(event, AcceptorEvent::Arrival(_)) {
             inbox.callers.fetch_add(1, Ordering::Relaxed);
         } else if events.len() >= MAX_EVENTS {
@@ -242,7 +241,8 @@ impl Control {
 
     /// Callers connected now.
     pub(super) fn callers(&self) -> usize {
-        self.inboxes().iter().map(|inbox| inbox.callers.load(Ordering::Relaxed)).sum()
+        let inboxes = self.inboxes.lock();
+        inboxes.iter().flat_map(|inboxes| inboxes.iter()).map(|inbox| inbox.callers.load(Ordering::Relaxed)).sum()
     }
 }
 

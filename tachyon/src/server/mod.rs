@@ -238,7 +238,7 @@ impl RpcServer {
             let mut outcome = Ok(());
             for index in 1..workers {
                 let started = worker(None, uninterrupted.clone()).and_then(|worker| {
-                    let name = format!("tachyon-{index}");
+                    let name = format!("tachyon-work-{index}");
                     std::thread::Builder::new().name(name).spawn_scoped(scope, move || run(worker, index))
                 });
                 match started {

@@ -21,7 +21,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
@@ -31,6 +31,7 @@ use slab::Slab;
 use super::control::{Control, Inbox};
 use super::poller::{Poller, Token};
 use super::session::Session;
+use crate::connection::ProcessMutex;
 use crate::sync::{AtomicUsize, Ordering};
 use crate::wait::monotonic_nanos;
 
@@ -44,7 +45,7 @@ pub(super) struct ParkedSessions<B> {
     timer: OwnedFd,
     /// Sleeping workers.
     idle: AtomicUsize,
-    state: Mutex<State<B>>,
+    state: ProcessMutex<State<B>>,
 }
 
 #[derive(Debug)]
@@ -69,18 +70,13 @@ impl<B> ParkedSessions<B> {
             inbox,
             timer,
             idle: AtomicUsize::new(0),
-            state: Mutex::new(State {
+            state: ProcessMutex::new(State {
                 parked: Slab::new(),
                 second_looks: VecDeque::new(),
                 ready: VecDeque::new(),
                 timer_set: false,
             }),
         }))
-    }
-
-    /// Ignores poisoning: the state is consistent whenever the lock is free.
-    fn state(&self) -> MutexGuard<'_, State<B>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sleeping workers: a hint, for handing over callers.
@@ -97,12 +93,12 @@ impl<B> ParkedSessions<B> {
         outcome
     }
 
-    /// Parks a session.
+    /// Parks a session. A forked child, which serves no session, drops it.
     ///
     /// # Errors
     /// The session, and the error of epoll.
     pub(super) fn park(&self, mut session: Session<B>) -> Result<(), Box<(Session<B>, io::Error)>> {
-        let mut state = self.state();
+        let Some(mut state) = self.state.lock() else { return Ok(()) };
         let key = state.parked.vacant_key();
         if let Err(error) = session.arm(&self.poller, key) {
             return Err(Box::new((session, error)));
@@ -117,18 +113,20 @@ impl<B> ParkedSessions<B> {
 
     /// Takes the session of an event, if it is still parked.
     pub(super) fn take(&self, key: usize) -> Option<Session<B>> {
-        self.state().parked.try_remove(key)
+        self.state.lock()?.parked.try_remove(key)
     }
 
     /// Hands busy sessions over to other workers.
     pub(super) fn hand_over(&self, sessions: impl Iterator<Item = Session<B>>) {
-        self.state().ready.extend(sessions);
+        if let Some(mut state) = self.state.lock() {
+            state.ready.extend(sessions);
+        }
         self.inbox.notify();
     }
 
     /// Takes sessions that were handed over: all, or one if other workers sleep. The notifier wakes them for the rest.
     pub(super) fn take_ready(&self) -> VecDeque<Session<B>> {
-        let mut state = self.state();
+        let Some(mut state) = self.state.lock() else { return VecDeque::new() };
         if self.idle() == 0 {
             return core::mem::take(&mut state.ready);
         }
@@ -143,7 +141,7 @@ impl<B> ParkedSessions<B> {
 
     /// Takes the second looks that are due, and returns the sessions that have a request, or an end.
     pub(super) fn take_second_looks(&self) -> Vec<Session<B>> {
-        let mut state = self.state();
+        let Some(mut state) = self.state.lock() else { return Vec::new() };
         let _ = rustix::io::read(&self.timer, &mut [0; 8]);
         state.timer_set = false;
         let (now, mut found) = (monotonic_nanos(), Vec::new());
@@ -173,7 +171,7 @@ impl<B> ParkedSessions<B> {
 
     /// Takes all sessions, for a server that stops.
     pub(super) fn drain(&self) -> Vec<Session<B>> {
-        let mut state = self.state();
+        let Some(mut state) = self.state.lock() else { return Vec::new() };
         state.second_looks.clear();
         let ready = core::mem::take(&mut state.ready);
         let parked = core::mem::take(&mut state.parked);

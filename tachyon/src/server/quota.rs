@@ -1,8 +1,9 @@
 //! The quota of a server: callers in all and per process, and bytes of their rings.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use crate::connection::ProcessMutex;
 use crate::handshake::{Offer, Process, Rejection};
 use crate::ring::Geometry;
 
@@ -29,7 +30,7 @@ pub(super) struct QuotaOwner {
 #[derive(Debug)]
 pub(super) struct CallerQuota {
     limits: Limits,
-    used: Mutex<Used>,
+    used: ProcessMutex<Used>,
 }
 
 #[derive(Debug, Default)]
@@ -50,12 +51,7 @@ pub(crate) struct QuotaGrant {
 
 impl CallerQuota {
     pub(super) fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Self { limits, used: Mutex::default() })
-    }
-
-    /// Ignores poisoning: the state is consistent whenever the lock is free.
-    fn used(&self) -> MutexGuard<'_, Used> {
-        self.used.lock().unwrap_or_else(PoisonError::into_inner)
+        Arc::new(Self { limits, used: ProcessMutex::default() })
     }
 
     /// Grants a caller rings of the sizes `wished`. Where the quota is short, shrinks `wished`, but no ring below its
@@ -70,7 +66,7 @@ impl CallerQuota {
         least: &Offer,
     ) -> Result<QuotaGrant, Rejection> {
         let Limits { callers, each_process, each, all } = self.limits;
-        let mut used = self.used();
+        let Some(mut used) = self.used.lock() else { return Err(Rejection::Busy) };
         let of_process = used.processes.get(&owner.process).copied().unwrap_or(0);
         let most_foreign = (callers / 2).max(1);
         if used.callers >= callers || of_process >= each_process || (owner.foreign && used.foreign >= most_foreign) {
@@ -88,7 +84,7 @@ impl CallerQuota {
 
 impl Drop for QuotaGrant {
     fn drop(&mut self) {
-        let mut used = self.quota.used();
+        let Some(mut used) = self.quota.used.lock() else { return };
         used.callers -= 1;
         used.foreign -= usize::from(self.owner.foreign);
         used.bytes -= self.bytes;

@@ -12,12 +12,16 @@ use std::time::{Duration, Instant};
 
 use super::acceptor_driver::AcceptorDriver;
 use super::control::Control;
+use super::events::ServerEvent;
 use super::handlers::{AsyncHandlers, FinishedTask, Task};
+use super::options::ServerOptions;
 use super::poll_schedule::PollSchedule;
 use super::service::Blocking;
+use super::session::Arrival;
 use super::worker::{Worker, worker_lost};
 use super::{RpcServer, both};
 use crate::client::tokio::Readable;
+use crate::connection::Established;
 use crate::dispatch::{Dispatcher, StateRef};
 use crate::foreign;
 use crate::rpc::ServeError;
@@ -109,6 +113,32 @@ impl<S: ?Sized> Dispatcher<S> {
             *acceptor = None;
         }
         outcome
+    }
+}
+
+impl<S: ?Sized> Dispatcher<S> {
+    /// Serves the callee's end of one connection from a task of a tokio runtime, until the caller closes. The rest is
+    /// as with [`serve_async`](Self::serve_async).
+    ///
+    /// # Errors
+    /// As [`serve_async`](Self::serve_async).
+    pub(crate) async fn serve_connection(&self, established: &Established) -> Result<(), ServeError> {
+        self.check_shared()?;
+        let options = ServerOptions::new();
+        let mut control = Control::new(options.stop_timeout);
+        let stop_time = Arc::clone(&control.stop_time);
+        control.set_hook(Box::new(move |event| {
+            if matches!(event, ServerEvent::Left(..)) {
+                stop_time.stop();
+            }
+        }));
+        let mut worker = Worker::new(&control, None, options.connection.clone()).map_err(ServeError::Io)?;
+        worker.add(Arrival::new(1, established, None));
+        let (responder, state) = self.shared();
+        let blocking = Blocking { responder, state: StateRef::Shared(state), counters: None };
+        let handlers =
+            AsyncHandlers::new(blocking, self.state_of_tasks(), options.in_flight, Arc::clone(&control.stop_time));
+        ServerTask { worker, handlers, interrupt: None, schedule: PollSchedule::new() }.run().await
     }
 }
 

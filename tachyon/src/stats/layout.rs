@@ -7,7 +7,7 @@
 use super::histogram::BUCKETS;
 
 /// The first word of every segment of statistics: "TACHSTA" and the version of the layout.
-pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"TACHSTA\x01");
+pub(crate) const MAGIC: u64 = u64::from_le_bytes(*b"TACHSTA\x02");
 
 /// Words of the header.
 pub(crate) mod header {
@@ -70,7 +70,7 @@ pub(crate) mod endpoint {
     pub(crate) const SHORT: usize = 6;
     /// A count per error kind, by the number of the kind.
     pub(crate) const ERRORS: usize = 16;
-    pub(crate) const ERROR_KINDS: usize = 16;
+    pub(crate) const ERROR_KINDS: usize = 32;
     pub(crate) const BUCKETS: usize = ERRORS + ERROR_KINDS;
     pub(crate) const LEN: usize = BUCKETS + super::BUCKETS;
 }
@@ -83,6 +83,7 @@ const _: () = {
     assert!(caller::LEN.is_multiple_of(ROW_ALIGN));
     assert!(endpoint::LEN.is_multiple_of(ROW_ALIGN));
     assert!(directory::NAME_BYTES == 55);
+    assert!(crate::error_kind::KINDS <= endpoint::ERROR_KINDS, "each kind has a count");
 };
 
 /// Most endpoints with a row of their own, besides the row of all others.

@@ -22,7 +22,7 @@ use crate::sync::Ordering;
 /// use tachyon::{Options, PollingMode};
 ///
 /// // Spin for at most 50 us, then park.
-/// let options = Options::new().polling(PollingMode::Spin(Duration::from_micros(50)));
+/// let options = Options::new().polling(PollingMode::SpinFor(Duration::from_micros(50)));
 /// # let _ = options;
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -33,11 +33,11 @@ pub enum PollingMode {
     #[default]
     Adaptive,
     /// Spins and never parks. The thread needs a core of its own.
-    PureSpin,
+    Spin,
     /// Looks this many times, then parks.
-    Spins(u32),
+    SpinTimes(u32),
     /// Spins for this long, then parks.
-    Spin(Duration),
+    SpinFor(Duration),
     /// Parks without spinning.
     Park,
 }
@@ -130,9 +130,9 @@ impl Budget {
     pub(crate) fn new(mode: PollingMode, factor: u32) -> Self {
         let first_round = match mode {
             PollingMode::Park => 0,
-            PollingMode::Spin(time) if time.is_zero() => 0,
-            PollingMode::Spins(looks) => looks.min(looks_per_reading()),
-            PollingMode::Adaptive | PollingMode::PureSpin | PollingMode::Spin(_) => looks_per_reading(),
+            PollingMode::SpinFor(time) if time.is_zero() => 0,
+            PollingMode::SpinTimes(looks) => looks.min(looks_per_reading()),
+            PollingMode::Adaptive | PollingMode::Spin | PollingMode::SpinFor(_) => looks_per_reading(),
         };
         Self { mode, factor, learnt: WHOLE, first_round }
     }
@@ -154,11 +154,11 @@ impl Budget {
     #[inline]
     pub(crate) fn spin(self) -> Spin {
         match self.mode {
-            PollingMode::PureSpin => Spin::Unlimited,
+            PollingMode::Spin => Spin::Unlimited,
             PollingMode::Adaptive if self.learnt == WHOLE => Spin::Nanos(self.whole()),
             PollingMode::Adaptive => Spin::Nanos(self.learnt.into()),
-            PollingMode::Spin(time) => Spin::Nanos(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
-            PollingMode::Spins(looks) => Spin::Looks(looks),
+            PollingMode::SpinFor(time) => Spin::Nanos(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
+            PollingMode::SpinTimes(looks) => Spin::Looks(looks),
             PollingMode::Park => Spin::Nanos(0),
         }
     }
@@ -248,9 +248,9 @@ mod tests {
     #[test]
     fn fixed_modes_do_not_learn() {
         for (mode, spin) in [
-            (PollingMode::PureSpin, Spin::Unlimited),
-            (PollingMode::Spins(7), Spin::Looks(7)),
-            (PollingMode::Spin(Duration::from_micros(3)), Spin::Nanos(3_000)),
+            (PollingMode::Spin, Spin::Unlimited),
+            (PollingMode::SpinTimes(7), Spin::Looks(7)),
+            (PollingMode::SpinFor(Duration::from_micros(3)), Spin::Nanos(3_000)),
             (PollingMode::Park, Spin::Nanos(0)),
         ] {
             let mut budget = Budget::new(mode, 1);

@@ -47,7 +47,7 @@ fn last_words(mode: PollingMode, early: u64, pause: impl Fn(u64)) -> Result<Fram
 #[test]
 fn the_last_words_of_a_peer_are_found_by_a_waiter_that_spins() {
     let round = u64::from(looks_per_reading());
-    for mode in [PollingMode::PureSpin, PollingMode::Spins(u32::MAX), PollingMode::Spin(2 * PATIENCE)] {
+    for mode in [PollingMode::Spin, PollingMode::SpinTimes(u32::MAX), PollingMode::SpinFor(2 * PATIENCE)] {
         // The first look of the wait, then looks of a round. The last look of a round is followed by the look for
         // the peer's end, for which it is time after this pause.
         for early in [1, 2, round, round + 1, round + 2, 3 * round + 1] {
@@ -64,8 +64,8 @@ fn the_last_words_of_a_peer_are_found_by_a_waiter_that_spins() {
 
 #[test]
 fn the_last_words_of_a_peer_are_found_by_a_waiter_that_parks() {
-    let at_once = PollingMode::Spin(Duration::ZERO);
-    for mode in [PollingMode::Adaptive, PollingMode::Park, PollingMode::Spins(0), at_once] {
+    let at_once = PollingMode::SpinFor(Duration::ZERO);
+    for mode in [PollingMode::Adaptive, PollingMode::Park, PollingMode::SpinTimes(0), at_once] {
         // One look of the wait, one or two after the arming, which a pause makes long enough, one before the sleep,
         // and the second look.
         for early in 1..=5 {
@@ -88,7 +88,7 @@ fn a_known_end_is_not_spun_for_again() {
     let awaited = Awaited { peer: &peer, words: &[], shares_core: false, deadline: Deadline::never() };
     let began = monotonic_nanos();
     for _ in 0..2000 {
-        let mut waiter = Waiter::new(PollingMode::PureSpin, 1, None);
+        let mut waiter = Waiter::new(PollingMode::Spin, 1, None);
         let outcome = waiter.wait(&awaited, || Ok::<Option<()>, ()>(None));
         assert!(matches!(outcome, Err(WaitError::Gone)), "{outcome:?}");
     }

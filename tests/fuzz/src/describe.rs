@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use tachyon::ErrorKind;
 use tachyon::codegen;
 use tachyon::describe::{
-    Description, EndpointDescription, EnumDescription, FieldDescription, FormDescription, HeadDescription,
-    StructDescription, TypeDescription, VariantDescription,
+    Description, EndpointDescription, EnumDescription, ErrorDescription, FieldDescription, FormDescription,
+    HeadDescription, StructDescription, TypeDescription, VariantDescription,
 };
 use tachyon::payload::Primitive;
 
@@ -135,10 +136,15 @@ impl Generator<'_> {
                 doc: self.text(),
                 request: self.form(),
                 reply: self.form(),
-                raises: (0..self.byte() & 3).map(|_| self.head(1)).collect(),
+                raises: (0..self.byte() & 3).map(|_| self.error()).collect(),
             });
         }
         Description::new(endpoints)
+    }
+
+    fn error(&mut self) -> ErrorDescription {
+        let kinds = [ErrorKind::HandlerFailed, ErrorKind::NotFound, ErrorKind::Unavailable];
+        ErrorDescription { kind: kinds[usize::from(self.byte()) % kinds.len()], head: self.head(1) }
     }
 
     /// One of [`TEXTS`], two of them, or one and a letter.
@@ -202,6 +208,7 @@ impl Generator<'_> {
             9 => TypeDescription::List(Arc::new(self.value_type(depth + 1))),
             10 => TypeDescription::Option(Arc::new(self.value_type(depth + 1))),
             11 | 12 => TypeDescription::Variable(Arc::new(self.head(depth + 1))),
+            13 => TypeDescription::Tensor { of: self.primitive(), ndim: self.number() },
             _ => {
                 let at = usize::from(self.byte()) % self.types.len().max(1);
                 match self.types.get(at) {

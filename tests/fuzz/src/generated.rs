@@ -263,15 +263,11 @@ impl<'a> Checker<'a> {
             let (list, reply) = rest.split_once(") -> ")?;
             let mut list = list.split(", ");
             (list.next() == Some("&self")).then_some(())?;
-            let mut list = list.peekable();
             while let Some(param) = list.next() {
-                // The comma after a lifetime belongs to a type.
-                let whole = match list.peek() {
-                    Some(rest) if param.ends_with("<'_") => format!("{param}, {rest}"),
-                    _ => param.to_owned(),
-                };
-                if whole.len() > param.len() {
-                    list.next();
+                // A comma between angle brackets belongs to a type.
+                let mut whole = param.to_owned();
+                while whole.matches('<').count() > whole.matches('>').count() {
+                    whole = format!("{whole}, {}", list.next()?);
                 }
                 self.param(&whole)?;
                 params.insert(param.split_once(": ")?.0).then_some(())?;
@@ -300,6 +296,9 @@ impl<'a> Checker<'a> {
         if let Some(of) = inside("tachyon::List<'_, ") {
             return self.is_owned(of);
         }
+        if let Some(tensor) = inside("tachyon::TensorRef<'_, ") {
+            return is_tensor(tensor);
+        }
         if let Some(view) = ty.strip_suffix("Ref<'_>") {
             let names = [view, &format!("r#{view}")];
             return names.iter().any(|name| self.types.get(name) == Some(&Kind::Variable));
@@ -312,6 +311,9 @@ impl<'a> Checker<'a> {
     /// Whether a field or a reply may have this type.
     fn is_owned(&self, ty: &str) -> bool {
         let inside = |head: &str| ty.strip_prefix(head).and_then(|rest| rest.strip_suffix('>'));
+        if let Some(tensor) = inside("tachyon::Tensor<") {
+            return is_tensor(tensor);
+        }
         match inside("Vec<").or_else(|| inside("Option<")) {
             Some(of) => self.is_owned(of),
             None => ty == "String" || self.types.get(ty) == Some(&Kind::Variable) || self.is_fixed(ty),
@@ -331,6 +333,12 @@ impl<'a> Checker<'a> {
         }
         NUMBERS.contains(&ty) || self.types.get(ty) == Some(&Kind::Fixed)
     }
+}
+
+/// Whether a tensor may have these arguments: a number, and the number of dimensions.
+fn is_tensor(arguments: &str) -> bool {
+    let parts = arguments.split_once(", ");
+    parts.is_some_and(|(of, ndim)| NUMBERS.contains(&of) && ndim.parse::<usize>().is_ok())
 }
 
 fn is_identifier(name: &str) -> bool {
@@ -368,7 +376,8 @@ mod tests {
         #[derive(Debug, Clone, Copy, PartialEq)]\n\
         pub struct Order {\n    /// At offset 0.\n    pub sides: [[Side; 2]; 3],\n}\n\
         \n/// Text.\n#[tachyon::payload]\n#[derive(Debug, Clone, PartialEq)]\npub struct Scan {\n\
-        \u{20}   /// At offset 4 of the head.\n    pub notes: Option<Vec<String>>,\n}\n\
+        \u{20}   /// At offset 4 of the head.\n    pub notes: Option<Vec<String>>,\n\
+        \u{20}   /// At offset 12 of the head.\n    pub image: tachyon::Tensor<f32, 2>,\n}\n\
         \n/// Errors.\n#[tachyon::error]\n#[derive(Debug, Clone, PartialEq)]\npub enum LongError {\n\
         \u{20}   /// Two.\n    #[error(\"Two: a {a}\")]\n    Two {\n        /// At offset 4 of the head.\n\
         \u{20}       a: u8,\n    },\n\
@@ -413,6 +422,8 @@ mod tests {
             ("Result<Vec<u8>, String>;", "Result<Vec<u8>, String> { loop {} }"),
             ("Option<Vec<String>>", "Option<Vec<evil>>"),
             ("pub notes: Option<Vec<String>>", "notes: Option<Vec<String>>"),
+            ("Tensor<f32, 2>", "Tensor<evil, 2>"),
+            ("Tensor<f32, 2>", "Tensor<f32, { evil() }>"),
             ("pub struct Scan {", "pub struct OrderRef {"),
             ("pub struct Order {", "pub struct ScanRef {"),
             ("Vec<Scan>, LongError", "Vec<Scan>, Order"),

@@ -1,5 +1,6 @@
 //! The fuzz target `typed`: reads any bytes as any payload.
 
+use tachyon::Tensor;
 use tachyon::payload::Value;
 
 /// Numbers of every size, a `bool`, an enum and nested arrays.
@@ -49,6 +50,8 @@ pub struct Scan {
     pub sides: Vec<Side>,
     /// A list of elements without a fixed size.
     pub tags: Vec<String>,
+    /// Numbers in two dimensions.
+    pub image: Option<Tensor<f32, 2>>,
 }
 
 /// Reads `data` as values of every kind.
@@ -82,6 +85,9 @@ pub fn typed(data: &[u8]) {
         19 => read::<Option<String>>(data),
         20 => read::<Vec<Scan>>(data),
         21 => read::<Option<Scan>>(data),
+        22 => read::<Tensor<u16, 2>>(data),
+        23 => read::<Tensor<f64, 8>>(data),
+        24 => read::<Vec<Tensor<u8, 1>>>(data),
         _ => read::<Scan>(data),
     }
 }

@@ -61,9 +61,13 @@ async def acall(bus: RpcBus) -> None:
     await endpoint.acall(bus, b"")
 
 
+async def aconnect(path: str) -> None:
+    await RpcBus.aconnect(path, timeout=None)
+
+
 async def acall_again(path: str) -> None:
     server = RpcServer(path)
-    task = asyncio.create_task(dispatcher.serve_async(server))
+    task = asyncio.create_task(dispatcher.aserve(server))
     bus = await asyncio.to_thread(RpcBus.connect, path, reconnect=True, timeout=None)
     await endpoint.acall(bus, b"")
     server.stop()

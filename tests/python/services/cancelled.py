@@ -47,7 +47,7 @@ async def stubborn_task(payload: memoryview) -> bytes:
 async def serve() -> None:
     with tachyon.RpcServer(serving.path(), **serving.options()) as serving.server:
         serving.ready()
-        await dispatcher.serve_async(serving.server)
+        await dispatcher.aserve(serving.server)
 
 
 async def cancel() -> None:

@@ -7,7 +7,9 @@ import logging
 import sys
 import time
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
+
+import numpy as np
 
 import tachyon
 from tachyon import Array, current_call, tachyon_rpc
@@ -49,6 +51,13 @@ class Scan(tachyon.Struct):
     complete: tachyon.bool
     grade: Grade | None = None
     corrected: Origin | None = None
+
+
+class Frame(tachyon.Struct):
+    camera: str
+    image: np.ndarray[tuple[int, int], np.dtype[np.uint8]]
+    depth: np.ndarray[tuple[int, int, int], np.dtype[np.float32]] | None
+    layers: list[np.ndarray[tuple[int, int], np.dtype[np.uint64]]]
 
 
 class Small(tachyon.Struct):
@@ -194,8 +203,13 @@ ECHOES: dict[str, Any] = {
     "maybe_scans": list[Scan] | None,
     "maybe_owned_scans": list[Scan] | None,
     "origins": list[Origin],
+    "tensor": np.ndarray[tuple[int, int], np.dtype[np.float32]],
+    "owned_tensor": np.ndarray[tuple[int, int, int], np.dtype[np.uint8]],
+    "tensors": list[np.ndarray[tuple[int], np.dtype[np.int16]]],
+    "maybe_tensor": np.ndarray[tuple[int, int, int, int], np.dtype[np.float64]] | None,
+    "frame": Frame,
 }
-"""The endpoints 1 to 60, which send their one argument back."""
+"""The endpoints 1 to 65, which send their one argument back."""
 
 
 def echoes() -> list[Any]:
@@ -347,6 +361,23 @@ def takes_maybe(number: tachyon.u32 | None) -> tachyon.u64:
 @of(many, 135)
 def gives_small() -> Small:
     return a_small()
+
+
+Image: TypeAlias = np.ndarray[tuple[int, int], np.dtype[np.float32]]
+
+
+@of(many, 136)
+def transposed(image: Image, by: tachyon.f32) -> Image:
+    note()
+    assert not image.flags.writeable
+    assert image.__array_interface__["data"][0] % 8 == 0
+    # In Fortran order.
+    return (image * np.float32(by)).T
+
+
+@of(many, 137)
+def takes_tensor(image: np.ndarray[tuple[int, int], np.dtype[np.uint16]]) -> tachyon.u64:
+    return note() + int(image.sum())
 
 
 @of(many, 110, raises=ScanErrors)

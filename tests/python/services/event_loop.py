@@ -84,7 +84,7 @@ def introduce_now(payload: memoryview) -> bytes:
 async def serve_many() -> None:
     with RpcServer(serving.path()) as serving.server:
         serving.ready()
-        await dispatcher.serve_async(serving.server, **serving.options())
+        await dispatcher.aserve(serving.server, **serving.options())
     print("served", len(asyncio.all_tasks()), running)
 
 
@@ -92,7 +92,7 @@ async def serve_one() -> None:
     serving.ready()
     with RpcBus.listen(serving.path(), 4096, 4096) as bus:
         try:
-            await dispatcher.serve_async(bus)
+            await dispatcher.aserve(bus)
         except tachyon.PeerDeadError:
             print("dead")
         assert bus.closed

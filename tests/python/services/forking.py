@@ -29,7 +29,7 @@ async def serve_and_fork(turns: float) -> None:
     """Fork so many turns of the loop after the first admission; serve until a line comes on standard input."""
     dispatcher.handler(1)(echo)
     server = tachyon.RpcServer(path)
-    task = asyncio.create_task(dispatcher.serve_async(server))
+    task = asyncio.create_task(dispatcher.aserve(server))
     serving.ready()
     # This task runs in each turn of the loop before the loop polls the server.
     while server.callers == 0:

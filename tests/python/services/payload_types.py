@@ -23,7 +23,7 @@ async def name_of_view(payload: memoryview) -> bytes:
 async def main() -> None:
     with RpcServer(serving.path()) as server:
         serving.ready()
-        task = asyncio.ensure_future(dispatcher.serve_async(server))
+        task = asyncio.ensure_future(dispatcher.aserve(server))
         await asyncio.to_thread(sys.stdin.readline)
         server.stop()
         await task

@@ -43,7 +43,7 @@ def serve(dispatcher: RpcDispatcher, settings: dict[str, Any] | None = None) -> 
 
     Ways `bus`, `thread` and `bus_loop` serve one caller, `server` and `loop` many; `thread` serves outside the main
     thread, `loop` and `bus_loop` in an event loop. Option `quiet` drops all reports; `log` prints reports from a level
-    up. The other options are those of `serve_forever`, `serve_async`, `RpcBus.listen` and `RpcServer`.
+    up. The other options are those of `serve_forever`, `aserve`, `RpcBus.listen` and `RpcServer`.
     """
     global server
     way = sys.argv[2]
@@ -52,7 +52,9 @@ def serve(dispatcher: RpcDispatcher, settings: dict[str, Any] | None = None) -> 
         logging.disable()
     if level := settings.pop("log", None):
         logging.basicConfig(stream=sys.stdout, format="%(name)s %(levelname)s %(message)s", level=level)
-    how: dict[str, Any] = {name: settings.pop(name) for name in ("workers", "concurrency") if name in settings}
+    how: dict[str, Any] = {
+        name: settings.pop(name) for name in ("workers", "concurrency", "stop_on") if name in settings
+    }
     rings = settings.pop("rings", (1 << 16, 1 << 16))
     if way in {"server", "loop"}:
         with RpcServer(path(), **settings) as server:
@@ -69,7 +71,7 @@ def serve(dispatcher: RpcDispatcher, settings: dict[str, Any] | None = None) -> 
 
 def _serve(dispatcher: RpcDispatcher, target: RpcBus | RpcServer, way: str, how: dict[str, Any]) -> None:
     if way.endswith("loop"):
-        asyncio.run(dispatcher.serve_async(target, **how))
+        asyncio.run(dispatcher.aserve(target, **how))
     elif way == "thread":
         thread = threading.Thread(target=dispatcher.serve_forever, args=[target])
         thread.start()

@@ -1,5 +1,7 @@
 """The types and endpoints whose bytes docs/internals/wire-format.md shows."""
 
+import numpy as np
+
 import tachyon
 from services import serving
 
@@ -42,6 +44,11 @@ def same(scan: Scan) -> Scan:
 @dispatcher.handler(4)
 def texts() -> list[str]:
     return ["a", "bc"]
+
+
+@dispatcher.handler(5)
+def tensor() -> np.ndarray[tuple[int, int], np.dtype[np.uint16]]:
+    return np.array([[1, 2, 3], [4, 5, 6]], np.uint16)
 
 
 if __name__ == "__main__":

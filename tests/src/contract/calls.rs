@@ -11,13 +11,14 @@ use tachyon::rpc::HasCaller;
 use tachyon::{CallError, Caller, ErrorKind, List, RpcError};
 
 use super::{
-    Everything, Grade, OriginRef, Point, Scan, ScanError, ScanRef, SensorsClient, a_mark, a_scan, a_small, add_slowly,
-    an_empty_scan, an_origin, boxed, char_code, constant, cow_marks, cow_text, everything, fails, fails_in_words,
-    fails_raw, fallible, gives_small, long_text, moved, nothing, one, parses, reached, shared_text, shared_texts,
-    split, takes_flags, takes_grade, takes_maybe, takes_one, takes_several, takes_text, takes_texts, zeros,
+    Everything, Frame, Grade, OriginRef, Point, Scan, ScanError, ScanRef, SensorsClient, a_frame, a_mark, a_scan,
+    a_small, add_slowly, an_empty_scan, an_origin, boxed, char_code, constant, counted, cow_marks, cow_text,
+    everything, fails, fails_in_words, fails_raw, fallible, gives_small, long_text, moved, nothing, one, parses,
+    reached, shared_text, shared_texts, split, takes_flags, takes_grade, takes_maybe, takes_one, takes_several,
+    takes_tensor, takes_text, takes_texts, transposed, zeros,
 };
 
-fn texts(texts: &[&str]) -> Vec<String> {
+pub(super) fn texts(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|text| (*text).to_owned()).collect()
 }
 
@@ -35,104 +36,128 @@ macro_rules! same {
     };
 }
 
-/// Values that fit a slot of 232 bytes, and larger values.
+/// Passes endpoints and values of every form to `$same`: values that fit a slot of 232 bytes, and larger values.
+macro_rules! every_form {
+    ($same:ident, $calls:expr) => {
+        $same!($calls, value_u8, u8::MAX);
+        $same!($calls, value_u16, u16::MAX);
+        $same!($calls, value_u32, u32::MAX);
+        $same!($calls, value_u64, u64::MAX);
+        $same!($calls, value_i8, i8::MIN);
+        $same!($calls, value_i16, i16::MIN);
+        $same!($calls, value_i32, i32::MIN);
+        $same!($calls, value_i64, i64::MIN);
+        $same!($calls, value_f32, f32::NEG_INFINITY);
+        $same!($calls, value_f64, f64::MIN_POSITIVE);
+        $same!($calls, value_bool, true);
+        $same!($calls, value_bool, false);
+        $same!($calls, value_enum, Grade::Poor);
+        $same!($calls, value_enum, &Grade::Good, Grade::Good);
+        $same!($calls, value_array, [1, 2, 3]);
+        $same!($calls, value_grid, [[1, 2], [3, -4]]);
+        $same!($calls, value_marks, [a_mark(), a_mark()]);
+        $same!($calls, value_point, Point { x: 1.0, y: 2.0 });
+        $same!($calls, value_mark, &a_mark(), a_mark());
+        $same!($calls, lent_u64, &7, 7);
+        $same!($calls, lent_bool, &true, true);
+        $same!($calls, lent_enum, &Grade::Poor, Grade::Poor);
+        $same!($calls, lent_array, &[1, 2, 3], [1, 2, 3]);
+        $same!($calls, lent_point, &Point { x: 1.0, y: 2.0 }, Point { x: 1.0, y: 2.0 });
+        $same!($calls, lent_mark, &a_mark(), a_mark());
+        for len in [0, 1, 7, 8, 100, 232, 233, 300, 5000] {
+            let text = "\u{e9}".repeat(len);
+            $same!($calls, text, &text, text);
+            $same!($calls, owned_text, &text, text);
+            let bytes = crate::message::message(1, len);
+            $same!($calls, bytes, &bytes, bytes);
+            $same!($calls, owned_bytes, &bytes, bytes);
+            let numbers = vec![0.5; len / 8];
+            $same!($calls, numbers, &numbers, numbers);
+            let bools: Vec<bool> = (0..len).map(|at| at % 3 == 0).collect();
+            $same!($calls, bools, &bools, bools);
+            let enums = vec![Grade::Poor; len / 2];
+            $same!($calls, enums, &enums, enums);
+            let points = vec![Point { x: 0.0, y: 1.0 }; len / 8];
+            $same!($calls, points, &points, points);
+            let marks = vec![a_mark(); len / 16];
+            $same!($calls, marks, &marks, marks);
+            $same!($calls, owned_marks, &marks, marks);
+            let arrays = vec![[1, 2, 3]; len];
+            $same!($calls, arrays, &arrays, arrays);
+            let names: Vec<String> = (0..len / 8).map(|at| "n".repeat(at % 11)).collect();
+            let borrowed: Vec<&str> = names.iter().map(String::as_str).collect();
+            $same!($calls, texts, borrowed.as_slice(), names);
+            $same!($calls, texts, List::from(names.as_slice()), names);
+            $same!($calls, owned_texts, &names, names);
+            let rows: Vec<Vec<f32>> = (0..len / 8).map(|at| vec![0.25; at % 5]).collect();
+            $same!($calls, rows, &rows, rows);
+            let rows: Vec<Vec<bool>> = (0..len / 8).map(|at| vec![true; at % 5]).collect();
+            $same!($calls, owned_rows, &rows, rows);
+            let rows = vec![vec![names.clone(), vec![]], vec![]];
+            $same!($calls, deep_rows, &rows, rows);
+        }
+        for scan in [an_empty_scan(), a_scan(0), a_scan(1), a_scan(500)] {
+            $same!($calls, scan, &scan, scan);
+            $same!($calls, scan, ScanRef::from(&scan), scan);
+            $same!($calls, owned_scan, &scan, scan);
+            $same!($calls, lent_scan, &scan, scan);
+            let scans = vec![scan.clone(), an_empty_scan(), scan.clone()];
+            $same!($calls, scans, &scans, scans);
+            $same!($calls, scans, List::from(scans.as_slice()), scans);
+            $same!($calls, owned_scans, &scans, scans);
+            $same!($calls, maybe_scan, Some(ScanRef::from(&scan)), Some(scan.clone()));
+            $same!($calls, maybe_owned_scan, Some((&scan).into()), Some(scan.clone()));
+            $same!($calls, maybe_scans, Some(scans.as_slice().into()), Some(scans.clone()));
+            $same!($calls, maybe_owned_scans, Some(scans.as_slice().into()), Some(scans.clone()));
+        }
+        for (height, width) in [(0, 0), (2, 0), (1, 1), (2, 3), (40, 50)] {
+            let image = counted([height, width], f32::from);
+            $same!($calls, tensor, &image, image);
+            $same!($calls, tensor, image.view(), image);
+            let bytes = counted([width, 1, height], |at| at.to_le_bytes()[0]);
+            $same!($calls, owned_tensor, &bytes, bytes);
+            let tensors = vec![counted([height], |at| -i16::from(at.to_le_bytes()[0])); width.min(9)];
+            $same!($calls, tensors, &tensors, tensors);
+            let four = counted([1, height, 1, width], f64::from);
+            $same!($calls, maybe_tensor, Some(four.view()), Some(four.clone()));
+            let frame = a_frame(height, width);
+            $same!($calls, frame, &frame, frame);
+            let without_depth = Frame { depth: None, ..frame };
+            $same!($calls, frame, &without_depth, without_depth);
+        }
+        $same!($calls, maybe_tensor, None, None);
+        let origins = vec![an_origin(); 30];
+        $same!($calls, origins, &origins, origins);
+        for value in [None, Some(0), Some(u32::MAX)] {
+            $same!($calls, maybe_u32, value);
+        }
+        for value in [None, Some(false), Some(true)] {
+            $same!($calls, maybe_bool, value);
+        }
+        $same!($calls, maybe_enum, Some(Grade::Poor));
+        $same!($calls, maybe_enum, None, None);
+        $same!($calls, maybe_array, Some([1, 2, 3]));
+        $same!($calls, maybe_mark, Some(a_mark()));
+        $same!($calls, maybe_mark, None, None);
+        for value in [None, Some(""), Some("text"), Some("a text that is longer than any slot ".repeat(9).as_str())] {
+            $same!($calls, maybe_text, value, value.map(str::to_owned));
+            $same!($calls, maybe_owned_text, value, value.map(str::to_owned));
+        }
+        $same!($calls, maybe_text, None, None);
+        $same!($calls, maybe_numbers, Some(&[1.0, 2.0]), Some(vec![1.0, 2.0]));
+        $same!($calls, maybe_numbers, None, None);
+        $same!($calls, maybe_marks, Some(&[a_mark()]), Some(vec![a_mark()]));
+        $same!($calls, maybe_owned_marks, Some(&[a_mark()]), Some(vec![a_mark()]));
+        $same!($calls, maybe_texts, Some(["a", ""].as_slice().into()), Some(texts(&["a", ""])));
+        $same!($calls, maybe_scan, None, None);
+        $same!($calls, maybe_owned_scans, None, None);
+    };
+}
+pub(super) use every_form;
+
+/// Values of every form.
 pub fn call_every_form(calls: &mut impl HasCaller) {
-    same!(calls, value_u8, u8::MAX);
-    same!(calls, value_u16, u16::MAX);
-    same!(calls, value_u32, u32::MAX);
-    same!(calls, value_u64, u64::MAX);
-    same!(calls, value_i8, i8::MIN);
-    same!(calls, value_i16, i16::MIN);
-    same!(calls, value_i32, i32::MIN);
-    same!(calls, value_i64, i64::MIN);
-    same!(calls, value_f32, f32::NEG_INFINITY);
-    same!(calls, value_f64, f64::MIN_POSITIVE);
-    same!(calls, value_bool, true);
-    same!(calls, value_bool, false);
-    same!(calls, value_enum, Grade::Poor);
-    same!(calls, value_enum, &Grade::Good, Grade::Good);
-    same!(calls, value_array, [1, 2, 3]);
-    same!(calls, value_grid, [[1, 2], [3, -4]]);
-    same!(calls, value_marks, [a_mark(), a_mark()]);
-    same!(calls, value_point, Point { x: 1.0, y: 2.0 });
-    same!(calls, value_mark, &a_mark(), a_mark());
-    same!(calls, lent_u64, &7, 7);
-    same!(calls, lent_bool, &true, true);
-    same!(calls, lent_enum, &Grade::Poor, Grade::Poor);
-    same!(calls, lent_array, &[1, 2, 3], [1, 2, 3]);
-    same!(calls, lent_point, &Point { x: 1.0, y: 2.0 }, Point { x: 1.0, y: 2.0 });
-    same!(calls, lent_mark, &a_mark(), a_mark());
-    for len in [0, 1, 7, 8, 100, 232, 233, 300, 5000] {
-        let text = "\u{e9}".repeat(len);
-        same!(calls, text, &text, text);
-        same!(calls, owned_text, &text, text);
-        let bytes = crate::message::message(1, len);
-        same!(calls, bytes, &bytes, bytes);
-        same!(calls, owned_bytes, &bytes, bytes);
-        let numbers = vec![0.5; len / 8];
-        same!(calls, numbers, &numbers, numbers);
-        let bools: Vec<bool> = (0..len).map(|at| at % 3 == 0).collect();
-        same!(calls, bools, &bools, bools);
-        let enums = vec![Grade::Poor; len / 2];
-        same!(calls, enums, &enums, enums);
-        let points = vec![Point { x: 0.0, y: 1.0 }; len / 8];
-        same!(calls, points, &points, points);
-        let marks = vec![a_mark(); len / 16];
-        same!(calls, marks, &marks, marks);
-        same!(calls, owned_marks, &marks, marks);
-        let arrays = vec![[1, 2, 3]; len];
-        same!(calls, arrays, &arrays, arrays);
-        let names: Vec<String> = (0..len / 8).map(|at| "n".repeat(at % 11)).collect();
-        let borrowed: Vec<&str> = names.iter().map(String::as_str).collect();
-        same!(calls, texts, borrowed.as_slice(), names);
-        same!(calls, texts, List::from(names.as_slice()), names);
-        same!(calls, owned_texts, &names, names);
-        let rows: Vec<Vec<f32>> = (0..len / 8).map(|at| vec![0.25; at % 5]).collect();
-        same!(calls, rows, &rows, rows);
-        let rows: Vec<Vec<bool>> = (0..len / 8).map(|at| vec![true; at % 5]).collect();
-        same!(calls, owned_rows, &rows, rows);
-        let rows = vec![vec![names.clone(), vec![]], vec![]];
-        same!(calls, deep_rows, &rows, rows);
-    }
-    for scan in [an_empty_scan(), a_scan(0), a_scan(1), a_scan(500)] {
-        same!(calls, scan, &scan, scan);
-        same!(calls, scan, ScanRef::from(&scan), scan);
-        same!(calls, owned_scan, &scan, scan);
-        same!(calls, lent_scan, &scan, scan);
-        let scans = vec![scan.clone(), an_empty_scan(), scan.clone()];
-        same!(calls, scans, &scans, scans);
-        same!(calls, scans, List::from(scans.as_slice()), scans);
-        same!(calls, owned_scans, &scans, scans);
-        same!(calls, maybe_scan, Some(ScanRef::from(&scan)), Some(scan.clone()));
-        same!(calls, maybe_owned_scan, Some((&scan).into()), Some(scan.clone()));
-        same!(calls, maybe_scans, Some(scans.as_slice().into()), Some(scans.clone()));
-        same!(calls, maybe_owned_scans, Some(scans.as_slice().into()), Some(scans.clone()));
-    }
-    let origins = vec![an_origin(); 30];
-    same!(calls, origins, &origins, origins);
-    for value in [None, Some(0), Some(u32::MAX)] {
-        same!(calls, maybe_u32, value);
-    }
-    for value in [None, Some(false), Some(true)] {
-        same!(calls, maybe_bool, value);
-    }
-    same!(calls, maybe_enum, Some(Grade::Poor));
-    same!(calls, maybe_enum, None, None);
-    same!(calls, maybe_array, Some([1, 2, 3]));
-    same!(calls, maybe_mark, Some(a_mark()));
-    same!(calls, maybe_mark, None, None);
-    for value in [None, Some(""), Some("text"), Some("a text that is longer than any slot ".repeat(9).as_str())] {
-        same!(calls, maybe_text, value, value.map(str::to_owned));
-        same!(calls, maybe_owned_text, value, value.map(str::to_owned));
-    }
-    same!(calls, maybe_text, None, None);
-    same!(calls, maybe_numbers, Some(&[1.0, 2.0]), Some(vec![1.0, 2.0]));
-    same!(calls, maybe_numbers, None, None);
-    same!(calls, maybe_marks, Some(&[a_mark()]), Some(vec![a_mark()]));
-    same!(calls, maybe_owned_marks, Some(&[a_mark()]), Some(vec![a_mark()]));
-    same!(calls, maybe_texts, Some(["a", ""].as_slice().into()), Some(texts(&["a", ""])));
-    same!(calls, maybe_scan, None, None);
-    same!(calls, maybe_owned_scans, None, None);
+    every_form!(same, calls);
 }
 
 /// Calls `everything`, whose reply is its arguments.
@@ -215,6 +240,22 @@ pub fn call_several_arguments(calls: &mut impl HasCaller) {
     assert!(matches!(split::call(calls, "", &code), Err(CallError::Failed(ScanError::Busy))));
 }
 
+/// Endpoints that take tensors. 4 calls reach a handler with state.
+pub fn call_with_tensors(calls: &mut impl HasCaller) {
+    for (height, width) in [(2, 3), (0, 4), (30, 70)] {
+        let image = counted([height, width], f32::from);
+        let reply = transposed::call_in_place(calls, &image, 2.0).unwrap();
+        let turned = reply.get();
+        assert_eq!(turned.shape(), [width, height]);
+        for row in 0..height {
+            for column in 0..width {
+                assert_eq!(turned[[column, row]], 2.0 * image[[row, column]]);
+            }
+        }
+    }
+    assert!(takes_tensor::call(calls, &counted([2, 2], |at| at)).unwrap() >= 6 + 4);
+}
+
 /// Endpoints that take one form each. 9 calls reach a handler with state.
 pub fn call_every_taker(calls: &mut impl HasCaller) {
     let before = reached::call(calls).unwrap();
@@ -249,14 +290,14 @@ pub fn call_every_reply(calls: &mut impl HasCaller) {
     assert!(matches!(fallible::call(calls, &an_empty_scan(), true), Err(CallError::Failed(ScanError::Busy))));
 }
 
-fn remote<T: Debug, E: Debug + std::error::Error>(outcome: Result<T, CallError<E>>) -> RpcError {
+pub(super) fn remote<T: Debug, E: Debug + std::error::Error>(outcome: Result<T, CallError<E>>) -> RpcError {
     match outcome {
         Err(CallError::Remote(error)) => error,
         other => panic!("{other:?}"),
     }
 }
 
-fn failed<T: Debug>(outcome: Result<T, CallError<ScanError>>) -> ScanError {
+pub(super) fn failed<T: Debug>(outcome: Result<T, CallError<ScanError>>) -> ScanError {
     match outcome {
         Err(CallError::Failed(error)) => error,
         other => panic!("{other:?}"),
@@ -341,7 +382,7 @@ pub fn exceed_rings(caller: &mut Caller) {
     assert_eq!(reached::call(caller).unwrap(), 6);
 }
 
-fn odd(why: &str) -> ScanError {
+pub(super) fn odd(why: &str) -> ScanError {
     ScanError::Odd { why: why.to_owned(), origin: None, marks: vec![] }
 }
 

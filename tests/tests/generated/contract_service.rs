@@ -370,4 +370,16 @@ pub trait Endpoints {
     /// The endpoint `gives_small`.
     #[rpc(msg_type = 135)]
     fn gives_small(&self) -> Result<Small, String>;
+
+    /// The endpoint `transposed`.
+    #[rpc(msg_type = 136)]
+    fn transposed(
+        &self,
+        image: tachyon::TensorRef<'_, f32, 2>,
+        by: f32,
+    ) -> Result<tachyon::Tensor<f32, 2>, String>;
+
+    /// The endpoint `takes_tensor`.
+    #[rpc(msg_type = 137)]
+    fn takes_tensor(&self, request: tachyon::TensorRef<'_, u16, 2>) -> Result<u64, String>;
 }

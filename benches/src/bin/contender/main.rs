@@ -47,7 +47,7 @@ fn main() -> Outcome {
 
 fn mode(name: &str) -> Outcome<PollingMode> {
     match name {
-        "spin" => Ok(PollingMode::PureSpin),
+        "spin" => Ok(PollingMode::Spin),
         "adaptive" => Ok(PollingMode::Adaptive),
         "park" => Ok(PollingMode::Park),
         _ => Err("HOW is spin, adaptive or park".into()),

@@ -65,7 +65,7 @@ impl Asker for Touring {
 }
 
 pub(crate) fn table_caller(path: &Path, endpoints: u16) -> Outcome {
-    let caller = Caller::connect_with(path, &Options::new().polling(PollingMode::PureSpin))?;
+    let caller = Caller::connect_with(path, &Options::new().polling(PollingMode::Spin))?;
     drive_asks(Touring { caller, endpoints, next: 0 })
 }
 
@@ -73,7 +73,7 @@ pub(crate) fn table_callee(path: &Path, capacity: usize, endpoints: u16) -> Outc
     let table: Vec<Entry<()>> = (0..endpoints)
         .map(|msg_type| Entry::shared(msg_type, "echo", "", |(), request, reply| reply.bytes(request.payload())))
         .collect();
-    let callee = Callee::listen_with(path, capacity, capacity, &Options::new().polling(PollingMode::PureSpin))?;
+    let callee = Callee::listen_with(path, capacity, capacity, &Options::new().polling(PollingMode::Spin))?;
     drive_answers(Serving { dispatcher: Dispatcher::new(&table), callee })
 }
 
@@ -133,10 +133,10 @@ impl Sink for Receiving {
 
 pub(crate) fn receiver(path: &Path, capacity: usize, how: &str) -> Outcome {
     let (mode, taking) = match how {
-        "spin" => (PollingMode::PureSpin, Taking::OneByOne),
+        "spin" => (PollingMode::Spin, Taking::OneByOne),
         "adaptive" => (PollingMode::Adaptive, Taking::OneByOne),
-        "batch" => (PollingMode::PureSpin, Taking::Batch),
-        "words" => (PollingMode::PureSpin, Taking::EveryWord),
+        "batch" => (PollingMode::Spin, Taking::Batch),
+        "words" => (PollingMode::Spin, Taking::EveryWord),
         _ => return Err("HOW is spin, adaptive, batch or words".into()),
     };
     let receiver = Receiver::listen_with(path, capacity, &Options::new().polling(mode))?;

@@ -22,8 +22,8 @@ pub use fair_queue::{FairQueue, Lease, LeaseRequest, NoLease, QueueClosed};
 use thiserror::Error;
 
 use crate::connection::State;
-use crate::engine::Metadata;
 use crate::handshake::{ConnectError, absolute};
+use crate::metadata::Metadata;
 use crate::options::Options;
 use crate::rpc::{
     Attempts, Body, CallError, CallSettings, Caller, CallerLayer, CallerLayers, Calls, Contract, HasCaller, With,
@@ -122,24 +122,29 @@ impl PoolError {
 /// ```
 /// # let dir = tempfile::tempdir()?;
 /// # let path = dir.path().join("rpc.sock");
-/// use tachyon::{Callee, Dispatcher, Options, Pool, PoolOptions};
+/// use std::time::Duration;
+/// use tachyon::{Callee, Dispatcher, Options, Pool, PoolOptions, endpoints, tachyon_rpc};
 /// # let listen_at = path.clone();
+///
+/// #[tachyon_rpc(msg_type = 1)]
+/// fn add(a: u64, b: u64) -> u64 {
+///     a + b
+/// }
 ///
 /// # let callee = std::thread::spawn(move || -> Result<(), tachyon::Error> {
 /// # let mut callee = Callee::listen(&listen_at, 4096, 4096)?;
-/// # let mut dispatcher = Dispatcher::default();
-/// # dispatcher.register(1, "echo", <[u8]>::to_vec)?;
-/// # dispatcher.serve_forever(&mut callee)?;
+/// # Dispatcher::new(endpoints![add]).serve_forever(&mut callee)?;
 /// # Ok(()) });
 /// let pool = Pool::new(&path, &Options::new(), &PoolOptions::new().max(1));
 /// std::thread::scope(|scope| {
-///     for number in 0..4u8 {
-///         let pool = &pool;
-///         scope.spawn(move || assert_eq!(pool.call(1, &[number]).unwrap(), [number]));
+///     for number in 0..4 {
+///         let mut pool = &pool;
+///         scope.spawn(move || assert_eq!(add::call(&mut pool, number, 1).unwrap(), number + 1));
 ///     }
 /// });
+/// assert_eq!(add::call(&mut pool.within(Duration::from_secs(5)), 1, 2)?, 3);
 /// let mut caller = pool.get()?; // for several calls in a row, or replies read in place
-/// assert_eq!(&*caller.call(1, b"hello")?, b"hello");
+/// assert_eq!(add::call(&mut caller, 1, 2)?, 3);
 /// # drop(caller);
 /// # drop(pool);
 /// # callee.join().unwrap()?;
@@ -387,7 +392,7 @@ impl With<&Pool> {
     ///
     /// # Errors
     /// As [`Pool::call`], and [`CallError::TimedOut`], [`CallError::Metadata`].
-    pub fn call(&mut self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, CallError> {
+    pub fn call(self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, CallError> {
         self.calls.call_with(msg_type, payload, Some(&self.settings))
     }
 }

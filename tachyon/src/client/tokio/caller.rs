@@ -13,11 +13,17 @@ use tokio::task::AbortHandle;
 
 use super::descriptors::Readable;
 use super::driver::Driver;
-use super::session::Session;
+use super::session::{Bytes, Request, Session, within};
 use crate::connection::Established;
 use crate::handshake::{ConnectError, absolute};
+use crate::metadata::Metadata;
 use crate::options::Options;
-use crate::rpc::{Attempts, CallError, connecting_by};
+use crate::rpc::{
+    Attempts, Body, CallError, CallInFlight, CallOutcome, CallSettings, CallerLayer, CallerLayers, OutgoingCall,
+    Target, connecting_by, deadline,
+};
+use crate::schema::describe::Signature;
+use crate::type_id::{MSG_TYPE_ERROR, make_type_id};
 use crate::wait::{Deadline, INTERRUPT_SLICE};
 
 /// The calling end of RPC for tasks of a tokio runtime.
@@ -28,29 +34,36 @@ use crate::wait::{Deadline, INTERRUPT_SLICE};
 ///
 /// When the callee's ring is full, calls queue for room without blocking a thread. The options are those of
 /// [`Caller`](crate::Caller), with two differences. The [`polling`](Options::polling) mode limits how long a task polls
-/// for a reply before it awaits the reply: not at all by default, `Spins(n)` times, or with `PureSpin` for some 50
+/// for a reply before it awaits the reply: not at all by default, `SpinTimes(n)` times, or with `Spin` for some 50
 /// microseconds. A task polls only while its call is the only one in flight, since polling keeps the runtime's thread.
 /// The [`interrupt`](Options::interrupt) hook is called only while connecting.
+///
+/// Handles have settings: [`within`](Self::within), [`idempotent`](Self::idempotent) and [`metadata`](Self::metadata)
+/// give another handle of the same connection.
 ///
 /// ```
 /// # let dir = tempfile::tempdir()?;
 /// # let path = dir.path().join("rpc.sock");
-/// use tachyon::AsyncCaller;
-/// use tachyon::{Callee, Dispatcher};
+/// use std::time::Duration;
+/// use tachyon::{AsyncCaller, Callee, Dispatcher, endpoints, tachyon_rpc};
 /// # let listen_at = path.clone();
 ///
+/// #[tachyon_rpc(msg_type = 1)]
+/// fn shout(text: &str, times: u32) -> String {
+///     text.to_uppercase().repeat(times as usize)
+/// }
+///
 /// # let callee = std::thread::spawn(move || -> Result<(), tachyon::Error> {
-/// # let mut callee = Callee::listen(&listen_at, 4096, 4096)?;
-/// # let mut dispatcher = Dispatcher::default();
-/// # dispatcher.register(1, "echo", <[u8]>::to_vec)?;
-/// # dispatcher.serve_forever(&mut callee)?;
+/// # let mut callee = Callee::listen(&listen_at, 1 << 16, 1 << 16)?;
+/// # Dispatcher::new(endpoints![shout]).serve_forever(&mut callee)?;
 /// # Ok(()) });
 /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
 /// let caller = AsyncCaller::connect(&path).await?;
-/// let other = caller.clone();
-/// let task = tokio::spawn(async move { other.call(1, b"from a task").await });
-/// assert_eq!(caller.call(1, b"from here").await?, b"from here");
-/// assert_eq!(task.await??, b"from a task");
+/// assert_eq!(shout::call_async(&caller, "hello", 2).await?, "HELLOHELLO");
+///
+/// let other = caller.within(Duration::from_secs(1));
+/// let task = tokio::spawn(async move { shout::call_async(&other, "task", 1).await });
+/// assert_eq!(task.await??, "TASK");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// # })?;
 /// # callee.join().unwrap()?;
@@ -60,6 +73,8 @@ use crate::wait::{Deadline, INTERRUPT_SLICE};
 #[must_use = "dropping the last handle closes the connection"]
 pub struct AsyncCaller {
     shared: Arc<Shared>,
+    settings: CallSettings,
+    layers: CallerLayers,
 }
 
 struct Shared {
@@ -105,52 +120,198 @@ impl AsyncCaller {
                 link: Mutex::new(Arc::new(link)),
                 reconnecting: tokio::sync::Mutex::default(),
             }),
+            settings: CallSettings::default(),
+            layers: CallerLayers::default(),
         })
+    }
+
+    /// The caller of a connection without a path.
+    ///
+    /// # Errors
+    /// The system cannot watch the connection.
+    ///
+    /// # Panics
+    /// As [`connect`](Self::connect).
+    pub(crate) fn over(established: &Established) -> io::Result<Self> {
+        let options = Options::new();
+        let link = Mutex::new(Arc::new(Link::over(established, &options)?));
+        let reconnecting = tokio::sync::Mutex::default();
+        Ok(Self {
+            shared: Arc::new(Shared { path: PathBuf::new(), options, link, reconnecting }),
+            settings: CallSettings::default(),
+            layers: CallerLayers::default(),
+        })
+    }
+
+    /// A handle to the same connection whose calls take at most `timeout` each, the wait for room and all attempts
+    /// included. The deadline travels with the request, so that the callee does not begin a call whose reply would come
+    /// too late.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("rpc.sock");
+    /// use std::time::Duration;
+    /// use tachyon::{AsyncCaller, CallError, Callee};
+    /// # let listen_at = path.clone();
+    ///
+    /// # let callee = std::thread::spawn(move || Callee::listen(&listen_at, 4096, 4096)); // serves nothing
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let caller = AsyncCaller::connect(&path).await?;
+    /// let hasty = caller.within(Duration::from_millis(20));
+    /// assert!(matches!(hasty.call(1, b"").await, Err(CallError::TimedOut { .. })));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # drop(callee);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn within(&self, timeout: Duration) -> Self {
+        let mut handle = self.clone();
+        handle.settings.set_timeout(timeout);
+        handle
+    }
+
+    /// A handle to the same connection for endpoints that may safely run twice: a request that is lost with its callee
+    /// is sent again, at most twice. Only a caller that [reconnects](Options::reconnect) does so.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("rpc.sock");
+    /// use tachyon::{AsyncCaller, Callee, Dispatcher, Options};
+    /// # let listen_at = path.clone();
+    ///
+    /// # let callee = std::thread::spawn(move || -> Result<(), tachyon::Error> {
+    /// // One callee takes the request and is gone.
+    /// # let path = listen_at;
+    /// let mut callee = Callee::listen(&path, 4096, 4096)?;
+    /// drop(callee.serve()?);
+    /// drop(callee);
+    /// // The next one answers.
+    /// let mut callee = Callee::listen(&path, 4096, 4096)?;
+    /// let mut dispatcher = Dispatcher::default();
+    /// dispatcher.register(1, "read", |_: &[u8]| "the page")?;
+    /// dispatcher.serve_forever(&mut callee)?;
+    /// # Ok(()) });
+    ///
+    /// // In another process:
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let caller = AsyncCaller::connect_with(&path, &Options::new().reconnect(true)).await?;
+    /// assert_eq!(caller.idempotent().call(1, b"index").await?, b"the page");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # callee.join().unwrap()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn idempotent(&self) -> Self {
+        let mut handle = self.clone();
+        handle.settings.set_idempotent();
+        handle
+    }
+
+    /// A handle to the same connection that sends a text with each request, such as a token or the identity of a trace.
+    /// The callee reads the text from the context of the call. The last text of a key counts.
+    ///
+    /// A call ends with [`CallError::Metadata`] if the key has another character than `a-z0-9._-`, or if all entries
+    /// are longer than [`Metadata`] allows.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("rpc.sock");
+    /// use tachyon::{AsyncCaller, CallError, Callee, Context, Dispatcher, endpoints, tachyon_rpc};
+    /// # let listen_at = path.clone();
+    ///
+    /// #[tachyon_rpc(msg_type = 1)]
+    /// fn greet(#[context] cx: &Context<'_>, name: &str) -> String {
+    ///     let language = cx.metadata().get("language").unwrap_or("en");
+    ///     format!("{} {name}", if language == "de" { "Hallo" } else { "Hello" })
+    /// }
+    ///
+    /// # let callee = std::thread::spawn(move || -> Result<(), tachyon::Error> {
+    /// # let mut callee = Callee::listen(&listen_at, 4096, 4096)?;
+    /// # Dispatcher::new(endpoints![greet]).serve_forever(&mut callee)?;
+    /// # Ok(()) });
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let caller = AsyncCaller::connect(&path).await?;
+    /// assert_eq!(greet::call_async(&caller.metadata("language", "de"), "Eva").await?, "Hallo Eva");
+    /// assert_eq!(greet::call_async(&caller, "Eva").await?, "Hello Eva");
+    /// let refused = greet::call_async(&caller.metadata("Language", "de"), "Eva").await;
+    /// assert!(matches!(refused, Err(CallError::Metadata(_))));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # callee.join().unwrap()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn metadata(&self, key: &str, value: &str) -> Self {
+        let mut handle = self.clone();
+        handle.settings.insert(key, value);
+        handle
+    }
+
+    /// Adds a layer, which sees every later call of this handle, and of the handles that are made of it afterwards,
+    /// before it is sent, and its outcome. A dropped future is [`CallOutcome::GivenUp`]. Without layers a call does not
+    /// read the clock.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir()?;
+    /// # let path = dir.path().join("rpc.sock");
+    /// use std::sync::Arc;
+    /// use std::sync::atomic::{AtomicU64, Ordering};
+    /// use std::time::Duration;
+    /// use tachyon::rpc::{CallOutcome, CallerLayer, OutgoingCall};
+    /// use tachyon::{AsyncCaller, Callee, Dispatcher};
+    /// # let listen_at = path.clone();
+    ///
+    /// #[derive(Default)]
+    /// struct Failures(AtomicU64);
+    ///
+    /// impl CallerLayer for Failures {
+    ///     fn after(&self, _call: &OutgoingCall, outcome: CallOutcome<'_>, _took: Duration) {
+    ///         if let CallOutcome::Failed(_) = outcome {
+    ///             self.0.fetch_add(1, Ordering::Relaxed);
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// # let callee = std::thread::spawn(move || -> Result<(), tachyon::Error> {
+    /// # let mut callee = Callee::listen(&listen_at, 4096, 4096)?;
+    /// # Dispatcher::default().serve_forever(&mut callee)?;
+    /// # Ok(()) });
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let failures = Arc::new(Failures::default());
+    /// let mut caller = AsyncCaller::connect(&path).await?;
+    /// caller.layer(Arc::clone(&failures));
+    /// assert!(caller.call(1, b"").await.is_err()); // no such endpoint
+    /// assert_eq!(failures.0.load(Ordering::Relaxed), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # callee.join().unwrap()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn layer(&mut self, layer: impl CallerLayer + 'static) -> &mut Self {
+        self.layers.push(layer);
+        self
     }
 
     /// Calls, and awaits a copy of the reply.
     ///
     /// # Errors
     /// As [`Caller::call`](crate::Caller::call).
+    ///
+    /// # Panics
+    /// With a [time limit](Self::within), in a runtime without its time driver.
     pub async fn call(&self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, CallError> {
-        self.persist(msg_type, payload, Deadline::never(), false).await
+        if msg_type == MSG_TYPE_ERROR {
+            return Err(CallError::ReservedMsgType);
+        }
+        self.persist(Target::Raw(msg_type), &Bytes(payload)).await
     }
 
-    /// As [`call`](Self::call), within `timeout`. The deadline travels with the request, so that the callee does not
-    /// begin a call whose reply would come too late.
-    ///
-    /// # Errors
-    /// As [`call`](Self::call), and [`CallError::TimedOut`].
-    ///
-    /// # Panics
-    /// In a runtime without its time driver.
-    pub async fn call_timeout(&self, msg_type: u16, payload: &[u8], timeout: Duration) -> Result<Vec<u8>, CallError> {
-        self.persist(msg_type, payload, Deadline::after(timeout), false).await
-    }
-
-    /// As [`call`](Self::call), for an endpoint that may safely run twice; see
-    /// [`Caller::call_idempotent`](crate::Caller::call_idempotent).
-    ///
-    /// # Errors
-    /// As [`Caller::call_idempotent`](crate::Caller::call_idempotent).
-    pub async fn call_idempotent(&self, msg_type: u16, payload: &[u8]) -> Result<Vec<u8>, CallError> {
-        self.persist(msg_type, payload, Deadline::never(), true).await
-    }
-
-    /// As [`call_idempotent`](Self::call_idempotent), within `timeout` for all attempts.
-    ///
-    /// # Errors
-    /// As [`call_idempotent`](Self::call_idempotent), and [`CallError::TimedOut`].
-    ///
-    /// # Panics
-    /// In a runtime without its time driver.
-    pub async fn call_idempotent_timeout(
+    /// Calls the endpoint of a signature, and awaits a copy of the reply.
+    pub(super) async fn call_signature(
         &self,
-        msg_type: u16,
-        payload: &[u8],
-        timeout: Duration,
+        signature: &'static Signature,
+        body: &(dyn Body + Sync),
     ) -> Result<Vec<u8>, CallError> {
-        self.persist(msg_type, payload, Deadline::after(timeout), true).await
+        self.persist(Target::Typed(signature), body).await
     }
 
     /// Number of calls in flight.
@@ -163,19 +324,16 @@ impl AsyncCaller {
         self.shared.link().session.max_len()
     }
 
-    async fn persist(
-        &self,
-        msg_type: u16,
-        payload: &[u8],
-        deadline: Deadline,
-        idempotent: bool,
-    ) -> Result<Vec<u8>, CallError> {
-        let mut attempts = Attempts::new(self.shared.options.reconnects(), idempotent, deadline);
+    /// Makes a call, in as many attempts as [`Attempts`] allows.
+    async fn persist(&self, target: Target, body: &(dyn Body + Sync)) -> Result<Vec<u8>, CallError> {
+        let (deadline, metadata) = (deadline(Some(&self.settings)), self.settings.metadata()?);
+        let call = Call { target, body, metadata, deadline };
+        let mut attempts = Attempts::new(self.shared.options.reconnects(), self.settings.is_idempotent(), deadline);
         loop {
-            let link = self.shared.living(deadline).await.map_err(|error| attempts.outcome(error))?;
-            let outcome = exchange(&link.session, msg_type, payload, deadline).await;
-            match outcome {
+            let mut link = None;
+            match self.attempt(&call, &mut link).await {
                 Err(error) if attempts.again(&error) => {
+                    let Some(link) = link else { return Err(attempts.outcome(error)) };
                     // A callee that stops closes the connection.
                     let ended = within(deadline, link.session.ended()).await;
                     ended.ok_or_else(|| attempts.outcome(CallError::TimedOut { sent: false }))?;
@@ -184,20 +342,76 @@ impl AsyncCaller {
             }
         }
     }
-}
 
-/// Awaits a future until a deadline; `None` after it.
-async fn within<F: Future>(deadline: Deadline, future: F) -> Option<F::Output> {
-    match deadline.remaining() {
-        None => Some(future.await),
-        Some(left) => tokio::time::timeout(left, future).await.ok(),
+    /// Makes one attempt at a call, and notes the connection of the attempt.
+    async fn attempt(&self, call: &Call<'_>, link: &mut Option<Arc<Link>>) -> Result<Vec<u8>, CallError> {
+        if self.layers.is_empty() {
+            self.attempt_unlayered(call, link).await
+        } else {
+            // On the heap: the futures of calls without layers keep no room for this.
+            Box::pin(self.attempt_layered(call, link)).await
+        }
+    }
+
+    async fn attempt_layered(&self, call: &Call<'_>, link: &mut Option<Arc<Link>>) -> Result<Vec<u8>, CallError> {
+        let &Call { target, body, metadata, deadline } = call;
+        let metadata = metadata.cloned().unwrap_or_default();
+        let seen = OutgoingCall::new(target.msg_type(), target.name(), body.size(), metadata, deadline);
+        let mut flight = LayeredCall { layers: &self.layers, flight: Some(self.layers.before(seen)?) };
+        let outcome = self.attempt_unlayered(&Call { metadata: flight.metadata(), ..*call }, link).await;
+        flight.ended(match &outcome {
+            Ok(reply) => CallOutcome::Replied(reply.len()),
+            Err(error) => CallOutcome::Failed(error),
+        });
+        outcome
+    }
+
+    async fn attempt_unlayered(&self, call: &Call<'_>, link: &mut Option<Arc<Link>>) -> Result<Vec<u8>, CallError> {
+        let &Call { target, body, metadata, deadline } = call;
+        let session = &link.insert(self.shared.living(deadline).await?).session;
+        // The callee may declare the endpoint differently from the callee before.
+        if let Target::Typed(signature) = target
+            && !session.is_verified(signature)
+        {
+            // On the heap: the futures of all later calls keep no room for a comparison.
+            Box::pin(session.verify(signature, deadline)).await?;
+        }
+        let type_id = make_type_id(0, target.msg_type());
+        session.exchange(&Request { type_id, body, metadata, due: deadline }, deadline).await
     }
 }
 
-async fn exchange(session: &Session, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<Vec<u8>, CallError> {
-    let call = within(deadline, session.call(msg_type, payload, deadline)).await;
-    let call = call.unwrap_or(Err(CallError::TimedOut { sent: false }))?;
-    within(deadline, call).await.unwrap_or(Err(CallError::TimedOut { sent: true }))
+/// A call for one attempt after the other.
+#[derive(Clone, Copy)]
+struct Call<'a> {
+    target: Target,
+    body: &'a (dyn Body + Sync),
+    metadata: Option<&'a Metadata>,
+    deadline: Deadline,
+}
+
+/// A call that layers have seen. Dropping it shows them that the call was given up.
+struct LayeredCall<'a> {
+    layers: &'a CallerLayers,
+    flight: Option<CallInFlight>,
+}
+
+impl LayeredCall<'_> {
+    fn metadata(&self) -> Option<&Metadata> {
+        self.flight.as_ref().map(|flight| &flight.call.metadata).filter(|metadata| !metadata.is_empty())
+    }
+
+    fn ended(&mut self, outcome: CallOutcome<'_>) {
+        if let Some(flight) = self.flight.take() {
+            self.layers.after(&flight, outcome);
+        }
+    }
+}
+
+impl Drop for LayeredCall<'_> {
+    fn drop(&mut self) {
+        self.ended(CallOutcome::GivenUp);
+    }
 }
 
 impl Shared {
@@ -241,8 +455,12 @@ impl Link {
             let socket = socket.map(|socket| socket.try_clone_to_owned().and_then(Readable::new)).transpose();
             readable_within(socket.map_err(system)?, left).await.map_err(system)?;
         };
-        let session = Arc::new(Session::new(&Established::new(link, options), options.polling_mode()));
-        let driver = Driver::new(&session).map_err(system)?;
+        Self::over(&Established::new(link, options), options).map_err(system)
+    }
+
+    fn over(established: &Established, options: &Options) -> io::Result<Self> {
+        let session = Arc::new(Session::new(established, options.polling_mode()));
+        let driver = Driver::new(&session)?;
         Ok(Self { session, driver: tokio::spawn(driver.run()).abort_handle() })
     }
 }
@@ -271,6 +489,7 @@ impl fmt::Debug for AsyncCaller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AsyncCaller")
             .field("path", &self.shared.path)
+            .field("settings", &self.settings)
             .field("outstanding", &self.outstanding())
             .finish_non_exhaustive()
     }

@@ -1,6 +1,7 @@
 //! Callers for async code on tokio. Needs the cargo feature `tokio`.
 //!
-//! [`AsyncCaller`] calls. To serve, add async endpoints to a [`Dispatcher`](crate::Dispatcher) with
+//! [`AsyncCaller`] calls: by number, the generated `call_async` of an endpoint, or the generated async client of a
+//! service. To serve, add async endpoints to a [`Dispatcher`](crate::Dispatcher) with
 //! [`register_async`](crate::Dispatcher::register_async), and serve an [`RpcServer`](crate::RpcServer) with
 //! [`serve_async`](crate::Dispatcher::serve_async).
 //!
@@ -12,6 +13,9 @@ mod caller;
 mod descriptors;
 mod driver;
 mod session;
+mod typed;
 
 pub use caller::AsyncCaller;
 pub(crate) use descriptors::Readable;
+#[doc(hidden)]
+pub use typed::call_async;

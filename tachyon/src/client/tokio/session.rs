@@ -10,8 +10,10 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::connection::{Connection, End, Established, Halt, Unsent, slice};
 use crate::engine::{CallerCore, Reply, RpcError};
-use crate::rpc::CallError;
-use crate::type_id::{MSG_TYPE_ERROR, make_type_id};
+use crate::metadata::{METADATA, Metadata};
+use crate::rpc::{Agreement, Body, CallError, signature_key};
+use crate::schema::describe::{Operation, Signature};
+use crate::type_id::{ROUTE_CONTROL, make_type_id};
 use crate::wait::{Deadline, PollingMode, looks_per_reading};
 
 /// Most replies of one pass, so that a callee that keeps sending does not block the runtime's thread.
@@ -35,6 +37,8 @@ pub(super) struct Session {
     over: Notify,
     /// Held by the sender that waits for room. The others queue for the lock.
     send_turn: tokio::sync::Mutex<()>,
+    /// Held by the task that compares an endpoint with the callee's.
+    comparing: tokio::sync::Mutex<()>,
     spins: u32,
 }
 
@@ -63,9 +67,9 @@ pub(super) enum RoundResult {
 impl Session {
     pub(super) fn new(established: &Established, polling: PollingMode) -> Self {
         let spins = match polling {
-            PollingMode::Spins(spins) => spins.min(MAX_SPINS),
-            PollingMode::PureSpin => MAX_SPINS,
-            PollingMode::Spin(time) => {
+            PollingMode::SpinTimes(spins) => spins.min(MAX_SPINS),
+            PollingMode::Spin => MAX_SPINS,
+            PollingMode::SpinFor(time) => {
                 let looks = time.as_micros().saturating_mul(looks_per_reading().into());
                 u32::try_from(looks).map_or(MAX_SPINS, |looks| looks.min(MAX_SPINS))
             }
@@ -78,6 +82,7 @@ impl Session {
             room: Notify::new(),
             over: Notify::new(),
             send_turn: tokio::sync::Mutex::default(),
+            comparing: tokio::sync::Mutex::default(),
             spins,
         }
     }
@@ -87,16 +92,53 @@ impl Session {
         self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sends a request and returns its call. Awaits room.
-    pub(super) async fn call(&self, msg_type: u16, payload: &[u8], deadline: Deadline) -> Result<Call<'_>, CallError> {
-        if msg_type == MSG_TYPE_ERROR {
-            return Err(CallError::ReservedMsgType);
+    /// Sends a request, and awaits a copy of the reply.
+    pub(super) async fn exchange(&self, request: &Request<'_>, deadline: Deadline) -> Result<Vec<u8>, CallError> {
+        let call = within(deadline, self.call(request, deadline)).await;
+        let call = call.unwrap_or(Err(CallError::TimedOut { sent: false }))?;
+        within(deadline, call).await.unwrap_or(Err(CallError::TimedOut { sent: true }))
+    }
+
+    /// Whether a request to an endpoint may be sent without a comparison.
+    pub(super) fn is_verified(&self, signature: &'static Signature) -> bool {
+        !signature.is_typed() || self.traffic().core.verified.contains(signature_key(signature))
+    }
+
+    /// Compares an endpoint with the callee's, once for all tasks.
+    ///
+    /// # Errors
+    /// [`CallError::Mismatch`]; otherwise the error of the comparison. The call was not sent.
+    pub(super) async fn verify(&self, signature: &'static Signature, deadline: Deadline) -> Result<(), CallError> {
+        let comparing = within(deadline, self.comparing.lock()).await;
+        let _comparing = comparing.ok_or(CallError::TimedOut { sent: false })?;
+        // Another task may have compared meanwhile.
+        if self.is_verified(signature) {
+            return Ok(());
         }
-        let request = Request { type_id: make_type_id(0, msg_type), payload, deadline };
+        let type_id = make_type_id(ROUTE_CONTROL, Operation::Describe as u16);
+        let mut agreement = Agreement::on(signature.into());
+        loop {
+            let question = agreement.question()?;
+            let request = Request { type_id, body: &Bytes(&question), metadata: None, due: Deadline::never() };
+            let agreed = match self.exchange(&request, deadline).await {
+                Ok(answer) => agreement.described(&answer)?,
+                Err(CallError::Remote(error)) => Agreement::refused(error)?,
+                Err(CallError::TooLarge { .. }) => true,
+                Err(error) => return Err(error.unsent()),
+            };
+            if agreed {
+                self.traffic().core.verified.insert(signature_key(signature));
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sends a request and returns its call. Awaits room.
+    async fn call(&self, request: &Request<'_>, deadline: Deadline) -> Result<Call<'_>, CallError> {
         let (sender, reply) = oneshot::channel();
         let sent = {
             let mut traffic = self.traffic();
-            let sent = traffic.try_send(&request, sender, false)?;
+            let sent = traffic.try_send(request, sender, false)?;
             // With other calls in flight, the thread has other tasks to run.
             if self.spins > 0 && sent.is_ok() && traffic.core.calls.len() == 1 && !traffic.spin(self.spins) {
                 self.look.notify_one();
@@ -105,7 +147,7 @@ impl Session {
         };
         let id = match sent {
             Ok(id) => id,
-            Err(sender) => self.send_in_turn(&request, sender).await?,
+            Err(sender) => self.send_in_turn(request, sender).await?,
         };
         Ok(Call { session: self, id, deadline, reply })
     }
@@ -177,30 +219,81 @@ impl Session {
     }
 }
 
-struct Request<'a> {
-    type_id: u32,
-    payload: &'a [u8],
-    deadline: Deadline,
+/// A request of any kind.
+pub(super) struct Request<'a> {
+    pub(super) type_id: u32,
+    pub(super) body: &'a (dyn Body + Sync),
+    pub(super) metadata: Option<&'a Metadata>,
+    /// The deadline that the callee is told.
+    pub(super) due: Deadline,
+}
+
+/// The contents of a request that lie in memory as they travel.
+pub(super) struct Bytes<'a>(pub(super) &'a [u8]);
+
+impl Body for Bytes<'_> {
+    fn bytes(&self) -> Option<&[u8]> {
+        Some(self.0)
+    }
+
+    fn size(&self) -> usize {
+        self.0.len()
+    }
+
+    fn write(&self, out: &mut [u8]) {
+        out.copy_from_slice(self.0);
+    }
 }
 
 impl Traffic {
     /// Sends if there is room and no other sender queues, or if it is this sender's turn.
     fn try_send(
         &mut self,
-        &Request { type_id, payload, deadline }: &Request<'_>,
+        &Request { type_id, body, metadata, due }: &Request<'_>,
         reply: ReplySender,
         my_turn: bool,
     ) -> Result<Result<u64, ReplySender>, CallError> {
         if let Some(end) = &self.end {
             return Err(Unsent::Halted(end.clone().into()).into());
         }
-        self.core.tx.check(payload.len())?;
+        let size = body.size();
+        let total = size + metadata.map_or(0, Metadata::tail_len);
+        self.core.tx.check(total)?;
         if self.queued > 0 && !my_turn {
             return Ok(Err(reply));
         }
-        let sent = self.core.try_send(type_id, payload, deadline, reply)?;
-        self.wanted = sent.is_err().then_some(payload.len());
+        let sent = match (body.bytes(), metadata) {
+            (Some(bytes), None) => self.core.try_send(type_id, bytes, due, reply)?,
+            (_, None) => self.try_write(type_id, size, due, reply, |out| body.write(out))?,
+            (_, Some(metadata)) => self.try_write(type_id | METADATA, total, due, reply, |out| {
+                let (payload, tail) = out.split_at_mut(size);
+                body.write(payload);
+                metadata.write_tail(size, tail);
+            })?,
+        };
+        self.wanted = sent.is_err().then_some(total);
         Ok(sent)
+    }
+
+    /// Sends a request of `len` bytes that `write` writes where they travel, if there is room.
+    fn try_write(
+        &mut self,
+        type_id: u32,
+        len: usize,
+        due: Deadline,
+        reply: ReplySender,
+        write: impl FnOnce(&mut [u8]),
+    ) -> Result<Result<u64, ReplySender>, CallError> {
+        let core = &mut self.core;
+        // Cancellations go first, as in `CallerCore::try_send`.
+        if core.flush_cancellations()?
+            && let Some(mut reservation) = core.tx.try_reserve(len)?
+        {
+            write(slice::reserved_mut(&mut reservation, &core.tx));
+            let header = core.header(type_id, due);
+            return Ok(Ok(core.commit(reservation, len, header, reply)));
+        }
+        Ok(Err(reply))
     }
 
     fn round(&mut self, armed: bool) -> Result<RoundResult, Halt> {
@@ -257,6 +350,14 @@ impl Traffic {
     }
 }
 
+/// Awaits a future until a deadline; `None` after it.
+pub(super) async fn within<F: Future>(deadline: Deadline, future: F) -> Option<F::Output> {
+    match deadline.remaining() {
+        None => Some(future.await),
+        Some(left) => tokio::time::timeout(left, future).await.ok(),
+    }
+}
+
 /// A place in the queue of senders that wait for room.
 struct Queued<'a>(&'a Session);
 
@@ -275,7 +376,7 @@ impl Drop for Queued<'_> {
 
 /// A call in flight, which resolves to its reply. The drop cancels the call; a late reply is dropped.
 #[derive(Debug)]
-pub(super) struct Call<'a> {
+struct Call<'a> {
     session: &'a Session,
     id: u64,
     deadline: Deadline,

@@ -2,4 +2,5 @@
 
 #[cfg(feature = "tokio")]
 mod cancellation;
+mod metadata;
 mod overflow;

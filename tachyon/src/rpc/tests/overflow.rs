@@ -19,7 +19,7 @@ fn connected(rings: usize, start: u64) -> (Established, Established) {
     let carries = if rings == 1 { Use::Bus } else { Use::Calls };
     let ring = || Arc::new(RingMemory::create_at(Geometry::new(256, carries).unwrap(), start).unwrap().0);
     let rings: Vec<_> = (0..rings).map(|_| ring()).collect();
-    let options = Options::new().polling(PollingMode::Spins(16));
+    let options = Options::new().polling(PollingMode::SpinTimes(16));
     let end = |side, role, socket| {
         let peer = Peer::new(Socket::connecting(socket), None, None, Some(0));
         Established::over(side, role, peer, rings.clone(), &options)

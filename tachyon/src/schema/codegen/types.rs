@@ -4,9 +4,10 @@ use core::fmt::Write;
 use std::collections::{HashMap, HashSet};
 
 use super::names::{Taken, camel_case, is_camel_case, is_exact, is_snake_case, view};
+use crate::error_kind::ErrorKind;
 use crate::schema::describe::{
-    EndpointDescription, EnumDescription, FieldDescription, HeadDescription, StructDescription, TypeDescription,
-    TypeJson, Writer,
+    EndpointDescription, EnumDescription, ErrorDescription, FieldDescription, HeadDescription, StructDescription,
+    TypeDescription, TypeJson, Writer,
 };
 use crate::schema::payload::Primitive;
 
@@ -35,6 +36,7 @@ impl<'a> Types<'a> {
             TypeDescription::Text => "String".to_owned(),
             TypeDescription::List(of) => format!("Vec<{}>", self.owned(of)),
             TypeDescription::Option(of) => format!("Option<{}>", self.owned(of)),
+            TypeDescription::Tensor { of, ndim } => format!("tachyon::Tensor<{}, {ndim}>", of.name()),
             TypeDescription::Enum(description) => self.named(value_type, |types| types.enumeration(description)),
             TypeDescription::Struct(description) => self.named(value_type, |types| types.structure(description)),
             TypeDescription::Variable(description) => self.named(value_type, |types| types.variable(description)),
@@ -60,6 +62,7 @@ impl<'a> Types<'a> {
             TypeDescription::List(of) => format!("tachyon::List<'_, {}>", self.owned(of)),
             TypeDescription::Option(of) if of.is_fixed() => format!("Option<{}>", self.owned(of)),
             TypeDescription::Option(of) => format!("Option<{}>", self.lent(of)),
+            TypeDescription::Tensor { of, ndim } => format!("tachyon::TensorRef<'_, {}, {ndim}>", of.name()),
             TypeDescription::Variable(_) => format!("{}<'_>", view(&self.owned(value_type))),
             _ => {
                 let owned = self.owned(value_type);
@@ -96,9 +99,10 @@ impl<'a> Types<'a> {
         self.source.push('\n');
         document(&mut self.source, "", &description.doc, &format!("The payload `{}`.", description.name));
         // These types show the macro that the payload is variable; the name of another payload does not.
-        let is_seen = description.fields.iter().any(|field| {
-            matches!(field.value_type, TypeDescription::Text | TypeDescription::List(_) | TypeDescription::Option(_))
-        });
+        let is_seen = description
+            .fields
+            .iter()
+            .any(|field| !field.value_type.is_fixed() && !matches!(field.value_type, TypeDescription::Variable(_)));
         self.source.push_str(if is_seen { "#[tachyon::payload]\n" } else { "#[tachyon::payload(extensible)]\n" });
         self.source.push_str("#[derive(Debug, Clone, PartialEq)]\n");
         self.define(&name, &fields);
@@ -143,14 +147,16 @@ impl<'a> Types<'a> {
     /// name. The names travel, so a variant has exactly the declared name.
     pub(super) fn errors(&mut self, endpoint: &'a EndpointDescription) -> Option<String> {
         let mut names = HashSet::new();
-        let (variants, others): (Vec<_>, Vec<_>) =
-            endpoint.raises.iter().partition(|error| is_exact(&error.name) && names.insert(&error.name));
+        let (variants, others): (Vec<_>, Vec<_>) = endpoint
+            .raises
+            .iter()
+            .partition(|ErrorDescription { head: error, .. }| is_exact(&error.name) && names.insert(&error.name));
         if variants.is_empty() {
             return None;
         }
         let mut body = String::new();
         let (mut camel_case_names, mut snake_case) = (true, true);
-        for error in variants {
+        for ErrorDescription { kind, head: error } in variants {
             let name = super::names::identifier(&error.name);
             let mut fields = Fields { indent: "        ", visibility: "", ..Fields::default() };
             let mut shown = Vec::new();
@@ -163,7 +169,11 @@ impl<'a> Types<'a> {
             }
             let text = if shown.is_empty() { String::new() } else { format!(": {}", shown.join(", ")) };
             document(&mut body, "    ", &error.doc, &format!("The error `{}`.", error.name));
-            _ = writeln!(body, "    #[error(\"{}{text}\")]", error.name);
+            let kind = match kind {
+                ErrorKind::HandlerFailed => String::new(),
+                kind => format!(", kind = {}", kind.name()),
+            };
+            _ = writeln!(body, "    #[error(\"{}{text}\"{kind})]", error.name);
             _ = if fields.source.is_empty() {
                 writeln!(body, "    {name},")
             } else {
@@ -175,7 +185,7 @@ impl<'a> Types<'a> {
         let name = self.taken.claim(&format!("{}Error", camel_case(&endpoint.name)));
         let mut doc = format!("The errors of `{}`.", endpoint.name);
         if !others.is_empty() {
-            let names: Vec<_> = others.iter().map(|error| format!("`{}`", error.name)).collect();
+            let names: Vec<_> = others.iter().map(|error| format!("`{}`", error.head.name)).collect();
             _ = write!(doc, "\n\nNo variant can have the names of these, which arrive untyped: {}.", names.join(", "));
         }
         self.source.push('\n');

@@ -8,8 +8,8 @@ use thiserror::Error;
 use unicode_normalization::UnicodeNormalization;
 
 use super::description::{
-    EndpointDescription, EnumDescription, FieldDescription, FormDescription, HeadDescription, StructDescription,
-    TypeDescription, VariantDescription,
+    EndpointDescription, EnumDescription, ErrorDescription, FieldDescription, FormDescription, HeadDescription,
+    StructDescription, TypeDescription, VariantDescription,
 };
 use crate::schema::payload::Primitive;
 
@@ -77,10 +77,10 @@ impl Comparison<'_> {
     }
 
     /// Compares the errors that both sides declare. An error that one side declares arrives at the other side untyped.
-    fn errors(&mut self, here: &[HeadDescription], there: &[HeadDescription]) -> Compared {
-        for error in here {
-            if let Some(other) = counterpart(there, &error.name, |other| &other.name) {
-                self.heads(error, other, &Owner::Payload(&error.name))?;
+    fn errors(&mut self, here: &[ErrorDescription], there: &[ErrorDescription]) -> Compared {
+        for ErrorDescription { head: error, .. } in here {
+            if let Some(other) = counterpart(there, &error.name, |other| &other.head.name) {
+                self.heads(error, &other.head, &Owner::Payload(&error.name))?;
             }
         }
         Ok(())
@@ -148,7 +148,7 @@ impl Comparison<'_> {
 
     /// Compares two types. `place` is the place of the types, such as "field `gain` of Scan".
     fn types(&mut self, here: &TypeDescription, there: &TypeDescription, place: &dyn Fn() -> String) -> Compared {
-        use TypeDescription::{Array, Enum, List, Option, Primitive, Struct, Text, Variable};
+        use TypeDescription::{Array, Enum, List, Option, Primitive, Struct, Tensor, Text, Variable};
         let is_equal = match (here, there) {
             (Struct(here), Struct(there)) => {
                 return self.once(here, there, |comparison| comparison.structs(here, there));
@@ -166,6 +166,7 @@ impl Comparison<'_> {
             (Option(here), Option(there)) => return self.types(here, there, place),
             (Primitive(here), Primitive(there)) => here == there,
             (Text, Text) => true,
+            (Tensor { .. }, Tensor { .. }) => here.name() == there.name(),
             _ => byte_array(here).is_some_and(|len| byte_array(there) == Some(len)),
         };
         if is_equal {
@@ -333,6 +334,7 @@ fn optional(field: &FieldDescription) -> String {
         match value_type {
             TypeDescription::Text => "String".to_owned(),
             TypeDescription::List(of) => format!("Vec<{}>", owned(of)),
+            TypeDescription::Tensor { of, ndim } => format!("Tensor<{}, {ndim}>", of.name()),
             _ => value_type.name(),
         }
     }

@@ -9,7 +9,8 @@ use thiserror::Error;
 use super::compare::{Mismatch, compare};
 use super::json;
 use super::signature::Signature;
-use crate::schema::payload::{Form, HeadLayout, Layout, Primitive, ValueType};
+use crate::error_kind::ErrorKind;
+use crate::schema::payload::{ErrorLayout, Form, HeadLayout, Layout, Primitive, ValueType};
 
 /// The endpoints of a callee, as data. `docs/guide/describe.md` defines the JSON.
 ///
@@ -163,8 +164,8 @@ pub struct EndpointDescription {
     pub request: FormDescription,
     /// The reply.
     pub reply: FormDescription,
-    /// The declared errors, by name and fields.
-    pub raises: Vec<HeadDescription>,
+    /// The declared errors.
+    pub raises: Vec<ErrorDescription>,
 }
 
 impl EndpointDescription {
@@ -235,7 +236,7 @@ impl fmt::Display for EndpointDescription {
             }
         }
         for (at, error) in self.raises.iter().enumerate() {
-            write!(f, "{}{}", if at == 0 { " raises " } else { ", " }, error.name)?;
+            write!(f, "{}{}", if at == 0 { " raises " } else { ", " }, error.head.name)?;
         }
         Ok(())
     }
@@ -295,6 +296,13 @@ pub enum TypeDescription {
     List(Arc<TypeDescription>),
     /// A value, or no value.
     Option(Arc<TypeDescription>),
+    /// Numbers in a fixed number of dimensions.
+    Tensor {
+        /// The type of the values, which is not `bool`.
+        of: Primitive,
+        /// The number of dimensions, from 1 to 8.
+        ndim: usize,
+    },
     /// A payload with a head.
     Variable(Arc<HeadDescription>),
 }
@@ -305,7 +313,7 @@ const PAIR: (usize, usize) = (8, 4);
 impl TypeDescription {
     /// Whether all values have the same length, and lie inside of a struct or a head.
     pub fn is_fixed(&self) -> bool {
-        !matches!(self, Self::Text | Self::List(_) | Self::Option(_) | Self::Variable(_))
+        !matches!(self, Self::Text | Self::List(_) | Self::Option(_) | Self::Tensor { .. } | Self::Variable(_))
     }
 
     /// The size of a field of the type in bytes: that of the value, or of the pair that points to it. The size
@@ -317,7 +325,7 @@ impl TypeDescription {
             Self::Bytes { len } | Self::Str { len } => *len,
             Self::Enum(description) => description.repr.size(),
             Self::Struct(description) => description.size,
-            Self::Text | Self::List(_) | Self::Option(_) | Self::Variable(_) => PAIR.0,
+            Self::Text | Self::List(_) | Self::Option(_) | Self::Tensor { .. } | Self::Variable(_) => PAIR.0,
         }
     }
 
@@ -329,7 +337,7 @@ impl TypeDescription {
             Self::Bytes { .. } | Self::Str { .. } => 1,
             Self::Enum(description) => description.repr.size(),
             Self::Struct(description) => description.align,
-            Self::Text | Self::List(_) | Self::Option(_) | Self::Variable(_) => PAIR.1,
+            Self::Text | Self::List(_) | Self::Option(_) | Self::Tensor { .. } | Self::Variable(_) => PAIR.1,
         }
     }
 
@@ -345,6 +353,7 @@ impl TypeDescription {
             Self::Text => "str".to_owned(),
             Self::List(of) => format!("list[{}]", of.name()),
             Self::Option(of) => format!("option[{}]", of.name()),
+            Self::Tensor { of, ndim } => format!("tensor[{}, {ndim}]", of.name()),
             Self::Variable(description) => description.name.clone(),
         }
     }
@@ -408,6 +417,15 @@ pub struct FieldDescription {
     pub default: bool,
 }
 
+/// A declared error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrorDescription {
+    /// The kind of its error reply. Two sides may declare different kinds: the callee's kind travels.
+    pub kind: ErrorKind,
+    /// Its name and fields.
+    pub head: HeadDescription,
+}
+
 /// An enum: a set of named numbers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnumDescription {
@@ -440,7 +458,7 @@ impl From<&Signature> for EndpointDescription {
             doc: signature.doc().to_owned(),
             request: constants.form(signature.request()),
             reply: constants.form(signature.reply()),
-            raises: signature.raises().iter().map(|error| constants.head(error)).collect(),
+            raises: signature.raises().iter().map(|error| constants.error(error)).collect(),
         }
     }
 }
@@ -474,6 +492,7 @@ impl Constants {
             ValueType::Text => TypeDescription::Text,
             ValueType::List(of) => TypeDescription::List(Arc::new(self.value(of))),
             ValueType::Option(of) => TypeDescription::Option(Arc::new(self.value(of))),
+            ValueType::Tensor { of, ndim } => TypeDescription::Tensor { of: *of, ndim: *ndim },
             ValueType::Variable(head) => {
                 let address: *const HeadLayout = *head;
                 if let Some(known) = self.heads.get(&address) {
@@ -484,6 +503,10 @@ impl Constants {
                 TypeDescription::Variable(head)
             }
         }
+    }
+
+    fn error(&mut self, error: &'static ErrorLayout) -> ErrorDescription {
+        ErrorDescription { kind: error.kind, head: self.head(&error.head) }
     }
 
     fn head(&mut self, head: &'static HeadLayout) -> HeadDescription {

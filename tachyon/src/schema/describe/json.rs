@@ -3,6 +3,7 @@
 //! The JSON has a list of types. A type refers to earlier types by their index, and becomes a shared type in memory. So
 //! a short JSON never becomes a large tree, and types have no cycles.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -13,10 +14,12 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::compare::normal;
 use super::description::{
-    DescribeError, Description, EndpointDescription, EnumDescription, FieldDescription, FormDescription,
-    HeadDescription, StructDescription, TypeDescription, VariantDescription,
+    DescribeError, Description, EndpointDescription, EnumDescription, ErrorDescription, FieldDescription,
+    FormDescription, HeadDescription, StructDescription, TypeDescription, VariantDescription,
 };
+use crate::error_kind::ErrorKind;
 use crate::schema::payload::Primitive;
+use crate::schema::payload::tensor::MAX_NDIM;
 
 #[cfg(test)]
 mod tests;
@@ -79,6 +82,9 @@ struct FormJson {
 #[derive(PartialEq, Serialize, Deserialize)]
 struct ErrorJson {
     name: String,
+    /// The name of the kind; left out for `HandlerFailed`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    kind: Option<Cow<'static, str>>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     doc: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -114,6 +120,10 @@ pub(crate) enum TypeJson {
     },
     List(Box<TypeJson>),
     Option(Box<TypeJson>),
+    Tensor {
+        of: Primitive,
+        ndim: usize,
+    },
     Ref(usize),
     Named(Box<NamedJson>),
     /// A type of a later version.
@@ -168,8 +178,8 @@ struct ObjectJson {
     fields: Option<Vec<FieldJson>>,
     repr: Option<Primitive>,
     variants: Option<Vec<VariantDescription>>,
-    #[serde(default)]
-    tensor: Option<serde::de::IgnoredAny>,
+    tensor: Option<TypeJson>,
+    ndim: Option<usize>,
 }
 
 impl<'de> Deserialize<'de> for TypeJson {
@@ -232,7 +242,11 @@ impl<'de> Visitor<'de> for TypeVisitor {
             ObjectJson { reference: Some(at), .. } => TypeJson::Ref(at),
             ObjectJson { list: Some(of), .. } => TypeJson::List(Box::new(of)),
             ObjectJson { option: Some(of), .. } => TypeJson::Option(Box::new(of)),
-            ObjectJson { tensor: Some(_), .. } => TypeJson::Unknown("tensor".into()),
+            ObjectJson { tensor: Some(of), ndim, .. } => match of {
+                TypeJson::Primitive(of) => TypeJson::Tensor { of, ndim: ndim.ok_or_else(|| missing("ndim"))? },
+                TypeJson::Unknown(_) => of,
+                _ => return Err(A::Error::custom("the values of a tensor are numbers")),
+            },
             _ => return Err(missing("kind")),
         })
     }
@@ -267,6 +281,12 @@ impl Serialize for TypeJson {
             Self::Str { len } => sized(serializer, "str", None, *len),
             Self::List(of) => single(serializer, "list", of),
             Self::Option(of) => single(serializer, "option", of),
+            Self::Tensor { of, ndim } => {
+                let mut map = serializer.serialize_map(Some(2))?;
+                map.serialize_entry("tensor", of)?;
+                map.serialize_entry("ndim", ndim)?;
+                map.end()
+            }
             Self::Ref(at) => single(serializer, "ref", at),
             Self::Named(named) => named.serialize(serializer),
             Self::Unknown(name) => serializer.serialize_str(name),
@@ -355,9 +375,13 @@ impl Reader {
         }
         let mut names = Names::default();
         let mut raises = Vec::with_capacity(json.raises.len());
-        for ErrorJson { name: error, doc, head, fields } in json.raises {
+        for ErrorJson { name: error, kind, doc, head, fields } in json.raises {
             names.add(&error, &name)?;
-            raises.push(self.head(error, doc, head.unwrap_or(HEAD_LEN), fields)?.0);
+            // A newer peer may know further kinds.
+            let kind = kind.and_then(|kind| ErrorKind::from_name(&kind)).filter(|kind| kind.is_of_handler());
+            let kind = kind.unwrap_or(ErrorKind::HandlerFailed);
+            let head = self.head(error, doc, head.unwrap_or(HEAD_LEN), fields)?.0;
+            raises.push(ErrorDescription { kind, head });
         }
         Ok(EndpointDescription { msg_type: json.msg_type, name, doc: json.doc, request, reply, raises })
     }
@@ -415,6 +439,15 @@ impl Reader {
             TypeJson::Option(of) => {
                 let (of, depth) = self.part(*of)?;
                 (TypeDescription::Option(Arc::new(of)), depth)
+            }
+            TypeJson::Tensor { of, ndim } => {
+                if of == Primitive::Bool || !(1..=MAX_NDIM).contains(&ndim) {
+                    let of = of.name();
+                    return Err(invalid(format!(
+                        "a tensor of {of} has {ndim} dimensions, and a tensor has 1 to {MAX_NDIM} dimensions of numbers"
+                    )));
+                }
+                (TypeDescription::Tensor { of, ndim }, 0)
             }
             TypeJson::Ref(at) => {
                 let known = self.types.len();
@@ -580,11 +613,12 @@ impl<'a> Writer<'a> {
             raises: endpoint
                 .raises
                 .iter()
-                .map(|error| ErrorJson {
-                    name: error.name.clone(),
-                    doc: error.doc.clone(),
-                    head: (!error.fields.is_empty()).then_some(error.len),
-                    fields: self.fields(&error.fields),
+                .map(|ErrorDescription { kind, head }| ErrorJson {
+                    name: head.name.clone(),
+                    kind: (*kind != ErrorKind::HandlerFailed).then(|| kind.name().into()),
+                    doc: head.doc.clone(),
+                    head: (!head.fields.is_empty()).then_some(head.len),
+                    fields: self.fields(&head.fields),
                 })
                 .collect(),
         }
@@ -624,6 +658,7 @@ impl<'a> Writer<'a> {
             TypeDescription::Str { len } => TypeJson::Str { len: *len },
             TypeDescription::List(of) => TypeJson::List(Box::new(self.reference(of))),
             TypeDescription::Option(of) => TypeJson::Option(Box::new(self.reference(of))),
+            TypeDescription::Tensor { of, ndim } => TypeJson::Tensor { of: *of, ndim: *ndim },
             TypeDescription::Enum(of) => self.entry(Arc::as_ptr(of).cast(), |_| NamedJson::Enum {
                 name: of.name.clone(),
                 doc: of.doc.clone(),

@@ -13,8 +13,8 @@ mod signature;
 pub use compare::Mismatch;
 pub(crate) use control::{Chunk, Operation, Query, WHOLE_TABLE, chunk};
 pub use description::{
-    DescribeError, Description, EndpointDescription, EnumDescription, FieldDescription, FormDescription,
-    HeadDescription, StructDescription, TypeDescription, VariantDescription,
+    DescribeError, Description, EndpointDescription, EnumDescription, ErrorDescription, FieldDescription,
+    FormDescription, HeadDescription, StructDescription, TypeDescription, VariantDescription,
 };
 pub(crate) use json::{TypeJson, Writer};
 pub use signature::Signature;

@@ -1,6 +1,6 @@
 //! The contract of an endpoint as a constant.
 
-use crate::schema::payload::{Form, HeadLayout};
+use crate::schema::payload::{ErrorLayout, Form};
 
 /// The contract of an endpoint as a constant: number, name, documentation, request, reply and declared errors.
 ///
@@ -20,7 +20,7 @@ pub struct Signature {
     doc: &'static str,
     request: Form,
     reply: Form,
-    raises: &'static [HeadLayout],
+    raises: &'static [ErrorLayout],
 }
 
 impl Signature {
@@ -31,7 +31,7 @@ impl Signature {
         doc: &'static str,
         request: Form,
         reply: Form,
-        raises: &'static [HeadLayout],
+        raises: &'static [ErrorLayout],
     ) -> Self {
         Self { msg_type, name, doc, request, reply, raises }
     }
@@ -61,8 +61,8 @@ impl Signature {
         self.reply
     }
 
-    /// The declared errors, by name and fields.
-    pub const fn raises(&self) -> &'static [HeadLayout] {
+    /// The declared errors, by kind, name and fields.
+    pub const fn raises(&self) -> &'static [ErrorLayout] {
         self.raises
     }
 

@@ -3,8 +3,9 @@
 use core::convert::Infallible;
 use core::fmt;
 
-use super::layout::HeadLayout;
+use super::layout::ErrorLayout;
 use super::malformed::BoxedMalformed;
+use crate::error_kind::ErrorKind;
 
 /// The errors that an endpoint declares: an enum marked with [`#[tachyon::error]`](macro@crate::error), which
 /// implements this trait.
@@ -18,23 +19,29 @@ use super::malformed::BoxedMalformed;
 ///
 /// #[tachyon::error]
 /// enum ScanError {
-///     #[error("no sensor {sensor}")]
+///     #[error("no sensor {sensor}", kind = NotFound)]
 ///     NoSensor { sensor: u32 },
 ///     #[error("busy")]
 ///     Busy,
 /// }
 ///
-/// let names: Vec<_> = ScanError::VARIANTS.iter().map(|variant| variant.name).collect();
+/// let names: Vec<_> = ScanError::VARIANTS.iter().map(|variant| variant.head.name).collect();
 /// assert_eq!(names, ["NoSensor", "Busy"]);
-/// assert_eq!(ScanError::NoSensor { sensor: 3 }.to_string(), "no sensor 3");
+/// let error = ScanError::NoSensor { sensor: 3 };
+/// assert_eq!(error.to_string(), "no sensor 3");
+/// assert_eq!(error.kind(), tachyon::ErrorKind::NotFound);
 /// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is no declared error",
     note = "`#[tachyon::error]` makes one of an enum"
 )]
 pub trait DeclaredError: std::error::Error + Send + Sync + Sized + 'static {
-    /// Name and fields of each variant, in the order of the enum.
-    const VARIANTS: &'static [HeadLayout];
+    /// Kind, name and fields of each variant, in the order of the enum.
+    const VARIANTS: &'static [ErrorLayout];
+
+    /// The kind of the error reply: that of the variant's `#[error(.., kind = ..)]`, or
+    /// [`HandlerFailed`](ErrorKind::HandlerFailed).
+    fn kind(&self) -> ErrorKind;
 
     /// The name, and the fields as a head; empty without fields.
     #[doc(hidden)]
@@ -65,7 +72,11 @@ impl fmt::Display for Undeclared {
 impl std::error::Error for Undeclared {}
 
 impl DeclaredError for Undeclared {
-    const VARIANTS: &'static [HeadLayout] = &[];
+    const VARIANTS: &'static [ErrorLayout] = &[];
+
+    fn kind(&self) -> ErrorKind {
+        match self.0 {}
+    }
 
     fn encode(&self) -> (&'static str, Vec<u8>) {
         match self.0 {}
@@ -87,9 +98,9 @@ mod tests {
     #[derive(Clone, PartialEq)]
     enum ScanError {
         /// There is none of this number.
-        #[error("no sensor {sensor}")]
+        #[error("no sensor {sensor}", kind = NotFound)]
         NoSensor { sensor: u32 },
-        #[error("busy {{until further notice}}")]
+        #[error("busy {{until further notice}}", kind = Unavailable,)]
         Busy,
         /// Names that the macro's own code uses, and keywords.
         #[error("{head:?} {end:?} {type:>3} {f:.1}")]
@@ -166,6 +177,12 @@ mod tests {
     }
 
     #[test]
+    fn each_variant_has_its_kind() {
+        let kinds = [ScanError::NoSensor { sensor: 3 }, ScanError::Busy, odd()].map(|error| error.kind());
+        assert_eq!(kinds, [ErrorKind::NotFound, ErrorKind::Unavailable, ErrorKind::HandlerFailed]);
+    }
+
+    #[test]
     fn texts_show_fields() {
         let text = |error: ScanError| error.to_string();
         assert_eq!(text(ScanError::NoSensor { sensor: 3 }), "no sensor 3");
@@ -198,6 +215,9 @@ mod tests {
     #[test]
     fn variants_describe_themselves() {
         let [no_sensor, busy, odd] = ScanError::VARIANTS else { panic!("three") };
+        assert_eq!((no_sensor.kind, busy.kind), (ErrorKind::NotFound, ErrorKind::Unavailable));
+        assert_eq!((odd.kind, odd.head.name), (ErrorKind::HandlerFailed, "Odd"));
+        let [no_sensor, busy, odd] = [no_sensor, busy, odd].map(|variant| &variant.head);
         assert_eq!((no_sensor.name, no_sensor.doc, no_sensor.len), ("NoSensor", "There is none of this number.", 8));
         assert_eq!((no_sensor.fields[0].name, no_sensor.fields[0].value_type), ("sensor", u32::TYPE));
         assert_eq!((busy.len, busy.fields), (4, &[][..]));

@@ -1,5 +1,7 @@
 //! Layouts of types, in memory and in messages, as constants.
 
+use crate::error_kind::ErrorKind;
+
 /// The layout of a fixed type in memory. All sizes and offsets are in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -163,6 +165,13 @@ pub enum ValueType {
     List(&'static ValueType),
     /// A value, or no value.
     Option(&'static ValueType),
+    /// Numbers in a fixed number of dimensions.
+    Tensor {
+        /// The type of the values, which is not `bool`.
+        of: Primitive,
+        /// The number of dimensions, from 1 to 8.
+        ndim: usize,
+    },
     /// A payload with a head: a struct with text, lists, options or variable payloads in it.
     Variable(&'static HeadLayout),
 }
@@ -178,6 +187,15 @@ pub struct HeadLayout {
     pub len: usize,
     /// The fields, in order.
     pub fields: &'static [HeadField],
+}
+
+/// A declared error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ErrorLayout {
+    /// The kind of its error reply.
+    pub kind: ErrorKind,
+    /// Its name and fields.
+    pub head: HeadLayout,
 }
 
 /// One field of a head.

@@ -157,6 +157,45 @@ pub fn own_list<T: Value>(list: List<'_, T>) -> Vec<T> {
     values
 }
 
+/// The items of `impl Value` for several values of a type without a fixed size.
+macro_rules! list_of_variable {
+    () => {
+        type List<'a> = List<'a, Self>;
+        const LIST_FORM: Form = Form::Value(&ValueType::List(Self::TYPE));
+        const LIST_COPIES: bool = true;
+
+        fn read_list<'a>(
+            part: &'a [u8],
+            scratch: &mut Scratch<'a>,
+            place: &'static str,
+        ) -> Result<List<'a, Self>, BoxedMalformed> {
+            read_list(part, scratch, place)
+        }
+
+        fn list_len(list: List<'_, Self>) -> usize {
+            list.part_len()
+        }
+
+        fn write_list(list: List<'_, Self>, out: &mut [u8]) {
+            list.write(out);
+        }
+
+        fn list(values: &[Self]) -> List<'_, Self> {
+            List::from(values)
+        }
+
+        fn own_list(list: List<'_, Self>) -> Vec<Self> {
+            own_list(list)
+        }
+
+        fn shrink_list<'s, 'l: 's>(list: List<'l, Self>) -> List<'s, Self> {
+            list
+        }
+    };
+}
+
+pub(super) use list_of_variable;
+
 impl<T: Value> Clone for List<'_, T> {
     fn clone(&self) -> Self {
         *self

@@ -106,6 +106,38 @@ pub enum Malformed {
         /// Bytes received.
         found: usize,
     },
+    /// Too few bytes for the shape of a tensor.
+    #[error("{place} has {found} bytes, and its shape of {ndim} dimensions has more")]
+    Tensor {
+        /// The field or argument.
+        place: String,
+        /// The number of dimensions of its type.
+        ndim: usize,
+        /// Bytes received.
+        found: usize,
+    },
+    /// A tensor with another number of dimensions.
+    #[error("the number of dimensions of {place} is {expected}, and {found} came")]
+    Dimensions {
+        /// The field or argument.
+        place: String,
+        /// The number of dimensions of its type.
+        expected: usize,
+        /// The number received.
+        found: usize,
+    },
+    /// Values of a tensor that are not as long as its shape says.
+    #[error("{place} gives its shape as {shape:?} of {name}, and {found} bytes of values came")]
+    Shape {
+        /// The field or argument.
+        place: String,
+        /// The shape received.
+        shape: Vec<usize>,
+        /// The type of the values.
+        name: String,
+        /// Bytes of values received.
+        found: usize,
+    },
     /// Bytes of this process at an address that is not aligned for the type.
     #[error("the bytes are not aligned for their type; copy them to an address that is a multiple of 8")]
     Misaligned,
@@ -164,6 +196,25 @@ impl Malformed {
     #[inline(never)]
     pub(crate) fn text(place: &str, at: usize) -> Box<Self> {
         Box::new(Self::Text { place: place.to_owned(), at })
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn tensor(place: &str, ndim: usize, found: usize) -> Box<Self> {
+        Box::new(Self::Tensor { place: place.to_owned(), ndim, found })
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn ndim(place: &str, expected: usize, found: usize) -> Box<Self> {
+        Box::new(Self::Dimensions { place: place.to_owned(), expected, found })
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn shape(place: &str, shape: &[usize], of: Primitive, found: usize) -> Box<Self> {
+        let (place, name) = (place.to_owned(), of.name().to_owned());
+        Box::new(Self::Shape { place, shape: shape.to_vec(), name, found })
     }
 
     #[cold]

@@ -5,6 +5,7 @@ use super::form::Form;
 use super::list::List;
 use super::malformed::{BoxedMalformed, Malformed};
 use super::scratch::Scratch;
+use super::tensor::{Number, Tensor};
 use super::value::Value;
 
 /// The content of a whole message: a [`Value`], or nothing, `()`.
@@ -219,6 +220,7 @@ macro_rules! references {
 references! {
     [] u8, [] u16, [] u32, [] u64, [] i8, [] i16, [] i32, [] i64, [] f32, [] f64, [] bool, [] String,
     [T: Value] Vec<T>, [T: Value] Option<T>, [T: Fixed, const N: usize] [T; N],
+    [T: Number, const N: usize] Tensor<T, N>,
 }
 
 #[diagnostic::do_not_recommend]

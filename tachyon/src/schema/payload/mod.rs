@@ -16,6 +16,7 @@ mod malformed;
 mod message;
 pub(crate) mod plan;
 mod scratch;
+pub(crate) mod tensor;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -25,11 +26,14 @@ pub use declared::{DeclaredError, Undeclared};
 pub use fixed::Fixed;
 pub(crate) use fixed::{cast_slice_mut, check_slice};
 pub use form::Form;
-pub use layout::{EnumLayout, Field, HeadField, HeadLayout, Layout, Primitive, StructLayout, ValueType, Variant};
+pub use layout::{
+    EnumLayout, ErrorLayout, Field, HeadField, HeadLayout, Layout, Primitive, StructLayout, ValueType, Variant,
+};
 pub use list::{List, ListIter};
 pub use malformed::Malformed;
 pub use message::ReplyValue;
 pub(crate) use scratch::{Words, with_scratch};
+pub use tensor::{Number, ShapeError, Tensor, TensorRef};
 pub(crate) use value::LONGEST_BY_VALUE;
 pub use value::Value;
 
@@ -46,6 +50,8 @@ pub use malformed::BoxedMalformed;
 pub use message::{Message, NoOption};
 #[doc(hidden)]
 pub use scratch::Scratch;
+#[doc(hidden)]
+pub use tensor::assert_ndim;
 #[doc(hidden)]
 pub use value::{assert_by_value, max_depth, outer_depth};
 

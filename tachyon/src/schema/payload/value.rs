@@ -4,7 +4,7 @@ use super::fixed::{self, Fixed, bytes_of};
 use super::form::Form;
 use super::head::{Head, PAIR, Writer, align8, offsets};
 use super::layout::{HeadField, HeadLayout, Layout, Primitive, ValueType};
-use super::list::{List, own_list, read_list};
+use super::list::{List, list_of_variable, own_list, read_list};
 use super::malformed::{BoxedMalformed, Malformed};
 use super::scratch::{Scratch, Words};
 
@@ -455,11 +455,8 @@ fn copied_list<'a, T: Fixed>(
 #[diagnostic::do_not_recommend]
 impl Value for String {
     type View<'a> = &'a str;
-    type List<'a> = List<'a, Self>;
     const TYPE: &'static ValueType = &ValueType::Text;
-    const LIST_FORM: Form = Form::Value(&ValueType::List(Self::TYPE));
     const COPIES: bool = true;
-    const LIST_COPIES: bool = true;
     const DEPTH: usize = 1;
 
     #[inline]
@@ -497,33 +494,7 @@ impl Value for String {
         view
     }
 
-    fn read_list<'a>(
-        part: &'a [u8],
-        scratch: &mut Scratch<'a>,
-        place: &'static str,
-    ) -> Result<List<'a, Self>, BoxedMalformed> {
-        read_list(part, scratch, place)
-    }
-
-    fn list_len(list: List<'_, Self>) -> usize {
-        list.part_len()
-    }
-
-    fn write_list(list: List<'_, Self>, out: &mut [u8]) {
-        list.write(out);
-    }
-
-    fn list(values: &[Self]) -> List<'_, Self> {
-        List::from(values)
-    }
-
-    fn own_list(list: List<'_, Self>) -> Vec<Self> {
-        own_list(list)
-    }
-
-    fn shrink_list<'s, 'l: 's>(list: List<'l, Self>) -> List<'s, Self> {
-        list
-    }
+    list_of_variable!();
 
     fn of_text(text: &str) -> Option<&str> {
         Some(text)
@@ -533,15 +504,12 @@ impl Value for String {
 #[diagnostic::do_not_recommend]
 impl<T: Value> Value for Vec<T> {
     type View<'a> = T::List<'a>;
-    type List<'a> = List<'a, Self>;
     const TYPE: &'static ValueType = {
         let _ = Self::DEPTH;
         &ValueType::List(T::TYPE)
     };
     const FORM: Form = T::LIST_FORM;
-    const LIST_FORM: Form = Form::Value(&ValueType::List(Self::TYPE));
     const COPIES: bool = T::LIST_COPIES;
-    const LIST_COPIES: bool = true;
     const DEPTH: usize = outer_depth(T::DEPTH);
 
     #[inline]
@@ -578,33 +546,7 @@ impl<T: Value> Value for Vec<T> {
         T::shrink_list(view)
     }
 
-    fn read_list<'a>(
-        part: &'a [u8],
-        scratch: &mut Scratch<'a>,
-        place: &'static str,
-    ) -> Result<List<'a, Self>, BoxedMalformed> {
-        read_list(part, scratch, place)
-    }
-
-    fn list_len(list: List<'_, Self>) -> usize {
-        list.part_len()
-    }
-
-    fn write_list(list: List<'_, Self>, out: &mut [u8]) {
-        list.write(out);
-    }
-
-    fn list(values: &[Self]) -> List<'_, Self> {
-        List::from(values)
-    }
-
-    fn own_list(list: List<'_, Self>) -> Vec<Self> {
-        own_list(list)
-    }
-
-    fn shrink_list<'s, 'l: 's>(list: List<'l, Self>) -> List<'s, Self> {
-        list
-    }
+    list_of_variable!();
 }
 
 /// Offset of the pair, and end, of the head around an `Option` that is a whole message.
@@ -613,7 +555,6 @@ const OPTION: [usize; 2] = offsets([PAIR]);
 #[diagnostic::do_not_recommend]
 impl<T: Value> Value for Option<T> {
     type View<'a> = Option<T::View<'a>>;
-    type List<'a> = List<'a, Self>;
     const TYPE: &'static ValueType = {
         let _ = Self::DEPTH;
         assert_by_value::<Self::View<'static>>();
@@ -625,9 +566,7 @@ impl<T: Value> Value for Option<T> {
         len: OPTION[1],
         fields: &[HeadField { name: "value", value_type: Self::TYPE, offset: OPTION[0] }],
     });
-    const LIST_FORM: Form = Form::Value(&ValueType::List(Self::TYPE));
     const COPIES: bool = T::COPIES;
-    const LIST_COPIES: bool = true;
     const DEPTH: usize = outer_depth(T::DEPTH);
 
     #[inline]
@@ -694,31 +633,5 @@ impl<T: Value> Value for Option<T> {
         view.map(T::shrink)
     }
 
-    fn read_list<'a>(
-        part: &'a [u8],
-        scratch: &mut Scratch<'a>,
-        place: &'static str,
-    ) -> Result<List<'a, Self>, BoxedMalformed> {
-        read_list(part, scratch, place)
-    }
-
-    fn list_len(list: List<'_, Self>) -> usize {
-        list.part_len()
-    }
-
-    fn write_list(list: List<'_, Self>, out: &mut [u8]) {
-        list.write(out);
-    }
-
-    fn list(values: &[Self]) -> List<'_, Self> {
-        List::from(values)
-    }
-
-    fn own_list(list: List<'_, Self>) -> Vec<Self> {
-        own_list(list)
-    }
-
-    fn shrink_list<'s, 'l: 's>(list: List<'l, Self>) -> List<'s, Self> {
-        list
-    }
+    list_of_variable!();
 }

@@ -161,6 +161,16 @@ fn impossible_rows_are_left_out_or_made_plausible() {
 }
 
 #[test]
+fn every_kind_has_a_count_of_its_own() {
+    let made = writer(1);
+    for (count, kind) in (1..).zip(ErrorKind::all()) {
+        (0..count).for_each(|_| record(made.0.worker(0), 0, 1, CallOutcome::Failed(kind)));
+    }
+    let counted = &read(&made).endpoints[1].errors_by_kind;
+    assert_eq!(*counted, ErrorKind::all().zip(1..).collect::<Vec<_>>());
+}
+
+#[test]
 fn an_interval_is_the_difference_of_two_snapshots() {
     let made = writer(1);
     let counters = made.0.worker(0);

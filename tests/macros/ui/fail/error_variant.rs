@@ -37,4 +37,22 @@ enum Shown {
     Names { names: Vec<String> },
 }
 
+#[tachyon::error]
+enum Kinds {
+    #[error("unknown", kind = Missing)]
+    Unknown,
+    #[error("of the server", kind = Stopping)]
+    Stopping,
+    #[error("lower case", kind = not_found)]
+    Lower,
+    #[error("a path", kind = ErrorKind::NotFound)]
+    Path,
+    #[error("twice", kind = NotFound, kind = Aborted)]
+    Twice,
+    #[error("code", code = 5)]
+    Code,
+    #[error("right", kind = NotFound)]
+    Right,
+}
+
 fn main() {}

@@ -1,7 +1,7 @@
 //! The uses of an endpoint with a mistake are no further errors.
 use std::time::Duration;
 
-use tachyon::{CallError, Caller, Endpoint, endpoints, tachyon_rpc};
+use tachyon::{AsyncCaller, CallError, Caller, Endpoint, endpoints, tachyon_rpc};
 
 mod inner {
     #[tachyon::tachyon_rpc(msg_type = 65535)]
@@ -29,10 +29,16 @@ fn uses(caller: &mut Caller) -> Result<(), CallError> {
     Ok(())
 }
 
+async fn uses_from_a_task(caller: AsyncCaller) -> Result<(), CallError> {
+    let reply = wrong_number::call_async(&caller, b"request").await?;
+    assert_eq!(reply.len(), 7);
+    wrong_type::call_async(&caller.within(Duration::from_secs(1)), 1, "name").await
+}
+
 fn main() {
     let table = endpoints![wrong_number, wrong_number_too, wrong_type, right];
     assert_eq!(table.len(), 4);
     assert_eq!(wrong_number(b"x"), b"x");
     assert_eq!(wrong_number::MSG_TYPE, <wrong_type as Endpoint>::MSG_TYPE);
-    let _ = uses;
+    let _ = (uses, uses_from_a_task);
 }

@@ -1,5 +1,5 @@
 //! The uses of a service with a mistake are no further errors.
-use tachyon::{CallError, Caller, Dispatcher, tachyon_rpc};
+use tachyon::{AsyncCaller, CallError, Caller, Dispatcher, tachyon_rpc};
 
 #[tachyon_rpc]
 trait Pricing {
@@ -27,8 +27,14 @@ fn uses(caller: &mut Caller) -> Result<(), CallError> {
     Ok(())
 }
 
+async fn uses_from_a_task(caller: AsyncCaller) -> Result<(), CallError> {
+    let client = PricingAsyncClient::new(caller).idempotent();
+    client.clone().price(&1).await?;
+    client.reset().await
+}
+
 fn main() {
     let _ = Dispatcher::with_state(Book, PricingService::endpoints());
     let _ = PricingService::dispatcher(Book);
-    let _ = uses;
+    let _ = (uses, uses_from_a_task);
 }

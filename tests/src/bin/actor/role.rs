@@ -37,8 +37,8 @@ impl Role {
     pub(crate) fn new(order: &Order) -> std::io::Result<Self> {
         let polling = match order.text("mode") {
             "park" => PollingMode::Park,
-            "spin" => PollingMode::PureSpin,
-            "spins" => PollingMode::Spins(200),
+            "spin" => PollingMode::Spin,
+            "spins" => PollingMode::SpinTimes(200),
             _ => PollingMode::Adaptive,
         };
         let listens = order.text("side") == "listen";

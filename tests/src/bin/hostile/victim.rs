@@ -30,7 +30,7 @@ fn main() -> Outcome {
     let options = Options::new().timeout(Duration::from_mins(1));
     let options = match rest {
         ["park"] => options.polling(PollingMode::Park),
-        ["pure"] => options.polling(PollingMode::PureSpin),
+        ["pure"] => options.polling(PollingMode::Spin),
         _ => options,
     };
     match *role {
@@ -98,7 +98,7 @@ fn async_caller(path: &Path, options: &Options) -> Outcome {
         connected()?;
         for _ in 0..TRIES {
             let began = Instant::now();
-            let outcome = caller.call_timeout(1, b"a request", LIMIT).await;
+            let outcome = caller.within(LIMIT).call(1, b"a request").await;
             let took = began.elapsed();
             run("call", || outcome)?;
             if took > AT_ONCE {

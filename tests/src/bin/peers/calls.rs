@@ -1,10 +1,11 @@
 //! A server for the tests of callers.
 //!
 //! `calls serve SOCKET LOG`: serves the table of `tachyon_tests::calls`, and logs to LOG. `calls tap SOCKET`: answers
-//! each request with its type identifier and its bytes, a request of 1 after 200 ms.
+//! each request with its type identifier, its bytes and its metadata, a request of 1 after 200 ms.
 
 use std::error::Error;
 use std::fs::OpenOptions;
+use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
@@ -34,7 +35,10 @@ fn tap(path: &Path) -> Result<(), Box<dyn Error>> {
             Err(error) => return Err(error.into()),
         };
         let (call, msg_type) = (request.correlation_id(), request.msg_type());
-        let seen = [&request.type_id().to_le_bytes(), &request[..]].concat();
+        let mut seen = [&request.type_id().to_le_bytes(), &request[..]].concat();
+        for (key, value) in request.metadata().iter() {
+            write!(seen, "{key}={value};")?;
+        }
         drop(request);
         if msg_type == 1 {
             std::thread::sleep(Duration::from_millis(200));

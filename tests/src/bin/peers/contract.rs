@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use tachyon::dispatch::Outcome;
 use tachyon::{
-    CallError, Callee, Caller, Context, Dispatcher, ErrorKind, HandlerError, Layer, Options, RpcServer, ServeError,
-    ServerOptions, endpoints, tachyon_rpc,
+    AsyncCaller, CallError, Callee, Caller, Context, Dispatcher, ErrorKind, HandlerError, Layer, Options, RpcServer,
+    ServeError, ServerOptions, endpoints, tachyon_rpc,
 };
-use tachyon_tests::contract::{Ledger, Sensor, SensorsService, TABLE, calls, one};
+use tachyon_tests::contract::{Ledger, Sensor, SensorsService, TABLE, async_calls, calls, one};
 use tachyon_tests::evolution::{Reached, new, old};
 use tachyon_tests::process::{arguments, report};
 
@@ -48,10 +48,23 @@ fn main() -> Ended {
             calls::fail_as_declared(caller);
             calls::fail_in_words(caller, failed, panicked);
         }),
+        ("call_tensors", []) => call_with(path, calls::call_with_tensors),
         ("call_hidden", []) => call_with(path, calls::fail_without_texts),
         ("call_small", []) => call_with(path, calls::exceed_rings),
         ("call_sensor", []) => call_with(path, calls::call_service),
         ("call_endings", []) => call_with(path, calls::call_every_outcome),
+        ("call_one_async", []) => call_from_task(path, async |caller| {
+            async_calls::refuse_swapped_fields(&caller).await;
+            async_calls::call_every_form(&caller).await;
+        }),
+        ("call_many_async", [failed, panicked]) => call_from_task(path, async |caller| {
+            async_calls::call_several_arguments(&caller).await;
+            async_calls::call_every_reply(&caller).await;
+            async_calls::call_every_taker(&caller).await;
+            async_calls::fail_in_every_way(&caller, failed, panicked).await;
+        }),
+        ("call_small_async", []) => call_from_task(path, async |caller| async_calls::exceed_rings(&caller).await),
+        ("call_sensor_async", []) => call_from_task(path, async_calls::call_service),
         ("call_generated", []) => generated_calls(path),
         ("token_server", []) => token_server(path),
         ("call_token_server", []) => call_token_server(path),
@@ -65,6 +78,17 @@ fn call_with(path: &Path, act: impl Fn(&mut Caller)) -> Ended {
     let mut caller = Caller::connect(path)?;
     act(&mut caller);
     Ok(())
+}
+
+/// As [`call_with`], from a task.
+fn call_from_task(path: &Path, act: impl AsyncFn(AsyncCaller)) -> Ended {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let caller = AsyncCaller::connect(path).await?;
+        act(caller.clone()).await;
+        assert_eq!(caller.outstanding(), 0);
+        Ok(())
+    })
 }
 
 /// Makes calls through the generated client.
@@ -85,6 +109,8 @@ fn generated_calls(path: &Path) -> Ended {
     assert_eq!(client.shared_texts(&["a", ""])?, ["a", ""]);
     assert_eq!(client.takes_maybe(Some(7))?, 11);
     assert_eq!(client.constant()?, [1, 2, 3]);
+    let image = tachyon::Tensor::new([1, 2], vec![0.5, 1.0])?;
+    assert_eq!(client.transposed(&image, 2.0)?, tachyon::Tensor::new([2, 1], vec![1.0, 2.0])?);
     assert_eq!(client.split("a,b", Code { number: b',' })?, ["a", "b"]);
     let failed = client.split("", Code { number: b',' });
     assert!(matches!(failed, Err(CallError::Failed(SplitError::Busy))), "{failed:?}");
@@ -184,7 +210,7 @@ impl Layer for Token {
     fn before(&self, call: &Context<'_>) -> Result<(), HandlerError> {
         match call.metadata().get("token") {
             Some("open") => Ok(()),
-            other => Err(HandlerError::new(ErrorKind::BadRequest, format_args!("the token is {other:?}"))),
+            other => Err(HandlerError::new(ErrorKind::Unauthenticated, format_args!("the token is {other:?}"))),
         }
     }
 }
@@ -202,7 +228,7 @@ fn call_token_server(path: &Path) -> Ended {
     let mut caller = Caller::connect(path)?;
     for refused in [metadata::call(&mut caller, "a"), metadata::call(&mut caller.metadata("token", "shut"), "a")] {
         match refused {
-            Err(CallError::Remote(error)) if error.kind == ErrorKind::BadRequest => {
+            Err(CallError::Remote(error)) if error.kind == ErrorKind::Unauthenticated => {
                 assert!(error.text.contains("the token is"), "{error}");
             }
             other => return Err(format!("{other:?}").into()),

@@ -1,6 +1,7 @@
 //! A callee whose handlers fail in every way, and a caller that prints each outcome.
 //!
-//! `mishaps callee|server|workers|tokio SOCKET` serves. A forked child writes its errors to `SOCKET.child`. `mishaps
+//! `mishaps callee|server|watched|workers|tokio SOCKET` serves; `watched` has a thread that reads the number of callers all
+//! the time. A forked child writes its errors to `SOCKET.child`. `mishaps
 //! caller|pool|async SOCKET CALL...` makes each CALL, `msg_type` or `msg_type:payload`, and prints the outcome and
 //! whether the next good call is answered. `mishaps pipeline|timeouts SOCKET COUNT` makes COUNT calls.
 
@@ -25,7 +26,7 @@ fn main() -> Outcome {
     let path = Path::new(path);
     match (*role, rest) {
         ("callee", []) => callee(path),
-        ("server" | "workers" | "tokio", []) => server(path, role),
+        ("server" | "watched" | "workers" | "tokio", []) => server(path, role),
         ("caller", calls) => print_outcomes(calls, &mut Caller::connect(path)?),
         ("pool", calls) => print_outcomes(calls, &mut Pool::new(path, &Options::new(), &PoolOptions::new().max(1))),
         ("async", calls) => {
@@ -101,6 +102,14 @@ fn server(path: &Path, form: &str) -> Outcome {
     let mut server = RpcServer::listen_with(path, options)?;
     let mut dispatcher = dispatcher()?;
     let stopper = server.stopper();
+    if form == "watched" {
+        let watched = server.stopper();
+        std::thread::spawn(move || {
+            loop {
+                watched.callers();
+            }
+        });
+    }
     dispatcher.register(9, "stop", move |_: &[u8]| stopper.stop())?;
     let outcome = match form {
         "workers" => dispatcher.serve_workers(&mut server, 3),

@@ -112,8 +112,8 @@ fn main() -> Outcome {
 fn mode(name: &str) -> PollingMode {
     match name {
         "park" => PollingMode::Park,
-        "spins" => PollingMode::Spins(200),
-        "pure" => PollingMode::PureSpin,
+        "spins" => PollingMode::SpinTimes(200),
+        "pure" => PollingMode::Spin,
         _ => PollingMode::Adaptive,
     }
 }

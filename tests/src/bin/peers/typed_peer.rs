@@ -4,12 +4,13 @@ use std::error::Error;
 use std::path::Path;
 
 use tachyon::__binding::rpc_callee;
+use tachyon::type_id::{ROUTE_CONTROL, route_id};
 use tachyon::{
     Callee, Dispatcher, ErrorKind, RecvError, RpcBus, RpcServer, ServeError, ServerOptions, endpoints, tachyon_rpc,
 };
 use tachyon_tests::pricing::{
-    self, PricingService, echo, flags, flags_reached, in_place, last_pixel, marked_pixel, no_zero, nothing,
-    numbers_reached, order, price, prices, sides, silent, squares, sum, turned, withdrawn,
+    self, PricingService, described, described_bytes, echo, flags, flags_reached, in_place, last_pixel, marked_pixel,
+    no_zero, nothing, numbers_reached, order, price, prices, sides, silent, squares, sum, turned, withdrawn,
 };
 use tachyon_tests::process::{arguments, report};
 
@@ -39,6 +40,11 @@ fn main() -> Outcome {
             Ok(dispatcher.serve_forever(&mut callee)?)
         }
         ("liar", []) => liar(path),
+        ("described", []) => {
+            let mut server = RpcServer::listen_with(path, ServerOptions::new().ring_sizes(4096, 4096).stats(false))?;
+            Ok(Dispatcher::new(endpoints![described, described_bytes]).serve_forever(&mut server)?)
+        }
+        ("compared", [how]) => compared(path, how),
         ("many", [count]) => many(path, count.parse()?),
         _ => Err(format!("no such role: {arguments:?}").into()),
     }
@@ -131,9 +137,38 @@ fn liar(path: &Path) -> Outcome {
             Err(error) => return Err(error.into()),
         };
         requests.release(taken.position());
-        let asks = taken.type_id() == tachyon::type_id::make_type_id(tachyon::type_id::ROUTE_CONTROL, 1);
+        let asks = taken.type_id() == tachyon::type_id::make_type_id(ROUTE_CONTROL, 1);
         let lie = if asks { lies.next().unwrap_or_default() } else { Vec::new() };
         replies.send(&lie, taken.type_id(), taken.correlation_id(), None)?;
+    }
+}
+
+/// Answers calls with a price, and comparisons as `how` says. Reports the number of comparisons.
+fn compared(path: &Path, how: &str) -> Outcome {
+    let bus = RpcBus::listen(path, 1 << 16, 1 << 16)?;
+    let (mut requests, mut replies) = rpc_callee(&bus)?;
+    let json = Dispatcher::with_state(pricing::book(), endpoints![price]).describe().to_json();
+    let description = [&u32::try_from(json.len())?.to_le_bytes(), json.as_bytes()].concat();
+    let reply = [99f64.to_le_bytes(), 101f64.to_le_bytes()].concat();
+    let mut comparisons = 0;
+    loop {
+        // As a message: a callee would answer control requests itself.
+        let taken = match requests.take(None) {
+            Ok(taken) => taken,
+            Err(RecvError::Closed) => return Ok(report(&comparisons.to_string())?),
+            Err(error) => return Err(error.into()),
+        };
+        requests.release(taken.position());
+        let answer = match (route_id(taken.type_id()), how) {
+            (0, _) => &reply,
+            (ROUTE_CONTROL, "die") => std::process::abort(),
+            (ROUTE_CONTROL, "answer") => {
+                comparisons += 1;
+                &description
+            }
+            _ => continue,
+        };
+        replies.send(answer, taken.type_id(), taken.correlation_id(), None)?;
     }
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::schema::describe::Signature;
 use crate::schema::payload::{
-    EnumLayout, Field, Form, HeadField, HeadLayout, Layout, StructLayout, ValueType, Variant,
+    EnumLayout, ErrorLayout, Field, Form, HeadField, HeadLayout, Layout, StructLayout, ValueType, Variant,
 };
 
 const POINT: Layout = Layout::Struct(StructLayout {
@@ -54,13 +54,19 @@ const FILTER: Signature = Signature::of(
     }),
     Form::Value(&SCAN),
     &[
-        HeadLayout {
-            name: "NoSensor",
-            doc: "",
-            len: 8,
-            fields: &[HeadField { name: "sensor", value_type: &U32, offset: 4 }],
+        ErrorLayout {
+            kind: ErrorKind::HandlerFailed,
+            head: HeadLayout {
+                name: "NoSensor",
+                doc: "",
+                len: 8,
+                fields: &[HeadField { name: "sensor", value_type: &U32, offset: 4 }],
+            },
         },
-        HeadLayout { name: "Busy", doc: "Later.", len: 4, fields: &[] },
+        ErrorLayout {
+            kind: ErrorKind::Unavailable,
+            head: HeadLayout { name: "Busy", doc: "Later.", len: 4, fields: &[] },
+        },
     ],
 );
 
@@ -75,10 +81,29 @@ const FILTER_JSON: &str = r#"{"schema":2,"types":[
             {"name":"radius","type":"f32","offset":12},{"name":"tags","type":{"list":"u32"},"offset":16}]},
         "reply":{"form":"value","type":{"ref":1}},
         "raises":[{"name":"NoSensor","head":8,"fields":[{"name":"sensor","type":"u32","offset":4}]},
-            {"name":"Busy","doc":"Later."}]}]}"#;
+            {"name":"Busy","kind":"Unavailable","doc":"Later."}]}]}"#;
 
 fn squeezed(json: &str) -> String {
     json.lines().map(str::trim_start).collect()
+}
+
+#[test]
+fn kinds_that_no_declared_error_has_are_left_out() {
+    for (said, expected) in [
+        (r#", "kind": "NotFound""#, ErrorKind::NotFound),
+        (r#", "kind": "HandlerFailed""#, ErrorKind::HandlerFailed),
+        ("", ErrorKind::HandlerFailed),
+        (r#", "kind": null"#, ErrorKind::HandlerFailed),
+        // A handler cannot promise that the call has not begun.
+        (r#", "kind": "Stopping""#, ErrorKind::HandlerFailed),
+        (r#", "kind": "OfANewerPeer""#, ErrorKind::HandlerFailed),
+    ] {
+        let json = format!(
+            r#"{{"schema": 2, "endpoints": [{{"msg_type": 1, "name": "f", "request": {{"form": "empty"}},
+                "reply": {{"form": "empty"}}, "raises": [{{"name": "E"{said}}}]}}]}}"#
+        );
+        assert_eq!(read(&json).unwrap().endpoints[0].raises[0].kind, expected, "{said}");
+    }
 }
 
 #[test]
@@ -178,7 +203,12 @@ fn contradictions_are_named() {
         (scan(16, 4).as_str(), "\"u8\"", "field `a` of S is at offset 4, and belongs at offset 8"),
         (&scan(24, 8), "\"u8\"", "the head of S has 24 bytes, and its fields end at 16"),
         ("", "\"u9\"", "the type `u9`, which this version does not know"),
-        ("", r#"{"tensor": "f32", "ndim": 2}"#, "the type `tensor`"),
+        ("", r#"{"tensor": "bool", "ndim": 2}"#, "a tensor of bool"),
+        ("", r#"{"tensor": "f32", "ndim": 0}"#, "a tensor of f32 has 0 dimensions"),
+        ("", r#"{"tensor": "f32", "ndim": 9}"#, "a tensor of f32 has 9 dimensions"),
+        ("", r#"{"tensor": "f32"}"#, "missing field `ndim`"),
+        ("", r#"{"tensor": {"list": "f32"}, "ndim": 2}"#, "the values of a tensor are numbers"),
+        ("", r#"{"tensor": "f16", "ndim": 2}"#, "the type `f16`, which this version does not know"),
         ("", r#"{"kind": "map"}"#, "the type `map`"),
         ("", r#"{"of": "u8"}"#, "missing field `kind`"),
         ("", r#"{"option": "str"}"#, "an option with the form `value`; its form is `fields`"),
@@ -216,7 +246,7 @@ fn contradictions_are_named() {
         let error = read(&form(reply)).unwrap_err().to_string();
         assert!(error.contains(expected), "{error}");
     }
-    let twice = FILTER_JSON.replace(r#""name":"Busy","doc":"Later.""#, r#""name":"NoSensor""#);
+    let twice = FILTER_JSON.replace(r#""name":"Busy","kind":"Unavailable","doc":"Later.""#, r#""name":"NoSensor""#);
     assert!(read(&twice).unwrap_err().to_string().contains("filter has the name `NoSensor` twice"));
     for twice in [
         FILTER_JSON.replace(r#""name":"y""#, r#""name":"x""#),

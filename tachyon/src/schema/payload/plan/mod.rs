@@ -14,6 +14,7 @@ use thiserror::Error;
 
 use super::head::{MAX_HEAD, PAIR};
 use super::layout::Primitive;
+use super::tensor::MAX_NDIM;
 use super::value::MAX_DEPTH;
 
 pub use read::{Build, Bytes, read_message};
@@ -67,6 +68,13 @@ pub enum Node {
     List(usize),
     /// A value, or no value.
     Option(usize),
+    /// Numbers in a fixed number of dimensions.
+    Tensor {
+        /// The type of the values, which is not `bool`.
+        of: Primitive,
+        /// The number of dimensions.
+        ndim: usize,
+    },
     /// Fields of a head: a variable payload, several arguments, a declared error.
     Head {
         /// Its name in errors.
@@ -140,6 +148,9 @@ pub enum PlanError {
     /// A fixed value without bytes, or larger than any message.
     #[error("a fixed value has from 1 byte up to 4 GiB")]
     Size,
+    /// A tensor without dimensions, of too many dimensions, or of values that are not numbers.
+    #[error("a tensor has 1 to {MAX_NDIM} dimensions, and its values are numbers, which `bool` is not")]
+    Tensor,
     /// A gap in a fixed payload.
     #[error("{name} has a gap of {gap} bytes at offset {at}; fill the gap with a field, or reorder the fields")]
     Gap {
@@ -192,6 +203,12 @@ impl Plan {
             Node::Option(of) => {
                 let each = self.facts(*of)?;
                 Facts { fixed: None, copies: each.copies, depth: each.nesting() + 1, head: 0 }
+            }
+            Node::Tensor { of, ndim } => {
+                if *of == Primitive::Bool || !(1..=MAX_NDIM).contains(ndim) {
+                    return Err(PlanError::Tensor);
+                }
+                Facts { fixed: None, copies: false, depth: 1, head: 0 }
             }
             Node::Head { name, fields } => self.place_in_head(name, fields)?,
         };
@@ -284,6 +301,7 @@ impl Plan {
             Node::Text => "str".to_owned(),
             Node::List(of) => format!("a list of {}", self.name(*of)),
             Node::Option(of) => format!("optional {}", self.name(*of)),
+            Node::Tensor { of, ndim } => format!("a tensor of {} in {ndim} dimensions", of.name()),
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::schema::payload::head::{Head, MAX_HEAD, PAIR, Pair, cut};
 use crate::schema::payload::list::check_list;
 use crate::schema::payload::malformed::{BoxedMalformed, Malformed};
 use crate::schema::payload::scratch::{Scratch, with_scratch};
+use crate::schema::payload::tensor;
 
 /// Longest head, in bytes, that is copied to the stack. A longer head is copied to the heap.
 const SHORT_HEAD: usize = 256;
@@ -43,6 +44,17 @@ pub trait Build {
     /// # Errors
     /// The binding's.
     fn list(&mut self, plan: &Plan, node: usize, values: Vec<Self::Value>) -> Result<Self::Value, Self::Error>;
+    /// Makes a tensor of these values, which lie in C order.
+    ///
+    /// # Errors
+    /// The binding's.
+    fn tensor(
+        &mut self,
+        plan: &Plan,
+        node: usize,
+        shape: &[usize],
+        bytes: Bytes<'_>,
+    ) -> Result<Self::Value, Self::Error>;
     /// Makes an `Option` that holds a value; for most bindings this is the value itself.
     ///
     /// # Errors
@@ -143,6 +155,10 @@ impl<B: Build> Reader<'_, B> {
                 let mut head = Head::over(&*copy, part, place)?;
                 let found = head.part(OPTION_AT, place)?;
                 self.option(*of, found, scratch, place)
+            }
+            Node::Tensor { of, ndim } => {
+                let (shape, values) = tensor::open(part, *ndim, *of, place)?;
+                self.build.tensor(self.plan, node, &shape[..*ndim], self.in_place(values))
             }
             Node::Head { name, fields } => self.head(node, name, fields, part, scratch),
             _ => self.fixed(node, self.plan.size(node), part, scratch, Some(place)),

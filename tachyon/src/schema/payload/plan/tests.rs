@@ -68,6 +68,10 @@ impl Build for Words {
         Ok(values.join(" "))
     }
 
+    fn tensor(&mut self, _plan: &Plan, _node: usize, shape: &[usize], bytes: Bytes<'_>) -> Result<String, Malformed> {
+        Ok(format!("{shape:?} {bytes:?}"))
+    }
+
     fn none(&mut self) -> String {
         "none".to_owned()
     }
@@ -106,6 +110,27 @@ fn a_default_stands_for_a_field_that_the_sender_does_not_know() {
     assert_eq!(read(16).unwrap_err(), "P.c is missing; if the other side may leave it out, make it optional");
     assert_eq!(read(4).unwrap_err(), "P.a is missing; if the other side may leave it out, make it optional");
     assert_eq!(plan.head_len(head), 32);
+}
+
+#[test]
+fn tensors_are_lent_in_place_and_in_lists_copied() {
+    let mut plan = Plan::new();
+    for (of, ndim) in [(Primitive::Bool, 2), (Primitive::U8, 0), (Primitive::U8, 9)] {
+        assert_eq!(plan.add(Node::Tensor { of, ndim }), Err(PlanError::Tensor));
+    }
+    let tensor = add(&mut plan, Node::Tensor { of: Primitive::U8, ndim: 1 });
+    let many = add(&mut plan, Node::List(tensor));
+    let read = |node, words: &[u64], len: usize| {
+        let message = &zerocopy::IntoBytes::as_bytes(words)[..len];
+        read_message(&plan, node, message, false, "it", &mut Words).map_err(|problem| problem.to_string())
+    };
+    assert_eq!(read(tensor, &[1, 2, 0x0807], 18).unwrap(), "[2] InPlace([7, 8])");
+    assert_eq!(read(many, &[1, 16 | 18 << 32, 1, 2, 0x0807], 34).unwrap(), "[2] Private([7, 8])");
+    assert_eq!(read(tensor, &[2, 2, 1, 0x0807], 26).unwrap_err(), "the number of dimensions of it is 1, and 2 came");
+    assert_eq!(
+        read(many, &[1, 16 | 24 << 32, 1, 9, 0], 40).unwrap_err(),
+        "it gives its shape as [9] of u8, and 8 bytes of values came"
+    );
 }
 
 #[test]

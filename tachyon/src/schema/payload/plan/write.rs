@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use super::{Node, Plan, PlanField};
 use crate::schema::payload::head::{PAIR, align8, begin_list};
+use crate::schema::payload::tensor::{MAX_NDIM, head_len, write_head};
 
 /// Converts a binding's values to bytes, and refuses a value of another type.
 pub trait Source {
@@ -54,6 +55,18 @@ pub trait Source {
         value: &Self::Value,
         place: &Place<'_>,
     ) -> Result<Vec<Self::Value>, Self::Error>;
+    /// Appends the values of a tensor in C order, and returns its shape in the first elements.
+    ///
+    /// # Errors
+    /// The binding's.
+    fn tensor(
+        &mut self,
+        plan: &Plan,
+        node: usize,
+        value: &Self::Value,
+        place: &Place<'_>,
+        out: &mut Vec<u8>,
+    ) -> Result<[usize; MAX_NDIM], Self::Error>;
     /// The value of an `Option`; `None` if it holds no value.
     ///
     /// # Errors
@@ -156,6 +169,14 @@ impl Plan {
                     let place = Place::Item(place, index);
                     self.write_at(begin, 8 + 8 * index, *of, value, &place, source, out)?;
                 }
+                Ok(())
+            }
+            Node::Tensor { ndim, .. } => {
+                let begin = out.len();
+                let values = begin + head_len(*ndim);
+                out.resize(values, 0);
+                let shape = source.tensor(self, node, value, place, out)?;
+                write_head(&shape[..*ndim], &mut out[begin..values]);
                 Ok(())
             }
             Node::Option(of) => {

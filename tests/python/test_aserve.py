@@ -224,15 +224,15 @@ def test_coroutine_functions_are_for_loops_only(path: str) -> None:
 
     # The endpoint is still the coroutine function.
     assert asyncio.run(later(b"here")) == b"here"
-    with tachyon.RpcServer(path) as server, pytest.raises(tachyon.errors.InvalidArgumentError, match="serve_async"):
+    with tachyon.RpcServer(path) as server, pytest.raises(tachyon.errors.InvalidArgumentError, match="aserve"):
         dispatcher.serve_forever(server)
 
     async def wrong() -> None:
         with pytest.raises(TypeError, match="RpcServer"):
-            await dispatcher.serve_async(path)  # type: ignore[arg-type]
+            await dispatcher.aserve(path)  # type: ignore[arg-type]
         with pytest.raises(tachyon.BusClosedError):
-            await dispatcher.serve_async(server)
+            await dispatcher.aserve(server)
         with pytest.raises(tachyon.errors.InvalidArgumentError):
-            await dispatcher.serve_async(server, concurrency=0)
+            await dispatcher.aserve(server, concurrency=0)
 
     asyncio.run(wrong())

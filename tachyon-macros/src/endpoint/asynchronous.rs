@@ -1,0 +1,95 @@
+//! The rules for an `async` endpoint: its future outlives the request, so it owns what it takes and gives.
+
+use proc_macro2::{TokenStream, TokenTree};
+use quote::ToTokens;
+use syn::{FnArg, ReturnType, Signature, Type};
+
+use super::params::{Param, Params, State};
+use crate::report::Report;
+use crate::types::advice::owned;
+use crate::types::reply_type::result_types;
+use crate::types::{last_segment, text, type_arguments, ungroup};
+
+/// Applies the rules to a function or a method.
+pub(crate) fn check(sig: &Signature, params: &Params<'_>, report: &mut Report) {
+    if sig.asyncness.is_none() {
+        return;
+    }
+    let types = sig.inputs.iter().filter_map(|input| match input {
+        FnArg::Typed(param) => Some(&*param.ty),
+        FnArg::Receiver(_) => None,
+    });
+    for (ty, param) in types.zip(&params.all) {
+        match param {
+            Param::State(State::Exclusive(state)) => {
+                let state = text(state);
+                let advice = format!(
+                    "an `async` endpoint shares the state with the calls that run beside it: write `&{state}`, with a \
+                     lock in it"
+                );
+                report.at(ty, advice);
+            }
+            Param::Slot(_) => report.at(
+                ty,
+                "an `async` endpoint has no reply slot, because the ring keeps no room until its future ends: return \
+                 the reply",
+            ),
+            Param::Argument(_) if borrows(ty.to_token_stream()) => {
+                let advice = format!(
+                    "an `async` endpoint owns its arguments, because the request leaves the ring before the first \
+                     `.await`: write {}",
+                    owned_form(ty).map_or("an owned type".to_owned(), |owned| format!("`{owned}`"))
+                );
+                report.at(ty, advice);
+            }
+            Param::State(State::Shared(_)) | Param::Context | Param::Argument(_) => {}
+        }
+    }
+    if let ReturnType::Type(_, ty) = &sig.output {
+        let value = result_types(ty).map_or(&**ty, |(value, _)| value);
+        if borrows(value.to_token_stream()) {
+            let advice = format!(
+                "an `async` endpoint owns its reply, because the future that it borrows from ends first: write {}",
+                owned_form(value).map_or("an owned type".to_owned(), |owned| format!("`{owned}`"))
+            );
+            report.at(value, advice);
+        }
+    }
+}
+
+/// Whether a type borrows for less than `'static`, as far as its syntax tells.
+fn borrows(ty: TokenStream) -> bool {
+    let mut tokens = ty.into_iter().peekable();
+    while let Some(token) = tokens.next() {
+        match token {
+            TokenTree::Group(group) if borrows(group.stream()) => return true,
+            TokenTree::Punct(mark) if mark.as_char() == '&' => {
+                let named = matches!(tokens.peek(), Some(TokenTree::Punct(quote)) if quote.as_char() == '\'');
+                if !named {
+                    return true;
+                }
+            }
+            TokenTree::Punct(quote) if quote.as_char() == '\'' => {
+                if !matches!(tokens.next(), Some(TokenTree::Ident(name)) if name == "static") {
+                    return true;
+                }
+            }
+            _ => {}
+        }
+    }
+    false
+}
+
+/// The owned form of a borrowed type; `None` if its name does not tell.
+fn owned_form(ty: &Type) -> Option<String> {
+    if let Type::Reference(reference) = ungroup(ty) {
+        return Some(owned(&reference.elem));
+    }
+    let segment = last_segment(ty)?;
+    let name = segment.ident.to_string();
+    match name.as_str() {
+        "Option" => Some(format!("Option<{}>", owned_form(type_arguments(segment).next()?)?)),
+        "List" => Some(format!("Vec<{}>", text(type_arguments(segment).next()?))),
+        name => name.strip_suffix("Ref").filter(|name| !name.is_empty()).map(str::to_owned),
+    }
+}
