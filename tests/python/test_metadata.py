@@ -144,6 +144,31 @@ def test_rust_sends_metadata_to_every_kind_of_handler(
     rust("call_token_server", path)
 
 
+@tachyon_rpc(msg_type=2)
+def awaiting(key: str) -> str | None:
+    raise NotImplementedError
+
+
+@pytest.mark.usefixtures("token_server")
+@pytest.mark.parametrize("way", ["server", "loop"])
+def test_a_trace_passes_three_processes(service: Callable[..., Any], path: str, way: str) -> None:
+    service("relay", way, path, at=f"{path}.relay")
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+    async def in_tasks() -> None:
+        with RpcBus.connect(f"{path}.relay") as bus:
+            traces = [f"{trace[:-2]}{number:02}" for number in range(10)]
+            calls = [awaiting.acall(bus.metadata("traceparent", each), "traceparent") for each in traces]
+            assert await asyncio.gather(*calls) == traces
+
+    with RpcBus.connect(f"{path}.relay") as bus:
+        assert metadata.call(bus.metadata("traceparent", trace), "traceparent") == trace
+        assert metadata.call(bus.metadata("other", "x"), "traceparent") is None
+        assert metadata.call(bus.metadata("other", "x"), "other") is None
+    if way == "loop":
+        asyncio.run(in_tasks())
+
+
 @pytest.mark.parametrize(("way", "coroutines"), [("server", False), ("bus", False), ("loop", False), ("loop", True)])
 def test_the_context_of_a_call(service: Callable[..., Any], path: str, way: str, *, coroutines: bool) -> None:
     service("layered", way, coroutines=coroutines)
