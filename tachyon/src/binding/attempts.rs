@@ -138,7 +138,7 @@ pub fn context_deadline(context: &Context<'_>) -> Option<u64> {
 
 /// The metadata of a request, if it has some.
 #[inline]
-pub fn request_metadata<'a>(request: Request<'a>) -> Option<&'a Metadata> {
+pub fn request_metadata(request: Request<'_>) -> Option<&Metadata> {
     request.own_metadata()
 }
 
