@@ -55,7 +55,7 @@ fn quote(symbol: &str, quantity: u32) -> Result<Quote, QuoteError> {
 /// Returns the price of a share after some days, in cents. The work takes 10 ms a day, and ends early when the caller
 /// stops waiting.
 #[tachyon_rpc(msg_type = 2)]
-fn forecast(#[context] context: &Context, symbol: &str, days: u32) -> Result<u64, QuoteError> {
+fn forecast(#[context] context: &Context<'_>, symbol: &str, days: u32) -> Result<u64, QuoteError> {
     let mut cents = price_of(symbol)?;
     for _ in 0..days {
         if context.is_cancelled() {

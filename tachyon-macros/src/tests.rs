@@ -341,7 +341,7 @@ fn errors() {
         ("enum E { #[error(\"{a:w$}\")] A { a: u8 } }", vec!["no field `w`"]),
         ("enum E { #[error(\"a\", b)] A, #[error] B, #[error = \"c\"] C }", vec!["one literal"; 3]),
         (
-            "enum E { #[error(\"a\", kind = NotFound)] A, #[error(\"b\", kind = HandlerFailed,)] B, #[error(\"c\",)] C }",
+            "enum E { #[error(\"a\", kind = Aborted)] A, #[error(\"b\", kind = NotFound,)] B, #[error(\"c\",)] C }",
             vec![],
         ),
         ("enum E { #[error(\"{x}\", kind = A)] A }", vec!["no field `x`", "`A` is no kind"]),

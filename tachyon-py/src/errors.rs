@@ -172,7 +172,7 @@ fn unsafe_to_retry(error: PyErr) -> PyErr {
 /// The exception for an error reply, of the class that `tachyon.errors` has for the kind.
 pub(crate) fn remote(py: Python<'_>, error: &tachyon::RpcError, payload: &[u8]) -> PyErr {
     let parts = (error.kind as u16, error.msg_type, &error.text, PyBytes::new(py, payload), &error.name);
-    match imported!(py, "tachyon.errors", "_received").and_then(|received| received.call1(parts)) {
+    match imported!(py, "tachyon.errors", "received").and_then(|received| received.call1(parts)) {
         Ok(made) => PyErr::from_value(made),
         Err(raised) => raised,
     }

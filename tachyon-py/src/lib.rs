@@ -79,6 +79,8 @@ mod _tachyon {
     #[pymodule_export]
     use crate::rpc::metadata::Metadata;
     #[pymodule_export]
+    use crate::rpc::pair::rpc_pair;
+    #[pymodule_export]
     use crate::rpc::pool::{PoolLease, PoolPlaces};
     #[pymodule_export]
     use crate::rpc::rpc_bus::RpcBus;

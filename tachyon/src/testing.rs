@@ -72,8 +72,8 @@ pub fn pair<S: Send + 'static>(mut dispatcher: Dispatcher<S>) -> Result<Caller, 
     Ok(Caller::over(&caller))
 }
 
-/// As [`pair`], from a task of the present tokio runtime: for async endpoints, and for callers in tasks. Needs the cargo
-/// feature `tokio`.
+/// As [`pair`], from a task of the present tokio runtime: for async endpoints, and for callers in tasks. Needs the
+/// cargo feature `tokio`.
 ///
 /// The task ends when the last handle of the caller is dropped.
 ///

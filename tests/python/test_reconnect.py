@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
+import subprocess
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 import tachyon
-from tachyon import RpcBus, tachyon_rpc
+from programs import program
+from tachyon import RpcBus, f64, i64, tachyon_rpc, u64
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -247,6 +250,50 @@ def test_the_last_error_says_whether_a_callee_may_have_begun_the_call(
             else:
                 asyncio.run(pool.acall(die_idempotent, b""))
         assert raised.value.safe_to_retry is False
+
+
+class PriceRequest(tachyon.Struct):
+    """The request of the program `typed_peer`."""
+
+    instrument: u64
+    quantity: i64
+
+
+class PriceReply(tachyon.Struct):
+    """The reply of the program `typed_peer`."""
+
+    bid: f64
+    ask: f64
+
+
+@tachyon_rpc(msg_type=2)
+def price(request: PriceRequest) -> PriceReply: ...
+
+
+def compared(path: str, how: str) -> subprocess.Popen[str]:
+    """Start a callee that answers comparisons, or dies at the first one."""
+    return subprocess.Popen([program("typed_peer"), "compared", path, how], stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.parametrize("from_loop", [True, False])
+def test_a_callee_that_dies_at_the_comparison_has_not_begun_the_call(path: str, from_loop: bool) -> None:
+    request = PriceRequest(instrument=7, quantity=100)
+
+    def call(bus: RpcBus) -> PriceReply:
+        return asyncio.run(price.acall(bus, request)) if from_loop else price.call(bus, request)
+
+    with compared(path, "die") as callee, RpcBus.connect(path) as bus:
+        with pytest.raises(tachyon.PeerDeadError) as lost:
+            call(bus)
+        assert lost.value.safe_to_retry
+        callee.wait(10)
+    with compared(path, "die") as callee, RpcBus.connect(path, reconnect=True) as bus, ThreadPoolExecutor() as threads:
+        outcome = threads.submit(call, bus)
+        callee.wait(10)
+        with compared(path, "answer") as second:
+            assert outcome.result(10) == PriceReply(bid=99.0, ask=101.0)
+            bus.close()
+            assert second.communicate(timeout=10)[0] == "1\n"
 
 
 def test_a_relative_path_is_made_absolute_once(

@@ -100,7 +100,7 @@ def test_replies_and_requests_of_tasks_are_own(path: str) -> None:
     async def main() -> None:
         dispatcher = RpcDispatcher().register(doubles)
         with tachyon.RpcServer(path) as server:
-            serving = asyncio.create_task(dispatcher.serve_async(server))
+            serving = asyncio.create_task(dispatcher.aserve(server))
             with await asyncio.to_thread(RpcBus.connect, path) as bus:
                 reply = await doubles.acall(bus, IMAGE, timeout=10)
             reply += 1

@@ -77,7 +77,7 @@ pub async fn watched(#[context] cx: &Context<'_>) {
         }
         CANCELLED.fetch_add(1, Ordering::Relaxed);
     });
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// The number of cancelled calls of [`watched`].
@@ -140,6 +140,9 @@ pub async fn parse(text: String) -> Result<Option<u64>, std::num::ParseIntError>
 }
 
 /// Panics.
+///
+/// # Panics
+/// Always.
 #[tachyon_rpc(msg_type = 16)]
 pub async fn panics() -> u64 {
     tokio::task::yield_now().await;

@@ -32,6 +32,12 @@ pub mod wire;
 #[derive(Debug)]
 pub struct Readme;
 
+/// The page on tests, whose Rust program runs as a documentation test.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/testing.md")]
+#[derive(Debug)]
+pub struct Testing;
+
 /// The guide, whose Rust programs run as documentation tests.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/guide/rust.md")]

@@ -84,6 +84,9 @@ impl RawCaller {
 }
 
 /// The answer in a reply.
+///
+/// # Errors
+/// The kind and the text of an error reply.
 pub fn answer((type_id, payload): (u32, Vec<u8>)) -> Answer {
     if type_id & 0xFFFF != 0xFFFF {
         return Ok(payload);

@@ -72,6 +72,7 @@ mod swapped {
     use super::{Scan, ScanError, tachyon_rpc};
 
     #[tachyon_rpc(msg_type = 14)]
+    #[allow(clippy::unnecessary_wraps, reason = "the error is part of the contract")]
     pub(super) fn merge(
         sensors: Vec<u32>,
         scan: Scan,
@@ -180,7 +181,9 @@ fn two_dispatchers_share_one_state() {
         sum.fetch_add(1, Ordering::Relaxed);
     }
     drop(callers);
-    serving.into_iter().for_each(|(_, _, thread)| thread.join().unwrap());
+    for (_, _, thread) in serving {
+        thread.join().unwrap();
+    }
     assert_eq!(Arc::into_inner(sum).map(AtomicU64::into_inner), Some(9));
 }
 

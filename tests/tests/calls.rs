@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tachyon::client::pool::PooledCaller;
+use tachyon::error::CommitError;
 use tachyon::rpc::{CallOutcome, CallerLayer, Calls, MetadataError, OutgoingCall, With};
 use tachyon::{CallError, Caller, ErrorKind, Options, Pool, PoolOptions, tachyon_rpc};
 use tachyon_tests::calls::{TallyClient, add, record_and_die_once, repeat};
@@ -256,7 +257,16 @@ fn metadata_travels_with_every_form_of_a_request() {
         assert_eq!(&*caller.metadata("trace", "ab").call(10, text.as_bytes()).unwrap(), expected);
         let call = caller.idempotent().metadata("trace", "ab").start(10, text.as_bytes()).unwrap();
         assert_eq!(&*caller.finish(call).unwrap(), expected);
+        let mut guard = caller.metadata("trace", "ab").within(PATIENCE).reserve_call(10, size + 9).unwrap();
+        assert_eq!(guard.len(), size + 9);
+        guard[..size].copy_from_slice(text.as_bytes());
+        let call = guard.commit(size).unwrap();
+        assert_eq!(&*caller.finish(call).unwrap(), expected);
+        let guard = caller.metadata("trace", "ab").reserve_call(10, size).unwrap();
+        let too_long = guard.commit(size + 1).unwrap_err();
+        assert!(matches!(too_long, CommitError::TooLong { .. }), "{too_long:?}");
     }
+    assert_eq!(caller.outstanding(), 0);
     drop(caller);
     callee.finish();
 }
@@ -372,6 +382,14 @@ fn layers_add_metadata_and_see_every_outcome() {
     wait::until("a reply", PATIENCE, || caller.try_finish(calls[1]).unwrap().is_some());
     drop(caller.finish_timeout(calls[3], PATIENCE).unwrap());
     assert_eq!(notes.take()[5..], ["22 replied 18", "20 GivenUp", "21 replied 18", "23 replied 18"]);
+    drop(caller.reserve_call(30, 3).unwrap());
+    let call = caller.reserve_call(31, 3).unwrap().commit(0).unwrap();
+    assert_eq!(&caller.finish(call).unwrap()[4..], b"layer=patient;");
+    assert!(caller.reserve_call(32, 5000).is_err());
+    assert_eq!(
+        notes.take(),
+        ["30 `` of 3", "30 GivenUp", "31 `` of 3", "31 replied 18", "32 `` of 5000", "32 TooLarge"]
+    );
     let started = tapped::start(&mut caller, "", 1).unwrap();
     started.finish(&mut caller).unwrap();
     let started = tapped::start(&mut caller, "", 1).unwrap();

@@ -70,7 +70,8 @@ fn borrows(ty: TokenStream) -> bool {
                 }
             }
             TokenTree::Punct(quote) if quote.as_char() == '\'' => {
-                if !matches!(tokens.next(), Some(TokenTree::Ident(name)) if name == "static") {
+                let lifetime = tokens.next().map(|name| name.to_string());
+                if lifetime.as_deref() != Some("static") {
                     return true;
                 }
             }

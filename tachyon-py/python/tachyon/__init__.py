@@ -3,9 +3,10 @@
 Install as `tachyon-ipc`, import as `tachyon`. A one-way `Bus` carries messages, an `RpcBus` carries calls;
 `tachyon_rpc` binds a function to a message type and `RpcDispatcher` serves it, on a bus or for the callers of an
 `RpcServer`. The peer may also be written in Rust. `tachyon.errors` has every exception; the common ones are here too.
+`tachyon.stats` has the statistics of servers.
 """
 
-from tachyon import errors, layers
+from tachyon import errors, layers, stats
 from tachyon._array import Array
 from tachyon._context import current_call
 from tachyon._declared import EndpointError
@@ -107,6 +108,7 @@ __all__ = [
     "msg_type",
     "pad",
     "route_id",
+    "stats",
     "tachyon_rpc",
     "u8",
     "u16",

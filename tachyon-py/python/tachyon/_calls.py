@@ -14,15 +14,7 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from tachyon._tachyon import (
-    METADATA,
-    Attempts,
-    Comparison,
-    LoopCalls,
-    LoopConnecting,
-    LoopReconnecting,
-    RpcBus,
-)
+from tachyon._tachyon import METADATA, Attempts, Comparison, LoopCalls, LoopConnecting, LoopReconnecting, RpcBus
 from tachyon.errors import (
     BusClosedError,
     BusyError,
@@ -271,7 +263,9 @@ class LoopConnection:
         self.unwatch()
         for call in (*self._in_flight.values(), *self._queue):
             if not call.reply.done():
-                call.reply.set_exception(copy_of(error, sent=call.number != 0))
+                # The call behind a comparison was not sent.
+                sent = call.number != 0 and not isinstance(call.payload, Comparison)
+                call.reply.set_exception(copy_of(error, sent=sent))
         self._in_flight.clear()
         self._queue.clear()
         for waiter in self._waiters:

@@ -10,7 +10,12 @@ from tachyon._hints import layout
 from tachyon._layout import HeadField, HeadLayout, Types, own_doc
 from tachyon._names import normal, objection, wire_name
 from tachyon._struct import by_name, resolved
-from tachyon.errors import _ANSWERS, _NO_REQUEST, ErrorKind, RpcError
+from tachyon.errors import (
+    _ANSWERS,  # pyright: ignore[reportPrivateUsage]
+    _NO_REQUEST,  # pyright: ignore[reportPrivateUsage]
+    ErrorKind,
+    RpcError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -50,9 +55,8 @@ class EndpointError(RpcError):
     ) -> None:
         """Read the fields, and check that the text names only fields."""
         super().__init_subclass__(**kwargs)
-        # `in` alone takes the number of a kind, whose name a description needs.
-        given: object = kind
-        if not (isinstance(given, ErrorKind) and given in _KINDS):
+        # The number of a kind equals the kind, and has no name for a description.
+        if kind not in _KINDS or type(kind) is not ErrorKind:
             known = ", ".join(each.name for each in _KINDS)
             message = f"{cls.__name__}: {kind!r} is no kind of a declared error; write kind=ErrorKind.X, X of {known}"
             raise TypeError(message)

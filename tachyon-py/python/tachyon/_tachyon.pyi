@@ -79,6 +79,7 @@ __all__ = [
     "read_description",
     "read_error",
     "route_id",
+    "rpc_pair",
     "tachyon_rpc",
 ]
 
@@ -142,6 +143,12 @@ def kind_of_grpc_code(code: int) -> int | None:
 
 def read_error(kind: int, payload: bytes) -> RpcError:
     """Give the exception for an error reply of a kind."""
+
+def rpc_pair(capacity: int) -> tuple[RpcBus, RpcBus]:
+    """Make a connection without a path; return the buses of its callee and of its caller.
+
+    Each ring has `capacity` bytes.
+    """
 
 def _decode_error(payload: Buffer | RpcError) -> int:
     """Return the message type of the request of an error reply, or of the error raised for it."""

@@ -435,6 +435,6 @@ def _made(cls: type[RpcError], *parts: Any) -> RpcError:  # noqa: ANN401 - those
     return error
 
 
-def _received(kind: int, msg_type: int, text: str, payload: bytes, name: str) -> RpcError:
+def received(kind: int, msg_type: int, text: str, payload: bytes, name: str) -> RpcError:
     """Make the exception for an error reply; called by the core."""
     return _made(_CLASSES.get(kind, RpcError), kind, msg_type, text, payload, name)

@@ -271,7 +271,7 @@ impl RpcEndpoint {
         if let Some(error) = guard.get().error(py, own)? {
             return Err(error);
         }
-        Self::read(&guard, on_response, own)
+        Self::read(&guard, on_response.as_ref(), own)
     }
 }
 
@@ -336,13 +336,13 @@ impl RpcEndpoint {
             (Some(seen), Ok(guard)) => seen.replied(py, guard.get().len())?,
             (Some(seen), Err(error)) => seen.failed(py, error)?,
         }
-        Self::read(&taken?, &call.on_response, own)
+        Self::read(&taken?, call.on_response.as_ref(), own)
     }
 
     /// The value of a reply, or the result of `on_response` for its bytes.
     fn read<'py>(
         guard: &Bound<'py, RpcRxGuard>,
-        on_response: &Option<Bound<'py, PyAny>>,
+        on_response: Option<&Bound<'py, PyAny>>,
         own: Option<&Contract>,
     ) -> PyResult<Bound<'py, PyAny>> {
         let py = guard.py();

@@ -11,5 +11,6 @@ pub(crate) mod error_reply;
 pub(crate) mod guards;
 pub(crate) mod layers;
 pub(crate) mod metadata;
+pub(crate) mod pair;
 pub(crate) mod pool;
 pub(crate) mod rpc_bus;

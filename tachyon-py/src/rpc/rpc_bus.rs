@@ -58,7 +58,7 @@ impl RpcBus {
     }
 
     fn from_role(role: ForwardRole, lifetime: Lifetime, Polling(polling): Polling) -> Self {
-        let (closer, special) = (lifetime.shared_closer(), Special::default());
+        let (special, closer) = (Special::default(), lifetime.shared_closer());
         let forward = ForwardDirection { role, polling, first_polling: polling, closing: false, special, closer };
         let reverse = ReverseDirection { tx_end: None, closing: false };
         Self {

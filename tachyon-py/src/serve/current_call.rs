@@ -66,7 +66,7 @@ impl CurrentCall {
     }
 
     /// The call that a layer sees.
-    pub(crate) fn of_layer(py: Python<'_>, call: &Context<'_>) -> PyResult<Self> {
+    pub(crate) fn of_layer(py: Python<'_>, call: &Context<'_>) -> Self {
         let metadata = call.metadata();
         let parts = CallParts {
             caller: call.caller,
@@ -75,7 +75,7 @@ impl CurrentCall {
             deadline: context_deadline(call),
             metadata: (!metadata.is_empty()).then(|| Box::new(metadata.clone())),
         };
-        Ok(Self::of_parts(py, call.msg_type, call.name, parts, Watch::Context(call.to_owned())))
+        Self::of_parts(py, call.msg_type, call.name, parts, Watch::Context(call.to_owned()))
     }
 
     fn of_parts(py: Python<'_>, msg_type: u16, name: &str, parts: CallParts, watch: Watch) -> Self {

@@ -35,7 +35,7 @@ impl PyLayer {
 impl Layer for PyLayer {
     fn before(&self, call: &Context<'_>) -> Result<(), HandlerError> {
         let run = |py: Python<'_>, layer: &Bound<'_, PyAny>| {
-            let current = CurrentCall::of_layer(py, call)?;
+            let current = CurrentCall::of_layer(py, call);
             imported!(py, "tachyon.layers", "run_before")?.call1((layer, current)).map(drop)
         };
         let outcome = self.with(|py, layer| {
@@ -50,7 +50,7 @@ impl Layer for PyLayer {
 
     fn after(&self, call: &Context<'_>, outcome: &Outcome, took: Duration) {
         let run = |py: Python<'_>, layer: &Bound<'_, PyAny>| {
-            let current = CurrentCall::of_layer(py, call)?;
+            let current = CurrentCall::of_layer(py, call);
             let outcome = shown(py, outcome)?;
             let run_after = imported!(py, "tachyon.layers", "run_after")?;
             run_after.call1((layer, current, outcome, took.as_secs_f64())).map(drop)

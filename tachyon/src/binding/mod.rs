@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bus::{Bus, RecvError, SendError};
-use crate::connection::{Connection, Rx, State, Tx, WrongDirection};
+use crate::connection::{Connection, Rx, State, Tx, WrongDirection, in_process};
 use crate::dispatch::{Dispatcher, HandlerError};
 use crate::engine::{ErrorBody, ErrorKind, RpcError, send_error};
 use crate::metadata::Metadata;
@@ -353,6 +353,15 @@ pub fn bus_receiving(bus: &Bus) -> Result<Receiving, WrongDirection> {
 /// The closer of a bus without a role, and of both its ends.
 pub fn bus_closer(bus: &Bus) -> Closer {
     Closer(Arc::clone(&bus.established().connection))
+}
+
+/// Both ends of a connection within this process, as buses without a role: the first answers, the second calls. Each
+/// ring has `capacity` bytes.
+///
+/// # Errors
+/// The capacity is not a power of two, or the system has no memory or no descriptors for the connection.
+pub fn rpc_pair(capacity: usize) -> io::Result<[RpcBus; 2]> {
+    Ok(in_process(capacity)?.map(RpcBus::over))
 }
 
 /// Takes the calling end of a connection without a role.

@@ -6,6 +6,7 @@ use thiserror::Error;
 
 use crate::connection::{Halt, Unsent};
 use crate::engine::{ErrorBody, ErrorKind};
+use crate::rpc::CallError;
 use crate::schema::payload::{BoxedMalformed, DeclaredError};
 
 /// Why an endpoint cannot join a dispatch table. The table is unchanged.
@@ -140,6 +141,35 @@ impl From<BoxedMalformed> for HandlerError {
     #[inline(never)]
     fn from(problem: BoxedMalformed) -> Self {
         Self::new(ErrorKind::BadRequest, problem)
+    }
+}
+
+/// The error of a call that the handler made itself. A kind of the callee's handler, and the kind of a declared error,
+/// stay; every other error is a failure of this handler, which its caller cannot mend.
+///
+/// ```
+/// use std::sync::Mutex;
+/// use tachyon::{Caller, HandlerError, tachyon_rpc};
+///
+/// #[tachyon_rpc(msg_type = 1)]
+/// fn price(#[state] book: &Mutex<Caller>, instrument: u32) -> Result<f64, HandlerError> {
+///     let mut book = book.lock().map_err(HandlerError::failed)?;
+///     Ok(last::call(&mut book, instrument)?)
+/// }
+///
+/// #[tachyon_rpc(msg_type = 2)]
+/// fn last(instrument: u32) -> f64 {
+///     f64::from(instrument)
+/// }
+/// ```
+impl<E: DeclaredError> From<CallError<E>> for HandlerError {
+    #[cold]
+    fn from(error: CallError<E>) -> Self {
+        match error {
+            CallError::Remote(error) if error.kind.is_of_handler() => Self::new(error.kind, error.text),
+            CallError::Failed(error) => Self::new(error.kind(), error),
+            other => Self::failed(other),
+        }
     }
 }
 

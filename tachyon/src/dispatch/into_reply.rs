@@ -11,8 +11,8 @@ use crate::schema::payload::{DeclaredError, Message, ReplyValue, Undeclared};
 #[diagnostic::on_unimplemented(
     message = "an endpoint cannot reply with `{Self}`",
     label = "not a reply",
-    note = "an endpoint returns a number, `bool`, `[T; N]`, `String`, `Vec<T>`, `Option<T>`, a type marked with \
-            `#[tachyon::payload]`, a borrowed one of these, nothing, or a `Result` of one of these"
+    note = "an endpoint returns a number, `bool`, `[T; N]`, `String`, `Vec<T>`, `Option<T>`, `Tensor<T, N>`, a type \
+            marked with `#[tachyon::payload]`, a borrowed one of these, nothing, or a `Result` of one of these"
 )]
 pub trait IntoReply {
     /// The type that the caller receives.

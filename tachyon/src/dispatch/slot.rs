@@ -195,6 +195,22 @@ impl<T: Number, const N: usize> TensorRoom<'_, T, N> {
     }
 }
 
+#[cfg(feature = "ndarray")]
+impl<T: Number, const N: usize> TensorRoom<'_, T, N>
+where
+    [usize; N]: ndarray::IntoDimension<Dim = ndarray::Dim<[usize; N]>>,
+    ndarray::Dim<[usize; N]>: ndarray::Dimension,
+{
+    /// The reply as an array, to write its values. Needs the cargo feature `ndarray`.
+    ///
+    /// # Panics
+    /// Never.
+    pub fn array_mut(&mut self) -> ndarray::ArrayViewMut<'_, T, ndarray::Dim<[usize; N]>> {
+        let shape = self.shape;
+        ndarray::ArrayViewMut::from_shape(shape, self).expect("a reply has room for each index of its shape")
+    }
+}
+
 impl<T: Number, const N: usize> Deref for TensorRoom<'_, T, N> {
     type Target = [T];
 

@@ -160,9 +160,8 @@ impl<B> CalleeCore<B> {
                     return Ok(TurnResult::Slow);
                 }
                 return self.serve(service);
-            } else {
-                self.hold()?;
             }
+            self.hold()?;
         }
         Ok(TurnResult::Served)
     }

@@ -206,8 +206,8 @@ pub const fn can_be_in_tensor<T: Number>() {}
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot travel",
     label = "not a type that travels",
-    note = "numbers, `bool`, `[T; N]`, `String`, `Vec<T>`, `Option<T>` and types marked with `#[tachyon::payload]` \
-            travel"
+    note = "numbers, `bool`, `[T; N]`, `String`, `Vec<T>`, `Option<T>`, `Tensor<T, N>` and types marked with \
+            `#[tachyon::payload]` travel"
 )]
 pub trait ValueTravels {}
 

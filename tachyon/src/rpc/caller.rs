@@ -8,7 +8,7 @@ use super::agreement::{Agreement, Chunks};
 use super::attempts::{Attempts, is_stopping};
 use super::body::Contents;
 use super::error::CallError;
-use super::guard::{RpcRxGuard, RpcTxGuard};
+use super::guard::{Extras, RpcRxGuard, RpcTxGuard};
 use super::layer::{CallOutcome, CallerLayer, CallerLayers, LayeredCalls, OutgoingCall};
 use super::reconnect::{ReconnectPolicy, connect_by, connecting_by, tick};
 use super::settings::CallSettings;
@@ -332,8 +332,44 @@ impl Caller {
     /// # Errors
     /// As [`start`](Self::start).
     pub fn reserve_call(&mut self, msg_type: u16, size: usize) -> Result<RpcTxGuard<'_>, CallError> {
+        if self.layered.is_some() {
+            return self.reserve_with(msg_type, size, &CallSettings::default());
+        }
         let reservation = self.reserve_until(msg_type, size, Deadline::never(), None)?;
-        Ok(RpcTxGuard::request(&mut self.core, reservation, make_type_id(0, msg_type)))
+        Ok(RpcTxGuard::request(&mut self.core, reservation, make_type_id(0, msg_type), None))
+    }
+
+    /// As [`reserve_call`](Self::reserve_call), with settings, and for a caller with layers.
+    #[cold]
+    pub(super) fn reserve_with(
+        &mut self,
+        msg_type: u16,
+        size: usize,
+        settings: &CallSettings,
+    ) -> Result<RpcTxGuard<'_>, CallError> {
+        let (mut metadata, deadline) = (settings.metadata()?.cloned().unwrap_or_default(), settings.deadline());
+        let mut seen = None;
+        if let Some(layered) = &self.layered {
+            let flight = layered.layers.before(OutgoingCall::new(msg_type, "", size, metadata, deadline))?;
+            metadata = flight.call.metadata.clone();
+            seen = Some(flight);
+        }
+        let tail = if metadata.is_empty() { 0 } else { metadata.tail_len() };
+        let reservation = self.reserve_until(msg_type, size + tail, deadline, None);
+        let Self { core, layered, .. } = self;
+        let seen = seen.zip(layered.as_deref_mut());
+        match reservation {
+            Ok(reservation) => {
+                let extras = Box::new(Extras { metadata, deadline, seen });
+                Ok(RpcTxGuard::request(core, reservation, make_type_id(0, msg_type), Some(extras)))
+            }
+            Err(error) => {
+                if let Some((flight, layered)) = seen {
+                    layered.layers.after(&flight, CallOutcome::Failed(&error));
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Takes room for a request. With `verify`, an endpoint and its key, both sides' declarations are compared first.

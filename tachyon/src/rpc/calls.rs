@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::body::Body;
 use super::caller::Caller;
 use super::error::CallError;
-use super::guard::RpcRxGuard;
+use super::guard::{RpcRxGuard, RpcTxGuard};
 use super::settings::CallSettings;
 use super::typed::Contract;
 
@@ -210,6 +210,15 @@ impl<'c> With<&'c mut Caller> {
     /// As [`Caller::start_timeout`], and [`CallError::Metadata`].
     pub fn start(self, msg_type: u16, payload: &[u8]) -> Result<u64, CallError> {
         self.calls.start_with(msg_type, payload, &self.settings)
+    }
+
+    /// As [`Caller::reserve_call`], with the settings. The time limits the wait for room, and travels with the request.
+    /// The metadata goes behind the bytes that are committed.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    pub fn reserve_call(self, msg_type: u16, size: usize) -> Result<RpcTxGuard<'c>, CallError> {
+        self.calls.reserve_with(msg_type, size, &self.settings)
     }
 }
 

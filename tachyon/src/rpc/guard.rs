@@ -3,11 +3,13 @@
 use core::fmt;
 use core::ops::{Deref, DerefMut};
 
+use super::layer::{CallInFlight, CallOutcome, LayeredCalls};
 use crate::connection::{CommitError, Rx, Tx, slice};
 use crate::engine::{CallerCore, Calls, RpcError};
-use crate::metadata::Metadata;
+use crate::metadata::{METADATA, Metadata};
 use crate::ring::{MessageHeader, Reservation};
 use crate::type_id::msg_type;
+use crate::wait::Deadline;
 
 /// A received request or reply. Derefs to its payload, without its metadata; dropping it releases its room to the peer.
 pub struct RpcRxGuard<'a> {
@@ -91,14 +93,36 @@ pub struct RpcTxGuard<'a> {
 
 #[derive(Debug)]
 enum Target<'a> {
-    Request(&'a mut Calls<()>),
+    Request(&'a mut Calls<()>, Option<Box<Extras<'a>>>),
     Reply(u64),
 }
 
+/// A request with settings, or of a caller with layers.
+#[derive(Debug)]
+pub(super) struct Extras<'a> {
+    pub(super) metadata: Metadata,
+    pub(super) deadline: Deadline,
+    /// Until the request is sent.
+    pub(super) seen: Option<(CallInFlight, &'a mut LayeredCalls)>,
+}
+
+impl Drop for Extras<'_> {
+    fn drop(&mut self) {
+        if let Some((flight, layered)) = self.seen.take() {
+            layered.layers.after(&flight, CallOutcome::GivenUp);
+        }
+    }
+}
+
 impl<'a> RpcTxGuard<'a> {
-    pub(super) fn request(core: &'a mut CallerCore<()>, reservation: Reservation, type_id: u32) -> Self {
+    pub(super) fn request(
+        core: &'a mut CallerCore<()>,
+        reservation: Reservation,
+        type_id: u32,
+        extras: Option<Box<Extras<'a>>>,
+    ) -> Self {
         let CallerCore { tx, calls, .. } = core;
-        Self { tx, reservation, type_id, target: Target::Request(calls) }
+        Self { tx, reservation, type_id, target: Target::Request(calls, extras) }
     }
 
     pub(super) fn reply(tx: &'a mut Tx, reservation: Reservation, type_id: u32, call: u64) -> Self {
@@ -109,18 +133,48 @@ impl<'a> RpcTxGuard<'a> {
     ///
     /// # Errors
     /// [`CommitError`] when `actual` is more than was reserved, or in a forked child; nothing is published then.
-    pub fn commit(self, actual: usize) -> Result<u64, CommitError> {
-        let reserved = self.reservation.len();
+    pub fn commit(mut self, actual: usize) -> Result<u64, CommitError> {
+        let reserved = self.reserved();
         if actual > reserved {
             return Err(CommitError::TooLong { actual, reserved });
         }
         self.tx.connection.check_process().map_err(|_| CommitError::Forked)?;
         let correlation_id = match self.target {
-            Target::Request(calls) => calls.sent(()),
+            Target::Request(_, Some(_)) => return Ok(self.commit_with_extras(actual)),
+            Target::Request(ref mut calls, None) => calls.sent(()),
             Target::Reply(correlation_id) => correlation_id,
         };
         self.tx.publish(self.reservation, actual, MessageHeader::new(self.type_id, correlation_id));
         Ok(correlation_id)
+    }
+
+    #[cold]
+    fn commit_with_extras(mut self, actual: usize) -> u64 {
+        let Target::Request(calls, Some(extras)) = &mut self.target else { unreachable!("a request with extras") };
+        let (mut total, mut type_id) = (actual, self.type_id);
+        if !extras.metadata.is_empty() {
+            total += extras.metadata.tail_len();
+            type_id |= METADATA;
+            let room = slice::reserved_mut(&mut self.reservation, self.tx);
+            extras.metadata.write_tail(actual, &mut room[actual..total]);
+        }
+        let header = MessageHeader::due(type_id, calls.next(), extras.deadline.to_wire());
+        self.tx.publish(self.reservation, total, header);
+        let id = calls.sent(());
+        if let Some((flight, layered)) = extras.seen.take() {
+            layered.sent(id, flight);
+            calls.move_single();
+        }
+        id
+    }
+
+    /// Bytes that the user may write: the reservation without the place of the metadata.
+    fn reserved(&self) -> usize {
+        let metadata = match &self.target {
+            Target::Request(_, Some(extras)) if !extras.metadata.is_empty() => extras.metadata.tail_len(),
+            _ => 0,
+        };
+        self.reservation.len() - metadata
     }
 }
 
@@ -128,12 +182,13 @@ impl Deref for RpcTxGuard<'_> {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
-        slice::reserved(&self.reservation, self.tx)
+        &slice::reserved(&self.reservation, self.tx)[..self.reserved()]
     }
 }
 
 impl DerefMut for RpcTxGuard<'_> {
     fn deref_mut(&mut self) -> &mut [u8] {
-        slice::reserved_mut(&mut self.reservation, self.tx)
+        let reserved = self.reserved();
+        &mut slice::reserved_mut(&mut self.reservation, self.tx)[..reserved]
     }
 }

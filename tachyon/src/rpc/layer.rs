@@ -13,7 +13,7 @@ use crate::metadata::Metadata;
 use crate::wait::Deadline;
 
 /// Sees every call of a caller before it is sent, and its outcome; added with
-/// [`Caller::layer`](crate::Caller::layer) or [`Pool::layer`](crate::Pool::layer).
+/// [`Caller::layer`](crate::Caller::layer), [`Pool::layer`](crate::Pool::layer) or `AsyncCaller::layer`.
 ///
 /// A layer may add metadata to a call, and may refuse it. It sees typed calls and calls by number, and does not see
 /// `ping`, `describe` and the comparison of an endpoint's two sides. It sees each attempt at a call that is sent again.
@@ -131,7 +131,7 @@ pub enum CallOutcome<'a> {
     Replied(usize),
     /// The call failed. A declared error is [`CallError::Remote`] with the error's name.
     Failed(&'a CallError),
-    /// The caller gave the call up, or was dropped.
+    /// The caller gave the call up, or was dropped; so was the future of a task's call.
     GivenUp,
 }
 

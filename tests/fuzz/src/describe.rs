@@ -142,9 +142,10 @@ impl Generator<'_> {
         Description::new(endpoints)
     }
 
+    /// A declared error, also of a kind that no declared error has.
     fn error(&mut self) -> ErrorDescription {
-        let kinds = [ErrorKind::HandlerFailed, ErrorKind::NotFound, ErrorKind::Unavailable];
-        ErrorDescription { kind: kinds[usize::from(self.byte()) % kinds.len()], head: self.head(1) }
+        let kind = ErrorKind::all().nth(usize::from(self.byte()));
+        ErrorDescription { kind: kind.unwrap_or(ErrorKind::HandlerFailed), head: self.head(1) }
     }
 
     /// One of [`TEXTS`], two of them, or one and a letter.

@@ -22,6 +22,19 @@ const KEYWORDS: [&str; 52] = [
 const USED: [&str; 10] =
     ["Endpoints", "EndpointsClient", "EndpointsService", "Result", "String", "Vec", "Option", "str", "Copy", "tachyon"];
 
+/// The kinds that a declared error can have, but for the default.
+const KINDS: [&str; 9] = [
+    "InvalidArgument",
+    "NotFound",
+    "AlreadyExists",
+    "PermissionDenied",
+    "ResourceExhausted",
+    "FailedPrecondition",
+    "Aborted",
+    "Unavailable",
+    "Unauthenticated",
+];
+
 /// The client's own methods.
 const METHODS: [&str; 5] = ["new", "with_timeout", "within", "metadata", "into_inner"];
 
@@ -164,7 +177,9 @@ impl<'a> Checker<'a> {
         let mut names = HashSet::new();
         while self.pass("}").is_none() {
             self.documentation("    ")?;
-            let text = self.line.strip_prefix("    #[error(\"")?.strip_suffix("\")]")?;
+            let (text, kind) = self.line.strip_prefix("    #[error(\"")?.strip_suffix(")]")?.rsplit_once('"')?;
+            (kind.is_empty() || kind.strip_prefix(", kind = ").is_some_and(|kind| KINDS.contains(&kind)))
+                .then_some(())?;
             self.step()?;
             let (variant, is_empty) = match self.line.strip_prefix("    ")?.strip_suffix(',') {
                 Some(variant) => (variant, true),
@@ -381,7 +396,8 @@ mod tests {
         \n/// Errors.\n#[tachyon::error]\n#[derive(Debug, Clone, PartialEq)]\npub enum LongError {\n\
         \u{20}   /// Two.\n    #[error(\"Two: a {a}\")]\n    Two {\n        /// At offset 4 of the head.\n\
         \u{20}       a: u8,\n    },\n\
-        \u{20}   /// Busy.\n    #[error(\"Busy\")]\n    Busy,\n}\n\
+        \u{20}   /// Busy.\n    #[error(\"Busy\")]\n    Busy,\n\
+        \u{20}   /// Gone.\n    #[error(\"Gone\", kind = NotFound)]\n    Gone,\n}\n\
         \n/// The endpoints of the callee.\n#[tachyon::tachyon_rpc]\npub trait Endpoints {\n\
         \u{20}   /// First.\n    #[rpc(msg_type = 1)]\n\
         \u{20}   fn order(&self, request: &[Order]) -> Result<Vec<u8>, String>;\n\
@@ -436,6 +452,9 @@ mod tests {
             ("Two: a {a}", "Two: a {evil()}"),
             ("(\"Busy\")", "(\"Idle\")"),
             ("(\"Busy\")]", "(\"Busy\", evil())]"),
+            ("kind = NotFound", "kind = Stopping"),
+            ("kind = NotFound", "kind = evil()"),
+            ("kind = NotFound", "kind = NotFound, kind = NotFound"),
             ("    Busy,\n", "    Busy,\n    /// Busy.\n    #[error(\"Busy\")]\n    Busy,\n"),
             ("pub trait Endpoints {\n", "pub trait Endpoints {\n    const EVIL: u8 = 1;\n"),
             ("c: Option<&str>) -> Result<(), String>;\n}\n", "c: Option<&str>) -> Result<(), String>;\n}\nmod evil;\n"),

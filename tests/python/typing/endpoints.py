@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, assert_type
 
 import tachyon
-from tachyon import Array, Pool, RpcBus, RpcDispatcher, RpcEndpoint, RustEndpoint, tachyon_rpc
+from tachyon import Array, Pool, RpcBus, RpcDispatcher, RpcEndpoint, RustEndpoint, tachyon_rpc, testing
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -73,15 +73,21 @@ def with_arguments(bus: RpcBus, pool: Pool, point: Point) -> None:
     mirrored.call(bus, 3)  # type: ignore[call-overload] # pyright: ignore[reportArgumentType, reportCallIssue]
 
 
-class NoSensor(tachyon.EndpointError, text="no sensor {sensor}"):
-    """An error with a field."""
+class NoSensor(tachyon.EndpointError, text="no sensor {sensor}", kind=tachyon.ErrorKind.NOT_FOUND):
+    """An error with a field and a kind."""
 
     sensor: tachyon.u32
 
 
+class Busy(tachyon.EndpointError, kind="UNAVAILABLE"):  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+    """A kind is no text."""
+
+
 @tachyon_rpc(msg_type=7, raises=(NoSensor,))
 def read(sensor: tachyon.u32) -> tachyon.f64:
-    """Raise a declared error."""
+    """Raise a declared error, or the class of a kind."""
+    if not sensor:
+        raise tachyon.errors.RefusedArgumentError(sensor)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     raise NoSensor(sensor=sensor)
 
 
@@ -94,7 +100,18 @@ def errors(bus: RpcBus) -> int:
     except NoSensor as error:
         error.sensor = 4  # type: ignore[misc] # pyright: ignore[reportAttributeAccessIssue]
         return error.sensor
+    except tachyon.errors.NotFoundError as error:
+        assert_type(error.kind, tachyon.ErrorKind)
+        assert_type(tachyon.ErrorKind.from_grpc_code(error.kind.grpc_code), tachyon.ErrorKind | None)
     return 0
+
+
+async def served(dispatcher: tachyon.RpcDispatcher) -> None:
+    """A served dispatcher gives a bus."""
+    with testing.serve(dispatcher) as bus:
+        assert_type(bus, RpcBus)
+    async with testing.aserve(dispatcher, concurrency=2) as looped:
+        assert_type(looped, RpcBus)
 
 
 class Scan(tachyon.Struct):

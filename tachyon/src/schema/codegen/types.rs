@@ -4,7 +4,6 @@ use core::fmt::Write;
 use std::collections::{HashMap, HashSet};
 
 use super::names::{Taken, camel_case, is_camel_case, is_exact, is_snake_case, view};
-use crate::error_kind::ErrorKind;
 use crate::schema::describe::{
     EndpointDescription, EnumDescription, ErrorDescription, FieldDescription, HeadDescription, StructDescription,
     TypeDescription, TypeJson, Writer,
@@ -169,10 +168,7 @@ impl<'a> Types<'a> {
             }
             let text = if shown.is_empty() { String::new() } else { format!(": {}", shown.join(", ")) };
             document(&mut body, "    ", &error.doc, &format!("The error `{}`.", error.name));
-            let kind = match kind {
-                ErrorKind::HandlerFailed => String::new(),
-                kind => format!(", kind = {}", kind.name()),
-            };
+            let kind = if kind.is_of_handler() { format!(", kind = {}", kind.name()) } else { String::new() };
             _ = writeln!(body, "    #[error(\"{}{text}\"{kind})]", error.name);
             _ = if fields.source.is_empty() {
                 writeln!(body, "    {name},")

@@ -420,7 +420,8 @@ pub struct FieldDescription {
 /// A declared error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ErrorDescription {
-    /// The kind of its error reply. Two sides may declare different kinds: the callee's kind travels.
+    /// The kind of its error reply: one that handlers report, or `HandlerFailed`. Two sides may declare different
+    /// kinds: the callee's kind travels.
     pub kind: ErrorKind,
     /// Its name and fields.
     pub head: HeadDescription,

@@ -615,7 +615,7 @@ impl<'a> Writer<'a> {
                 .iter()
                 .map(|ErrorDescription { kind, head }| ErrorJson {
                     name: head.name.clone(),
-                    kind: (*kind != ErrorKind::HandlerFailed).then(|| kind.name().into()),
+                    kind: kind.is_of_handler().then(|| kind.name().into()),
                     doc: head.doc.clone(),
                     head: (!head.fields.is_empty()).then_some(head.len),
                     fields: self.fields(&head.fields),

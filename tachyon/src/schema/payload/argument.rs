@@ -6,8 +6,9 @@ use super::value::Value;
 
 /// A parameter of an endpoint: a value, or its borrowed form.
 ///
-/// `&str` and `String` travel as `String`; `&[T]`, [`List`] and `Vec<T>` as `Vec<T>`; a variable payload and its `Ref`
-/// type as the payload. `&T` takes any value.
+/// `&str` and `String` travel as `String`; `&[T]`, [`List`] and `Vec<T>` as `Vec<T>`;
+/// [`TensorRef`](super::TensorRef) and [`Tensor`](super::Tensor) as `Tensor`; a variable payload and its `Ref` type as
+/// the payload. `&T` takes any value.
 ///
 /// ```
 /// use tachyon::payload::Argument;
@@ -22,8 +23,8 @@ use super::value::Value;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a parameter of an endpoint",
     label = "not a type that travels",
-    note = "numbers, `bool`, `&str`, `&[T]`, `List<'_, T>`, `Option` of these, types marked with \
-            `#[tachyon::payload]`, and owned `String` and `Vec<T>` can"
+    note = "numbers, `bool`, `&str`, `&[T]`, `List<'_, T>`, `TensorRef<'_, T, N>`, `Option` of these, types marked \
+            with `#[tachyon::payload]`, and owned `String`, `Vec<T>` and `Tensor<T, N>` can"
 )]
 pub trait Argument<'a>: Sized {
     /// The value that travels.

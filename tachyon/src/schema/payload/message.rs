@@ -12,7 +12,7 @@ use super::value::Value;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot be a whole message",
     label = "not a type that travels",
-    note = "numbers, `bool`, `[T; N]`, `String`, `Vec<T>`, `Option<T>`, `()` and types marked with \
+    note = "numbers, `bool`, `[T; N]`, `String`, `Vec<T>`, `Option<T>`, `Tensor<T, N>`, `()` and types marked with \
             `#[tachyon::payload]` travel"
 )]
 pub trait Message: Sized + 'static {
@@ -139,8 +139,8 @@ impl Message for () {
 #[diagnostic::on_unimplemented(
     message = "an endpoint cannot reply with `{Self}`",
     label = "not a reply",
-    note = "an endpoint returns a number, `bool`, `[T; N]`, `String`, `Vec<T>`, `Option<T>`, a type marked with \
-            `#[tachyon::payload]`, a borrowed one of these, nothing, or a `Result` of one of these"
+    note = "an endpoint returns a number, `bool`, `[T; N]`, `String`, `Vec<T>`, `Option<T>`, `Tensor<T, N>`, a type \
+            marked with `#[tachyon::payload]`, a borrowed one of these, nothing, or a `Result` of one of these"
 )]
 pub trait ReplyValue {
     /// The type that the caller receives.

@@ -11,8 +11,8 @@ use super::scratch::{Scratch, Words};
 /// Deepest nesting of variable types.
 pub(super) const MAX_DEPTH: usize = 16;
 
-/// A type that travels: numbers, `bool`, arrays of fixed length, `String`, `Vec`, `Option`, and types marked with
-/// [`#[tachyon::payload]`](macro@crate::payload).
+/// A type that travels: numbers, `bool`, arrays of fixed length, `String`, `Vec`, `Option`, [`Tensor`](super::Tensor),
+/// and types marked with [`#[tachyon::payload]`](macro@crate::payload).
 ///
 /// Only this crate and the macro implement the trait. A handler receives a value as its [`View`](Self::View), and a
 /// caller can send any view without an owned value.
@@ -32,12 +32,12 @@ pub(super) const MAX_DEPTH: usize = 16;
 #[diagnostic::on_unimplemented(
     message = "`{Self}` cannot travel",
     label = "not a type that travels",
-    note = "numbers, `bool`, `[T; N]`, `String`, `Vec<T>`, `Option<T>` and types marked with `#[tachyon::payload]` \
-            travel"
+    note = "numbers, `bool`, `[T; N]`, `String`, `Vec<T>`, `Option<T>`, `Tensor<T, N>` and types marked with \
+            `#[tachyon::payload]` travel"
 )]
 pub trait Value: Sized + 'static {
-    /// The borrowed form: the value itself for a fixed payload, `&str`, `&[T]`, [`List`], an `Option` of these, or the
-    /// `Ref` type of a variable payload.
+    /// The borrowed form: the value itself for a fixed payload, `&str`, `&[T]`, [`List`],
+    /// [`TensorRef`](super::TensorRef), an `Option` of these, or the `Ref` type of a variable payload.
     type View<'a>: Copy;
     /// The borrowed form of several values: `&[T]` for fixed payloads, [`List`] for others.
     type List<'a>: Copy;
