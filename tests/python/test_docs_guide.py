@@ -37,7 +37,7 @@ LIMIT = 30.0
 
 
 MODULES = ("sensor_api", "mount_api")
-ENDS = {"sensor": (0, False), "mount": (-signal.SIGINT, True)}
+ENDS = {"sensor": (0, False), "mount": (-signal.SIGINT, True), "guarded": (-signal.SIGINT, True)}
 """The status of each service, and whether Ctrl-C ended it."""
 
 
@@ -83,7 +83,7 @@ def test_the_page_of_python(tmp_path: Path, path: str, monkeypatch: pytest.Monke
     with ExitStack() as stack:
         services = {
             name: stack.enter_context(started(tmp_path, f"{name}_service.py", at))
-            for name, at in (("sensor", path), ("mount", f"{path}.mount"))
+            for name, at in (("sensor", path), ("mount", f"{path}.mount"), ("guarded", f"{path}.guarded"))
         }
         monkeypatch.syspath_prepend(str(tmp_path))
         # The examples have modules of the same names.
@@ -91,11 +91,13 @@ def test_the_page_of_python(tmp_path: Path, path: str, monkeypatch: pytest.Monke
             monkeypatch.delitem(sys.modules, module, raising=False)
         try:
             with RpcBus.connect(path) as bus:
-                names = {"bus": bus, "mount_path": f"{path}.mount", "__name__": __name__}
+                paths = {f"{name}_path": f"{path}.{name}" for name in ("mount", "guarded")}
+                names = {"bus": bus, **paths, "__name__": __name__}
                 for program in programs:
                     run(program, names)
             # A server goes on for other callers, and a signal ends it.
-            services["mount"].send_signal(signal.SIGINT)
+            for name in ("mount", "guarded"):
+                services[name].send_signal(signal.SIGINT)
             for name, service in services.items():
                 _, logged = service.communicate(timeout=LIMIT)
                 assert (service.returncode, logged.endswith("KeyboardInterrupt\n")) == ENDS[name], logged

@@ -14,7 +14,7 @@ import pytest
 import tachyon
 from contract import rust
 from programs import program
-from tachyon import ErrorKind, Pool, RpcBus, RpcError, tachyon_rpc
+from tachyon import ErrorKind, Pool, RpcBus, tachyon_rpc
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -103,15 +103,15 @@ def token_server(service: Callable[..., Any], path: str, language: str) -> Itera
 def test_metadata_reaches_layers_and_handlers(path: str, way: Any) -> None:
     with way(path) as call:
         for given in ({}, {"token": "shut"}):
-            with pytest.raises(RpcError, match="the token is") as raised:
+            with pytest.raises(tachyon.errors.UnauthenticatedError, match="the token is") as raised:
                 call(metadata, "a", **given)
-            assert raised.value.kind is ErrorKind.BAD_REQUEST
+            assert raised.value.kind is ErrorKind.UNAUTHENTICATED
         assert call(metadata, "a", token="open", a="grün") == "grün"
         assert call(metadata, "b", token="open", a="grün") is None
         assert call(entries, b"n", token="open", a="") == b"n2"
         assert call(entries, b"n" * 5000, token="open", most=MOST) == b"n" * 5000 + b"2"
         # A view changes no other call.
-        with pytest.raises(RpcError, match="the token is"):
+        with pytest.raises(tachyon.errors.UnauthenticatedError, match="the token is"):
             call(metadata, "a")
 
 
@@ -122,7 +122,7 @@ def test_raw_requests_carry_metadata(path: str) -> None:
         with bus.finish(number, timeout=LIMIT) as reply:
             assert bytes(reply) == b"raw1"
         with bus.finish(bus.start(b"raw", 2), timeout=LIMIT) as reply:
-            assert reply.error_kind is ErrorKind.BAD_REQUEST
+            assert reply.error_kind is ErrorKind.UNAUTHENTICATED
 
 
 @pytest.mark.parametrize(
@@ -142,6 +142,31 @@ def test_rust_sends_metadata_to_every_kind_of_handler(
 ) -> None:
     service("layered", way, layers=["token"], **options)
     rust("call_token_server", path)
+
+
+@tachyon_rpc(msg_type=2)
+def awaiting(key: str) -> str | None:
+    raise NotImplementedError
+
+
+@pytest.mark.usefixtures("token_server")
+@pytest.mark.parametrize("way", ["server", "loop"])
+def test_a_trace_passes_three_processes(service: Callable[..., Any], path: str, way: str) -> None:
+    service("relay", way, path, at=f"{path}.relay")
+    trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+    async def in_tasks() -> None:
+        with RpcBus.connect(f"{path}.relay") as bus:
+            traces = [f"{trace[:-2]}{number:02}" for number in range(10)]
+            calls = [awaiting.acall(bus.metadata("traceparent", each), "traceparent") for each in traces]
+            assert await asyncio.gather(*calls) == traces
+
+    with RpcBus.connect(f"{path}.relay") as bus:
+        assert metadata.call(bus.metadata("traceparent", trace), "traceparent") == trace
+        assert metadata.call(bus.metadata("other", "x"), "traceparent") is None
+        assert metadata.call(bus.metadata("other", "x"), "other") is None
+    if way == "loop":
+        asyncio.run(in_tasks())
 
 
 @pytest.mark.parametrize(("way", "coroutines"), [("server", False), ("bus", False), ("loop", False), ("loop", True)])
@@ -188,7 +213,7 @@ def test_received_metadata_is_read_only(path: str, peer: Callable[..., Any]) -> 
     ("key", "value", "error", "text"),
     [
         ("", "x", ValueError, '"" is no key of metadata: a key has 1 to 255 of the characters'),
-        ("Tenant", "x", ValueError, '"Tenant" is no key'),
+        ("Trace", "x", ValueError, '"Trace" is no key'),
         ("a b", "x", ValueError, '"a b" is no key'),
         ("k" * 256, "x", ValueError, "is no key"),
         ("a", "x" * 1021, ValueError, 'takes at most 1024 bytes, and with "a" it would be 1025'),

@@ -84,7 +84,7 @@ class Pool:
                 self._lend(bus)
                 yield bus
             finally:
-                _return(lease, bus)
+                lease.give_back(bus)
         finally:
             lease.leave()
 
@@ -221,7 +221,7 @@ class Pool:
                 bus.close()
             finally:
                 release(bus)
-                _return(lease, bus)
+                lease.give_back(bus)
 
     async def _borrow(self, deadline: float | None) -> tuple[PoolLease, RpcBus]:
         """Wait in the running loop for a place, and for a connection if there is no idle caller."""
@@ -336,8 +336,8 @@ class PoolView:
         **kwargs: _ParametersT.kwargs,
     ) -> _GivenT:
         """Make the call of `Pool.call`, with the settings."""
-        pool = self._pool
-        given: _GivenT = pool._call(endpoint, self._seconds, self._metadata, args, kwargs)  # pyright: ignore[reportPrivateUsage]
+        call = self._pool._call  # pyright: ignore[reportPrivateUsage]
+        given: _GivenT = call(endpoint, self._seconds, self._metadata, args, kwargs)
         return given
 
     def acall(
@@ -371,13 +371,6 @@ def _checked(seconds: float) -> float:
         message = f"a timeout is a number of seconds from 0 up, not {seconds}"
         raise InvalidArgumentError(message)
     return seconds
-
-
-def _return(lease: PoolLease, bus: RpcBus) -> None:
-    """Give a caller back without its layers: the next user has those of the pool at that time."""
-    if bus.__tachyon_layers__ is not None:
-        bus.__tachyon_layers__ = None
-    lease.give_back(bus)
 
 
 def _after(seconds: float | None) -> float | None:

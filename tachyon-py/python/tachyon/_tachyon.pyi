@@ -533,7 +533,7 @@ class RpcBus:
     def __tachyon_layers__(self) -> tuple[Any, ...] | None:
         """The layers of this side."""
     @__tachyon_layers__.setter
-    def __tachyon_layers__(self, layers: tuple[Any, ...] | None) -> None: ...
+    def __tachyon_layers__(self, layers: tuple[Any, ...]) -> None: ...
     def __tachyon_view__(self, seconds: float | None, metadata: Metadata | None) -> BusView:
         """Return the bus with settings, for a pool."""
     def set_numa_node(self, node_id: int) -> None:

@@ -88,20 +88,24 @@ class Layer:
         class Authenticated(tachyon.layers.Layer):
             def before(self, call: tachyon.CurrentCall, /) -> None:
                 if call.metadata.get("authorization") != "secret":
-                    raise PermissionError("send the service's token as `authorization`")
+                    raise tachyon.errors.UnauthenticatedError("send the service's token as `authorization`")
 
         dispatcher.layer(Authenticated())
     """
 
     def before(self, call: CurrentCall, /) -> None:
-        """Run before the handler. An exception refuses the call: no handler runs, and the caller gets an error reply.
+        """Run before the handler, in the order of the layers. An exception refuses the call.
 
-        A BadRequestError is the kind BAD_REQUEST, and any other exception is HANDLER_FAILED, as from a handler. The
-        layers behind this one do not see the call, and only those before this one see its end.
+        Then no handler runs. The caller gets an error reply, as for an exception of a handler: `UnauthenticatedError`
+        is the kind UNAUTHENTICATED, and an exception that is not this package's is HANDLER_FAILED. The layers behind
+        this one do not see the call, and only those before this one see its end.
         """
 
     def after(self, call: CurrentCall, outcome: Outcome, seconds: float, /) -> None:
-        """Run after the answer, in reverse order. `seconds` is the time from the last `before` to the answer."""
+        """Run after the answer, in reverse order. `seconds` is the time from the last `before` to the answer.
+
+        An exception is reported on the logger `tachyon`, and has no other effect.
+        """
 
 
 class CallerLayer:
@@ -117,10 +121,17 @@ class CallerLayer:
     """
 
     def before(self, call: OutgoingCall, /) -> None:
-        """Run before the request is sent. An exception refuses the call, which raises it; nothing is sent."""
+        """Run before the request is sent, in the order of the layers. An exception refuses the call, which raises it.
+
+        Then nothing is sent. The layers behind this one do not see the call, and only those before this one see its
+        end.
+        """
 
     def after(self, call: OutgoingCall, outcome: CallOutcome, seconds: float, /) -> None:
-        """Run when the caller takes the outcome, in reverse order. `seconds` is the time since the last `before`."""
+        """Run when the caller takes the outcome, in reverse order. `seconds` is the time since the last `before`.
+
+        An exception is reported on the logger `tachyon`, and has no other effect.
+        """
 
 
 class BeforeCall(Protocol):
@@ -206,7 +217,7 @@ class ShownCall:
             try:
                 run_before(layer, self._call)
             except BaseException as error:
-                self._layers = layers[: at + 1]
+                self._layers = layers[:at]
                 self.failed(error)
                 raise
         self._began = time.monotonic()

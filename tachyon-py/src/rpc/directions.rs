@@ -21,7 +21,7 @@ pub(crate) enum ForwardRole {
     Closed,
 }
 
-/// What a call on the fast path must not meet, in one byte.
+/// The users of a side that a call on the fast path must not meet, in one byte.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct Special(u8);
 
@@ -47,7 +47,7 @@ pub(crate) struct ForwardDirection {
     /// The polling mode that the bus was made with.
     pub(crate) first_polling: PollingMode,
     pub(crate) closing: bool,
-    /// What the fast path does not know of.
+    /// The reasons for the slow path.
     pub(crate) special: Special,
     pub(crate) closer: SharedCloser,
 }
@@ -108,7 +108,7 @@ impl ForwardDirection {
         self.as_calling()
     }
 
-    /// The calling end, whoever uses it; a bus without a role takes this role.
+    /// The calling end, also while an event loop owns it; a bus without a role takes this role.
     pub(crate) fn as_calling(&mut self) -> PyResult<&mut CallerEnd> {
         self.check_open()?;
         if let ForwardRole::Unassigned(bus) = &self.role {

@@ -150,8 +150,10 @@ impl PoolLease {
         }
     }
 
-    /// Give the place back with its bus; a bus that is not fit for reuse is closed.
-    fn give_back(&self, bus: Py<RpcBus>) {
+    /// Give the place back with its bus; a bus that is not fit for reuse is closed. The bus loses its layers: the next
+    /// user has those of the pool at that time.
+    fn give_back(&self, py: Python<'_>, bus: Py<RpcBus>) -> PyResult<()> {
+        let shown = bus.get().without_layers(py);
         let state = self.end();
         let unwanted = match state {
             State::Held(lease) if !lease.is_inherited() && bus.get().recycle() => lease.give_back(bus),
@@ -160,6 +162,7 @@ impl PoolLease {
         if let Some(bus) = unwanted {
             bus.get().close();
         }
+        shown
     }
 
     /// Give the place back without a bus, or drop the request.

@@ -142,15 +142,16 @@ impl RpcBus {
         self.layers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn set_layers(&self, all: Option<Py<PyTuple>>) -> PyResult<()> {
-        let mut forward = self.forward()?;
-        // A guard writes a request that no layer sees.
-        forward.as_calling()?.requests.check()?;
-        forward.special.set(Special::LAYERS, all.is_some());
-        drop(forward);
-        let before = self.layers().set(all);
-        drop(before);
-        Ok(())
+    /// Removes the layers of a bus that its user gives back. They see that its calls in flight were given up.
+    pub(crate) fn without_layers(&self, py: Python<'_>) -> PyResult<()> {
+        let before = self.layers().set(None);
+        if before.is_none() {
+            return Ok(());
+        }
+        if let Some(mut forward) = self.forward.try_lock() {
+            forward.special.set(Special::LAYERS, false);
+        }
+        self.show_given_up(py)
     }
 
     /// Sends a request with metadata, which layers see if the bus has some.
@@ -417,7 +418,7 @@ impl RpcBus {
     }
 
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        // What another thread has locked, the collector visits next time.
+        // The collector visits next time an object that another thread has locked.
         if let Ok(connection) = self.loop_connection.try_lock() {
             visit.call(&*connection)?;
         }
@@ -546,7 +547,7 @@ impl RpcBus {
         let py = slf.py();
         let before = slf.get().layers().get(py);
         let all = imported!(py, "tachyon.layers", "caller_layers")?.call1((before, layer))?;
-        slf.get().set_layers(Some(all.cast_into()?.unbind()))?;
+        slf.get().set_layers(all.cast_into()?.unbind())?;
         Ok(slf)
     }
 
@@ -557,17 +558,15 @@ impl RpcBus {
     }
 
     #[setter(__tachyon_layers__)]
-    fn put_layers(&self, py: Python<'_>, all: Option<Py<PyTuple>>) -> PyResult<()> {
-        if all.is_some() {
-            return self.set_layers(all);
-        }
-        // A pool takes them away, also from a bus that is closed or in use.
-        if let Some(mut forward) = self.forward.try_lock() {
-            forward.special.set(Special::LAYERS, false);
-        }
-        let before = self.layers().set(None);
+    fn set_layers(&self, all: Py<PyTuple>) -> PyResult<()> {
+        let mut forward = self.forward()?;
+        // A guard writes a request that no layer sees.
+        forward.as_calling()?.requests.check()?;
+        forward.special.set(Special::LAYERS, true);
+        drop(forward);
+        let before = self.layers().set(Some(all));
         drop(before);
-        self.show_given_up(py)
+        Ok(())
     }
 
     /// Send a request and return its correlation id, to be passed to `finish`.

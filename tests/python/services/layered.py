@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tachyon
 from services import serving
 from tachyon import layers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 settings = serving.options()
 COROUTINES = settings.pop("coroutines", False)
@@ -16,7 +19,7 @@ dispatcher = tachyon.RpcDispatcher()
 seen: list[list[Any]] = []
 
 
-def endpoint(msg_type: int) -> Any:
+def endpoint(msg_type: int) -> Callable[[Callable[..., Any]], object]:
     handler = dispatcher.handler(msg_type)
     return lambda function: handler(serving.as_coroutine(function) if COROUTINES else function)
 
@@ -71,7 +74,7 @@ class Token(layers.Layer):
         token = call.metadata.get("token")
         if token != "open" and call.msg_type < 9:
             message = f"the token is {token!r}"
-            raise tachyon.BadRequestError(message)
+            raise tachyon.errors.UnauthenticatedError(message)
 
 
 class Log:

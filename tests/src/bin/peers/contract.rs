@@ -210,7 +210,7 @@ impl Layer for Token {
     fn before(&self, call: &Context<'_>) -> Result<(), HandlerError> {
         match call.metadata().get("token") {
             Some("open") => Ok(()),
-            other => Err(HandlerError::new(ErrorKind::BadRequest, format_args!("the token is {other:?}"))),
+            other => Err(HandlerError::new(ErrorKind::Unauthenticated, format_args!("the token is {other:?}"))),
         }
     }
 }
@@ -228,7 +228,7 @@ fn call_token_server(path: &Path) -> Ended {
     let mut caller = Caller::connect(path)?;
     for refused in [metadata::call(&mut caller, "a"), metadata::call(&mut caller.metadata("token", "shut"), "a")] {
         match refused {
-            Err(CallError::Remote(error)) if error.kind == ErrorKind::BadRequest => {
+            Err(CallError::Remote(error)) if error.kind == ErrorKind::Unauthenticated => {
                 assert!(error.text.contains("the token is"), "{error}");
             }
             other => return Err(format!("{other:?}").into()),
