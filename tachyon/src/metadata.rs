@@ -3,6 +3,8 @@
 //! A request with metadata has the highest bit of its route, and this behind its payload:
 //! `{ key length u8, value length u16, key, value }*`, then the length of the payload as a u32.
 
+use core::fmt;
+
 use thiserror::Error;
 
 /// The bit of a type identifier that says that metadata follows the payload.
@@ -33,7 +35,7 @@ const TRAILER: usize = 4;
 /// assert!(metadata.insert("Tenant", "acme").is_err());
 /// # Ok::<(), tachyon::rpc::MetadataError>(())
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Metadata {
     /// In the order of their insertion.
     entries: Vec<(Box<str>, Box<str>)>,
@@ -174,6 +176,13 @@ impl Metadata {
             rest = behind;
         }
         rest.is_empty().then_some((payload_len, metadata))
+    }
+}
+
+/// The keys alone: a text may be a secret.
+impl fmt::Debug for Metadata {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.iter().map(|(key, _)| key)).finish()
     }
 }
 
