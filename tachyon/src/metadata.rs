@@ -32,7 +32,7 @@ const TRAILER: usize = 4;
 /// metadata.insert("tenant", "globex")?; // replaces
 /// assert_eq!(metadata.get("tenant"), Some("globex"));
 /// assert_eq!(metadata.get("token"), None);
-/// assert!(metadata.insert("Tenant", "acme").is_err());
+/// assert!(metadata.insert("Region", "acme").is_err());
 /// # Ok::<(), tachyon::rpc::MetadataError>(())
 /// ```
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn no_key_of_other_characters_and_no_more_than_fits() {
         let mut metadata = two();
-        for key in ["", "Tenant", "a b", "ä", &"k".repeat(256)] {
+        for key in ["", "Region", "a b", "ä", &"k".repeat(256)] {
             assert_eq!(metadata.insert(key, ""), Err(MetadataError::Key { key: key.to_owned() }));
         }
         let left = LIMIT - metadata.entries_len() - BEFORE_KEY - 1;
