@@ -15,7 +15,7 @@ import pricing
 import pytest
 
 from tachyon import Array, ErrorKind, RpcBus, RpcDispatcher, RpcError, RustEndpoint, Struct, f64, tachyon_rpc, u64
-from tachyon.errors import DuplicateError, ExtensionError
+from tachyon.errors import DuplicateError, ExtensionError, PermissionDeniedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -254,7 +254,7 @@ def test_registration() -> None:
         dispatcher.register(pricing.mean)
     with pytest.raises(DuplicateError, match="mean"):
         dispatcher.handler(3)(bytes)
-    with pytest.raises(TypeError, match="an RpcEndpoint or a RustEndpoint is registered, not type"):
+    with pytest.raises(TypeError, match="an object of a Service is registered, not type"):
         dispatcher.register(bytes)  # type: ignore[arg-type]
     # Another table may hold the same endpoints, with the same state.
     assert len(RpcDispatcher().register(pricing.mean)) == 1
@@ -310,3 +310,15 @@ def test_coroutines_call_rust_in_python(serve: Callable[..., Peer], path: str) -
             assert means == [float(number) for number in range(200)]
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("server", list(SERVERS))
+def test_a_layer_in_python_sees_endpoints_in_rust(service: Callable[..., Peer], path: str, server: str) -> None:
+    way, options = SERVERS[server]
+    service("extension", way, layered=True, **options)
+    with RpcBus.connect(path) as bus:
+        for endpoint, argument, reply in ((mean, [1.0, 2.0], 1.5), (shout, b"abc", b"ABC")):
+            for _ in range(3):
+                assert endpoint.call(bus.metadata("token", endpoint.__name__), argument) == reply
+                with pytest.raises(PermissionDeniedError):
+                    endpoint.call(bus, argument)

@@ -82,9 +82,10 @@ def _check(place: str, found: object, endpoint: RpcEndpoint[..., Any, Any], arou
         raise TypeError(message)
     refuse_generators(method, place)
     try:
-        own = list(inspect.signature(method).parameters.values())
+        signature = _signature(method)
     except (TypeError, ValueError):
         return  # Builtins without a signature.
+    own = list(signature.parameters.values())
     if isinstance(found, (FunctionType, classmethod)):
         own = own[1:]
     if any(each.kind in {each.VAR_POSITIONAL, each.VAR_KEYWORD} for each in own):
@@ -99,21 +100,40 @@ def _check(place: str, found: object, endpoint: RpcEndpoint[..., Any, Any], arou
         if its.default is not its.empty and mine.default is mine.empty:
             message = f"{place}: `{its.name}` has a default in {declared}; give it one here, too"
             raise TypeError(message)
-    _check_hints(place, method, endpoint, around)
+    hints = {each.name: each.annotation for each in own} | {"return": signature.return_annotation}
+    _check_hints(place, method, hints, endpoint, around)
+
+
+def _signature(method: Any) -> inspect.Signature:
+    if sys.version_info >= (3, 14):
+        # Names for type checkers only are not there at run time.
+        from annotationlib import Format  # noqa: PLC0415 - the module is new
+
+        return inspect.signature(method, annotation_format=Format.FORWARDREF)
+    return inspect.signature(method)
 
 
 def _listed(parameters: list[inspect.Parameter]) -> str:
     return f"({', '.join(['self', *(each.name for each in parameters)])})"
 
 
-def _check_hints(place: str, method: Any, endpoint: RpcEndpoint[..., Any, Any], around: Mapping[str, Any]) -> None:
+def _check_hints(
+    place: str,
+    method: Any,
+    hints: Mapping[str, Any],
+    endpoint: RpcEndpoint[..., Any, Any],
+    around: Mapping[str, Any],
+) -> None:
     """Compare the hints of an implementation, where it has some, with the declared ones."""
-    hints, declared = vars(endpoint.__wrapped__)[_HINTS], _place(endpoint)
-    for name, hint in getattr(inspect.unwrap(method), "__annotations__", {}).items():
+    declared = vars(endpoint.__wrapped__)[_HINTS]
+    for name, hint in hints.items():
+        if name not in declared or hint is inspect.Signature.empty:
+            continue
         own = resolved_or_none(method, name, hint, around)
-        if name in hints and own is not None and _forms_differ(own, hints[name]):
+        if own is not None and _forms_differ(own, declared[name]):
             what = "the reply" if name == "return" else f"`{name}`"
-            message = f"{place}: {what} is {_type_name(own)}, and {_type_name(hints[name])} in {declared}"
+            other = f"{_type_name(declared[name])} in {_place(endpoint)}"
+            message = f"{place}: {what} is {_type_name(own)}, and {other}"
             raise TypeError(message)
 
 

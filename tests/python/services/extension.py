@@ -29,6 +29,12 @@ def leave() -> None:
     raise SystemExit(3)
 
 
+class Token(tachyon.layers.Layer):
+    def before(self, call: tachyon.CurrentCall, /) -> None:
+        if call.metadata.get("token") != call.name:
+            raise tachyon.errors.PermissionDeniedError(call.name)
+
+
 def hold_the_interpreter() -> None:
     """Wait for five bytes on standard input, and then hold the lock until three more come."""
     os.read(0, 5)
@@ -41,6 +47,9 @@ def hold_the_interpreter() -> None:
 if __name__ == "__main__":
     threading.Thread(target=hold_the_interpreter, daemon=True).start()
     try:
-        serving.serve(dispatcher)
+        settings = serving.options()
+        if settings.pop("layered", False):
+            dispatcher.layer(Token())
+        serving.serve(dispatcher, settings)
     except KeyboardInterrupt:
         print("interrupted", flush=True)
