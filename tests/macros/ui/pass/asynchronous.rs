@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tachyon::payload::Tensor;
-use tachyon::{Context, Dispatcher, Endpoint, endpoints, tachyon_rpc};
+use tachyon::{Context, Dispatcher, Endpoint, ErrorKind, HandlerError, endpoints, tachyon_rpc};
 
 /// A variable payload.
 #[tachyon::payload]
@@ -109,6 +109,17 @@ async fn same(image: Tensor<f32, 3>) -> Tensor<f32, 3> {
     ready(image).await
 }
 
+/// An error with a kind, and a boxed one.
+#[tachyon_rpc(msg_type = 12)]
+async fn found(key: String) -> Result<u64, HandlerError> {
+    ready(key.parse()).await.map_err(|error| HandlerError::new(ErrorKind::NotFound, error))
+}
+
+#[tachyon_rpc(msg_type = 13)]
+async fn boxed(key: String) -> Result<u64, Box<dyn std::error::Error + Send + Sync>> {
+    Ok(ready(key.parse()).await?)
+}
+
 /// A service with both kinds of methods.
 #[tachyon_rpc]
 pub(crate) trait Oracle {
@@ -157,8 +168,9 @@ impl Oracle for Fixed {
 }
 
 fn main() {
-    let stateless = Dispatcher::new(endpoints![nothing, number, text, bytes, scan, borrowed_for_ever, scaled, same]);
-    assert_eq!(stateless.len(), 8);
+    let stateless =
+        Dispatcher::new(endpoints![nothing, number, text, bytes, scan, borrowed_for_ever, scaled, same, found, boxed]);
+    assert_eq!(stateless.len(), 10);
     let calls = Arc::new(AtomicU64::new(0));
     let mut shared = Dispatcher::with_shared(Arc::clone(&calls), endpoints![fields, nothing, plain]);
     assert_eq!((shared.len(), shared.state_mut().is_none()), (3, true));
