@@ -6,3 +6,4 @@ keep: RustEndpoint
 latest: RustEndpoint
 mean: RustEndpoint
 running_sum: RustEndpoint
+whoami: RustEndpoint

@@ -1,6 +1,6 @@
 """The first of three processes of one trace; see `accounts_service.rs`.
 
-    python examples/python/accounts_caller.py /tmp/tachyon-accounts.sock
+python examples/python/accounts_caller.py /tmp/tachyon-accounts.sock
 """
 
 import secrets

@@ -15,12 +15,14 @@ from ledger_api import Ledger, NoAccount, Short
 import tachyon
 from tachyon.layers import Layer, Outcome
 
-TOKEN = "the token of the accounts service"
-"""A real service reads its secrets from its environment."""
+TOKEN = "the token of the accounts service"  # noqa: S105  # a real service reads its secrets from its environment
+
+SLOW_ACCOUNT = 3
+"""A transfer to this account takes seconds."""
 
 
 class Services(Layer):
-    """Lets services in, and nobody else."""
+    """Lets services in, and refuses all other callers."""
 
     def before(self, call: tachyon.CurrentCall, /) -> None:
         """Refuse a call without the token."""
@@ -34,14 +36,15 @@ class Traces(Layer):
 
     def after(self, call: tachyon.CurrentCall, outcome: Outcome, seconds: float, /) -> None:
         """Print the identity that all calls of the trace share."""
-        trace = call.metadata.get("traceparent", "none").split("-")[1]
-        print(f"ledger {call.name}: {type(outcome).__name__} trace_id={trace}", flush=True)
+        _, trace, *_ = call.metadata.get("traceparent", "-none").split("-")
+        print(f"ledger {call.name}: {outcome} after {seconds:.3f} s, trace_id={trace}", flush=True)
 
 
 class Books(Ledger):
     """The balances, in memory."""
 
     def __init__(self) -> None:
+        """Open three accounts."""
         self.cents = {1: 10_000, 2: 500, 3: 0}
 
     async def book(self, source: int, target: int, cents: int) -> int:
@@ -50,7 +53,7 @@ class Books(Ledger):
             if account not in self.cents:
                 raise NoAccount(account=account)
         # The deadline of the first caller is that of this call: beyond it the task is cancelled here.
-        await asyncio.sleep(5.0 if target == 3 else 0.01)
+        await asyncio.sleep(5.0 if target == SLOW_ACCOUNT else 0.01)
         if self.cents[source] < cents:
             raise Short(missing=cents - self.cents[source])
         self.cents[source] -= cents

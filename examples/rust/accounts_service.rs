@@ -2,13 +2,15 @@
 //!
 //! ```text
 //! python examples/python/ledger_service.py /tmp/tachyon-ledger.sock
-//! cargo run --release -p tachyon-examples --bin accounts_service -- /tmp/tachyon-accounts.sock /tmp/tachyon-ledger.sock
+//! cargo run --release -p tachyon-examples --bin accounts_service -- \
+//!     /tmp/tachyon-accounts.sock /tmp/tachyon-ledger.sock
 //! python examples/python/accounts_caller.py /tmp/tachyon-accounts.sock
 //! ```
 //!
 //! A user's token travels as the metadata `authorization`. A layer refuses calls without a known token, and the handler
 //! asks whether the account is the user's. The handler calls the ledger, within the time that the user still waits, and
-//! with the token of this service. `TracingLayer` continues the trace of the user's call, and passes it on to the ledger.
+//! with the token of this service. `TracingLayer` continues the trace of the user's call, and passes it on to the
+//! ledger.
 #![allow(clippy::print_stdout, reason = "an example prints its results")]
 
 use std::error::Error;

@@ -46,7 +46,7 @@ fn draw() -> Array3<f32> {
 }
 
 /// The index of the largest score, and the score.
-fn largest(scores: ArrayView1<'_, f32>) -> (usize, f32) {
+fn largest(scores: &ArrayView1<'_, f32>) -> (usize, f32) {
     scores.iter().copied().enumerate().fold((0, f32::MIN), |best, next| if next.1 > best.1 { next } else { best })
 }
 
@@ -60,7 +60,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     // The array is in C order: its values are copied once, into the ring.
     let scores = model.classify(TensorRef::try_from(images.view())?, Some(100.0))?;
     for (number, row) in scores.array().outer_iter().enumerate() {
-        let (label, score) = largest(row);
+        let (label, score) = largest(&row);
         println!("image {number}: {}, score {score:.1}", names[label]);
     }
     // Every second pixel: an array with strides is copied to C order.

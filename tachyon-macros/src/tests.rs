@@ -104,6 +104,7 @@ fn functions_that_are_wrong() {
         ("async fn f(a: &str, b: Option<&str>) {}", vec!["write `String`", "write `Option<String>`"]),
         ("async fn f(a: &Scan, b: ScanRef<'_>) {}", vec!["write `Scan`", "write `Scan`"]),
         ("async fn f(a: List<'_, Scan>, b: Odd<'_>) {}", vec!["write `Vec<Scan>`", "write an owned type"]),
+        ("async fn f(a: TensorRef<'_, f32, 2>) {}", vec!["write `Tensor<f32, 2>`"]),
         ("async fn f(r: ReplySlot<'_>) {}", vec!["return the reply"]),
         ("async fn f(#[state] s: &mut S) {}", vec!["write `&S`, with a lock"]),
         ("async fn f(#[state] s: &S) -> Result<&[u8], E> {}", vec!["owns its reply"]),

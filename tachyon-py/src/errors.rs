@@ -151,7 +151,7 @@ raise_family!(CallError, begun: |error| {
 }
     Self::Unreachable { .. } => NoListenerError::new_err,
     Self::Reconnect(source) => |text| unconnected(&source, text),
-    Self::Remote(error) => |_| Python::attach(|py| remote(py, &error, &[])),
+    Self::Remote(error) => |_| Python::attach(|py| remote(&error, &PyBytes::new(py, &[]))),
 );
 raise_family!(ServeError, begun: |_| false, {
     Self::TooLarge { .. } => TooLargeError,
@@ -170,9 +170,9 @@ fn unsafe_to_retry(error: PyErr) -> PyErr {
 }
 
 /// The exception for an error reply, of the class that `tachyon.errors` has for the kind.
-pub(crate) fn remote(py: Python<'_>, error: &tachyon::RpcError, payload: &[u8]) -> PyErr {
-    let parts = (error.kind as u16, error.msg_type, &error.text, PyBytes::new(py, payload), &error.name);
-    match imported!(py, "tachyon.errors", "received").and_then(|received| received.call1(parts)) {
+pub(crate) fn remote(error: &tachyon::RpcError, payload: &Bound<'_, PyBytes>) -> PyErr {
+    let parts = (error.kind as u16, error.msg_type, &error.text, payload, &error.name);
+    match imported!(payload.py(), "tachyon.errors", "received").and_then(|received| received.call1(parts)) {
         Ok(made) => PyErr::from_value(made),
         Err(raised) => raised,
     }

@@ -36,7 +36,8 @@
 //! Every feature is off by default, and each item that needs one says so.
 //!
 //! - `tokio`: `AsyncCaller`, and async endpoints and servers on a tokio runtime.
-//! - `tracing`: `TracingLayer`, a span per call, and events for callers that join and leave.
+//! - `tracing`: `TracingLayer`, a span per call, traces through several processes, and events for callers that join and
+//!   leave.
 //! - `ndarray`: conversions between [`Tensor`] and the arrays of the crate `ndarray`.
 //! - `python`: `tachyon::python`, which exports endpoints of a Python extension to the Python package's dispatcher.
 //!

@@ -267,3 +267,41 @@ def test_demo_refuses_wrong_results(tmp_path: Path) -> None:
     done = demo("--calls", 1, "--binaries", tmp_path)
     assert done.returncode == 1
     assert "AAPL: (25.94, 223.02, 7.07, 223.02) is right, the callee said (0.0, 0.0, 0.0, 0.0)" in done.stderr
+
+
+def test_accounts(path: str) -> None:
+    """A token and a trace travel through three processes of two languages, and a deadline ends the work of all."""
+    ledger_path = f"{path}.ledger"
+    programs = (
+        command("Python", "ledger_service", ledger_path),
+        command("Rust", "accounts_service", path, ledger_path),
+    )
+    with ExitStack() as stack:
+        services = []
+        for program in programs:
+            service = stack.enter_context(subprocess.Popen(program, stdout=subprocess.PIPE, text=True))
+            stack.callback(service.kill)
+            assert service.stdout is not None
+            assert service.stdout.readline().startswith("serving at")
+            services.append(service)
+        ((*printed,),) = run(command("Python", "accounts_caller", path))
+        ledger, accounts = services
+        accounts.send_signal(signal.SIGINT)
+        spans, _ = accounts.communicate(timeout=LIMIT)
+        ledger.send_signal(signal.SIGTERM)
+        booked, _ = ledger.communicate(timeout=LIMIT)
+        assert (accounts.returncode, ledger.returncode) == (0, 0)
+    traces = [line.removeprefix("trace_id=") for line in printed if line.startswith("trace_id=")]
+    assert [line for line in printed if not line.startswith("trace_id=")] == [
+        "7500 cents left",
+        "short: 2500 cents are missing",
+        "no account 9",
+        "PERMISSION_DENIED: account 2",
+        "unauthenticated: send your token as `authorization`",
+        "too slow: given up in all three processes",
+    ]
+    # The layer of the ledger sees the calls that pass the checks before it.
+    assert [f"trace_id={trace}" in spans for trace in traces] == [True] * 6
+    assert [f"trace_id={trace}" in booked for trace in traces] == [True, True, True, False, False, True]
+    ended = {line.rpartition("trace_id=")[2]: line for line in booked.splitlines() if "trace_id=" in line}
+    assert ended[traces[-1]].startswith("ledger book: "), "the deadline ended the call here too"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import datetime as dt
+import os
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -55,6 +56,10 @@ def mean(request: Array[f64]) -> f64: ...  # type: ignore[empty-body]
 def running_sum(request: Array[f64]) -> Array[f64]: ...  # type: ignore[empty-body]
 
 
+@tachyon_rpc(5)
+def whoami() -> str: ...  # type: ignore[empty-body]
+
+
 @tachyon_rpc(10)
 def shout(request: bytes) -> bytes: ...  # type: ignore[empty-body]
 
@@ -98,10 +103,18 @@ def test_rust_and_python_in_one_table(anywhere: Peer, path: str) -> None:
         assert shout.call(bus, b"loud", timeout=5.0) == b"LOUD"
         described = bus.describe(timeout=5.0)
         assert [endpoint.name for endpoint in described] == [
-            *("keep", "latest", "mean", "running_sum"),
+            *("keep", "latest", "mean", "running_sum", "whoami"),
             *("shout", "where", "leave"),
         ]
         assert described["latest"].doc == "Returns the latest quote of an instrument."
+
+
+def test_a_function_in_rust_reads_the_context_of_its_call(anywhere: Peer, path: str) -> None:
+    with RpcBus.connect(path) as bus:
+        own = f"process {os.getpid()} of"
+        assert whoami.call(bus.metadata("tenant", "acme").metadata("note", ""), timeout=5.0) == f"{own} acme"
+        assert whoami.call(bus, timeout=5.0) == f"{own} no tenant"
+        assert whoami.call(bus.metadata("tenant", "ä" * 400), timeout=5.0) == f"{own} {'ä' * 400}"
 
 
 def test_errors_reach_the_caller(anywhere: Peer, path: str) -> None:

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use pyo3::prelude::*;
 use tachyon::dispatch::{ReplySlot, SlotError};
-use tachyon::{endpoints, tachyon_rpc};
+use tachyon::{Context, endpoints, tachyon_rpc};
 
 /// The price of an instrument.
 #[tachyon::payload]
@@ -72,8 +72,15 @@ fn running_sum(numbers: &[f64], reply: ReplySlot<'_, [f64]>) -> Result<(), SlotE
     Ok(())
 }
 
+/// Returns the process that calls, and the tenant that it names in the metadata of the call.
+#[tachyon_rpc(msg_type = 5)]
+fn whoami(#[context] cx: &Context<'_>) -> String {
+    let tenant = cx.metadata().get("tenant").unwrap_or("no tenant");
+    format!("process {} of {tenant}", cx.caller.pid.unwrap_or_default())
+}
+
 /// The module `pricing`.
 #[pymodule]
 fn pricing(module: &Bound<'_, PyModule>) -> PyResult<()> {
-    tachyon::python::export_with_state(module, Quotes::default(), endpoints![keep, latest, mean, running_sum])
+    tachyon::python::export_with_state(module, Quotes::default(), endpoints![keep, latest, mean, running_sum, whoami])
 }

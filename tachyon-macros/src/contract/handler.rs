@@ -166,7 +166,7 @@ fn answer(contract: &Contract<'_>, call: &TokenStream) -> TokenStream {
 fn answer_later(contract: &Contract<'_>, function: &TokenStream, call: &TokenStream, has_state: bool) -> TokenStream {
     let private = contract.private;
     let (how, select) = (contract.error_mode(), contract.select_reply());
-    let state = has_state.then(|| quote_spanned!(Span::mixed_site()=> let __state = #private::Arc::clone(__state);));
+    let state = has_state.then(|| quote_spanned!(Span::mixed_site()=> let __state = #private::Clone::clone(__state);));
     let future = quote_spanned! {Span::mixed_site()=>
         #private::task(async move {
             let __value = #call.await;

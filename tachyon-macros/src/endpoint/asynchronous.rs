@@ -2,7 +2,7 @@
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
-use syn::{FnArg, ReturnType, Signature, Type};
+use syn::{FnArg, GenericArgument, PathArguments, ReturnType, Signature, Type};
 
 use super::params::{Param, Params, State};
 use crate::report::Report;
@@ -91,6 +91,15 @@ fn owned_form(ty: &Type) -> Option<String> {
     match name.as_str() {
         "Option" => Some(format!("Option<{}>", owned_form(type_arguments(segment).next()?)?)),
         "List" => Some(format!("Vec<{}>", text(type_arguments(segment).next()?))),
-        name => name.strip_suffix("Ref").filter(|name| !name.is_empty()).map(str::to_owned),
+        name => {
+            let owned = name.strip_suffix("Ref").filter(|name| !name.is_empty())?;
+            let arguments = match &segment.arguments {
+                PathArguments::AngleBracketed(arguments) => arguments.args.iter(),
+                _ => return Some(owned.to_owned()),
+            };
+            let kept = arguments.filter(|argument| !matches!(argument, GenericArgument::Lifetime(_)));
+            let kept: Vec<_> = kept.map(|argument| argument.to_token_stream().to_string()).collect();
+            Some(if kept.is_empty() { owned.to_owned() } else { format!("{owned}<{}>", kept.join(", ")) })
+        }
     }
 }

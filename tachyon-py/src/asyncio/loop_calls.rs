@@ -238,7 +238,7 @@ fn reply(py: Python<'_>, taking: Taking) -> PyResult<Py<PyAny>> {
     if plain_type_id(taking.type_id()) == u32::from(tachyon::type_id::MSG_TYPE_ERROR)
         && let Some(error) = decode_error(taking.type_id(), payload.as_bytes())
     {
-        return Ok(remote_error(&error, payload, None).into_value(py).into_any());
+        return Ok(remote_error(&error, &payload, None).into_value(py).into_any());
     }
     Ok(payload.into_any().unbind())
 }

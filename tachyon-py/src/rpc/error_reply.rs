@@ -18,7 +18,7 @@ pub(crate) fn error_kind(py: Python<'_>, kind: ErrorKind) -> PyResult<Bound<'_, 
 #[cold]
 pub(crate) fn remote_error(
     error: &tachyon::RpcError,
-    payload: Bound<'_, PyBytes>,
+    payload: &Bound<'_, PyBytes>,
     contract: Option<&Contract>,
 ) -> PyErr {
     let py = payload.py();
@@ -29,14 +29,15 @@ pub(crate) fn remote_error(
             Err(raised) => return raised,
         }
     }
-    remote(py, error, payload.as_bytes())
+    remote(error, payload)
 }
 
 /// Give the exception for an error reply of a kind.
 #[pyfunction]
-pub(crate) fn read_error<'py>(py: Python<'py>, kind: u16, payload: Bound<'py, PyBytes>) -> Option<Bound<'py, PyAny>> {
+pub(crate) fn read_error<'py>(kind: u16, payload: &Bound<'py, PyBytes>) -> Option<Bound<'py, PyAny>> {
     let type_id = tachyon::type_id::make_type_id(kind, tachyon::type_id::MSG_TYPE_ERROR);
     let error = tachyon::__binding::decode_error(type_id, payload.as_bytes())?;
+    let py = payload.py();
     Some(remote_error(&error, payload, None).into_value(py).into_bound(py).into_any())
 }
 

@@ -114,7 +114,7 @@ impl RpcRxGuard {
         Ok(decode_error(self.type_id, payload.as_bytes()).map(|error| match error.kind {
             // The callee saw the deadline first; this side would have seen it next.
             ErrorKind::DeadlinePassed => CallError::TimedOut { sent: true }.raise(),
-            _ => remote_error(&error, payload, contract),
+            _ => remote_error(&error, &payload, contract),
         }))
     }
 }

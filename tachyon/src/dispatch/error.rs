@@ -154,7 +154,7 @@ impl From<BoxedMalformed> for HandlerError {
 /// #[tachyon_rpc(msg_type = 1)]
 /// fn price(#[state] book: &Mutex<Caller>, instrument: u32) -> Result<f64, HandlerError> {
 ///     let mut book = book.lock().map_err(HandlerError::failed)?;
-///     Ok(last::call(&mut book, instrument)?)
+///     Ok(last::call(&mut *book, instrument)?)
 /// }
 ///
 /// #[tachyon_rpc(msg_type = 2)]

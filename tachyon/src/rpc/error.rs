@@ -175,6 +175,34 @@ impl<E> CallError<E> {
 }
 
 impl<E: DeclaredError> CallError<E> {
+    /// The kind of the callee's error; `None` for every other reason. A declared error has the kind that this side
+    /// declares.
+    ///
+    /// ```
+    /// use tachyon::{CallError, Dispatcher, ErrorKind, HandlerError, endpoints, tachyon_rpc, testing};
+    ///
+    /// #[tachyon_rpc(msg_type = 1)]
+    /// fn get(key: &str) -> Result<String, HandlerError> {
+    ///     Err(HandlerError::new(ErrorKind::NotFound, format!("no key {key}")))
+    /// }
+    ///
+    /// let mut caller = testing::pair(Dispatcher::new(endpoints![get]))?;
+    /// let value = match get::call(&mut caller, "a") {
+    ///     Err(error) if error.kind() == Some(ErrorKind::NotFound) => None,
+    ///     outcome => Some(outcome?),
+    /// };
+    /// assert_eq!(value, None);
+    /// assert_eq!(CallError::<tachyon::payload::Undeclared>::ClosedHere.kind(), None);
+    /// # Ok::<(), tachyon::Error>(())
+    /// ```
+    pub fn kind(&self) -> Option<ErrorKind> {
+        match self {
+            Self::Remote(error) => Some(error.kind),
+            Self::Failed(error) => Some(error.kind()),
+            _ => None,
+        }
+    }
+
     /// This error without the declared type: a declared error becomes [`Remote`](Self::Remote), with its name and text.
     #[must_use]
     pub fn into_undeclared(self) -> CallError {

@@ -37,9 +37,10 @@ const GRACE: Duration = Duration::from_millis(100);
 const STOP_RETRY: Duration = Duration::from_millis(1);
 
 impl<S: ?Sized> Dispatcher<S> {
-    /// Serves a server's callers from a task of a tokio runtime, until the server is stopped. Async endpoints
-    /// ([`register_async`](Self::register_async)) become tasks of their own. The other endpoints run inside the serving
-    /// task, and keep a thread of the runtime meanwhile. Needs the cargo feature `tokio`.
+    /// Serves a server's callers from a task of a tokio runtime, until the server is stopped. Calls of async endpoints
+    /// (an `async fn`, or a closure of [`register_async`](Self::register_async)) become tasks of their own. The other
+    /// endpoints run inside the serving task, and keep a thread of the runtime meanwhile. Needs the cargo feature
+    /// `tokio`.
     ///
     /// Spawn the future with `tokio::spawn`: a future that `main` awaits runs beside the threads of a multi-thread
     /// runtime, and each handler would have to wake one of them.

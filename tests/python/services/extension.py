@@ -10,7 +10,7 @@ import tachyon
 from services import serving
 
 dispatcher = tachyon.RpcDispatcher()
-for endpoint in (pricing.keep, pricing.latest, pricing.mean, pricing.running_sum):
+for endpoint in (pricing.keep, pricing.latest, pricing.mean, pricing.running_sum, pricing.whoami):
     dispatcher.register(endpoint)
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, assert_type
 
 import tachyon
 from tachyon import Array, Pool, RpcBus, RpcDispatcher, RpcEndpoint, RustEndpoint, tachyon_rpc, testing
+from tachyon.errors import RefusedArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -87,7 +88,7 @@ class Busy(tachyon.EndpointError, kind="UNAVAILABLE"):  # type: ignore[arg-type]
 def read(sensor: tachyon.u32) -> tachyon.f64:
     """Raise a declared error, or the class of a kind."""
     if not sensor:
-        raise tachyon.errors.RefusedArgumentError(sensor)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
+        raise RefusedArgumentError(sensor)  # type: ignore[arg-type] # pyright: ignore[reportArgumentType]
     raise NoSensor(sensor=sensor)
 
 

@@ -13,8 +13,8 @@ use super::{
     Everything, Frame, Grade, Point, Scan, ScanError, ScanRef, SensorsAsyncClient, a_frame, a_mark, a_scan, a_small,
     an_empty_scan, an_origin, boxed, char_code, constant, counted, cow_marks, cow_text, everything, fails,
     fails_in_words, fails_raw, fallible, gives_small, long_text, moved, nothing, one, parses, reached, shared_text,
-    shared_texts, split, takes_flags, takes_grade, takes_maybe, takes_one, takes_several, takes_text, takes_texts,
-    zeros,
+    shared_texts, split, takes_flags, takes_grade, takes_maybe, takes_one, takes_several, takes_tensor, takes_text,
+    takes_texts, transposed, zeros,
 };
 
 /// A future that a runtime of several threads takes.
@@ -158,6 +158,10 @@ pub async fn call_every_taker(caller: &AsyncCaller) {
     assert_eq!(takes_maybe::call_async(caller, None).await.unwrap(), before + 8);
     assert_eq!(long_text::call_async(caller, 35_000, "end").await.unwrap().len(), 35_003);
     assert_eq!(gives_small::call_async(caller).await.unwrap(), small);
+    let image = counted([2, 3], f32::from);
+    let turned = sendable(transposed::call_async(caller, &image, 2.0)).await.unwrap();
+    assert_eq!((turned.shape(), turned.as_slice()), ([3, 2], &[0.0, 6.0, 2.0, 8.0, 4.0, 10.0][..]));
+    assert!(takes_tensor::call_async(caller, &counted([2, 2], |at| at)).await.unwrap() >= 6);
 }
 
 /// Replies that are shared, borrowed, boxed, static, and absent.

@@ -489,7 +489,6 @@ impl fmt::Debug for AsyncCaller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AsyncCaller")
             .field("path", &self.shared.path)
-            .field("settings", &self.settings)
             .field("outstanding", &self.outstanding())
             .finish_non_exhaustive()
     }

@@ -7,6 +7,7 @@ use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use tachyon::payload::Tensor;
 use tachyon::{Context, Dispatcher, Endpoint, endpoints, tachyon_rpc};
 
 /// A variable payload.
@@ -96,6 +97,18 @@ fn plain(#[state] calls: &AtomicU64) -> u64 {
     calls.load(Ordering::Relaxed)
 }
 
+/// A tensor, alone and among others.
+#[tachyon_rpc(msg_type = 10)]
+async fn scaled(image: Tensor<f32, 2>, by: f32, mask: Option<Tensor<u8, 2>>) -> Tensor<f32, 2> {
+    ready((by, mask.is_some())).await;
+    image
+}
+
+#[tachyon_rpc(msg_type = 11)]
+async fn same(image: Tensor<f32, 3>) -> Tensor<f32, 3> {
+    ready(image).await
+}
+
 /// A service with both kinds of methods.
 #[tachyon_rpc]
 pub(crate) trait Oracle {
@@ -144,8 +157,8 @@ impl Oracle for Fixed {
 }
 
 fn main() {
-    let stateless = Dispatcher::new(endpoints![nothing, number, text, bytes, scan, borrowed_for_ever]);
-    assert_eq!(stateless.len(), 6);
+    let stateless = Dispatcher::new(endpoints![nothing, number, text, bytes, scan, borrowed_for_ever, scaled, same]);
+    assert_eq!(stateless.len(), 8);
     let calls = Arc::new(AtomicU64::new(0));
     let mut shared = Dispatcher::with_shared(Arc::clone(&calls), endpoints![fields, nothing, plain]);
     assert_eq!((shared.len(), shared.state_mut().is_none()), (3, true));

@@ -38,6 +38,12 @@ struct Writer;
 struct Scratch;
 struct List;
 struct Malformed;
+struct Future;
+struct Send;
+struct Sync;
+struct Arc;
+struct Context;
+struct Ok;
 struct Select;
 struct Slot;
 struct String;
@@ -136,6 +142,27 @@ fn contract(#[state] state: &state, reply: &u64, argument_0: u64, head: &[f32], 
     *reply
 }
 
+#[tachyon_rpc(msg_type = 5)]
+async fn task(#[state] state: &state, value: u64, context: ::std::option::Option<::std::string::String>) -> u64 {
+    ::std::mem::drop((state, context));
+    ::std::future::ready(value).await
+}
+
+#[tachyon_rpc]
+trait Tasks {
+    #[rpc(msg_type = 1)]
+    async fn start(&self, reply: ::std::string::String) -> ::std::option::Option<u64>;
+
+    #[rpc(msg_type = 2)]
+    async fn request(&self) {}
+}
+
+impl Tasks for state {
+    async fn start(&self, reply: ::std::string::String) -> ::std::option::Option<u64> {
+        ::std::future::ready(::std::option::Option::Some(reply.len() as u64)).await
+    }
+}
+
 #[tachyon_rpc]
 trait Service {
     #[rpc(msg_type = 1)]
@@ -145,7 +172,8 @@ trait Service {
 }
 
 fn main() {
-    let _ = endpoints![echo, handle, answer, contract];
+    let _ = endpoints![echo, handle, answer, contract, task];
+    ::std::mem::drop(TasksService::shared(::std::sync::Arc::new(state {})));
     let one = field { r#fn: 1, core: [0.0; 2] };
     let variable = variable {
         head: ::std::string::String::new(),

@@ -1,7 +1,7 @@
 //! A callee whose handlers fail in every way, and a caller that prints each outcome.
 //!
-//! `mishaps callee|server|watched|workers|tokio SOCKET` serves; `watched` has a thread that reads the number of callers all
-//! the time. A forked child writes its errors to `SOCKET.child`. `mishaps
+//! `mishaps callee|server|watched|workers|tokio SOCKET` serves; `watched` has a thread that reads the number of callers
+//! all the time. A forked child writes its errors to `SOCKET.child`. `mishaps
 //! caller|pool|async SOCKET CALL...` makes each CALL, `msg_type` or `msg_type:payload`, and prints the outcome and
 //! whether the next good call is answered. `mishaps pipeline|timeouts SOCKET COUNT` makes COUNT calls.
 
