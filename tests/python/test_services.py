@@ -312,6 +312,7 @@ def test_a_dispatcher_takes_one_implementation_and_names_both() -> None:
     assert len(partly) == 1
     for wrong, text in (
         (Market, r"^Market is a class; register an object of it: dispatcher.register\(Market\(\)\)$"),
+        (Exchange, r"^Exchange declares endpoints; .* a class that implements it: class MyExchange\(Exchange\)$"),
         (type("Empty", (tachyon.Service,), {})(), r"^Empty has no endpoint; decorate a method"),
         (3, "an object of a Service is registered, not int"),
     ):

@@ -305,7 +305,12 @@ def declared(function: Any, msg_type: int, raises: object) -> Contract | None:
 def endpoints_of(service: object) -> list[RpcEndpoint[..., Any, Any]] | None:
     """Give the endpoints of an implementation, which the dispatcher registers; None for other objects."""
     if isinstance(service, ServiceMeta):
-        message = f"{service.__name__} is a class; register an object of it: dispatcher.register({service.__name__}())"
+        name = service.__name__
+        message = (
+            f"{name} declares endpoints; register an object of a class that implements it: class My{name}({name})"
+            if service.__abstractmethods__
+            else f"{name} is a class; register an object of it: dispatcher.register({name}())"
+        )
         raise TypeError(message)
     if not isinstance(service, Service):
         return None

@@ -1,8 +1,8 @@
 """Unit tests of endpoints: a served dispatcher and its caller in one process, without a path.
 
 A decorated function still runs here when it is called: most tests write `shout("hello")` and need no peer. This module
-is for tests of the rest: arguments and replies as they travel, errors as the caller gets them, deadlines. pytest has
-the fixture `tachyon_serve`.
+is for tests of the rest: arguments and replies as they travel, errors as the caller gets them, layers, deadlines.
+pytest has the fixtures `tachyon_serve` and `tachyon_path`.
 """
 
 from __future__ import annotations
