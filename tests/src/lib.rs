@@ -10,6 +10,7 @@ pub mod fork;
 pub mod lingering;
 pub mod message;
 pub mod mishaps;
+pub mod packed;
 pub mod pricing;
 pub mod proc;
 pub mod process;
@@ -33,6 +34,12 @@ pub struct Readme;
 #[doc = include_str!("../../docs/guide/rust.md")]
 #[derive(Debug)]
 pub struct Guide;
+
+/// The page of msgpack, whose Rust programs run as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/msgpack.md")]
+#[derive(Debug)]
+pub struct Msgpack;
 
 /// The page of tensors, whose Rust programs run as documentation tests.
 #[cfg(doctest)]

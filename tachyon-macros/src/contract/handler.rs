@@ -33,6 +33,9 @@ pub(crate) fn handler(contract: &Contract<'_>, function: &TokenStream, receiver:
     });
     let receiver = receiver.map(|receiver| quote!(#receiver,));
     let call = quote!(#function(#receiver #(#passed),*));
+    if contract.is_packed {
+        return contract.packed_handler(&call);
+    }
     let answer = answer(contract, &call);
     if contract.params.are_fields() {
         let wires: Vec<_> = contract.wires().collect();

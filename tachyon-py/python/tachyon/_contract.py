@@ -33,16 +33,22 @@ def doc_of(function: Callable[..., Any]) -> str:
     return (inspect.getdoc(function) or "") if inspect.isroutine(function) else ""
 
 
-def contract_of(function: Callable[..., Any], msg_type: int, raises: object) -> Contract | None:
+def contract_of(function: Callable[..., Any], msg_type: int, raises: object, codec: object = None) -> Contract | None:
     """Read a function's hints; None if the request is a view of bytes and the reply is bytes.
 
     Raises TypeError for a function that cannot take a request, and for a hint that cannot travel.
     """
+    if codec not in {None, "msgpack"}:
+        message = f'the one codec with a name is msgpack, not {codec!r}; write codec="msgpack", or leave it out'
+        raise ValueError(message)
     errors = raised(raises)
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
         check(function, _name(function), None)
+        if codec is not None:
+            message = f"{_name(function)} has no signature, and the codec needs hints"
+            raise TypeError(message) from None
         return None  # Builtins without a signature.
     check(function, getattr(function, "__qualname__", _name(function)).rpartition("<locals>.")[2], signature)
     name = _name(function)
@@ -58,10 +64,14 @@ def contract_of(function: Callable[..., Any], msg_type: int, raises: object) -> 
         for own in parameters
         if own.annotation is not inspect.Parameter.empty
     }
-    request = _request(name, parameters, hints)
-    reply = RAW
-    if signature.return_annotation is not inspect.Signature.empty:
-        reply = form(_resolved(function, "return", signature.return_annotation, around), f"the reply of {name}")
+    returns: Any = signature.return_annotation
+    if returns is not inspect.Signature.empty:
+        returns = _resolved(function, "return", returns, around)
+    if codec is None:
+        request = _request(name, parameters, hints)
+        reply = RAW if returns is inspect.Signature.empty else form(returns, f"the reply of {name}")
+    else:
+        request, reply = _packed(name, parameters, hints, returns)
     made = [_parameter(own, hints.get(own.name), request, name) for own in parameters]
     if request is RAW and reply.is_raw and not errors and not any(has_default for _, _, has_default, _ in made):
         return None
@@ -105,6 +115,29 @@ def _request(name: str, parameters: list[inspect.Parameter], hints: Mapping[str,
     return Form("fields", HeadLayout(name, fields))
 
 
+def _packed(
+    name: str, parameters: list[inspect.Parameter], hints: Mapping[str, Any], returns: Any
+) -> tuple[Form, Form]:
+    """Give the forms of an endpoint of the codec msgpack."""
+    from tachyon import _msgpack  # noqa: PLC0415 - needs an optional dependency
+
+    for own in parameters:
+        if own.name not in hints:
+            message = f"parameter `{own.name}` of {name} has no hint, by which the codec decodes it"
+            raise TypeError(message)
+    if returns is inspect.Signature.empty:
+        message = f"{name} has no hint for its reply, by which the codec decodes it; write `-> None` for no value"
+        raise TypeError(message)
+    named = [(_wire_name(own.name), hints[own.name], own) for own in parameters]
+    if len({wire for wire, _, _ in named}) < len(named):
+        message = f"{name}: two parameters travel under the same name, without the underscore at either end; rename one"
+        raise TypeError(message)
+    return (
+        Form("msgpack", codec=_msgpack.arguments(name, named)),
+        Form("msgpack", codec=_msgpack.reply(name, returns)),
+    )
+
+
 def _wire_name(name: str) -> str:
     """Give the name under which an argument travels: `x` for `_x` and `x_`."""
     plain = wire_name(name, frozenset())
@@ -125,6 +158,8 @@ def _parameter(own: inspect.Parameter, hint: Any, request: Form, name: str) -> t
         # Other defaults, such as None, are for a local call only.
         has_default = isinstance(default, (bytes, bytearray, memoryview))
         default = bytes(default) if has_default else None
+    elif request.kind == "msgpack":
+        has_default = default is not inspect.Parameter.empty
     elif has_default := default is not inspect.Parameter.empty and hint is not None:
         place = f"parameter `{own.name}` of {name}"
         default = _default(layout(hint, place), default, place)

@@ -29,6 +29,7 @@ impl RpcEndpoint {
         msg_type: u16,
         idempotent: bool,
         raises: Option<&Bound<'py, PyAny>>,
+        codec: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, Self>> {
         static UPDATE_WRAPPER: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
         let py = function.py();
@@ -37,7 +38,7 @@ impl RpcEndpoint {
             return Err(PyTypeError::new_err(format!("an endpoint's handler is a function, not {name}")));
         }
         let asynchronous = is_async(function)?;
-        let contract = Contract::of(function, msg_type, raises)?;
+        let contract = Contract::of(function, msg_type, raises, codec)?;
         let this = Self { function: function.clone().unbind(), msg_type, idempotent, asynchronous, contract };
         let endpoint = Bound::new(py, this)?;
         // A callable that is no function has no name of its own; its type's name serves as `__qualname__`.

@@ -13,6 +13,7 @@ pub(crate) struct EndpointDecorator {
     idempotent: bool,
     /// The errors that the endpoint declares.
     raises: Option<Py<PyAny>>,
+    codec: Option<Py<PyAny>>,
     dispatcher: Option<Py<RpcDispatcher>>,
 }
 
@@ -21,9 +22,10 @@ impl EndpointDecorator {
         msg_type: u16,
         idempotent: bool,
         raises: Option<Py<PyAny>>,
+        codec: Option<Py<PyAny>>,
         dispatcher: Py<RpcDispatcher>,
     ) -> Self {
-        Self { msg_type, idempotent, raises, dispatcher: Some(dispatcher) }
+        Self { msg_type, idempotent, raises, codec, dispatcher: Some(dispatcher) }
     }
 }
 
@@ -31,7 +33,8 @@ impl EndpointDecorator {
 impl EndpointDecorator {
     fn __call__<'py>(&self, function: &Bound<'py, PyAny>) -> PyResult<Bound<'py, RpcEndpoint>> {
         let raises = self.raises.as_ref().map(|raises| raises.bind(function.py()));
-        let endpoint = RpcEndpoint::bind(function, self.msg_type, self.idempotent, raises)?;
+        let codec = self.codec.as_ref().map(|codec| codec.bind(function.py()));
+        let endpoint = RpcEndpoint::bind(function, self.msg_type, self.idempotent, raises, codec)?;
         if let Some(dispatcher) = &self.dispatcher {
             dispatcher.get().add(&endpoint)?;
         }
@@ -57,13 +60,17 @@ impl EndpointDecorator {
 ///
 /// The endpoint is still callable as the function was; its `call` and `acall` methods call the peer's. `idempotent`
 /// allows a bus that reconnects to send a request again to the next peer when a peer is lost.
+///
+/// `codec="msgpack"` sends any types that msgspec knows: a request is a map from the names of the arguments to their
+/// values, a reply is the value.
 #[pyfunction]
-#[pyo3(signature = (msg_type, *, idempotent=false, raises=None))]
+#[pyo3(signature = (msg_type, *, idempotent=false, raises=None, codec=None))]
 pub(crate) fn tachyon_rpc(
     msg_type: &Bound<'_, PyAny>,
     idempotent: bool,
     raises: Option<Py<PyAny>>,
+    codec: Option<Py<PyAny>>,
 ) -> PyResult<EndpointDecorator> {
     let msg_type = args::decorated_msg_type("tachyon_rpc", msg_type)?;
-    Ok(EndpointDecorator { msg_type, idempotent, raises, dispatcher: None })
+    Ok(EndpointDecorator { msg_type, idempotent, raises, codec, dispatcher: None })
 }

@@ -6,6 +6,7 @@ mod declared;
 mod endpoint;
 mod gaps;
 mod message;
+mod msgpack;
 mod select;
 mod table;
 
@@ -37,6 +38,9 @@ pub use self::gaps::{
     never_compiled, number, shape,
 };
 pub use self::message::Opaque;
+pub use self::msgpack::{
+    IsPacked, NotPacked, Packed, Packs, answer_packed, assert_msgpack, can_be_packed, finish_packed,
+};
 pub use self::select::{
     IsArgument, IsValue, Lendable, NotArgument, NotValue, Parameter, PassSlice, Select, Slot, Take, Travels,
     can_be_element, can_be_in_tensor, can_be_lent, can_be_parameter, travels,
@@ -55,9 +59,9 @@ pub use crate::schema::describe::Signature;
 pub use crate::schema::payload::BoxedMalformed as Malformed;
 pub use crate::schema::payload::{
     Argument, DeclaredError, EnumLayout, Field, Fixed, Form, Head, HeadField, HeadLayout, IntoView, Layout, List,
-    Message, NoOption, Primitive, ReplyValue, Scratch, StructLayout, TensorRef, Undeclared, Value, ValueType, Variant,
-    Writer, align8, assert_by_value, assert_ndim, assert_place, list_len, max_depth, offsets, outer_depth, own_list,
-    read_list, write_list,
+    Message, NoOption, PackedArguments, PackedRequest, Primitive, ReplyValue, Scratch, StructLayout, TensorRef,
+    Undeclared, Value, ValueType, Variant, Writer, align8, assert_by_value, assert_ndim, assert_place, list_len,
+    max_depth, offsets, outer_depth, own_list, read_list, write_list,
 };
 
 /// The `msg_type` that marks an error reply.

@@ -34,4 +34,4 @@ pub use agreement::Agreement;
 #[doc(hidden)]
 pub use attempts::Attempts;
 #[doc(hidden)]
-pub use typed::{Body, Borrowed, Contract, Fields, SingleValue, call, call_in_place, start};
+pub use typed::{Body, Borrowed, Contract, Encoded, Fields, SingleValue, call, call_in_place, start};

@@ -167,6 +167,23 @@ impl<F: Fn(&mut [u8])> Body for Fields<F> {
     }
 }
 
+/// A request that is encoded already.
+pub struct Encoded(pub Vec<u8>);
+
+impl Body for Encoded {
+    fn bytes(&self) -> Option<&[u8]> {
+        Some(&self.0)
+    }
+
+    fn size(&self) -> usize {
+        self.0.len()
+    }
+
+    fn write(&self, out: &mut [u8]) {
+        out.copy_from_slice(&self.0);
+    }
+}
+
 impl Caller {
     /// This caller with `timeout` for each call, the wait for room included. The request carries the
     /// deadline, so that the callee does not begin work whose result comes too late.
@@ -281,11 +298,11 @@ impl Caller {
         let Self { core, words, .. } = self;
         let guard = RpcRxGuard::over(&mut core.rx);
         let owned = if C::Reply::COPIES {
-            let owned = C::Reply::read(&guard, &mut words.room(guard.len()), "the reply").map(C::Reply::own);
+            let owned = C::Reply::read_owned(&guard, &mut words.room(guard.len()), "the reply");
             words.shrink();
             owned
         } else {
-            C::Reply::read(&guard, &mut Scratch::none(), "the reply").map(C::Reply::own)
+            C::Reply::read_owned(&guard, &mut Scratch::none(), "the reply")
         };
         owned.map_err(|problem| unreadable(C::SIGNATURE, problem))
     }

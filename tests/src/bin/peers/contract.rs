@@ -10,6 +10,7 @@ use tachyon::{
 };
 use tachyon_tests::contract::{Ledger, Sensor, SensorsService, TABLE, calls, one};
 use tachyon_tests::evolution::{Reached, new, old};
+use tachyon_tests::packed::{AccountsService, Book, call_packed};
 use tachyon_tests::process::{arguments, report};
 
 /// The code that `tachyon codegen rust` generates from the service in Python.
@@ -53,6 +54,8 @@ fn main() -> Ended {
         ("call_sensor", []) => call_with(path, calls::call_service),
         ("call_endings", []) => call_with(path, calls::call_every_outcome),
         ("call_generated", []) => generated_calls(path),
+        ("packed", []) => callee(AccountsService::dispatcher(Book::default()), path, 1 << 20),
+        ("call_packed", [said]) => call_with(path, |caller| call_packed(caller, said)),
         ("hostile", []) => hostile(path),
         _ => Err(format!("no such role: {arguments:?}").into()),
     }
