@@ -281,6 +281,36 @@ mod tests {
     }
 
     #[test]
+    fn corrupted_requests_are_refused_or_other_requests() {
+        let mut request = PackedRequest::new(3);
+        request.put("shapes", &shapes());
+        request.put("gain", &0.5);
+        request.put("names", &["a", "gr\u{fc}n"]);
+        let right = request.finish().unwrap();
+        let mut random = 0x2545_F491_4F6C_DD1D_u64;
+        let mut next = move || {
+            // xorshift64: the same inputs in every run.
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            random.to_le_bytes()[7]
+        };
+        for _ in 0..20_000 {
+            let mut bytes = right.clone();
+            for _ in 0..=next() & 3 {
+                let at = usize::from(next()) % bytes.len();
+                bytes[at] = next();
+            }
+            bytes.truncate(usize::from(next()).max(1));
+            let mut words = Words::default();
+            let Ok(found) = PackedArguments::open(&bytes, &mut words.room(bytes.len()), "f") else { continue };
+            drop(found.take::<BTreeMap<String, Shape>>("shapes", ""));
+            drop(found.take::<f64>("gain", ""));
+            drop(found.take::<Option<Vec<String>>>("names", ""));
+        }
+    }
+
+    #[test]
     fn a_reply_is_read_whole() {
         let mut bytes = Vec::new();
         encode(&mut bytes, &shapes()).unwrap();
