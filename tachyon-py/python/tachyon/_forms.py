@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from tachyon._array import ListLayout
@@ -10,12 +11,10 @@ from tachyon._hints import layout
 from tachyon._layout import PRIMITIVES, HeadField, HeadLayout, Layout, OptionLayout, Types
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from tachyon._tachyon import Plan
 
 Kind: TypeAlias = Literal["empty", "view", "bytes", "bytearray", "value", "fields", "msgpack"]
-Codec: TypeAlias = "tuple[Callable[[Any], bytes], Callable[[bytes], Any]]"
+Codec: TypeAlias = tuple[Callable[[Any], bytes], Callable[[bytes], Any]]
 """Encodes a value, and decodes a message. The value of a request is the tuple of the arguments."""
 
 
