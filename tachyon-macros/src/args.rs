@@ -12,6 +12,7 @@ use crate::report::Report;
 const MSG_TYPE: &str = "msg_type";
 const CRATE: &str = "crate";
 const EXTENSIBLE: &str = "extensible";
+const CODEC: &str = "codec";
 
 /// An attribute, which decides the permitted arguments.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,10 @@ impl Attr {
         matches!(self, Attr::Endpoint | Attr::Method)
     }
 
+    fn has_codec(self) -> bool {
+        self.has_msg_type()
+    }
+
     fn has_crate(self) -> bool {
         self != Attr::Method
     }
@@ -41,16 +46,21 @@ impl Attr {
     fn unknown(self, name: &Ident) -> String {
         match self {
             Attr::Endpoint => {
-                format!("`tachyon_rpc` has no argument `{name}`: its arguments are `msg_type` and `crate`")
+                format!("`tachyon_rpc` has no argument `{name}`: its arguments are `msg_type`, `codec` and `crate`")
             }
             Attr::Service if name == MSG_TYPE => {
                 "a service has no `msg_type`: write `#[rpc(msg_type = N)]` on each of its methods".to_owned()
+            }
+            Attr::Service if name == CODEC => {
+                "a service has no `codec`: write `#[rpc(msg_type = N, codec = \"msgpack\")]` on its methods".to_owned()
             }
             Attr::Service => format!("`tachyon_rpc` on a trait has no argument `{name}`: its argument is `crate`"),
             Attr::Method if name == CRATE => {
                 "`rpc` has no argument `crate`: write it on the trait, for all methods".to_owned()
             }
-            Attr::Method => format!("`rpc` has no argument `{name}`: its argument is `msg_type`"),
+            Attr::Method => {
+                format!("`rpc` has no argument `{name}`: its arguments are `msg_type` and `codec`")
+            }
             Attr::Payload => format!("`payload` has no argument `{name}`: its arguments are `extensible` and `crate`"),
             Attr::Error => format!("`error` has no argument `{name}`: its argument is `crate`"),
         }
@@ -65,6 +75,8 @@ pub(crate) struct Args {
     pub(crate) library: Path,
     /// The word `extensible`, if written.
     pub(crate) extensible: Option<Ident>,
+    /// The value of `codec`, if written.
+    pub(crate) codec: Option<syn::LitStr>,
 }
 
 impl Args {
@@ -73,6 +85,7 @@ impl Args {
         let mut msg_type = Setting::new(MSG_TYPE);
         let mut library = Setting::new(CRATE);
         let mut extensible = Setting::new(EXTENSIBLE);
+        let mut codec = Setting::new(CODEC);
         for argument in split_at_commas(tokens) {
             if attr == Attr::Payload
                 && let Ok(word) = syn::parse2::<Ident>(argument.clone())
@@ -92,6 +105,8 @@ impl Args {
             };
             if name == MSG_TYPE && attr.has_msg_type() {
                 msg_type.fill(&name, syn::parse2(value), report);
+            } else if name == CODEC && attr.has_codec() {
+                codec.fill(&name, codec_of(&value), report);
             } else if name == CRATE && attr.has_crate() {
                 let path = Path::parse_mod_style.parse2(value.clone()).map_err(|_| {
                     syn::Error::new_spanned(
@@ -118,12 +133,23 @@ impl Args {
             None if library.mentioned || !attr.has_crate() => default_library(),
             None => declared_library(at, report),
         };
-        Args { msg_type: msg_type.value, library, extensible: extensible.value }
+        Args { msg_type: msg_type.value, library, extensible: extensible.value, codec: codec.value }
     }
 
     /// The arguments of an attribute that cannot be read, and whose mistake is already reported.
     pub(crate) fn none() -> Self {
-        Args { msg_type: None, library: default_library(), extensible: None }
+        Args { msg_type: None, library: default_library(), extensible: None, codec: None }
+    }
+}
+
+/// The codec as written: there is one.
+fn codec_of(value: &TokenStream) -> syn::Result<syn::LitStr> {
+    match syn::parse2::<syn::LitStr>(value.clone()) {
+        Ok(codec) if codec.value() == "msgpack" => Ok(codec),
+        _ => Err(syn::Error::new_spanned(
+            value,
+            "the one codec with a name is msgpack: write `codec = \"msgpack\"`, or leave `codec` out",
+        )),
     }
 }
 

@@ -101,6 +101,8 @@ mod types;
 ///
 /// - `msg_type` (required on a function, absent on a trait): a number from 0 to 65534, or the path of a `u16` constant
 ///   with such a value. 65535 marks error replies.
+/// - `codec` (optional, on a function or a method): `"msgpack"` exchanges any owned types of serde instead of the types
+///   of this library. It needs the cargo feature `msgpack` of the crate `tachyon`.
 /// - `crate` (optional): the path of the `tachyon` library, if it is not `::tachyon`.
 ///
 /// # Errors

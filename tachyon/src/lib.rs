@@ -38,6 +38,7 @@
 //! - `tokio`: `AsyncCaller`, and async endpoints and servers on a tokio runtime.
 //! - `tracing`: `TracingLayer`, a span per call, traces through several processes, and events for callers that join and
 //!   leave.
+//! - `msgpack`: endpoints with `codec = "msgpack"`, which exchange any types of serde.
 //! - `ndarray`: conversions between [`Tensor`] and the arrays of the crate `ndarray`.
 //! - `python`: `tachyon::python`, which exports endpoints of a Python extension to the Python package's dispatcher.
 //!

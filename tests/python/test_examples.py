@@ -195,6 +195,18 @@ def test_model_server(path: str) -> None:
 
 
 @pair
+def test_shapes(listener: str, connector: str, path: str) -> None:
+    _, caller = run(command(listener, "shape_service", path), command(connector, "shape_caller", path))
+    assert caller == [
+        "circle: 3.14",
+        "group: 7.14",
+        "circle: a circle of radius 2.0",
+        "square: a polygon of 4 points",
+        "a polygon of 2 points has no area",
+    ]
+
+
+@pair
 def test_zero_copy(listener: str, connector: str, path: str) -> None:
     receiver, sender = run(
         command(listener, "zero_copy", "receive", path),

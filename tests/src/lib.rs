@@ -13,6 +13,7 @@ pub mod kinds;
 pub mod lingering;
 pub mod message;
 pub mod mishaps;
+pub mod packed;
 pub mod pricing;
 pub mod proc;
 pub mod process;
@@ -49,6 +50,12 @@ pub struct Guide;
 #[doc = include_str!("../../docs/guide/calling.md")]
 #[derive(Debug)]
 pub struct Calling;
+
+/// The page of msgpack, whose Rust programs run as documentation tests.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/msgpack.md")]
+#[derive(Debug)]
+pub struct Msgpack;
 
 /// The page of tensors, whose Rust programs run as documentation tests.
 #[cfg(doctest)]

@@ -11,6 +11,7 @@ use tachyon_tests::contract::calls::{
     call_with_tensors, exceed_rings, fail_as_declared, fail_in_words, fail_without_texts, finish_in_any_order,
 };
 use tachyon_tests::contract::{Plain, add_slowly, char_code, reached, split};
+use tachyon_tests::packed::call_packed;
 use tachyon_tests::process::{Peer, Program};
 use tachyon_tests::temporary::socket;
 
@@ -87,6 +88,16 @@ fn tensors_travel_with_other_arguments_and_in_a_slot() {
     let _server = start("many_server", &path, "2");
     let pool = Pool::new(&path, &Options::new().timeout(PATIENCE), &PoolOptions::new().max(2));
     call_with_tensors(&mut pool.get().unwrap());
+}
+
+#[test]
+fn a_service_of_the_codec_msgpack() {
+    let (_folder, path) = socket();
+    let callee = Program(env!("CARGO_BIN_EXE_contract")).start("packed", &path, &[]);
+    let mut caller = Caller::connect(&path).unwrap();
+    call_packed(&mut caller, "");
+    drop(caller);
+    assert_eq!(callee.finish(), "");
 }
 
 #[test]

@@ -35,6 +35,10 @@ pub(crate) fn params(contract: &Contract<'_>) -> TokenStream {
     let params = contract.params.arguments().enumerate().map(|(at, argument)| {
         let name = param_name(argument, at);
         let ty = argument.ty;
+        if contract.is_packed {
+            let ty = Contract::packed_param(argument, private);
+            return quote!(#name: #ty,);
+        }
         let wire = contract.wire(at, argument);
         let ty = match argument.kind {
             ArgumentKind::Text | ArgumentKind::Plain | ArgumentKind::PlainOption(_) | ArgumentKind::Slice(_) => {
@@ -53,6 +57,9 @@ pub(crate) fn params(contract: &Contract<'_>) -> TokenStream {
 
 /// The lifetime `'s` of the passed values, if [`params`] names it.
 pub(crate) fn lifetime(contract: &Contract<'_>) -> Option<TokenStream> {
+    if contract.is_packed {
+        return None;
+    }
     let passed = |argument: &Argument<'_>| match argument.kind {
         ArgumentKind::Option | ArgumentKind::Other => true,
         ArgumentKind::Reference(inner) => known_layout(inner).is_none() && contract.params.are_fields(),
@@ -83,6 +90,13 @@ fn param_name(argument: &Argument<'_>, at: usize) -> Ident {
 pub(crate) fn request(contract: &Contract<'_>) -> (TokenStream, TokenStream) {
     let (private, marker) = (contract.private, &contract.marker);
     let arguments: Vec<_> = contract.params.arguments().collect();
+    if contract.is_packed {
+        let names = arguments.iter().enumerate().map(|(at, argument)| {
+            let name = param_name(argument, at);
+            quote!(#name)
+        });
+        return contract.packed_request(&names.collect::<Vec<_>>());
+    }
     if !contract.params.are_fields() {
         let Some(argument) = arguments.first() else {
             return (quote!(), quote!(#private::SingleValue::<()>::new(())));
@@ -144,6 +158,10 @@ pub(crate) fn reply(contract: &Contract<'_>, own: &TokenStream) -> (TokenStream,
     } else {
         quote!(#private::CallError<<#own as #private::Contract>::Error>)
     };
+    if contract.is_packed {
+        let ty = contract.packed_value();
+        return (quote!(#private::Result<#ty, #error>), contract.packed_spell());
+    }
     match written_reply(contract) {
         Some(ty) => {
             let select = contract.select_reply();

@@ -85,6 +85,9 @@ fn body(contract: &Contract<'_>, function: &TokenStream, is_method: bool, is_asy
     } else {
         answer(contract, &call)
     };
+    if contract.is_packed {
+        return contract.packed_handler(&answer);
+    }
     if contract.params.are_fields() {
         let wires: Vec<_> = contract.wires().collect();
         let count = arguments.len();
@@ -150,6 +153,10 @@ fn convert(contract: &Contract<'_>, argument: &Argument<'_>, wire: &TokenStream,
 /// The expression that calls the function and makes the reply.
 fn answer(contract: &Contract<'_>, call: &TokenStream) -> TokenStream {
     let private = contract.private;
+    if contract.is_packed {
+        let (types, outcome) = contract.packed_outcome(call);
+        return quote_spanned!(Span::mixed_site()=> #private::answer_packed::<#types>(__reply, #outcome));
+    }
     let how = contract.error_mode();
     if let ReplyForm::Slot { wire, .. } = contract.reply {
         let wire = wire.map_or_else(|| quote!([#private::u8]), ToTokens::to_token_stream);
@@ -165,12 +172,19 @@ fn answer(contract: &Contract<'_>, call: &TokenStream) -> TokenStream {
 /// The expression that makes the future of an `async` function, which keeps the state and makes the reply.
 fn answer_later(contract: &Contract<'_>, function: &TokenStream, call: &TokenStream, has_state: bool) -> TokenStream {
     let private = contract.private;
-    let (how, select) = (contract.error_mode(), contract.select_reply());
+    let value = quote_spanned!(Span::mixed_site()=> __value);
+    let output = if contract.is_packed {
+        let (types, outcome) = contract.packed_outcome(&value);
+        quote!(#private::answer_packed_later::<#types>(#outcome))
+    } else {
+        let (how, select) = (contract.error_mode(), contract.select_reply());
+        quote!(#private::answer_later::<#how, #select, _>(#value))
+    };
     let state = has_state.then(|| quote_spanned!(Span::mixed_site()=> let __state = #private::Clone::clone(__state);));
     let future = quote_spanned! {Span::mixed_site()=>
         #private::task(async move {
-            let __value = #call.await;
-            #private::answer_later::<#how, #select, _>(__value)
+            let #value = #call.await;
+            #output
         })
     };
     // rustc reports a future that cannot be a task at the name of the function.

@@ -7,6 +7,7 @@
 
 pub(crate) mod client;
 pub(crate) mod handler;
+mod msgpack;
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
@@ -31,6 +32,8 @@ pub(crate) struct Contract<'a> {
     pub(crate) name: String,
     pub(crate) params: &'a Params<'a>,
     pub(crate) reply: &'a ReplyForm<'a>,
+    /// Whether the codec is msgpack.
+    pub(crate) is_packed: bool,
 }
 
 impl Contract<'_> {
@@ -42,6 +45,9 @@ impl Contract<'_> {
     /// const _: () = can_be_parameter::<ScanRef<'static>>();
     /// ```
     pub(crate) fn items(&self, shared: &TokenStream) -> TokenStream {
+        if self.is_packed {
+            return self.packed_items(shared);
+        }
         let (private, marker) = (self.private, &self.marker);
         let mut items = TokenStream::new();
         for (at, argument) in self.params.arguments().enumerate() {
@@ -167,6 +173,9 @@ impl Contract<'_> {
     /// The form of the request.
     pub(crate) fn request_form(&self) -> TokenStream {
         let (private, marker) = (self.private, &self.marker);
+        if self.is_packed {
+            return quote!(#private::Form::Msgpack);
+        }
         if !self.params.are_fields() {
             return if let Some(wire) = self.wires().next() {
                 quote!(<#wire as #private::Value>::FORM)
@@ -243,6 +252,9 @@ impl Contract<'_> {
     /// The type of the reply on the wire.
     pub(crate) fn reply_type(&self) -> TokenStream {
         let private = self.private;
+        if self.is_packed {
+            return self.packed_reply();
+        }
         if let ReplyForm::Slot { wire, .. } = self.reply {
             let Some(wire) = wire else { return quote!(#private::Vec<#private::u8>) };
             let select = quote!(#private::Select<{ use #private::NotInSlot as _; #private::IsInSlot::<#wire>::YES }>);
@@ -259,6 +271,9 @@ impl Contract<'_> {
     /// The error type of a returned `Result`; `None` if the endpoint cannot return an error.
     fn result_error(&self) -> Option<TokenStream> {
         let private = self.private;
+        if self.is_packed {
+            return self.packed_error();
+        }
         let ty = match self.reply {
             ReplyForm::Slot { returned, .. } => {
                 let mut ty = (*returned)?.clone();

@@ -7,7 +7,7 @@ use super::model::{Endpoint, Function, MsgType, ReplyForm};
 use super::params::{self, Params};
 use crate::args::Args;
 use crate::report::Report;
-use crate::types::advice::reply_advice;
+use crate::types::advice::{packed_reply_advice, reply_advice};
 use crate::types::reply_type::{is_known_reply, result_types};
 use crate::types::ungroup;
 
@@ -24,13 +24,14 @@ pub(crate) fn check<'a>(args: &'a Args, function: &'a Function, report: &mut Rep
     attributes(function, report);
     qualifiers(&function.sig, report);
     generics(&function.sig, report);
-    let params = params::of_function(&function.sig, report);
-    let returns = reply(&function.sig.output, report);
+    let is_packed = args.codec.is_some();
+    let params = params::of_function(&function.sig, is_packed, report);
+    let returns = reply(&function.sig.output, is_packed, report);
     let params = params?;
     asynchronous::check(&function.sig, &params, report);
     let returns = returns && slot_result(&function.sig.output, &params, report);
     let reply = returns.then(|| ReplyForm::of(&function.sig.output, &params))?;
-    Some(Endpoint { function, library: &args.library, msg_type: msg_type?, params, reply })
+    Some(Endpoint { function, library: &args.library, msg_type: msg_type?, params, reply, is_packed })
 }
 
 pub(crate) fn msg_type<'a>(value: &'a Expr, report: &mut Report) -> Option<MsgType<'a>> {
@@ -113,7 +114,7 @@ pub(crate) fn generics(sig: &Signature, report: &mut Report) {
 }
 
 /// Whether the return type can be a reply, as far as its syntax tells.
-pub(crate) fn reply(output: &ReturnType, report: &mut Report) -> bool {
+pub(crate) fn reply(output: &ReturnType, is_packed: bool, report: &mut Report) -> bool {
     let ReturnType::Type(_, ty) = output else { return true };
     match ungroup(ty) {
         Type::Never(never) => {
@@ -129,7 +130,8 @@ pub(crate) fn reply(output: &ReturnType, report: &mut Report) -> bool {
         }
         whole => {
             let value = result_types(whole).map_or(whole, |(value, _)| value);
-            match reply_advice(value) {
+            let advice = if is_packed { packed_reply_advice(whole, value) } else { reply_advice(value) };
+            match advice {
                 Some(advice) => {
                     report.at(value, advice);
                     false

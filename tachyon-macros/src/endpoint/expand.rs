@@ -37,6 +37,7 @@ pub(crate) fn endpoint(endpoint: &Endpoint<'_>, item: &TokenStream) -> TokenStre
         name: name.unraw().to_string(),
         params: &endpoint.params,
         reply: &endpoint.reply,
+        is_packed: endpoint.is_packed,
     };
     let item = without_marks(item.clone());
     let client = client_impl(endpoint, &contract);
@@ -126,6 +127,26 @@ fn client_impl(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream 
     let in_place = format!("Calls `{}`, and lends the reply in place, without a copy.", name.unraw());
     let call_async = async_function(endpoint, contract);
     let starts = format!("Sends a request to `{}`. `Started::finish` waits for the reply.", name.unraw());
+    // A value in msgpack is decoded, and has no view.
+    let call_in_place = (!contract.is_packed).then(|| {
+        quote_spanned! {Span::mixed_site()=>
+            #[doc = #in_place]
+            ///
+            /// # Errors
+            ///
+            /// As for `call`.
+            pub fn call_in_place<'c, #lifetime>(
+                #caller: &'c mut impl #private::HasCaller,
+                #params
+            ) -> #private::Result<
+                #private::InPlace<'c, <Self as #private::Contract>::Reply>,
+                #private::CallError<<Self as #private::Contract>::Error>,
+            > {
+                #views
+                #private::call_in_place::<Self>(#caller, &#request)
+            }
+        }
+    });
     quote_spanned! {Span::mixed_site()=>
         #items
 
@@ -150,21 +171,7 @@ fn client_impl(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream 
                 #private::call::<Self>(#caller, &#request)#spell
             }
 
-            #[doc = #in_place]
-            ///
-            /// # Errors
-            ///
-            /// As for `call`.
-            pub fn call_in_place<'c, #lifetime>(
-                #caller: &'c mut impl #private::HasCaller,
-                #params
-            ) -> #private::Result<
-                #private::InPlace<'c, <Self as #private::Contract>::Reply>,
-                #private::CallError<<Self as #private::Contract>::Error>,
-            > {
-                #views
-                #private::call_in_place::<Self>(#caller, &#request)
-            }
+            #call_in_place
 
             #[doc = #starts]
             ///

@@ -94,6 +94,8 @@ pub(crate) struct Endpoint<'a> {
     pub(crate) msg_type: MsgType<'a>,
     pub(crate) params: Params<'a>,
     pub(crate) reply: ReplyForm<'a>,
+    /// Whether the codec is msgpack.
+    pub(crate) is_packed: bool,
 }
 
 /// The `msg_type` as written.

@@ -6,7 +6,7 @@ use syn::ext::IdentExt;
 use syn::{Attribute, FnArg, Generics, Lifetime, Pat, PatType, Signature, Type, TypeReference};
 
 use crate::report::Report;
-use crate::types::advice::{argument_advice, element_advice, reference_advice};
+use crate::types::advice::{argument_advice, element_advice, packed_advice, reference_advice};
 use crate::types::field_type::known_layout;
 use crate::types::{last_segment, text, type_arguments, ungroup};
 
@@ -100,7 +100,7 @@ impl<'a> Params<'a> {
 }
 
 /// Reads the parameters of a free function.
-pub(crate) fn of_function<'a>(sig: &'a Signature, report: &mut Report) -> Option<Params<'a>> {
+pub(crate) fn of_function<'a>(sig: &'a Signature, is_packed: bool, report: &mut Report) -> Option<Params<'a>> {
     for input in &sig.inputs {
         if let FnArg::Receiver(receiver) = input {
             report.at(
@@ -109,15 +109,15 @@ pub(crate) fn of_function<'a>(sig: &'a Signature, report: &mut Report) -> Option
             );
         }
     }
-    read(sig, true, report)
+    read(sig, true, is_packed, report)
 }
 
 /// Reads the parameters of a service's method, after `self`.
-pub(crate) fn of_method<'a>(sig: &'a Signature, report: &mut Report) -> Option<Params<'a>> {
-    read(sig, false, report)
+pub(crate) fn of_method<'a>(sig: &'a Signature, is_packed: bool, report: &mut Report) -> Option<Params<'a>> {
+    read(sig, false, is_packed, report)
 }
 
-fn read<'a>(sig: &'a Signature, has_state: bool, report: &mut Report) -> Option<Params<'a>> {
+fn read<'a>(sig: &'a Signature, has_state: bool, is_packed: bool, report: &mut Report) -> Option<Params<'a>> {
     let params: Vec<&PatType> = typed_params(sig).collect();
     for attr in params.iter().flat_map(|param| &param.attrs) {
         if attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr") {
@@ -137,10 +137,14 @@ fn read<'a>(sig: &'a Signature, has_state: bool, report: &mut Report) -> Option<
         } else if context.is_some() {
             self::context(param, report).then_some(Param::Context)
         } else if let Some(slot) = reply_slot(&param.ty) {
-            if at + 1 != params.len() {
+            if is_packed {
+                report.at(&param.ty, "a reply in msgpack is encoded, and has no slot: return the value");
+            } else if at + 1 != params.len() {
                 report.at(&param.ty, "the reply slot must be the last parameter: move it to the end");
             }
             Some(Param::Slot(slot))
+        } else if is_packed {
+            packed_argument(param, report).map(Param::Argument)
         } else {
             argument(param, &sig.generics, report).map(Param::Argument)
         };
@@ -155,7 +159,7 @@ fn read<'a>(sig: &'a Signature, has_state: bool, report: &mut Report) -> Option<
         }
     }
     let params = Params { all };
-    check_names(&params, report);
+    check_names(&params, is_packed, report);
     sound.then_some(params)
 }
 
@@ -288,6 +292,20 @@ fn argument<'a>(param: &'a PatType, generics: &Generics, report: &mut Report) ->
     }
 }
 
+/// An argument of the codec msgpack: of any owned type.
+fn packed_argument<'a>(param: &'a PatType, report: &mut Report) -> Option<Argument<'a>> {
+    let ty = &param.ty;
+    let name = match &*param.pat {
+        Pat::Ident(pat) if pat.subpat.is_none() => Some(wire_name(&pat.ident)),
+        _ => None,
+    };
+    if let Some(advice) = packed_advice(ty) {
+        report.at(ty, advice);
+        return None;
+    }
+    Some(Argument { name, ty, kind: ArgumentKind::Other })
+}
+
 /// The first named lifetime in a type.
 fn named_lifetime(ty: TokenStream) -> Option<Lifetime> {
     let mut tokens = ty.into_iter();
@@ -397,7 +415,7 @@ fn kind<'a>(ty: &'a Type, whole: &'a Type, generics: &Generics, report: &mut Rep
 }
 
 /// Checks the number of the arguments, and the names of those that travel as fields.
-fn check_names(params: &Params<'_>, report: &mut Report) {
+fn check_names(params: &Params<'_>, is_packed: bool, report: &mut Report) {
     let arguments: Vec<_> = params.arguments().collect();
     if arguments.len() > MAX_ARGUMENTS {
         report.at(
@@ -405,7 +423,7 @@ fn check_names(params: &Params<'_>, report: &mut Report) {
             format!("an endpoint has at most {MAX_ARGUMENTS} arguments: put related arguments into a payload"),
         );
     }
-    if !params.are_fields() {
+    if !is_packed && !params.are_fields() {
         return;
     }
     let mut seen: Vec<String> = Vec::new();

@@ -71,13 +71,14 @@ fn method<'a>(declared: &'a WrittenMethod, report: &mut Report) -> Option<Method
     generics(sig, report);
     refuse_self_type(sig, report);
     let exclusive = receiver(sig, report);
-    let params = params::of_method(sig, report);
-    let returns = reply(&sig.output, report);
+    let is_packed = declared.args.as_ref().is_some_and(|args| args.codec.is_some());
+    let params = params::of_method(sig, is_packed, report);
+    let returns = reply(&sig.output, is_packed, report);
     let params = params?;
     asynchronous::check(sig, &params, report);
     let returns = returns && slot_result(&sig.output, &params, report);
     let reply = returns.then(|| ReplyForm::of(&sig.output, &params))?;
-    Some(Method { declared: &declared.method, msg_type: number?, exclusive: exclusive?, params, reply })
+    Some(Method { declared: &declared.method, msg_type: number?, exclusive: exclusive?, params, reply, is_packed })
 }
 
 /// Refuses `Self` in types: the caller has no implementor.

@@ -92,6 +92,7 @@ fn contract_of<'a>(service: &'a Service<'_>, private: &'a Path, at: usize) -> Co
         name: method.declared.sig.ident.unraw().to_string(),
         params: &method.params,
         reply: &method.reply,
+        is_packed: method.is_packed,
     }
 }
 

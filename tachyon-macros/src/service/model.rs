@@ -121,4 +121,6 @@ pub(crate) struct Method<'a> {
     pub(crate) exclusive: bool,
     pub(crate) params: Params<'a>,
     pub(crate) reply: ReplyForm<'a>,
+    /// Whether the codec is msgpack.
+    pub(crate) is_packed: bool,
 }

@@ -1,6 +1,7 @@
 //! Error texts for types that cannot travel: each says what to write instead. The functions return `None` for types
 //! that travel, and for types that only the compiler can resolve.
 
+use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
 use syn::{Type, TypeArray};
 
@@ -220,6 +221,45 @@ pub(crate) fn reply_advice(ty: &Type) -> Option<String> {
         Type::Path(_) if name.is_some_and(|name| borrowed.contains(&name.as_str())) => None,
         Type::Tuple(tuple) if tuple.elems.is_empty() => None,
         Type::Tuple(_) | Type::Path(_) | Type::Ptr(_) | Type::FnPtr(_) => value_advice(ty),
+        _ => None,
+    }
+}
+
+/// The error text for the type of an argument in msgpack.
+pub(crate) fn packed_advice(ty: &Type) -> Option<String> {
+    match ungroup(ty) {
+        Type::Reference(reference) => {
+            Some(format!("a value in msgpack is decoded, and owned: write `{}`", owned(&reference.elem)))
+        }
+        Type::ImplTrait(_) => Some("an argument has one type: name it instead of `impl Trait`".to_owned()),
+        ty if has_reference(ty.to_token_stream()) => {
+            Some(format!("a value in msgpack is decoded, and owned: write `{}` without its references", text(ty)))
+        }
+        _ => None,
+    }
+}
+
+fn has_reference(tokens: TokenStream) -> bool {
+    tokens.into_iter().any(|token| match token {
+        TokenTree::Punct(punct) => punct.as_char() == '&',
+        TokenTree::Group(group) => has_reference(group.stream()),
+        _ => false,
+    })
+}
+
+/// The error text for the type of a reply in msgpack: `value` is in `whole`, which may be a `Result`.
+pub(crate) fn packed_reply_advice(whole: &Type, value: &Type) -> Option<String> {
+    if core::ptr::eq(whole, value) && last_segment(whole).is_some_and(|segment| segment.ident == "Result") {
+        return Some("the macro sees no error in this alias: write the `Result<T, E>` out".to_owned());
+    }
+    match ungroup(value) {
+        Type::Reference(reference) => {
+            Some(format!("the caller receives an owned value: write `{}`", owned(&reference.elem)))
+        }
+        Type::ImplTrait(_) => Some("a reply has one type, which both sides know: name it".to_owned()),
+        ty if has_reference(ty.to_token_stream()) => {
+            Some(format!("the caller receives an owned value: write `{}` without its references", text(ty)))
+        }
         _ => None,
     }
 }

@@ -117,6 +117,12 @@ class _Writer:
                 f"{endpoint.name} has message type {endpoint.msg_type}; message types go from 0 to {_LAST_MSG_TYPE}"
             )
             raise DescriptionError(message)
+        if "msgpack" in {endpoint.request.form, endpoint.reply.form}:
+            name = printable(endpoint.name).replace("\n", " ")
+            return (
+                f"# `{name}` (msg_type {endpoint.msg_type}) is left out: a description has no types of\n"
+                "# values in msgpack."
+            )
         parameters, reply = self._parameters(endpoint.request), self._reply(endpoint.reply)
         raises, others = self._raises(endpoint)
         # A closure in Rust may have any text as its name.

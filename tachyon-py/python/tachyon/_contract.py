@@ -34,30 +34,41 @@ def doc_of(function: Callable[..., Any]) -> str:
     return (inspect.getdoc(function) or "") if inspect.isroutine(function) else ""
 
 
-def contract_of(function: Callable[..., Any], msg_type: int, raises: object) -> Contract | None:
+def contract_of(function: Callable[..., Any], msg_type: int, raises: object, codec: object = None) -> Contract | None:
     """Read a function's hints; None if the request is a view of bytes and the reply is bytes.
 
     Raises TypeError for a function that cannot take a request, and for a hint that cannot travel.
     """
+    _check_codec(codec)
     errors = raised(raises)
     try:
         signature = inspect.signature(function)
     except (TypeError, ValueError):
         check(function, _name(function), None)
+        if codec is not None:
+            message = f"{_name(function)} has no signature, and the codec needs hints"
+            raise TypeError(message) from None
         return None  # Builtins without a signature.
     check(function, getattr(function, "__qualname__", _name(function)).rpartition("<locals>.")[2], signature)
     # Hints in strings may name classes of the function around the decorator.
     around = sys._getframe(1).f_locals  # pyright: ignore[reportPrivateUsage]
-    request, reply, parameters, _ = _read(function, signature, around)
+    request, reply, parameters, _ = _read(function, signature, around, codec)
     if request is RAW and reply.is_raw and not errors and not any(has_default for _, _, has_default, _ in parameters):
         return None
     return _made(function, msg_type, errors, (request, reply, parameters), is_method=False)
 
 
-def method_contract(
-    function: Callable[..., Any], place: str, msg_type: int, raises: object, around: Mapping[str, Any]
+def _check_codec(codec: object) -> None:
+    if codec not in {None, "msgpack"}:
+        message = f'the one codec with a name is msgpack, not {codec!r}; write codec="msgpack", or leave it out'
+        raise ValueError(message)
+
+
+def method_contract(  # noqa: PLR0913, PLR0917  # called by the Service alone
+    function: Callable[..., Any], place: str, msg_type: int, raises: object, codec: object, around: Mapping[str, Any]
 ) -> tuple[Contract, dict[str, Any]]:
     """Read the hints of a method of a Service: its contract, and its resolved hints. Raises as `contract_of`."""
+    _check_codec(codec)
     errors = raised(raises)
     signature = inspect.signature(function)
     parameters = list(signature.parameters.values())
@@ -66,7 +77,7 @@ def method_contract(
         raise TypeError(message)
     own = signature.replace(parameters=parameters[1:])
     check(function, place, own)
-    request, reply, made, hints = _read(function, own, around)
+    request, reply, made, hints = _read(function, own, around, codec)
     return _made(function, msg_type, errors, (request, reply, made), is_method=True), hints
 
 
@@ -75,7 +86,7 @@ _Parameter: TypeAlias = tuple[str, bool, bool, Any]
 
 
 def _read(
-    function: Callable[..., Any], signature: inspect.Signature, around: Mapping[str, Any]
+    function: Callable[..., Any], signature: inspect.Signature, around: Mapping[str, Any], codec: object
 ) -> tuple[Form, Form, list[_Parameter], dict[str, Any]]:
     """Read the forms of request and reply, the parameters, and the resolved hints."""
     name = _name(function)
@@ -89,12 +100,15 @@ def _read(
         for own in parameters
         if own.annotation is not inspect.Parameter.empty
     }
-    request = _request(name, parameters, hints)
+    returns: Any = signature.return_annotation
+    if returns is not inspect.Signature.empty:
+        returns = hints["return"] = _resolved(function, "return", returns, around)
+    if codec is None:
+        request = _request(name, parameters, hints)
+        reply = RAW if returns is inspect.Signature.empty else form(returns, f"the reply of {name}")
+    else:
+        request, reply = _packed(name, parameters, hints, returns)
     made = [_parameter(own, hints.get(own.name), request, name) for own in parameters]
-    reply = RAW
-    if signature.return_annotation is not inspect.Signature.empty:
-        hints["return"] = _resolved(function, "return", signature.return_annotation, around)
-        reply = form(hints["return"], f"the reply of {name}")
     return request, reply, made, hints
 
 
@@ -148,6 +162,29 @@ def _request(name: str, parameters: list[inspect.Parameter], hints: Mapping[str,
     return Form("fields", HeadLayout(name, fields))
 
 
+def _packed(
+    name: str, parameters: list[inspect.Parameter], hints: Mapping[str, Any], returns: Any
+) -> tuple[Form, Form]:
+    """Give the forms of an endpoint of the codec msgpack."""
+    from tachyon import _msgpack  # noqa: PLC0415 - needs an optional dependency
+
+    for own in parameters:
+        if own.name not in hints:
+            message = f"parameter `{own.name}` of {name} has no hint, by which the codec decodes it"
+            raise TypeError(message)
+    if returns is inspect.Signature.empty:
+        message = f"{name} has no hint for its reply, by which the codec decodes it; write `-> None` for no value"
+        raise TypeError(message)
+    named = [(_wire_name(own.name), hints[own.name], own) for own in parameters]
+    if len({wire for wire, _, _ in named}) < len(named):
+        message = f"{name}: two parameters travel under the same name, without the underscore at either end; rename one"
+        raise TypeError(message)
+    return (
+        Form("msgpack", codec=_msgpack.arguments(name, named)),
+        Form("msgpack", codec=_msgpack.reply(name, returns)),
+    )
+
+
 def _wire_name(name: str) -> str:
     """Give the name under which an argument travels: `x` for `_x` and `x_`."""
     plain = wire_name(name, frozenset())
@@ -167,6 +204,8 @@ def _parameter(own: inspect.Parameter, hint: Any, request: Form, name: str) -> _
         # Other defaults, such as None, are for a local call only.
         has_default = isinstance(default, (bytes, bytearray, memoryview))
         default = bytes(default) if has_default else None
+    elif request.kind == "msgpack":
+        has_default = default is not inspect.Parameter.empty
     elif has_default := default is not inspect.Parameter.empty and hint is not None:
         place = f"parameter `{own.name}` of {name}"
         default = _default(layout(hint, place), default, place)

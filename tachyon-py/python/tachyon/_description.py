@@ -169,7 +169,7 @@ Type: TypeAlias = (
 class FormType:
     """The form of a request or a reply: `value` has a type, `fields` a head."""
 
-    form: Literal["empty", "bytes", "value", "fields"]
+    form: Literal["empty", "bytes", "value", "fields", "msgpack"]
     type: Type | None = None
     head: HeadType | None = None
 

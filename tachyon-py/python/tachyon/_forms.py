@@ -1,8 +1,9 @@
-"""The forms of requests and replies: nothing, bytes, one value, or fields."""
+"""The forms of requests and replies: nothing, bytes, one value, fields, or values in msgpack."""
 
 from __future__ import annotations
 
 import types
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from tachyon._array import ListLayout
@@ -12,14 +13,17 @@ from tachyon._layout import PRIMITIVES, HeadField, HeadLayout, Layout, OptionLay
 if TYPE_CHECKING:
     from tachyon._tachyon import Plan
 
-Kind: TypeAlias = Literal["empty", "view", "bytes", "bytearray", "value", "fields"]
+Kind: TypeAlias = Literal["empty", "view", "bytes", "bytearray", "value", "fields", "msgpack"]
+Codec: TypeAlias = tuple[Callable[[Any], bytes], Callable[[bytes], Any]]
+"""Encodes a value, and decodes a message. The value of a request is the tuple of the arguments."""
 
 
 class Form(NamedTuple):
-    """The form of a request or a reply; a value and fields have a layout."""
+    """The form of a request or a reply; a value and fields have a layout, msgpack has a codec."""
 
     kind: Kind
     layout: Layout | None = None
+    codec: Codec | None = None
 
     @property
     def is_raw(self) -> bool:
@@ -27,14 +31,14 @@ class Form(NamedTuple):
         return self.kind in {"view", "bytes", "bytearray"}
 
     @property
-    def parts(self) -> tuple[Kind, Plan | None]:
-        """The form for the extension: its kind and its plan."""
-        return self.kind, None if self.layout is None else self.layout.plan
+    def parts(self) -> tuple[Kind, Plan | Codec | None]:
+        """The form for the extension: its kind, and its plan or its codec."""
+        return self.kind, self.codec if self.layout is None else self.layout.plan
 
     def describe(self, types: Types) -> dict[str, Any]:
         """Give the form for a description."""
         if self.layout is None:
-            return {"form": "empty" if self.kind == "empty" else "bytes"}
+            return {"form": self.kind if self.kind in {"empty", "msgpack"} else "bytes"}
         if isinstance(self.layout, HeadLayout) and self.kind == "fields":
             return {"form": "fields"} | self.layout.head(types)
         # A list of u8 is bytes, as `&[u8]` is in Rust.

@@ -282,7 +282,7 @@ def _declared_again(declared: Callable[..., _GivenT], method: Callable[..., Any]
     return declared
 
 
-def declared(function: Any, msg_type: int, raises: object) -> Contract | None:
+def declared(function: Any, msg_type: int, raises: object, codec: object) -> Contract | None:
     """Give the contract of a method in the body of a Service; None for a function elsewhere."""
     body = sys._getframe(1)  # pyright: ignore[reportPrivateUsage]
     if _BODY not in body.f_locals:
@@ -296,7 +296,7 @@ def declared(function: Any, msg_type: int, raises: object) -> Contract | None:
         message = f"{name} is a name of Python's or of every Service; call the method another name"
         raise TypeError(message)
     around = (body.f_back.f_locals if body.f_back else {}) | body.f_locals
-    contract, vars(function)[_HINTS] = method_contract(function, name, msg_type, raises, around)
+    contract, vars(function)[_HINTS] = method_contract(function, name, msg_type, raises, codec, around)
     if _is_empty(function):
         vars(function)["__isabstractmethod__"] = True
     return contract

@@ -95,6 +95,7 @@ _HereT_co = TypeVar("_HereT_co", default=_ReplyT_co, covariant=True)
 _TakenT = TypeVar("_TakenT")
 _GivenT = TypeVar("_GivenT")
 _Awaited: TypeAlias = Coroutine[Any, Any, _GivenT]
+_Codec: TypeAlias = tuple[Callable[[Any], bytes], Callable[[bytes], Any]]
 _Raises: TypeAlias = type[EndpointError] | Sequence[type[EndpointError]] | None
 
 __version__: Final[str]
@@ -112,13 +113,16 @@ def route_id(type_id: int) -> int:
 def msg_type(type_id: int) -> int:
     """Return the message type of a type id: its lower 16 bits."""
 
-def tachyon_rpc(msg_type: int, *, idempotent: bool = False, raises: _Raises = None) -> _Decorator:
+def tachyon_rpc(
+    msg_type: int, *, idempotent: bool = False, raises: _Raises = None, codec: Literal["msgpack"] | None = None
+) -> _Decorator:
     """Bind a function to a message type, 0 to 65534.
 
     The type hints of the function say the types of request and reply; without hints the function gets a memoryview of
     the request in place, valid during the call only, and returns bytes. An `async def` function gets a copy of the
     request, and is served by `aserve`. `idempotent` allows a bus that reconnects to send a request again to the
     next peer when a peer is lost. `raises` are the errors that the endpoint declares, classes of `EndpointError`.
+    `codec="msgpack"` sends any types that msgspec knows.
 
     In the body of a `Service` the decorator declares a method, and leaves the function as it is.
     """
@@ -248,8 +252,8 @@ class Contract:
         cls,
         name: str,
         json: str,
-        request: tuple[str, Plan | None],
-        reply: tuple[str, Plan | None],
+        request: tuple[str, Plan | _Codec | None],
+        reply: tuple[str, Plan | _Codec | None],
         parameters: list[tuple[str, bool, bool, Any]],
         raises: list[tuple[str, type[EndpointError], Plan | None]],
         is_method: bool,
@@ -943,7 +947,14 @@ class RpcDispatcher:
         `tachyon.layers.Layer` has the methods of a layer. Layers run in the order of their addition, and see endpoints
         in Rust too: with a layer, each request takes the GIL. They do not see `describe` and `ping`.
         """
-    def handler(self, msg_type: int, *, idempotent: bool = False, raises: _Raises = None) -> _Decorator:
+    def handler(
+        self,
+        msg_type: int,
+        *,
+        idempotent: bool = False,
+        raises: _Raises = None,
+        codec: Literal["msgpack"] | None = None,
+    ) -> _Decorator:
         """Do what `tachyon_rpc` does, and register the endpoint."""
     def serve_once(self, bus: RpcBus, spin_threshold: int | None = None, *, timeout: float | None = None) -> None:
         """Wait for one request, run its handler and reply.

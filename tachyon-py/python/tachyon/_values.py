@@ -36,6 +36,7 @@ from tachyon._layout import (
     OptionLayout,
     StructLayout,
 )
+from tachyon._msgpack import untyped
 from tachyon._names import OF_ENUMS, OF_STRUCTS, field_names, normal, python_name, wire_name
 from tachyon._struct import Struct
 from tachyon._tensor import TensorLayout
@@ -54,6 +55,8 @@ def form_of(described: FormType, name: str) -> Form:
     makes = _Maker()
     if described.head is not None:
         return Form("fields", HeadLayout(name, makes.fields(described.head, "", name)))
+    if described.form == "msgpack":
+        return Form("msgpack", codec=untyped())
     if described.type is None:
         return EMPTY if described.form == "empty" else RAW
     return whole(makes.layout(described.type))
@@ -120,6 +123,8 @@ class _Maker:
 
 def encode(form: Form, value: Any, place: str) -> bytes:
     """Give the message of a JSON value, or raise JsonError, or the error of a Struct, naming the place."""
+    if form.codec is not None:
+        return form.codec[0](_expect(dict, {} if value is None else value, place))
     if form.layout is None:
         if form is RAW:
             return cast("bytes", _expect(str, value, place).encode())
@@ -141,6 +146,8 @@ def encode(form: Form, value: Any, place: str) -> bytes:
 
 def decode(form: Form, data: bytes, place: str) -> Any:
     """Convert a reply to a value that the json module writes."""
+    if form.codec is not None:
+        return form.codec[1](data)
     if form.layout is None:
         return None
     value = form.layout.plan.decode(data, place)

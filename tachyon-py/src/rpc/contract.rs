@@ -32,10 +32,23 @@ pub(crate) enum Form {
     Value(Py<Plan>),
     /// Arguments, or an option, as the fields of a head.
     Fields(Py<Plan>),
+    /// Values in msgpack: `tachyon._msgpack` encodes and decodes.
+    Packed {
+        encode: Py<PyAny>,
+        decode: Py<PyAny>,
+    },
 }
 
 impl Form {
-    fn of(kind: &str, plan: Option<Py<Plan>>) -> PyResult<Self> {
+    fn of(kind: &str, parts: Option<Bound<'_, PyAny>>) -> PyResult<Self> {
+        if let ("msgpack", Some(codec)) = (kind, &parts) {
+            let (encode, decode) = codec.extract()?;
+            return Ok(Self::Packed { encode, decode });
+        }
+        let plan = match parts {
+            Some(plan) => Some(plan.cast_into::<Plan>()?.unbind()),
+            None => None,
+        };
         Ok(match (kind, plan) {
             ("empty", None) => Self::Empty,
             ("view", None) => Self::View,
@@ -87,6 +100,9 @@ pub(crate) enum Encoded<'py> {
     Scratch(Scratch),
 }
 
+/// The byte of an empty map in msgpack.
+const NO_ARGUMENTS: u8 = 0x80;
+
 /// The contract of one endpoint.
 #[pyclass(module = "tachyon._tachyon", frozen)]
 pub(crate) struct Contract {
@@ -113,9 +129,10 @@ impl Contract {
         function: &Bound<'py, PyAny>,
         msg_type: u16,
         raises: Option<&Bound<'py, PyAny>>,
+        codec: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Option<Py<Self>>> {
         let py = function.py();
-        let found = imported!(py, "tachyon._contract", "contract_of")?.call1((function, msg_type, raises))?;
+        let found = imported!(py, "tachyon._contract", "contract_of")?.call1((function, msg_type, raises, codec))?;
         if found.is_none() { Ok(None) } else { Ok(Some(found.cast_into::<Self>()?.unbind())) }
     }
 
@@ -243,6 +260,16 @@ impl Contract {
                 let place = format!("{}: {own}", self.name);
                 write_value(plan.get(), value, &Place::Root(&place))
             }
+            (Form::Packed { encode, .. }, values) if values.len() == self.parameters.len() => {
+                let Some(py) = values.first().map(Bound::py) else {
+                    let mut scratch = Scratch::take();
+                    scratch.push(NO_ARGUMENTS);
+                    return Ok(Encoded::Scratch(scratch));
+                };
+                let encoded = encode.bind(py).call1((PyTuple::new(py, values)?,));
+                encoded.map(Encoded::Object).map_err(|error| self.named(values, error))
+            }
+            (Form::Packed { .. }, values) => Err(self.too_many(values.len())),
             (Form::Fields(plan), values) => {
                 let mut scratch = Scratch::take();
                 write::fields(plan.get(), values, &mut scratch).map_err(|error| self.named(values, error))?;
@@ -281,6 +308,7 @@ impl Contract {
                 Err(PyTypeError::new_err(format!("the reply is None, not {found}")))
             }
             Form::Value(plan) => write_value(plan.get(), &value, &place),
+            Form::Packed { encode, .. } => call_one(encode.bind(value.py()), &value).map(Encoded::Object),
             Form::Fields(plan) => {
                 let mut scratch = Scratch::take();
                 // The field of an option is called `the reply`.
@@ -341,6 +369,10 @@ impl Contract {
             Form::Bytes => call_one(function, PyBytes::new(py, request).as_any()),
             Form::ByteArray => call_one(function, PyByteArray::new(py, request).as_any()),
             Form::Value(plan) => call_one(function, &take(plan, "the request")?),
+            Form::Packed { decode, .. } => {
+                let arguments = call_one(decode.bind(py), PyBytes::new(py, request).as_any())?;
+                crate::runtime::invoke::call_all(function, arguments.cast::<PyTuple>()?)
+            }
             Form::Fields(plan) => {
                 let arguments = take(plan, "the request")?;
                 crate::runtime::invoke::call_all(function, arguments.cast::<PyTuple>()?)
@@ -361,6 +393,7 @@ impl Contract {
             Form::ByteArray => return Ok(PyByteArray::new(py, reply).into_any()),
             Form::View | Form::Bytes => return Ok(PyBytes::new(py, reply).into_any()),
             Form::Value(plan) => read::own(plan.bind(py), reply, is_private, "the reply"),
+            Form::Packed { decode, .. } => call_one(decode.bind(py), PyBytes::new(py, reply).as_any()),
             Form::Fields(plan) => read::own(plan.bind(py), reply, is_private, "the reply")
                 .and_then(|fields| fields.cast::<PyTuple>()?.get_item(0)),
         };
@@ -442,8 +475,8 @@ impl Contract {
     fn new(
         name: String,
         json: String,
-        request: (String, Option<Py<Plan>>),
-        reply: (String, Option<Py<Plan>>),
+        request: (String, Option<Bound<'_, PyAny>>),
+        reply: (String, Option<Bound<'_, PyAny>>),
         parameters: Vec<(Py<PyString>, bool, bool, Py<PyAny>)>,
         raises: Vec<(String, Py<PyType>, Option<Py<Plan>>)>,
         is_method: bool,
@@ -455,7 +488,7 @@ impl Contract {
             default: has_default.then_some(default),
         };
         let (request, reply) = (Form::of(&request.0, request.1)?, Form::of(&reply.0, reply.1)?);
-        let is_typed = |form: &Form| form.plan().is_some();
+        let is_typed = |form: &Form| form.plan().is_some() || matches!(form, Form::Packed { .. });
         Ok(Self {
             typed: is_typed(&request) || is_typed(&reply) || !raises.is_empty(),
             name,
@@ -496,8 +529,13 @@ impl Contract {
 
     #[allow(clippy::missing_errors_doc, reason = "the interpreter's protocol")]
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        visit.call(self.request.plan())?;
-        visit.call(self.reply.plan())?;
+        for form in [&self.request, &self.reply] {
+            visit.call(form.plan())?;
+            if let Form::Packed { encode, decode } = form {
+                visit.call(encode)?;
+                visit.call(decode)?;
+            }
+        }
         for own in &self.parameters {
             visit.call(&own.default)?;
         }

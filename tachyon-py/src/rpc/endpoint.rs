@@ -29,9 +29,10 @@ impl RpcEndpoint {
         msg_type: u16,
         idempotent: bool,
         raises: Option<&Bound<'py, PyAny>>,
+        codec: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, Self>> {
         check_callable(function)?;
-        Self::by_contract(function, msg_type, idempotent, Contract::of(function, msg_type, raises)?)
+        Self::by_contract(function, msg_type, idempotent, Contract::of(function, msg_type, raises, codec)?)
     }
 
     /// Binds a function, and copies its name and docstring to the endpoint.

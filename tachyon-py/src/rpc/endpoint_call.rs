@@ -367,7 +367,7 @@ impl RpcEndpoint {
         idempotent: bool,
         raises: Option<&Bound<'py, PyAny>>,
     ) -> PyResult<Bound<'py, Self>> {
-        Self::bind(fn_, args::msg_type(msg_type)?, idempotent, raises)
+        Self::bind(fn_, args::msg_type(msg_type)?, idempotent, raises, None)
     }
 
     /// An endpoint with the same contract, and with another function that serves.

@@ -16,6 +16,7 @@ pub(crate) struct EndpointDecorator {
     idempotent: bool,
     /// The errors that the endpoint declares.
     raises: Option<Py<PyAny>>,
+    codec: Option<Py<PyAny>>,
     dispatcher: Option<Py<RpcDispatcher>>,
 }
 
@@ -24,9 +25,10 @@ impl EndpointDecorator {
         msg_type: u16,
         idempotent: bool,
         raises: Option<Py<PyAny>>,
+        codec: Option<Py<PyAny>>,
         dispatcher: Py<RpcDispatcher>,
     ) -> Self {
-        Self { msg_type, idempotent, raises, dispatcher: Some(dispatcher) }
+        Self { msg_type, idempotent, raises, codec, dispatcher: Some(dispatcher) }
     }
 }
 
@@ -34,11 +36,12 @@ impl EndpointDecorator {
 impl EndpointDecorator {
     fn __call__<'py>(&self, function: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
         let raises = self.raises.as_ref().map(|raises| raises.bind(function.py()));
+        let codec = self.codec.as_ref().map(|codec| codec.bind(function.py()));
         match &self.dispatcher {
-            None if self.declare(function, raises)? => Ok(function.clone()),
-            None => Ok(RpcEndpoint::bind(function, self.msg_type, self.idempotent, raises)?.into_any()),
+            None if self.declare(function, raises, codec)? => Ok(function.clone()),
+            None => Ok(RpcEndpoint::bind(function, self.msg_type, self.idempotent, raises, codec)?.into_any()),
             Some(dispatcher) => {
-                let endpoint = RpcEndpoint::bind(function, self.msg_type, self.idempotent, raises)?;
+                let endpoint = RpcEndpoint::bind(function, self.msg_type, self.idempotent, raises, codec)?;
                 dispatcher.get().add(&endpoint)?;
                 Ok(endpoint.into_any())
             }
@@ -52,9 +55,14 @@ impl EndpointDecorator {
 
 impl EndpointDecorator {
     /// Declares a method, in the body of a Service: the function gets its endpoint as an attribute. False elsewhere.
-    fn declare(&self, function: &Bound<'_, PyAny>, raises: Option<&Bound<'_, PyAny>>) -> PyResult<bool> {
+    fn declare<'py>(
+        &self,
+        function: &Bound<'py, PyAny>,
+        raises: Option<&Bound<'py, PyAny>>,
+        codec: Option<&Bound<'py, PyAny>>,
+    ) -> PyResult<bool> {
         let py = function.py();
-        let found = imported!(py, "tachyon._service", "declared")?.call1((function, self.msg_type, raises))?;
+        let found = imported!(py, "tachyon._service", "declared")?.call1((function, self.msg_type, raises, codec))?;
         let Some(contract) = found.extract::<Option<Py<Contract>>>()? else { return Ok(false) };
         let endpoint = RpcEndpoint::by_contract(function, self.msg_type, self.idempotent, Some(contract))?;
         function.setattr(intern!(py, "__tachyon_endpoint__"), endpoint)?;
@@ -77,14 +85,18 @@ impl EndpointDecorator {
 /// The endpoint is still callable as the function was; its `call` and `acall` methods call the peer's. `idempotent`
 /// allows a bus that reconnects to send a request again to the next peer when a peer is lost.
 ///
+/// `codec="msgpack"` sends any types that msgspec knows: a request is a map from the names of the arguments to their
+/// values, a reply is the value.
+///
 /// In the body of a `Service` the decorator declares a method, and leaves the function as it is.
 #[pyfunction]
-#[pyo3(signature = (msg_type, *, idempotent=false, raises=None))]
+#[pyo3(signature = (msg_type, *, idempotent=false, raises=None, codec=None))]
 pub(crate) fn tachyon_rpc(
     msg_type: &Bound<'_, PyAny>,
     idempotent: bool,
     raises: Option<Py<PyAny>>,
+    codec: Option<Py<PyAny>>,
 ) -> PyResult<EndpointDecorator> {
     let msg_type = args::decorated_msg_type("tachyon_rpc", msg_type)?;
-    Ok(EndpointDecorator { msg_type, idempotent, raises, dispatcher: None })
+    Ok(EndpointDecorator { msg_type, idempotent, raises, codec, dispatcher: None })
 }

@@ -235,12 +235,13 @@ impl RpcDispatcher {
     }
 
     /// Do what `tachyon_rpc` does, and register the endpoint.
-    #[pyo3(signature = (msg_type, *, idempotent=false, raises=None))]
+    #[pyo3(signature = (msg_type, *, idempotent=false, raises=None, codec=None))]
     fn handler(
         slf: Bound<'_, Self>,
         msg_type: &Bound<'_, PyAny>,
         idempotent: bool,
         raises: Option<Py<PyAny>>,
+        codec: Option<Py<PyAny>>,
     ) -> PyResult<EndpointDecorator> {
         if msg_type.is_instance_of::<RpcEndpoint>() || msg_type.is_instance_of::<RustEndpoint>() {
             let message =
@@ -248,7 +249,7 @@ impl RpcDispatcher {
             return Err(PyTypeError::new_err(message));
         }
         let msg_type = args::decorated_msg_type("dispatcher.handler", msg_type)?;
-        Ok(EndpointDecorator::registering(msg_type, idempotent, raises, slf.unbind()))
+        Ok(EndpointDecorator::registering(msg_type, idempotent, raises, codec, slf.unbind()))
     }
 
     /// Wait for one request, run its handler and reply.

@@ -778,7 +778,7 @@ fn of_dlpack<'py>(
     value: &Bound<'py, PyAny>,
     place: &Place<'_>,
 ) -> PyResult<Bound<'py, PyAny>> {
-    /// The devices of DLPack whose memory the CPU reads: its own, and that of CUDA and `ROCm` for both.
+    /// The devices of DLPack whose memory the CPU reads: its own, and that of two kinds of GPU for both.
     const READABLE: [i32; 4] = [1, 3, 11, 13];
     let py = value.py();
     let (device, index): (i32, i32) = value.call_method0(pyo3::intern!(py, "__dlpack_device__"))?.extract()?;

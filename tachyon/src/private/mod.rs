@@ -6,6 +6,7 @@ mod declared;
 mod endpoint;
 mod gaps;
 mod message;
+mod msgpack;
 mod select;
 mod table;
 
@@ -40,6 +41,11 @@ pub use self::gaps::{
     never_compiled, number, shape,
 };
 pub use self::message::Opaque;
+#[cfg(feature = "tokio")]
+pub use self::msgpack::answer_packed_later;
+pub use self::msgpack::{
+    IsPacked, NotPacked, Packed, Packs, answer_packed, assert_msgpack, can_be_packed, finish_packed,
+};
 pub use self::select::{
     IsArgument, IsValue, Lendable, NotArgument, NotValue, Parameter, PassSlice, Select, Slot, Take, Travels,
     can_be_element, can_be_in_tensor, can_be_lent, can_be_parameter, travels,
@@ -62,9 +68,9 @@ pub use crate::schema::describe::Signature;
 pub use crate::schema::payload::BoxedMalformed as Malformed;
 pub use crate::schema::payload::{
     Argument, DeclaredError, EnumLayout, ErrorLayout, Field, Fixed, Form, Head, HeadField, HeadLayout, IntoView,
-    Layout, List, Message, NoOption, Primitive, ReplyValue, Scratch, StructLayout, TensorRef, Undeclared, Value,
-    ValueType, Variant, Writer, align8, assert_by_value, assert_ndim, assert_place, list_len, max_depth, offsets,
-    outer_depth, own_list, read_list, write_list,
+    Layout, List, Message, NoOption, PackedArguments, PackedRequest, Primitive, ReplyValue, Scratch, StructLayout,
+    TensorRef, Undeclared, Value, ValueType, Variant, Writer, align8, assert_by_value, assert_ndim, assert_place,
+    list_len, max_depth, offsets, outer_depth, own_list, read_list, write_list,
 };
 
 /// An error if no runtime can run the futures of an `async` endpoint.

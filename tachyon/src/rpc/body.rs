@@ -62,6 +62,23 @@ impl<T: Value> Body for Borrowed<'_, T> {
     }
 }
 
+/// A request that is encoded already.
+pub struct Encoded(pub Vec<u8>);
+
+impl Body for Encoded {
+    fn bytes(&self) -> Option<&[u8]> {
+        Some(&self.0)
+    }
+
+    fn size(&self) -> usize {
+        self.0.len()
+    }
+
+    fn write(&self, out: &mut [u8]) {
+        out.copy_from_slice(&self.0);
+    }
+}
+
 /// A request of fields.
 pub struct Fields<F> {
     size: usize,

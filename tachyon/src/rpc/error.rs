@@ -77,6 +77,14 @@ family! {
             /// The fault of the reply.
             problem: Malformed
         },
+        /// An argument cannot be encoded. Nothing was sent.
+        #[error("{endpoint}: the arguments cannot be written: {text}")]
+        Unwritable {
+            /// The endpoint's name on this side.
+            endpoint: String,
+            /// The error of the codec.
+            text: String
+        },
         /// The callee's description cannot be read.
         #[error("the callee's description cannot be read: {0}")]
         Describe(String),
@@ -119,6 +127,7 @@ impl<E> CallError<E> {
             Self::Reconnect(error) => CallError::Reconnect(error),
             Self::Mismatch(error) => CallError::Mismatch(error),
             Self::BadReply { endpoint, problem } => CallError::BadReply { endpoint, problem },
+            Self::Unwritable { endpoint, text } => CallError::Unwritable { endpoint, text },
             Self::Describe(text) => CallError::Describe(text),
             Self::TimedOut { sent } => CallError::TimedOut { sent },
             Self::Interrupted { sent } => CallError::Interrupted { sent },
@@ -156,6 +165,7 @@ impl<E> CallError<E> {
             | Self::Exhausted { .. }
             | Self::Reconnect(_)
             | Self::Mismatch(_)
+            | Self::Unwritable { .. }
             | Self::Describe(_) => false,
             // The call may have begun: it was given up earlier, or belongs to the parent process.
             Self::Failed(_)

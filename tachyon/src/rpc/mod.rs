@@ -48,7 +48,7 @@ pub use agreement::Agreement;
 #[doc(hidden)]
 pub use attempts::Attempts;
 #[doc(hidden)]
-pub use body::{Body, Borrowed, Fields, SingleValue};
+pub use body::{Body, Borrowed, Encoded, Fields, SingleValue};
 #[doc(hidden)]
 pub use settings::CallSettings;
 #[doc(hidden)]

@@ -123,11 +123,11 @@ impl Caller {
         let Self { core, words, .. } = self;
         let guard = RpcRxGuard::over(&mut core.rx);
         let owned = if C::Reply::COPIES {
-            let owned = C::Reply::read(&guard, &mut words.room(guard.len()), "the reply").map(C::Reply::own);
+            let owned = C::Reply::read_owned(&guard, &mut words.room(guard.len()), "the reply");
             words.shrink();
             owned
         } else {
-            C::Reply::read(&guard, &mut Scratch::none(), "the reply").map(C::Reply::own)
+            C::Reply::read_owned(&guard, &mut Scratch::none(), "the reply")
         };
         owned.map_err(|problem| unreadable(C::SIGNATURE, problem))
     }

@@ -167,6 +167,7 @@ impl Generator<'_> {
             1 => FormDescription::Bytes,
             2 | 3 => FormDescription::Value(self.value_type(0)),
             4 => FormDescription::Value(TypeDescription::List(Arc::new(self.value_type(0)))),
+            5 => FormDescription::Msgpack,
             _ => FormDescription::Fields(self.head(0)),
         }
     }

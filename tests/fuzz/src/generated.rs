@@ -252,6 +252,13 @@ impl<'a> Checker<'a> {
     fn method(&mut self) -> Option<&'a str> {
         if let Some(left_out) = self.line.strip_prefix("    // `") {
             let (name, rest) = left_out.split_once("` (msg_type ")?;
+            if let Some((number, _)) =
+                rest.split_once(") is left out: a description has no types of values in msgpack.")
+            {
+                (is_identifier(name) && number.parse::<u16>().is_ok()).then_some(())?;
+                self.step()?;
+                return Some(name);
+            }
             let (number, rest) = rest.split_once(") is left out: Rust takes and gives no value of ")?;
             let size: usize = rest.strip_suffix(" bytes by value.")?.parse().ok()?;
             (is_identifier(name) && number.parse::<u16>().is_ok() && size > 64 * 1024).then_some(())?;

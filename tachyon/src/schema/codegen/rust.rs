@@ -77,7 +77,7 @@ fn too_large(endpoint: &EndpointDescription) -> Option<usize> {
     // A shared payload is visited once: the number of paths to it may be exponential.
     let mut seen = HashSet::new();
     let mut in_form = |form| match form {
-        &FormDescription::Empty | FormDescription::Bytes => None,
+        &FormDescription::Empty | FormDescription::Bytes | FormDescription::Msgpack => None,
         FormDescription::Value(value_type) => too_large_option(value_type, &mut seen),
         FormDescription::Fields(head) => {
             head.fields.iter().find_map(|field| too_large_option(&field.value_type, &mut seen))
@@ -113,9 +113,15 @@ fn method<'a>(endpoint: &'a EndpointDescription, types: &mut Types<'a>, taken: &
              value.\n"
         );
     }
+    if [&endpoint.request, &endpoint.reply].contains(&&FormDescription::Msgpack) {
+        let msg_type = endpoint.msg_type;
+        return format!(
+            "    // `{name}` (msg_type {msg_type}) is left out: a description has no types of values in msgpack.\n"
+        );
+    }
     let mut params = vec!["&self".to_owned()];
     match &endpoint.request {
-        FormDescription::Empty => {}
+        FormDescription::Empty | FormDescription::Msgpack => {}
         FormDescription::Bytes => params.push("request: &[u8]".to_owned()),
         // A fixed payload that is the whole message is lent in place.
         FormDescription::Value(value_type) if value_type.is_fixed() => {
@@ -131,7 +137,7 @@ fn method<'a>(endpoint: &'a EndpointDescription, types: &mut Types<'a>, taken: &
         }
     }
     let reply = match &endpoint.reply {
-        FormDescription::Empty => "()".to_owned(),
+        FormDescription::Empty | FormDescription::Msgpack => "()".to_owned(),
         FormDescription::Bytes => "Vec<u8>".to_owned(),
         FormDescription::Value(value_type) => types.owned(value_type),
         FormDescription::Fields(head) => match &head.fields[..] {

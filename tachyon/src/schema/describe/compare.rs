@@ -54,11 +54,11 @@ impl Comparison<'_> {
     }
 
     fn forms(&mut self, here: &FormDescription, there: &FormDescription, what: &str) -> Compared {
-        use FormDescription::{Bytes, Empty, Fields, Value};
+        use FormDescription::{Bytes, Empty, Fields, Msgpack, Value};
         let verb = if what == "request" { "takes" } else { "gives" };
         match (here, there) {
             // A side that declares bytes checks the bytes by itself.
-            (Bytes, _) | (_, Bytes) | (Empty, Empty) => Ok(()),
+            (Bytes, _) | (_, Bytes) | (Empty, Empty) | (Msgpack, Msgpack) => Ok(()),
             (Value(TypeDescription::Array { of: here, .. }), Value(TypeDescription::List(there)))
             | (Value(TypeDescription::List(here)), Value(TypeDescription::Array { of: there, .. })) => {
                 // An array travels as a list of its length, and the receiver checks the length.
@@ -298,6 +298,7 @@ fn form(form: &FormDescription) -> String {
     match form {
         FormDescription::Empty => "empty".to_owned(),
         FormDescription::Bytes => "bytes".to_owned(),
+        FormDescription::Msgpack => "msgpack".to_owned(),
         FormDescription::Value(value_type) => value_type.name(),
         FormDescription::Fields(head) => {
             let names: Vec<_> = head.fields.iter().map(|field| format!("`{}`", field.name)).collect();

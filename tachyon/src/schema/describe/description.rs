@@ -219,6 +219,7 @@ impl fmt::Display for EndpointDescription {
         match &self.request {
             FormDescription::Empty => {}
             FormDescription::Bytes => write!(f, "bytes")?,
+            FormDescription::Msgpack => write!(f, "msgpack")?,
             FormDescription::Value(value_type) => write!(f, "{}", value_type.name())?,
             FormDescription::Fields(head) => parameters(f, head)?,
         }
@@ -226,6 +227,7 @@ impl fmt::Display for EndpointDescription {
         match &self.reply {
             FormDescription::Empty => {}
             FormDescription::Bytes => write!(f, " -> bytes")?,
+            FormDescription::Msgpack => write!(f, " -> msgpack")?,
             FormDescription::Value(value_type) => write!(f, " -> {}", value_type.name())?,
             FormDescription::Fields(head) => {
                 write!(f, " -> ")?;
@@ -261,6 +263,8 @@ pub enum FormDescription {
     Value(TypeDescription),
     /// Fields of a head without a name: arguments, or the one field `value` of a reply that is an option.
     Fields(HeadDescription),
+    /// Values of the codec msgpack, whose types a description does not have.
+    Msgpack,
 }
 
 /// A type that travels, as data. Types are shared: a clone is cheap, and a description holds each struct once.
@@ -484,6 +488,7 @@ impl Constants {
             Form::Bytes => FormDescription::Bytes,
             Form::Value(value_type) => FormDescription::Value(self.value(value_type)),
             Form::Fields(head) => FormDescription::Fields(self.head(head)),
+            Form::Msgpack => FormDescription::Msgpack,
         }
     }
 

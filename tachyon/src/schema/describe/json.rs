@@ -396,6 +396,7 @@ impl Reader {
         Ok(match form.as_str() {
             "empty" => FormDescription::Empty,
             "bytes" => FormDescription::Bytes,
+            "msgpack" => FormDescription::Msgpack,
             // Schema 1.
             "payload" => FormDescription::Value(value_type()?.0),
             "slice" => FormDescription::Value(TypeDescription::List(Arc::new(value_type()?.0))),
@@ -629,6 +630,7 @@ impl<'a> Writer<'a> {
         match form {
             FormDescription::Empty => named("empty"),
             FormDescription::Bytes => named("bytes"),
+            FormDescription::Msgpack => named("msgpack"),
             FormDescription::Value(value_type) => {
                 FormJson { value_type: Some(self.reference(value_type)), ..named("value") }
             }

@@ -14,11 +14,13 @@ pub enum Form {
     Value(&'static ValueType),
     /// Several arguments, or one option: fields of a head without a name.
     Fields(&'static HeadLayout),
+    /// Values of the codec msgpack: a map of the arguments, or the value of the reply.
+    Msgpack,
 }
 
 impl Form {
     /// Whether the form describes the bytes, so that two sides can disagree about it.
     pub const fn is_typed(self) -> bool {
-        matches!(self, Self::Value(_) | Self::Fields(_))
+        matches!(self, Self::Value(_) | Self::Fields(_) | Self::Msgpack)
     }
 }

@@ -138,6 +138,14 @@ pub enum Malformed {
         /// Bytes of values received.
         found: usize,
     },
+    /// A value that its codec cannot read.
+    #[error("{place}: {text}")]
+    Codec {
+        /// The message or argument.
+        place: String,
+        /// The error of the codec.
+        text: String,
+    },
     /// Bytes of this process at an address that is not aligned for the type.
     #[error("the bytes are not aligned for their type; copy them to an address that is a multiple of 8")]
     Misaligned,
@@ -215,6 +223,12 @@ impl Malformed {
     pub(crate) fn shape(place: &str, shape: &[usize], of: Primitive, found: usize) -> Box<Self> {
         let (place, name) = (place.to_owned(), of.name().to_owned());
         Box::new(Self::Shape { place, shape: shape.to_vec(), name, found })
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn codec(place: &str, text: String) -> Box<Self> {
+        Box::new(Self::Codec { place: place.to_owned(), text })
     }
 
     #[cold]

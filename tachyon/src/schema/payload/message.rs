@@ -48,6 +48,17 @@ pub trait Message: Sized + 'static {
     /// An owned value of a view.
     fn own(view: Self::View<'_>) -> Self;
 
+    /// Reads the value of a message, owned.
+    #[doc(hidden)]
+    #[inline]
+    fn read_owned<'a>(
+        message: &'a [u8],
+        scratch: &mut Scratch<'a>,
+        place: &'static str,
+    ) -> Result<Self, BoxedMalformed> {
+        Self::read(message, scratch, place).map(Self::own)
+    }
+
     /// The same view for a shorter time.
     #[doc(hidden)]
     fn shrink<'s, 'l: 's>(view: Self::View<'l>) -> Self::View<'s>;

@@ -14,6 +14,7 @@ mod layout;
 mod list;
 mod malformed;
 mod message;
+pub(crate) mod msgpack;
 pub(crate) mod plan;
 mod scratch;
 pub(crate) mod tensor;
@@ -32,6 +33,7 @@ pub use layout::{
 pub use list::{List, ListIter};
 pub use malformed::Malformed;
 pub use message::ReplyValue;
+pub use msgpack::Msgpack;
 pub(crate) use scratch::{Words, with_scratch};
 pub use tensor::{Number, ShapeError, Tensor, TensorRef};
 pub(crate) use value::LONGEST_BY_VALUE;
@@ -48,6 +50,8 @@ pub use list::{list_len, own_list, read_list, write_list};
 pub use malformed::BoxedMalformed;
 #[doc(hidden)]
 pub use message::{Message, NoOption};
+#[doc(hidden)]
+pub use msgpack::{PackedArguments, PackedRequest};
 #[doc(hidden)]
 pub use scratch::Scratch;
 #[doc(hidden)]

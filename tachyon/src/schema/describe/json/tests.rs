@@ -234,7 +234,7 @@ fn contradictions_are_named() {
     }
     let form = |form: &str| FILTER_JSON.replace(r#"{"form":"value","type":{"ref":1}}"#, form);
     for (reply, expected) in [
-        (r#"{"form": "msgpack"}"#, "the form `msgpack`, which this version does not know; update this side"),
+        (r#"{"form": "cbor"}"#, "the form `cbor`, which this version does not know; update this side"),
         (r#"{"form": "value", "type": "u8", "stream": true}"#, "the form `stream`"),
         (r#"{"form": "value"}"#, "the reply of filter has the form `value`, and no `type`"),
         (r#"{"form": "fields", "head": 4, "fields": []}"#, "has the form `fields`, and no fields; its form is `empty`"),

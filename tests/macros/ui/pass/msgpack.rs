@@ -1,0 +1,108 @@
+//! Endpoints of the codec msgpack: any types of serde, in functions and in services.
+#![forbid(unsafe_code)]
+#![deny(warnings, missing_docs, unreachable_pub, unused_qualifications, unused_lifetimes, non_ascii_idents)]
+#![deny(rust_2018_idioms, clippy::all, clippy::pedantic)]
+#![allow(clippy::needless_pass_by_value, reason = "arguments are owned")]
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+use tachyon::{CallError, Context, Dispatcher, endpoints, tachyon_rpc};
+
+/// An enum with data, which only this codec carries.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+enum Shape {
+    Circle { radius: f64 },
+    Polygon { points: Vec<(f64, f64)>, name: Option<String> },
+}
+
+type Areas = HashMap<String, f64>;
+
+/// A declared error.
+#[tachyon::error]
+#[derive(PartialEq)]
+enum ShapeError {
+    /// A shape without an area.
+    #[error("{name} is flat")]
+    Flat { name: String },
+}
+
+#[tachyon_rpc(msg_type = 1, codec = "msgpack")]
+fn areas(shapes: HashMap<String, Shape>, scale: f64, r#type: Option<String>) -> Result<Areas, ShapeError> {
+    let flat = |(name, shape): (&String, &Shape)| (*shape == Shape::Circle { radius: 0.0 }).then(|| name.clone());
+    match shapes.iter().find_map(flat) {
+        Some(name) => Err(ShapeError::Flat { name: r#type.unwrap_or(name) }),
+        None => Ok(shapes.into_keys().map(|name| (name, scale)).collect()),
+    }
+}
+
+#[tachyon_rpc(msg_type = 2, codec = "msgpack")]
+fn nothing() {}
+
+#[tachyon_rpc(msg_type = 3, codec = "msgpack")]
+fn stated(#[state] state: &u64, _text: String, #[context] cx: &Context<'_>, grid: [[u8; 2]; 2]) -> (u64, String) {
+    (*state + u64::from(grid[1][1]), cx.name.to_owned())
+}
+
+#[tachyon_rpc(msg_type = 4, codec = "msgpack")]
+fn text(limit: u8) -> Result<std::borrow::Cow<'static, str>, String> {
+    if limit == 0 { Err("no room".to_owned()) } else { Ok("text".into()) }
+}
+
+/// A service of both codecs.
+#[tachyon_rpc]
+trait Store {
+    #[rpc(msg_type = 5, codec = "msgpack")]
+    fn put(&mut self, key: String, value: Shape) -> Option<Shape>;
+
+    #[rpc(msg_type = 6)]
+    fn len(&self) -> u64;
+}
+
+#[derive(Default)]
+struct Shapes(HashMap<String, Shape>);
+
+impl Store for Shapes {
+    fn put(&mut self, key: String, value: Shape) -> Option<Shape> {
+        self.0.insert(key, value)
+    }
+
+    fn len(&self) -> u64 {
+        self.0.len() as u64
+    }
+}
+
+fn main() {
+    let circle = Shape::Circle { radius: 0.0 };
+    assert_eq!(
+        areas([("a".to_owned(), circle.clone())].into(), 1.0, None),
+        Err(ShapeError::Flat { name: "a".to_owned() })
+    );
+    let description = Dispatcher::with_state(7_u64, endpoints![areas, nothing, stated, text]).describe();
+    let shown: Vec<_> = description.endpoints.iter().map(ToString::to_string).collect();
+    assert_eq!(
+        shown,
+        [
+            "areas(msgpack) -> msgpack raises Flat",
+            "nothing(msgpack) -> msgpack",
+            "stated(msgpack) -> msgpack",
+            "text(msgpack) -> msgpack",
+        ]
+    );
+    let store = StoreService::dispatcher(Shapes::default()).describe();
+    assert_eq!(store.endpoints[0].to_string(), "put(msgpack) -> msgpack");
+    assert_eq!(Shapes::default().len(), 0);
+    // Both sides of every client compile.
+    let _ = |caller: &mut tachyon::Caller| -> Result<(), Box<dyn std::error::Error>> {
+        let shapes = HashMap::from([("a".to_owned(), Shape::Polygon { points: vec![(0.0, 1.0)], name: None })]);
+        let found: Result<Areas, CallError<ShapeError>> = areas::call(caller, &shapes, 0.5, &None);
+        drop(found?);
+        nothing::call(caller)?;
+        let (_, _): (u64, String) = stated::call(caller, "text", [[0; 2]; 2])?;
+        let started = text::start(caller, 1)?;
+        drop(started.finish(caller)?.0);
+        drop(StoreClient::new(caller).put("key", &Shape::Circle { radius: 0.5 })?);
+        Ok(())
+    };
+}
