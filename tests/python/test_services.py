@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import dataclasses
 import functools
 import gc
 import inspect
+import pickle
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +20,7 @@ from contract import served
 from services import contract
 from services.contract import NoSensor, Sensors
 from services.market import AsyncExchange, AsyncMarket, Audit, Exchange, Market, Pricing, Quote, Unknown
+from serving_thread import serving
 from tachyon import Pool, RpcBus, RpcDispatcher, tachyon_rpc
 
 if TYPE_CHECKING:
@@ -346,11 +350,41 @@ def test_clients(service: Callable[..., Any], path: str) -> None:
         ):
             with pytest.raises(TypeError, match=text):
                 call()
+        for copied in (copy.copy, pickle.dumps):
+            with pytest.raises(TypeError, match=r"^ExchangeClient calls on a bus of this process"):
+                copied(exchange)
         # Without `__init__`, whose parameters the client does not know.
         assert Market.client(bus).calls() == 0
         assert inspect.signature(type(exchange).price) == inspect.signature(Exchange.price)
     with pytest.raises(tachyon.BusClosedError):
         exchange.calls()
+
+
+@dataclasses.dataclass(slots=True, frozen=True)
+class Held(Audit):
+    """An implementation whose methods of a dataclass need its fields."""
+
+    count: int
+
+    def calls(self) -> tachyon.u64:
+        return self.count
+
+
+class Shared(Audit):
+    """An implementation without `self`."""
+
+    @classmethod
+    def calls(cls) -> tachyon.u64:
+        return 7
+
+
+@pytest.mark.parametrize("implementation", [Held(7), copy.copy(Held(7)), pickle.loads(pickle.dumps(Held(7))), Shared()])
+def test_implementations_of_many_kinds(path: str, implementation: Audit) -> None:
+    with serving(RpcDispatcher().register(implementation), path), RpcBus.connect(path) as bus:
+        client = type(implementation).client(bus)
+        assert client.calls() == 7
+        assert client != type(implementation).client(bus)
+        assert len({client, client}) == 1
 
 
 def test_a_service_and_its_dispatcher_are_freed() -> None:
