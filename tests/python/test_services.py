@@ -387,6 +387,49 @@ def test_implementations_of_many_kinds(path: str, implementation: Audit) -> None
         assert len({client, client}) == 1
 
 
+class Names(tachyon.Service):
+    """Parameters with the names of settings elsewhere."""
+
+    @tachyon_rpc(msg_type=1)
+    def several(self, bus: tachyon.u8, timeout: tachyon.u8, on_response: tachyon.u8 = 3, client: tachyon.u8 = 4) -> str:
+        return f"{bus} {timeout} {on_response} {client}"
+
+    @tachyon_rpc(msg_type=2)
+    def one(self, timeout: tachyon.u8) -> tachyon.u8:
+        return timeout
+
+    @tachyon_rpc(msg_type=3)
+    def by_position(self, payload: tachyon.u8, /) -> tachyon.u8:
+        return payload
+
+
+class AsyncNames(tachyon.Service):
+    several = tachyon.awaited(Names.several)
+    one = tachyon.awaited(Names.one)
+
+
+def test_parameters_have_any_name(path: str) -> None:
+    async def act(target: Any) -> None:
+        names = AsyncNames.client(target)
+        assert await names.several(1, timeout=2, client=5) == "1 2 3 5"
+        assert await names.one(timeout=9) == 9
+
+    with serving(RpcDispatcher().register(Names()), path), Pool(path, 1) as pool:
+        with RpcBus.connect(path) as bus:
+            for target in (bus, bus.within(LIMIT), bus.metadata("a", "1"), pool, pool.within(LIMIT)):
+                names = Names.client(target)
+                assert names.several(bus=1, timeout=2) == "1 2 3 4"
+                assert names.several(1, 2, client=5) == "1 2 3 5"
+                assert names.one(timeout=9) == names.one(9) == 9
+                assert names.by_position(8) == 8
+                with pytest.raises(TypeError, match="unexpected keyword argument 'payload'"):
+                    names.by_position(payload=8)  # type: ignore[call-arg]
+        for target in (pool, pool.metadata("a", "1")):
+            asyncio.run(act(target))
+        with RpcBus.connect(path) as bus:
+            asyncio.run(act(bus.metadata("a", "1")))
+
+
 def test_a_service_and_its_dispatcher_are_freed() -> None:
     market = Market()
     dispatcher = RpcDispatcher().register(market)
