@@ -41,9 +41,7 @@ class Mutant:
             whole, broken = texts.get(path) or (path.read_text(), path.read_text())
             if broken.count(hunk.old) != 1:
                 found = broken.count(hunk.old)
-                sys.exit(
-                    f"{self.name}: {hunk.file} has changed: found {found} times, not once:\n{hunk.old}"
-                )
+                sys.exit(f"{self.name}: {hunk.file} has changed: found {found} times, not once:\n{hunk.old}")
             texts[path] = whole, broken.replace(hunk.old, hunk.new)
         return texts
 
@@ -77,56 +75,26 @@ def copy() -> None:
         shutil.copytree(ROOT / part, COPY / part, copy_function=shutil.copy)
     manifest = (ROOT / "Cargo.toml").read_text()
     members = manifest[manifest.index("members = [") :].partition("]")[0] + "]"
-    (COPY / "Cargo.toml").write_text(
-        manifest.replace(members, 'members = ["tests/loom"]')
-    )
+    (COPY / "Cargo.toml").write_text(manifest.replace(members, 'members = ["tests/loom"]'))
     shutil.copy(ROOT / "Cargo.lock", COPY / "Cargo.lock")
 
 
 def survives() -> bool:
     """Return whether every model passes."""
-    command = [
-        "cargo",
-        "test",
-        "--quiet",
-        "--profile",
-        "loom",
-        "--package",
-        "tachyon-loom",
-        "--test",
-        "models",
-    ]
+    command = ["cargo", "test", "--quiet", "--profile", "loom", "--package", "tachyon-loom", "--test", "models"]
     target = os.environ.get("CARGO_TARGET_DIR", ROOT / "target")
-    settings = {
-        "RUSTFLAGS": "--cfg loom",
-        "CARGO_TARGET_DIR": str(Path(target) / "loom-mutants-build"),
-    }
+    settings = {"RUSTFLAGS": "--cfg loom", "CARGO_TARGET_DIR": str(Path(target) / "loom-mutants-build")}
     environment = os.environ | settings | {"RUST_BACKTRACE": "0"}
     began = monotonic()
     # `--nocapture`: a panic during a panic aborts, and the message of the first panic would be lost.
     ran = subprocess.run(
-        [*command, "--", "--nocapture"],
-        cwd=COPY,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
+        [*command, "--", "--nocapture"], cwd=COPY, env=environment, capture_output=True, text=True, check=False
     )
     if "could not compile" in ran.stderr:
         sys.exit(f"{ran.stderr}\nthe models do not compile")
-    failed = sorted(
-        set(
-            re.findall(
-                r"^thread '([a-z_:]+)' \(\d+\) panicked", ran.stderr, re.MULTILINE
-            )
-        )
-    )
+    failed = sorted(set(re.findall(r"^thread '([a-z_:]+)' \(\d+\) panicked", ran.stderr, re.MULTILINE)))
     noticed = ran.returncode != 0
-    outcome = (
-        f"noticed by {', '.join(failed) or 'an abort'}"
-        if noticed
-        else "every model passes"
-    )
+    outcome = f"noticed by {', '.join(failed) or 'an abort'}" if noticed else "every model passes"
     print(f"    {outcome} ({monotonic() - began:.0f} s)", flush=True)
     return not noticed
 
@@ -134,11 +102,7 @@ def survives() -> bool:
 def main() -> None:
     """Run the models over the unchanged library, and over each mutant."""
     copy()
-    chosen = [
-        mutant
-        for mutant in mutants()
-        if any(part in mutant.name for part in sys.argv[1:] or [""])
-    ]
+    chosen = [mutant for mutant in mutants() if any(part in mutant.name for part in sys.argv[1:] or [""])]
     for mutant in chosen:
         mutant.texts()
     print("unchanged:", flush=True)

@@ -123,12 +123,28 @@ def test_a_failure_after_the_answer_is_reported(service: Callable[..., Any], pat
         assert [entry[1] for entry in log_of(bus)] == ["before", "after"]
 
 
-@pytest.mark.parametrize("way", ["server", "bus", "loop"])
-def test_a_layer_that_exits_ends_the_serving(service: Callable[..., Any], path: str, way: str) -> None:
-    serving = service("layered", way, layers=["exits"])
+WAYS = [("server", {}), ("server", {"workers": 2}), ("bus", {}), ("loop", {}), ("loop", {"coroutines": True})]
+
+
+@pytest.mark.parametrize(("way", "options"), WAYS)
+def test_a_layer_that_exits_ends_the_serving(
+    service: Callable[..., Any], path: str, way: str, options: dict[str, Any]
+) -> None:
+    serving = service("layered", way, layers=["exits"], **options)
     with RpcBus.connect(path) as bus, pytest.raises(RpcError, match="SystemExit: 7"):
         metadata.call(bus, "a")
     serving.process.wait(LIMIT)
+    assert serving.process.returncode == 7
+
+
+@pytest.mark.parametrize(("way", "options"), WAYS)
+def test_a_layer_that_exits_after_the_answer_ends_the_serving(
+    service: Callable[..., Any], path: str, way: str, options: dict[str, Any]
+) -> None:
+    serving = service("layered", way, layers=["exits after"], **options)
+    with RpcBus.connect(path) as bus:
+        assert metadata.call(bus, "a") is None
+        serving.process.wait(LIMIT)
     assert serving.process.returncode == 7
 
 
@@ -363,6 +379,55 @@ def test_objects_that_are_no_layers(service: Callable[..., Any], path: str, laye
             with pytest.raises(TypeError, match=text):
                 target.layer(layer)
         assert metadata.call(bus, "a") is None
+
+
+def test_a_layer_may_use_its_bus(service: Callable[..., Any], path: str) -> None:
+    class Adds:
+        def __init__(self, bus: RpcBus) -> None:
+            self.bus = bus
+            self.depth = 0
+
+        def before(self, call: OutgoingCall, /) -> None:
+            if self.depth == 0:
+                self.depth += 1
+                # The layer sees the inner call, too.
+                call.add_metadata("a", str(metadata.call(self.bus.metadata("b", "2"), "b")))
+                self.bus.layer(Seen("added"))
+
+    service("layered", "server")
+    with RpcBus.connect(path) as bus:
+        bus.layer(Adds(bus))
+        assert metadata.call(bus, "a") == "2"
+        assert metadata.call(bus, "added") == "none"
+
+    class Closes:
+        def before(self, _: OutgoingCall, /) -> None:
+            closing.close()
+
+    with RpcBus.connect(path) as closing:
+        closing.layer(Closes())
+        with pytest.raises(tachyon.BusClosedError):
+            metadata.call(closing, "a")
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_an_interrupt_in_a_layer_is_the_outcome_of_the_call(
+    service: Callable[..., Any], path: str, moment: str
+) -> None:
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    service("layered", "server")
+    seen = Seen()
+    with RpcBus.connect(path) as bus:
+        bus.layer(seen).layer(type("Interrupts", (), {moment: interrupt})())
+        with pytest.raises(KeyboardInterrupt):
+            metadata.call(bus, "a")
+        with pytest.raises(KeyboardInterrupt):
+            bus.finish(bus.start(b"", 2), timeout=LIMIT)
+        assert bus.ping(timeout=LIMIT) > 0
+    ends = [GivenUp()] * 2 if moment == "before" else [Replied(16), Replied(1)]
+    assert seen.outcomes == ends
 
 
 def test_the_base_classes_let_calls_pass(service: Callable[..., Any], path: str) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import dataclasses
 import functools
 import gc
 import inspect
+import pickle
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +20,7 @@ from contract import served
 from services import contract
 from services.contract import NoSensor, Sensors
 from services.market import AsyncExchange, AsyncMarket, Audit, Exchange, Market, Pricing, Quote, Unknown
+from serving_thread import serving
 from tachyon import Pool, RpcBus, RpcDispatcher, tachyon_rpc
 
 if TYPE_CHECKING:
@@ -347,11 +351,84 @@ def test_clients(service: Callable[..., Any], path: str) -> None:
         ):
             with pytest.raises(TypeError, match=text):
                 call()
+        for copied in (copy.copy, pickle.dumps):
+            with pytest.raises(TypeError, match=r"^ExchangeClient calls on a bus of this process"):
+                copied(exchange)
         # Without `__init__`, whose parameters the client does not know.
         assert Market.client(bus).calls() == 0
         assert inspect.signature(type(exchange).price) == inspect.signature(Exchange.price)
     with pytest.raises(tachyon.BusClosedError):
         exchange.calls()
+
+
+@dataclasses.dataclass(slots=True, frozen=True)
+class Held(Audit):
+    """An implementation whose methods of a dataclass need its fields."""
+
+    count: int
+
+    def calls(self) -> tachyon.u64:
+        return self.count
+
+
+class Shared(Audit):
+    """An implementation without `self`."""
+
+    @classmethod
+    def calls(cls) -> tachyon.u64:
+        return 7
+
+
+@pytest.mark.parametrize("implementation", [Held(7), copy.copy(Held(7)), pickle.loads(pickle.dumps(Held(7))), Shared()])
+def test_implementations_of_many_kinds(path: str, implementation: Audit) -> None:
+    with serving(RpcDispatcher().register(implementation), path), RpcBus.connect(path) as bus:
+        client = type(implementation).client(bus)
+        assert client.calls() == 7
+        assert client != type(implementation).client(bus)
+        assert len({client, client}) == 1
+
+
+class Names(tachyon.Service):
+    """Parameters with the names of settings elsewhere."""
+
+    @tachyon_rpc(msg_type=1)
+    def several(self, bus: tachyon.u8, timeout: tachyon.u8, on_response: tachyon.u8 = 3, client: tachyon.u8 = 4) -> str:
+        return f"{bus} {timeout} {on_response} {client}"
+
+    @tachyon_rpc(msg_type=2)
+    def one(self, timeout: tachyon.u8) -> tachyon.u8:
+        return timeout
+
+    @tachyon_rpc(msg_type=3)
+    def by_position(self, payload: tachyon.u8, /) -> tachyon.u8:
+        return payload
+
+
+class AsyncNames(tachyon.Service):
+    several = tachyon.awaited(Names.several)
+    one = tachyon.awaited(Names.one)
+
+
+def test_parameters_have_any_name(path: str) -> None:
+    async def act(target: Any) -> None:
+        names = AsyncNames.client(target)
+        assert await names.several(1, timeout=2, client=5) == "1 2 3 5"
+        assert await names.one(timeout=9) == 9
+
+    with serving(RpcDispatcher().register(Names()), path), Pool(path, 1) as pool:
+        with RpcBus.connect(path) as bus:
+            for target in (bus, bus.within(LIMIT), bus.metadata("a", "1"), pool, pool.within(LIMIT)):
+                names = Names.client(target)
+                assert names.several(bus=1, timeout=2) == "1 2 3 4"
+                assert names.several(1, 2, client=5) == "1 2 3 5"
+                assert names.one(timeout=9) == names.one(9) == 9
+                assert names.by_position(8) == 8
+                with pytest.raises(TypeError, match="unexpected keyword argument 'payload'"):
+                    names.by_position(payload=8)  # type: ignore[call-arg]
+        for target in (pool, pool.metadata("a", "1")):
+            asyncio.run(act(target))
+        with RpcBus.connect(path) as bus:
+            asyncio.run(act(bus.metadata("a", "1")))
 
 
 def test_a_service_and_its_dispatcher_are_freed() -> None:

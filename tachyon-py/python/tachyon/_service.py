@@ -8,7 +8,7 @@ import inspect
 import sys
 from abc import ABCMeta
 from types import FunctionType, NoneType
-from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, ParamSpec, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, NoReturn, ParamSpec, Self, TypeVar
 
 from tachyon._contract import method_contract, resolved_or_none
 from tachyon._forms import form
@@ -357,8 +357,18 @@ class _Remote:
         return call
 
 
-def _shown_client(client: object) -> str:
-    return f"<{type(client).__qualname__}>"
+class _Client:
+    """The methods that clients have of their own, in place of those that an implementation has for its state."""
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__qualname__}>"
+
+    def __reduce_ex__(self, protocol: object, /) -> NoReturn:
+        message = f"{type(self).__name__} calls on a bus of this process; make another client where it is needed"
+        raise TypeError(message)
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
 
 def _client_class(cls: type[Any]) -> type[Any]:
@@ -371,7 +381,7 @@ def _client_class(cls: type[Any]) -> type[Any]:
     }
     body["__module__"] = cls.__module__
     body["__qualname__"] = f"{cls.__qualname__}Client"
-    body["__repr__"] = _shown_client
+    body |= {name: vars(_Client)[name] for name in ("__repr__", "__reduce_ex__", "__eq__", "__hash__")}
     # Beside `ServiceMeta.__new__`, which would check these methods as implementations.
     made = ABCMeta.__new__(type(cls), f"{cls.__name__}Client", (cls,), body)
     made.__abstractmethods__ = frozenset()

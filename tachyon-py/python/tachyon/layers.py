@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 import time
@@ -243,8 +244,10 @@ class ShownCall:
         seconds = time.monotonic() - self._began
         # A reply that does not decode counts as a reply: the exception comes too late.
         layers, self._layers = self._layers, ()
-        for layer in reversed(layers):
-            run_after(layer, self._call, outcome, seconds)
+        with contextlib.ExitStack() as stack:
+            # In reverse order, and also after an interrupt in one of them.
+            for layer in layers:
+                stack.callback(run_after, layer, self._call, outcome, seconds)
 
 
 def run_before(layer: Any, call: object) -> None:

@@ -16,10 +16,13 @@ pub(crate) fn get<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     static MODULES: PyOnceLock<Py<PyDict>> = PyOnceLock::new();
     let modules = MODULES.import(py, "sys", "modules")?;
-    match modules.get_item(module)? {
-        Some(found) => found.getattr(name),
-        None => py.import(module)?.getattr(name),
+    if let Some(found) = modules.get_item(module)?
+        && let Some(value) = found.getattr_opt(name)?
+    {
+        return Ok(value);
     }
+    // Another thread may import the module at this moment: an import waits for it.
+    py.import(module)?.getattr(name)
 }
 
 /// An attribute of a module of the package, both given as literals.

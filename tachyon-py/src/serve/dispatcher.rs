@@ -83,6 +83,7 @@ impl RpcDispatcher {
         } else {
             serve_taken(table, requests, replies, taking)
         };
+        self.shared.ended()?;
         match outcome {
             Ok(()) => Ok(Ok(())),
             Err(failure) => FailedRequest::new(py, failure).map(Err),
@@ -109,10 +110,11 @@ impl RpcDispatcher {
             || {
                 while interrupt::stop_requested() != Some(true) {
                     match serve_once(table, requests, replies, None) {
+                        Ok(()) if self.shared.has_ended() => return Ok(()),
                         Ok(()) => {}
                         Err(failure @ (ServeError::NoHandler { .. } | ServeError::Handler(_))) => {
                             self.shared.note(&failure);
-                            if lock(&self.shared.ended).is_some() {
+                            if self.shared.has_ended() {
                                 return Ok(());
                             }
                         }
@@ -126,8 +128,7 @@ impl RpcDispatcher {
         if let Some(before) = before {
             rx_end.ring.swap_polling_mode(before);
         }
-        let ended = lock(&self.shared.ended).take();
-        outcome.and(ended.map_or(Ok(()), Err))
+        outcome.and(self.shared.ended())
     }
 
     /// Serves the callers of a server until it is stopped.

@@ -1,5 +1,6 @@
 //! The endpoints of an `RpcDispatcher`: the core's dispatch table, filled with Python callables.
 
+use core::sync::atomic::{AtomicBool, Ordering};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
@@ -31,8 +32,10 @@ pub(crate) struct Shared {
     pub(super) layers: Mutex<Vec<Py<PyAny>>>,
     /// Stops the server that is being served.
     pub(super) stopper: Mutex<Option<Stopper>>,
-    /// An exception of a handler that ends the serving, not only its call.
+    /// An exception of a handler or a layer that ends the serving, not only its call.
     pub(super) ended: Mutex<Option<PyErr>>,
+    /// Whether `ended` has an exception.
+    has_ended: AtomicBool,
     /// Reports of requests that failed without Python code.
     pub(super) reports: Reports,
 }
@@ -73,12 +76,31 @@ impl Shared {
     /// The exception of a handler that ended the serving.
     pub(crate) fn finish(&self) -> PyResult<()> {
         *lock(&self.stopper) = None;
+        self.ended()
+    }
+
+    /// Whether an exception of a handler or a layer ends the serving.
+    #[inline]
+    pub(super) fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Relaxed)
+    }
+
+    /// Fails with the exception that ends the serving.
+    #[inline]
+    pub(super) fn ended(&self) -> PyResult<()> {
+        if self.has_ended() { self.take_ended() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn take_ended(&self) -> PyResult<()> {
+        self.has_ended.store(false, Ordering::Relaxed);
         lock(&self.ended).take().map_or(Ok(()), Err)
     }
 
     /// Ends the serving with an exception.
     pub(super) fn end(&self, end: PyErr) {
         lock(&self.ended).get_or_insert(end);
+        self.has_ended.store(true, Ordering::Relaxed);
         if let Some(stopper) = &*lock(&self.stopper) {
             stopper.stop();
         }

@@ -109,6 +109,8 @@ class Fails:
     def after(self, call: tachyon.CurrentCall, outcome: layers.Outcome, seconds: float, /) -> None:
         if self.how == "after" and call.msg_type < 9:
             raise ZeroDivisionError(self.how)
+        if self.how == "exits after" and call.msg_type < 9:
+            raise SystemExit(7)
 
 
 KINDS: dict[str, Any] = {"token": Token, "outer": lambda: Log("outer"), "inner": lambda: Log("inner")}
