@@ -171,6 +171,26 @@ def test_the_two_sides_agree_on_the_number_of_dimensions_and_the_type(path: str)
         assert sums.call(bus, IMAGE) == 15.0
 
 
+class Odd(np.ndarray[Any, Any]):
+    """An array that shows another shape than that of its values."""
+
+    shape = property(lambda _: (1, 2, 3))  # type: ignore[assignment]
+
+    def view(self, *_: Any) -> Any:
+        raise AssertionError
+
+
+def test_a_subclass_is_sent_as_the_array_that_it_is(path: str) -> None:
+    @tachyon_rpc(1)
+    def sums(image: Image) -> tachyon.f64:
+        return float(image.sum())
+
+    with served(path, sums) as bus:
+        assert sums.call(bus, np.ndarray.view(IMAGE, Odd)) == 15.0
+        with pytest.raises(ValueError, match="image has 2 dimensions, and this array has 1"):
+            sums.call(bus, np.ndarray.view(IMAGE[0], Odd))
+
+
 def words(*values: int) -> bytes:
     return b"".join(value.to_bytes(8, "little") for value in values)
 
