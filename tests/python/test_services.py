@@ -260,9 +260,13 @@ def test_implementations_that_a_call_fits_are_taken() -> None:
             (
                 "Wrapped(tachyon.Service)",
                 f"@{decorator}\n @tachyon_rpc(1)\n def price(self) -> tachyon.u64: ...",
-                f"Wrapped.price is a {decorator.rpartition('.')[2]}, and an endpoint is a plain method; remove that decorator",
+                f"Wrapped.price is a {kind}, and an endpoint is a plain method; remove that decorator",
             )
-            for decorator in ("property", "staticmethod", "functools.cached_property")
+            for decorator, kind in (
+                ("property", "property"),
+                ("staticmethod", "staticmethod"),
+                ("functools.cached_property", "cached_property"),
+            )
         ),
         (
             "Reserved(tachyon.Service)",
