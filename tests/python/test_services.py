@@ -260,6 +260,18 @@ def test_implementations_that_a_call_fits_are_taken() -> None:
             "@tachyon_rpc(1)\n @staticmethod\n def price(instrument: tachyon.u64): ...",
             "Static: a method of a Service is a function with `self`, not staticmethod",
         ),
+        *(
+            (
+                "Wrapped(tachyon.Service)",
+                f"@{decorator}\n @tachyon_rpc(1)\n def price(self) -> tachyon.u64: ...",
+                f"Wrapped.price is a {kind}, and an endpoint is a plain method; remove that decorator",
+            )
+            for decorator, kind in (
+                ("property", "property"),
+                ("staticmethod", "staticmethod"),
+                ("functools.cached_property", "cached_property"),
+            )
+        ),
         (
             "Reserved(tachyon.Service)",
             "@tachyon_rpc(1)\n def client(self): ...",

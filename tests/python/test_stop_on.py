@@ -7,11 +7,13 @@ import os
 import signal
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+import forks
 import tachyon
 from tachyon import ErrorKind, RpcBus, RpcDispatcher, RpcServer, tachyon_rpc
 
@@ -173,6 +175,50 @@ def test_a_handler_that_the_program_sets_meanwhile_stays(peer: Callable[..., Pee
     assert server.join() == "theirs\n"
 
 
+def test_a_forked_child_has_the_programs_handlers(path: str) -> None:
+    def in_child() -> bool:
+        # The child may serve too.
+        with RpcServer(path + "child") as own:
+            timer = threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGUSR1))
+            timer.start()
+            RpcDispatcher().serve_forever(own, stop_on=(signal.SIGUSR1,))
+            timer.join()
+        return signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+
+    dispatcher = RpcDispatcher()
+
+    @dispatcher.handler(101)
+    def ends(_: memoryview) -> bytes:
+        forks.in_child(lambda: signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL)
+        forks.in_child(in_child)
+        ready, tell = os.pipe()
+        child = forks.fork()
+        if child == 0:
+            os.write(tell, b"!")
+            time.sleep(forks.LIMIT)
+            os._exit(0)
+        # Python drops a signal that comes during the fork.
+        assert os.read(ready, 1) == b"!"
+        os.close(ready)
+        os.close(tell)
+        os.kill(child, signal.SIGUSR1)
+        status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        return str(status).encode()
+
+    with RpcServer(path) as server, ThreadPoolExecutor(1) as pool:
+
+        def call() -> bytes:
+            try:
+                with RpcBus.connect(path) as bus:
+                    return echo.call(bus, b"")
+            finally:
+                server.stop()
+
+        called = pool.submit(call)
+        dispatcher.serve_forever(server, stop_on=(signal.SIGUSR1,))
+        assert called.result() == str(-signal.SIGUSR1).encode()
+
+
 def serve_here(path: str, stop_on: object) -> None:
     with RpcServer(path) as server:
         RpcDispatcher().serve_forever(server, stop_on=stop_on)  # type: ignore[arg-type]
@@ -260,8 +306,8 @@ def test_no_signal_is_lost_around_the_serving(path: str) -> None:
     for _ in range(20):
         with RpcServer(path) as server:
             timer = threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGUSR1))
-            timer.start()
             signal.signal(signal.SIGUSR1, lambda *_, server=server: server.stop())
+            timer.start()
             try:
                 RpcDispatcher().serve_forever(server, stop_on=(signal.SIGUSR1,))
             finally:

@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 import tachyon
+from programs import tachyon_command
+from serving_thread import serving
 from tachyon import ErrorKind, LayoutMismatchError, RpcBus, RpcDispatcher, RpcError, tachyon_rpc
 from tachyon.errors import BadReplyError
 
@@ -169,6 +171,42 @@ def test_the_two_sides_agree_on_the_number_of_dimensions_and_the_type(path: str)
             with pytest.raises(LayoutMismatchError, match=rf"is {here} here, tensor\[f32, 2\] at the callee"):
                 other(hint).call(bus, [])
         assert sums.call(bus, IMAGE) == 15.0
+
+
+def test_the_command_makes_no_more_lists_than_a_reader_needs(path: str) -> None:
+    @tachyon_rpc(1)
+    def many() -> np.ndarray[tuple[int, int, int, int], np.dtype[np.uint8]]:
+        return np.zeros((1 << 20, 1, 1, 0), np.uint8)
+
+    @tachyon_rpc(2)
+    def few() -> np.ndarray[tuple[int, int, int, int], np.dtype[np.uint8]]:
+        return np.zeros((2, 1, 1, 0), np.uint8)
+
+    with serving(RpcDispatcher().register(many).register(few), path):
+        refused = tachyon_command("call", path, "many")
+        assert refused.returncode == 1
+        assert "the shape [1048576, 1, 1, 0] is too long for lists" in refused.stderr
+        assert tachyon_command("call", path, "few").stdout == "[[[[]]], [[[]]]]\n"
+
+
+class Odd(np.ndarray[Any, Any]):
+    """An array that shows another shape than that of its values."""
+
+    shape = property(lambda _: (1, 2, 3))  # type: ignore[assignment]
+
+    def view(self, *_: Any) -> Any:
+        raise AssertionError
+
+
+def test_a_subclass_is_sent_as_the_array_that_it_is(path: str) -> None:
+    @tachyon_rpc(1)
+    def sums(image: Image) -> tachyon.f64:
+        return float(image.sum())
+
+    with served(path, sums) as bus:
+        assert sums.call(bus, np.ndarray.view(IMAGE, Odd)) == 15.0
+        with pytest.raises(ValueError, match="image has 2 dimensions, and this array has 1"):
+            sums.call(bus, np.ndarray.view(IMAGE[0], Odd))
 
 
 def words(*values: int) -> bytes:

@@ -8,11 +8,13 @@ import re
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+import forks
 import tachyon
 from proc import descriptors, mappings
 from tachyon import RpcDispatcher, current_call, errors, tachyon_rpc, testing
@@ -108,6 +110,19 @@ def test_an_error_of_the_block_is_raised(dispatcher: RpcDispatcher) -> None:
 
     with pytest.raises(ZeroDivisionError):
         asyncio.run(main())
+
+
+def test_a_forked_child_leaves_the_block(dispatcher: RpcDispatcher) -> None:
+    def in_child() -> bool:
+        stack.close()
+        with testing.serve(dispatcher) as own:
+            return shout.call(own, "child") == "CHILD"
+
+    with ExitStack() as stack:
+        bus = stack.enter_context(testing.serve(dispatcher))
+        assert shout.call(bus, "a") == "A"
+        forks.in_child(in_child)
+        assert shout.call(bus, "b") == "B"
 
 
 def test_the_error_that_ended_the_serving_is_raised(dispatcher: RpcDispatcher) -> None:

@@ -262,6 +262,8 @@ fn metadata_travels_with_every_form_of_a_request() {
         guard[..size].copy_from_slice(text.as_bytes());
         let call = guard.commit(size).unwrap();
         assert_eq!(&*caller.finish(call).unwrap(), expected);
+        let too_large = caller.metadata("trace", "ab").reserve_call(10, usize::MAX).unwrap_err();
+        assert!(matches!(too_large, CallError::TooLarge { .. }), "{too_large:?}");
         let guard = caller.metadata("trace", "ab").reserve_call(10, size).unwrap();
         let too_long = guard.commit(size + 1).unwrap_err();
         assert!(matches!(too_long, CommitError::TooLong { .. }), "{too_long:?}");

@@ -202,14 +202,37 @@ fn async_endpoints_are_served_in_tasks() {
         }
         abandoned.abort();
         drop((caller, abandoned.await));
-        tokio::time::timeout(PATIENCE, async {
-            while Arc::strong_count(&state) > 1 {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-            }
-        })
-        .await
-        .expect("the serving task ends with its caller");
+        until_dropped_in_loop(&state).await;
     });
+}
+
+#[test]
+fn an_idle_task_ends_with_its_caller() {
+    runtime().block_on(async {
+        for calls in 0..2 {
+            let state = Arc::new(());
+            let held = Arc::clone(&state);
+            let mut dispatcher = Dispatcher::new(endpoints![echo]);
+            dispatcher.register(20, "hold", move |_| usize::to_le_bytes(Arc::strong_count(&held)).to_vec()).unwrap();
+            let caller = testing::pair_async(dispatcher).unwrap();
+            for _ in 0..calls {
+                assert_eq!(caller.call(12, b"a").await.unwrap(), b"a");
+            }
+            // Long enough for the serving task to sleep.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            drop(caller);
+            until_dropped_in_loop(&state).await;
+        }
+    });
+}
+
+async fn until_dropped_in_loop(state: &Arc<()>) {
+    let dropped = async {
+        while Arc::strong_count(state) > 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, dropped).await.expect("the serving task ends with its caller");
 }
 
 #[test]

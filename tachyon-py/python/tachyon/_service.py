@@ -44,6 +44,20 @@ def _endpoint_of(method: object) -> RpcEndpoint[..., Any, Any] | None:
     return endpoint
 
 
+def _refuse_wrapped(place: str, value: object) -> None:
+    """Raise TypeError for a declared method within a descriptor that hides the endpoint."""
+    wrapped: object = None
+    if isinstance(value, (staticmethod, classmethod)):
+        wrapped = value.__func__
+    elif isinstance(value, property):
+        wrapped = value.fget
+    elif isinstance(value, functools.cached_property):
+        wrapped = value.func
+    if _endpoint_of(wrapped) is not None:
+        message = f"{place} is a {type(value).__name__}, and an endpoint is a plain method; remove that decorator"
+        raise TypeError(message)
+
+
 def _place(endpoint: RpcEndpoint[..., Any, Any]) -> str:
     """Give the class and the method that declare an endpoint."""
     return endpoint.__qualname__.rpartition("<locals>.")[2]
@@ -200,6 +214,8 @@ class ServiceMeta(ABCMeta):
         """Make a class with the endpoints of its bases and its own."""
         namespace.pop(_BODY, None)
         cls = super().__new__(mcls, name, bases, namespace, **kwargs)
+        for attribute, value in namespace.items():
+            _refuse_wrapped(f"{name}.{attribute}", value)
         cls.__tachyon_methods__ = _methods(cls)
         around = sys._getframe(1).f_locals | namespace  # pyright: ignore[reportPrivateUsage]
         for method, endpoint in cls.__tachyon_methods__.items():

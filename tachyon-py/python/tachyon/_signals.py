@@ -7,6 +7,7 @@ wakes the server. `loop.add_signal_handler` would replace handlers of the progra
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 from typing import TYPE_CHECKING, Any
@@ -50,6 +51,15 @@ class Handled:
 
 _handled: dict[int, Handled] = {}
 """The signals that stop servers now, several of them in one event loop."""
+
+
+def _forked() -> None:
+    """Restore the handlers in a forked child: the servers are the parent's, and a signal ends the child as before."""
+    for handled in list(_handled.values()):
+        handled.restore()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 def install(signals: Iterable[int], server: object) -> Callable[[], None]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from concurrent.futures import Future
 from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING
 
@@ -40,15 +39,14 @@ def serve(dispatcher: RpcDispatcher, *, concurrency: int = 100) -> Generator[Rpc
     block goes first, with the other one as a note.
     """
     callee, caller = rpc_pair(_CAPACITY)
-    ended: Future[None] = Future()
+    # Not a future: a forked child that leaves the block would wait for the thread, which is the parent's.
+    failures: list[BaseException] = []
 
     def run() -> None:
         try:
             asyncio.run(dispatcher.aserve(callee, concurrency=concurrency))
         except BaseException as error:  # noqa: BLE001 - raised in the thread of the test
-            ended.set_exception(error)
-        else:
-            ended.set_result(None)
+            failures.append(error)
         finally:
             callee.close()
 
@@ -58,11 +56,12 @@ def serve(dispatcher: RpcDispatcher, *, concurrency: int = 100) -> Generator[Rpc
         yield caller
     except BaseException as error:
         _finish(caller, thread)
-        if failure := ended.exception():
+        for failure in failures:
             error.add_note(f"serving ended by {failure!r}")
         raise
     _finish(caller, thread)
-    ended.result()
+    for failure in failures:
+        raise failure
 
 
 def _finish(caller: RpcBus, thread: threading.Thread) -> None:

@@ -688,10 +688,7 @@ pub(super) fn exact_array(
     array: &Bound<'_, PyAny>,
     place: &Place<'_>,
 ) -> PyResult<()> {
-    if is_of(array, "numpy.ma", "MaskedArray")? {
-        let message = format!("{place} has no place for a mask; fill it first: array.filled(value)");
-        return Err(PyTypeError::new_err(message));
-    }
+    refuse_mask(array, place)?;
     let wanted = match &plan.metas[node] {
         Meta::List { dtype, .. } | Meta::Array { dtype, .. } | Meta::Tensor { dtype, .. } => dtype.get(array.py())?,
         _ => None,
@@ -718,6 +715,15 @@ pub(super) fn exact_array(
     Ok(())
 }
 
+/// Refuses a masked array.
+fn refuse_mask(array: &Bound<'_, PyAny>, place: &Place<'_>) -> PyResult<()> {
+    if is_of(array, "numpy.ma", "MaskedArray")? {
+        let message = format!("{place} has no place for a mask; fill it first: array.filled(value)");
+        return Err(PyTypeError::new_err(message));
+    }
+    Ok(())
+}
+
 /// Appends the values of a tensor in C order, and returns its shape.
 fn tensor(
     plan: &Plan,
@@ -732,8 +738,11 @@ fn tensor(
     if let Some(numpy) = loaded(value.py(), "numpy")?
         && let Some(array) = array_of(&numpy, value, place)?
     {
-        // A view of its own: another thread may change the shape of the array.
-        let array = array.call_method0("view")?;
+        refuse_mask(&array, place)?;
+        // A view of its own, of numpy's class: another thread may change the shape of the array, and a subclass may
+        // show another shape than that of its values.
+        let class = numpy.getattr("ndarray")?;
+        let array = class.call_method1("view", (array, &class))?;
         exact_array(plan, node, ndim, &array, place)?;
         shape[..ndim].copy_from_slice(&array.getattr("shape")?.extract::<Vec<usize>>()?);
         let contiguous = numpy.call_method1("ascontiguousarray", (array,))?;

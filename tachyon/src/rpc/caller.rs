@@ -355,7 +355,7 @@ impl Caller {
             seen = Some(flight);
         }
         let tail = if metadata.is_empty() { 0 } else { metadata.tail_len() };
-        let reservation = self.reserve_until(msg_type, size + tail, deadline, None);
+        let reservation = self.reserve_until(msg_type, size.saturating_add(tail), deadline, None);
         let Self { core, layered, .. } = self;
         let seen = seen.zip(layered.as_deref_mut());
         match reservation {

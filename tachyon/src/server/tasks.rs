@@ -222,8 +222,9 @@ impl<S: ?Sized> ServerTask<'_, S> {
             if self.schedule.count_pass(pass.served) || idle {
                 self.worker.look(false)?;
                 self.worker.sample(self.schedule.restart());
-                // A look with events takes only a batch, and the rest does not wake the runtime: look again.
-                if idle && !self.worker.had_events() {
+                // A look with events takes only a batch, and the rest does not wake the runtime: look again. The end of
+                // the only connection, which this pass may have found, does not wake the runtime either.
+                if idle && !self.worker.had_events() && !self.worker.control.is_stopping() {
                     return Ok(SliceEnd::Sleep);
                 }
                 if began.elapsed() >= SLICE {
