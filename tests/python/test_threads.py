@@ -155,3 +155,8 @@ def test_both_ends_in_one_process(path: str) -> None:
             assert endpoint.call(bus, bytes([n]) * n * 10, timeout=10) == bytes([n]) * n * 10
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_threads_that_serve_for_the_first_time_at_once(service: Callable[..., Peer]) -> None:
+    """The extension imports its Python modules when they are needed first."""
+    assert service("first_at_once").join() == "served\n" * 4
