@@ -260,7 +260,9 @@ mod tests {
         assert!(wrong.starts_with("argument `gain` of f: invalid type: integer `7`"), "{wrong}");
         let many: Vec<String> = (0..32).map(|at| format!("a{at}")).collect();
         let mut request = PackedRequest::new(32);
-        many.iter().for_each(|name| request.put(name, &()));
+        for name in &many {
+            request.put(name, &());
+        }
         assert_eq!(open(&request.finish().unwrap()), Ok(many));
     }
 

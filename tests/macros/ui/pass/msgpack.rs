@@ -41,6 +41,7 @@ fn areas(shapes: HashMap<String, Shape>, scale: f64, r#type: Option<String>) -> 
 fn nothing() {}
 
 #[tachyon_rpc(msg_type = 3, codec = "msgpack")]
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the state of a table")]
 fn stated(#[state] state: &u64, _text: String, #[context] cx: &Context<'_>, grid: [[u8; 2]; 2]) -> (u64, String) {
     (*state + u64::from(grid[1][1]), cx.name.to_owned())
 }
