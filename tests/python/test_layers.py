@@ -400,6 +400,25 @@ def test_a_layer_may_use_its_bus(service: Callable[..., Any], path: str) -> None
         assert metadata.call(bus, "a") == "2"
         assert metadata.call(bus, "added") == "none"
 
+    class Reports:
+        def __init__(self, bus: RpcBus) -> None:
+            self.bus = bus
+            self.reported: list[bytes] = []
+
+        def after(self, call: OutgoingCall, outcome: CallOutcome, _: float, /) -> None:
+            if call.name != "entries":
+                text = f"{call.name} {type(outcome).__name__} "
+                self.reported.append(entries.call(self.bus, text.encode()))
+
+    with RpcBus.connect(path) as bus:
+        reports = Reports(bus)
+        bus.layer(reports)
+        assert metadata.call(bus, "a") is None
+        assert metadata.call(bus.within(LIMIT), "a") is None
+        with pytest.raises(RpcError):
+            raises.call(bus, "ValueError")
+    assert reports.reported == [b"metadata Replied 0"] * 2 + [b"raises CallFailed 0"]
+
     class Closes:
         def before(self, _: OutgoingCall, /) -> None:
             closing.close()

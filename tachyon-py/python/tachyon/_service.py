@@ -44,18 +44,21 @@ def _endpoint_of(method: object) -> RpcEndpoint[..., Any, Any] | None:
     return endpoint
 
 
+_DESCRIPTORS: dict[type[Any], str] = {
+    staticmethod: "__func__",
+    classmethod: "__func__",
+    property: "fget",
+    functools.cached_property: "func",
+}
+"""Descriptors around a function, and their attribute with the function."""
+
+
 def _refuse_wrapped(place: str, value: object) -> None:
     """Raise TypeError for a declared method within a descriptor that hides the endpoint."""
-    wrapped: object = None
-    if isinstance(value, (staticmethod, classmethod)):
-        wrapped = value.__func__
-    elif isinstance(value, property):
-        wrapped = value.fget
-    elif isinstance(value, functools.cached_property):
-        wrapped = value.func
-    if _endpoint_of(wrapped) is not None:
-        message = f"{place} is a {type(value).__name__}, and an endpoint is a plain method; remove that decorator"
-        raise TypeError(message)
+    for kind, attribute in _DESCRIPTORS.items():
+        if isinstance(value, kind) and _endpoint_of(getattr(value, attribute)) is not None:
+            message = f"{place} is a {kind.__name__}, and an endpoint is a plain method; remove that decorator"
+            raise TypeError(message)
 
 
 def _place(endpoint: RpcEndpoint[..., Any, Any]) -> str:

@@ -331,12 +331,22 @@ impl RpcEndpoint {
                 None => Ok(guard),
             }
         });
-        match (&seen, &taken) {
-            (None, _) => {}
-            (Some(seen), Ok(guard)) => seen.replied(py, guard.get().len())?,
-            (Some(seen), Err(error)) => seen.failed(py, error)?,
+        let guard = match (&seen, taken) {
+            (_, Ok(guard)) => guard,
+            (None, Err(error)) => return Err(error),
+            (Some(seen), Err(error)) => {
+                seen.failed(py, &error)?;
+                return Err(error);
+            }
+        };
+        let size = guard.get().len();
+        let value = Self::read(&guard, call.on_response.as_ref(), own);
+        // A layer may call on this bus, which the guard keeps busy.
+        drop(guard);
+        if let Some(seen) = seen {
+            seen.replied(py, size)?;
         }
-        Self::read(&taken?, call.on_response.as_ref(), own)
+        value
     }
 
     /// The value of a reply, or the result of `on_response` for its bytes.
