@@ -170,11 +170,11 @@ class OutgoingCall:
 
     def __init__(self, msg_type: int, name: str, size: int, timeout: float | None, metadata: Metadata | None) -> None:
         """Describe a call that begins now."""
-        self.msg_type = msg_type
+        self.msg_type: int = msg_type
         """The endpoint's message type."""
-        self.name = name
+        self.name: str = name
         """The endpoint's name on this side; empty for a call by number."""
-        self.request_size = size
+        self.request_size: int = size
         """Bytes of the request, without the metadata."""
         self._deadline = None if timeout is None else time.monotonic() + timeout
         self._metadata = metadata
