@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import subprocess
@@ -144,6 +145,47 @@ def test_defaults_names_and_dataclasses(path: str) -> None:
         with pytest.raises(RpcError) as refused:
             raw.call(bus, pack({"pair": {"one": "x"}, "class": "u"}))
         assert refused.value.text == "the arguments of join: Expected `int`, got `str` - at `$.pair.one`"
+
+
+def test_a_method_of_a_service(path: str) -> None:
+    class Pairs(tachyon.Service):
+        @tachyon_rpc(1, codec="msgpack")
+        def swapped(self, pairs: dict[str, Pair], by: int = 1) -> set[str]:
+            raise NotImplementedError
+
+        @tachyon_rpc(2)
+        def count(self) -> tachyon.u64: ...  # type: ignore[empty-body]
+
+    class Swapping(Pairs):
+        def swapped(self, pairs: dict[str, Pair], by: int = 1) -> set[str]:
+            return {f"{name}{pair.one + by}" for name, pair in pairs.items()}
+
+        def count(self) -> int:
+            return 2
+
+    with served(path, Swapping()) as bus:
+        client = Pairs.client(bus)
+        assert client.swapped({"a": Pair(1), "b": Pair(2)}) == {"a2", "b3"}
+        assert client.swapped({"a": Pair(1)}, by=2) == {"a3"}
+        assert client.count() == 2
+
+
+def test_coroutines(path: str) -> None:
+    @tachyon_rpc(1, codec="msgpack")
+    async def swapped(pairs: dict[str, Pair]) -> set[str]:
+        await asyncio.sleep(0)
+        return {f"{name}{pair.one}" for name, pair in pairs.items()}
+
+    async def call() -> None:
+        with ThreadPoolExecutor(1) as pool:
+            listening = pool.submit(RpcBus.listen, path, 1 << 16, 1 << 16)
+            with await RpcBus.aconnect(path) as caller:
+                callee = await asyncio.wrap_future(listening)
+                serving = asyncio.create_task(RpcDispatcher().register(swapped).aserve(callee))
+                assert await swapped.acall(caller, {"a": Pair(1)}) == {"a1"}
+            await serving
+
+    asyncio.run(asyncio.wait_for(call(), LIMIT))
 
 
 def test_replies_that_do_not_decode(path: str) -> None:

@@ -1,5 +1,6 @@
 //! Endpoints of every form, which tell the context of their call, and `async` endpoints of every form.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -155,6 +156,28 @@ pub fn merged(#[state] merged: &AtomicU64) -> u64 {
     merged.load(Ordering::Relaxed)
 }
 
+/// Takes a map, and counts the call.
+///
+/// # Errors
+/// No sensor is 0.
+#[tachyon_rpc(msg_type = 18, codec = "msgpack")]
+pub async fn largest(
+    #[state] merged: &AtomicU64,
+    #[context] cx: &Context<'_>,
+    readings: BTreeMap<u64, (String, f64)>,
+    least: Option<f64>,
+) -> Result<Option<(String, f64)>, ScanError> {
+    tokio::task::yield_now().await;
+    if readings.contains_key(&0) {
+        return Err(ScanError::NoSensor { sensor: 0 });
+    }
+    merged.fetch_add(1, Ordering::Relaxed);
+    let largest = readings.into_values().max_by(|a, b| a.1.total_cmp(&b.1));
+    Ok(largest
+        .filter(|(_, value)| least.is_none_or(|least| *value >= least))
+        .map(|(name, value)| (name + cx.name, value)))
+}
+
 /// A service with plain and `async` methods.
 #[tachyon_rpc]
 pub trait Shelf {
@@ -172,6 +195,10 @@ pub trait Shelf {
         tokio::task::yield_now().await;
         u32::try_from(number).map(|number| u64::from(number) * 2).map_err(|_| ScanError::NoSensor { sensor: 0 })
     }
+
+    /// Counts the letters of texts.
+    #[rpc(msg_type = 24, codec = "msgpack")]
+    async fn lengths(&self, texts: BTreeSet<String>) -> BTreeMap<String, usize>;
 
     /// The number of calls so far.
     #[rpc(msg_type = 23)]
@@ -192,6 +219,11 @@ impl Shelf for Counter {
         tokio::task::yield_now().await;
         self.0.fetch_add(1, Ordering::Relaxed);
         shown(cx)
+    }
+
+    async fn lengths(&self, texts: BTreeSet<String>) -> BTreeMap<String, usize> {
+        tokio::task::yield_now().await;
+        texts.into_iter().map(|text| (text.clone(), text.len())).collect()
     }
 
     fn calls(&self) -> u64 {

@@ -1,17 +1,19 @@
 //! `async` endpoints and services on a tokio runtime, called from another process.
 #![allow(clippy::unwrap_used, reason = "a failing test may panic anywhere")]
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tachyon::{
-    CallError, Callee, Caller, Dispatcher, Endpoint, ErrorKind, RegisterError, RpcServer, ServeError, endpoints,
-    tachyon_rpc,
+    AsyncCaller, CallError, Callee, Caller, Dispatcher, Endpoint, ErrorKind, RegisterError, RpcServer, ServeError,
+    endpoints, tachyon_rpc,
 };
 use tachyon_tests::context::{
-    Counter, Scan, ScanError, ShelfClient, ShelfService, later, merge, merged, nap, panics, parse, plain,
+    Counter, Scan, ScanError, ShelfAsyncClient, ShelfClient, ShelfService, largest, later, merge, merged, nap, panics,
+    parse, plain,
 };
 use tachyon_tests::process::Program;
 use tachyon_tests::temporary::socket;
@@ -65,6 +67,36 @@ fn arguments_state_replies_and_errors_are_those_of_plain_endpoints() {
     assert!(slow.finish(&mut caller).unwrap().starts_with("9 nap"));
     let described = caller.describe_timeout(PATIENCE).unwrap();
     assert_eq!(described.endpoint(merge::MSG_TYPE).unwrap().raises[0].head.name, "NoSensor");
+}
+
+#[test]
+fn an_async_endpoint_of_the_codec_msgpack() {
+    let (_folder, path) = socket();
+    let _peer = CONTEXT_PEER.start("tokio", &path, &[]);
+    let mut caller = connect(&path);
+    let readings = BTreeMap::from([(1, ("a".to_owned(), 1.5)), (2, ("b".to_owned(), 2.5))]);
+    let found = Some(("blargest".to_owned(), 2.5));
+    assert_eq!(largest::call(&mut caller, &readings, &None).unwrap(), found);
+    assert_eq!(largest::call(&mut caller, &readings, &Some(3.0)).unwrap(), None);
+    assert_eq!(merged::call(&mut caller).unwrap(), 2);
+    match largest::call(&mut caller, &BTreeMap::from([(0, (String::new(), 0.0))]), &None) {
+        Err(CallError::Failed(error)) => assert_eq!(error, ScanError::NoSensor { sensor: 0 }),
+        other => panic!("{other:?}"),
+    }
+    // A request that does not decode is refused, and nothing of the handler runs.
+    let refused = caller.call(largest::MSG_TYPE, b"\x81\xA8readings\x07").map(drop).unwrap_err();
+    let about = "argument `readings` of largest";
+    assert!(matches!(kind(&refused), Some((ErrorKind::BadRequest, text)) if text.contains(about)), "{refused}");
+    assert_eq!(merged::call(&mut caller).unwrap(), 2);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let caller = AsyncCaller::connect(&path).await.unwrap();
+        assert_eq!(largest::call_async(&caller, &readings, &None).await.unwrap(), found);
+        let shelf = AsyncCaller::connect(&path.with_extension("shelf")).await.unwrap();
+        let texts = ["", "ab"].map(str::to_owned).into();
+        let lengths = ShelfAsyncClient::new(shelf).within(PATIENCE).lengths(&texts).await.unwrap();
+        assert_eq!(lengths, BTreeMap::from([(String::new(), 0), ("ab".to_owned(), 2)]));
+    });
 }
 
 /// The endpoint `merge` with two fields in another order.

@@ -154,8 +154,7 @@ fn convert(contract: &Contract<'_>, argument: &Argument<'_>, wire: &TokenStream,
 fn answer(contract: &Contract<'_>, call: &TokenStream) -> TokenStream {
     let private = contract.private;
     if contract.is_packed {
-        let (types, outcome) = contract.packed_outcome(call);
-        return quote_spanned!(Span::mixed_site()=> #private::answer_packed::<#types>(__reply, #outcome));
+        return contract.packed_answer(call);
     }
     let how = contract.error_mode();
     if let ReplyForm::Slot { wire, .. } = contract.reply {
@@ -172,18 +171,16 @@ fn answer(contract: &Contract<'_>, call: &TokenStream) -> TokenStream {
 /// The expression that makes the future of an `async` function, which keeps the state and makes the reply.
 fn answer_later(contract: &Contract<'_>, function: &TokenStream, call: &TokenStream, has_state: bool) -> TokenStream {
     let private = contract.private;
-    let value = quote_spanned!(Span::mixed_site()=> __value);
     let output = if contract.is_packed {
-        let (types, outcome) = contract.packed_outcome(&value);
-        quote!(#private::answer_packed_later::<#types>(#outcome))
+        contract.packed_output()
     } else {
         let (how, select) = (contract.error_mode(), contract.select_reply());
-        quote!(#private::answer_later::<#how, #select, _>(#value))
+        quote_spanned!(Span::mixed_site()=> #private::answer_later::<#how, #select, _>(__value))
     };
     let state = has_state.then(|| quote_spanned!(Span::mixed_site()=> let __state = #private::Clone::clone(__state);));
     let future = quote_spanned! {Span::mixed_site()=>
         #private::task(async move {
-            let #value = #call.await;
+            let __value = #call.await;
             #output
         })
     };

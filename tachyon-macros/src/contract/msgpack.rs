@@ -32,8 +32,8 @@ impl Contract<'_> {
             let ty = self.constant(value);
             assert(value, quote!(#private::can_be_packed::<#ty>()));
             if let Some(error) = error {
-                let ty = self.constant(error).to_token_stream();
-                let form = self.error_form(&ty);
+                let ty = self.constant(error);
+                let form = self.error_form(&ty.to_token_stream());
                 assert(error, quote!(#private::error_travels::<#ty, #form>()));
             }
         }
@@ -117,7 +117,7 @@ impl Contract<'_> {
         (statements, quote_spanned!(Span::mixed_site()=> __encoded))
     }
 
-    /// The body of a handler, which makes its reply by `answer` from the local names of the arguments.
+    /// The body of a handler: `answer` is an expression over the local names of the arguments.
     pub(super) fn packed_handler(&self, answer: &TokenStream) -> TokenStream {
         let (private, whole) = (self.private, &self.name);
         let takes = self.params.arguments().enumerate().map(|(at, argument)| {
@@ -139,15 +139,30 @@ impl Contract<'_> {
         }
     }
 
-    /// The types of `answer_packed`, and the returned `value` as a `Result`.
-    pub(super) fn packed_outcome(&self, value: &TokenStream) -> (TokenStream, TokenStream) {
-        let private = self.private;
-        let (ty, how) = (self.packed_value(), self.error_mode());
-        let select = self.select_packed(&ty);
-        let returns_result = matches!(self.reply, ReplyForm::Value(written) if result_types(written).is_some());
-        let outcome = if returns_result { value.clone() } else { quote!(#private::Result::Ok(#value)) };
+    /// The expression that calls the function and makes the reply.
+    pub(super) fn packed_answer(&self, call: &TokenStream) -> TokenStream {
+        let (private, types, outcome) = (self.private, self.answer_types(), self.outcome(call));
+        quote_spanned!(Span::mixed_site()=> #private::answer_packed::<#types>(__reply, #outcome))
+    }
+
+    /// The output of the future of an `async` function, whose value is `__value`.
+    pub(super) fn packed_output(&self) -> TokenStream {
+        let (private, types) = (self.private, self.answer_types());
+        let outcome = self.outcome(&quote_spanned!(Span::mixed_site()=> __value));
+        quote_spanned!(Span::mixed_site()=> #private::answer_packed_later::<#types>(#outcome))
+    }
+
+    fn answer_types(&self) -> TokenStream {
+        let (private, value, how) = (self.private, self.packed_value(), self.error_mode());
+        let select = self.select_packed(&value);
         let error = self.packed_error().unwrap_or_else(|| quote!(#private::Undeclared));
-        (quote!(#how, #select, #ty, #error), outcome)
+        quote!(#how, #select, #value, #error)
+    }
+
+    /// The returned value as a `Result`.
+    fn outcome(&self, returned: &TokenStream) -> TokenStream {
+        let private = self.private;
+        if self.packed_error().is_some() { returned.clone() } else { quote!(#private::Result::Ok(#returned)) }
     }
 }
 

@@ -41,10 +41,9 @@ pub use self::gaps::{
     never_compiled, number, shape,
 };
 pub use self::message::Opaque;
-#[cfg(feature = "tokio")]
-pub use self::msgpack::answer_packed_later;
 pub use self::msgpack::{
-    IsPacked, NotPacked, Packed, Packs, answer_packed, assert_msgpack, can_be_packed, finish_packed,
+    IsPacked, NotPacked, Packed, Packs, answer_packed, answer_packed_later, assert_msgpack, can_be_packed,
+    finish_packed,
 };
 pub use self::select::{
     IsArgument, IsValue, Lendable, NotArgument, NotValue, Parameter, PassSlice, Select, Slot, Take, Travels,

@@ -6,9 +6,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::select::Select;
-#[cfg(feature = "tokio")]
-use crate::dispatch::AsyncReply;
-use crate::dispatch::{ConvertError, HandlerError, HandlerResult, Reply};
+use crate::dispatch::{AsyncReply, ConvertError, HandlerError, HandlerResult, Reply};
 use crate::engine::ErrorKind;
 use crate::rpc::{CallError, Encoded};
 use crate::schema::payload::msgpack::encode;
@@ -148,7 +146,6 @@ pub fn answer_packed<H: ConvertError<E>, S: Packed<T>, T, E>(reply: Reply<'_>, o
 }
 
 /// The output of an async handler: [`answer_packed`], later.
-#[cfg(feature = "tokio")]
 pub fn answer_packed_later<H, S, T, E>(outcome: Result<T, E>) -> AsyncReply
 where
     H: ConvertError<E>,

@@ -19,6 +19,8 @@ mod sync;
 
 #[path = "../../../tachyon/src/aligned.rs"]
 mod aligned;
+#[path = "../../../tachyon/src/metadata.rs"]
+mod metadata;
 #[path = "../../../tachyon/src/ring/mod.rs"]
 mod ring;
 #[path = "../../../tachyon/src/type_id.rs"]

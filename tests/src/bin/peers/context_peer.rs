@@ -11,8 +11,8 @@ use tachyon::{
     AsyncCaller, CallError, Callee, Caller, Dispatcher, Endpoint, RpcServer, ServeError, ServerOptions, TracingLayer,
 };
 use tachyon_tests::context::{
-    ASYNC_CLOSURE, ASYNC_RELAY, CLOSURE, Counter, RAW, RELAY, Refusing, STOP, ShelfService, cancelled, later, merge,
-    merged, nap, panics, parse, plain, shown, slot, slow, watched,
+    ASYNC_CLOSURE, ASYNC_RELAY, CLOSURE, Counter, RAW, RELAY, Refusing, STOP, ShelfService, cancelled, largest, later,
+    merge, merged, nap, panics, parse, plain, shown, slot, slow, watched,
 };
 use tachyon_tests::process::{arguments, report};
 
@@ -143,6 +143,7 @@ fn on_tokio(path: &Path, places: usize, mut dispatcher: Dispatcher<Counter>) -> 
             parse::ENTRY.lift(),
             panics::ENTRY.lift(),
             merged::ENTRY,
+            largest::ENTRY,
         ],
     );
     complete(&mut functions)?;
