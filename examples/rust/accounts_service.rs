@@ -13,6 +13,8 @@
 //! ledger.
 #![allow(clippy::print_stdout, reason = "an example prints its results")]
 
+mod signals;
+
 use std::error::Error;
 use std::sync::Arc;
 
@@ -169,11 +171,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
     dispatcher.layer(TracingLayer::new()).layer(Authenticated);
 
     let mut server = RpcServer::listen(&socket)?;
-    let stopper = server.stopper();
     println!("serving at {}", socket.display());
-    let service = tokio::spawn(async move { dispatcher.serve_async(&mut server).await });
-    tokio::signal::ctrl_c().await?;
-    stopper.stop();
-    service.await??;
+    signals::stop_on_signals(server.stopper())?;
+    tokio::spawn(async move { dispatcher.serve_async(&mut server).await }).await??;
     Ok(())
 }
