@@ -364,7 +364,7 @@ pub fn emit(item: proc_macro::TokenStream) -> proc_macro::TokenStream {
 ///
 /// assert_eq!(ScanError::NoSensor { sensor: 3 }.to_string(), "no sensor 3");
 /// assert_eq!(ScanError::Busy.to_string(), "busy");
-/// assert_eq!(ScanError::VARIANTS[0].name, "NoSensor");
+/// assert_eq!(ScanError::VARIANTS[0].head.name, "NoSensor");
 /// ```
 #[proc_macro_attribute]
 pub fn error(args: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {

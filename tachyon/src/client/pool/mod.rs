@@ -111,7 +111,7 @@ impl PoolError {
 }
 
 /// A set of callers connected to one path, for any number of threads. Share it by reference or in an
-/// [`Arc`](std::sync::Arc).
+/// [`Arc`].
 ///
 /// The pool connects callers on demand, up to a limit, and keeps a caller that comes back. It drops a caller whose
 /// callee has gone, and connects a new one. Waiting threads get callers in the order in which they began to wait. The
