@@ -159,4 +159,4 @@ def test_both_ends_in_one_process(path: str) -> None:
 
 def test_threads_that_serve_for_the_first_time_at_once(service: Callable[..., Peer]) -> None:
     """The extension imports its Python modules when they are needed first."""
-    assert service("first_at_once").join() == "served\n" * 4
+    assert service("first_at_once").join().count("served") == 4
