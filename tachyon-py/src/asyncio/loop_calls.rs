@@ -104,6 +104,7 @@ impl LoopCalls {
                 if gone {
                     return Err(CallError::PeerDead { sent: true }.raise());
                 }
+                let armed = armed && caller.is_armed(room.is_some());
                 return Ok(if armed { None } else { Some(!caller.arm(room)) });
             };
             let reply = reply(py, taking);

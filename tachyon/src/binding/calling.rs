@@ -139,6 +139,8 @@ pub trait CallerSteps {
     /// Asks the callee to ring for the next reply, and for `room` bytes of room if a request waits. True means: sleep,
     /// and look again after a ring, or after 10 ms.
     fn arm(&mut self, room: Option<usize>) -> bool;
+    /// Whether everything that [`arm`](Self::arm) asked for is still to come.
+    fn is_armed(&self, room: bool) -> bool;
     /// Asks the callee not to ring any more.
     fn disarm(&self);
     /// Abandons a call. With `cancel`, sends a cancellation; true when the cancellation waits for room.
@@ -252,6 +254,10 @@ impl CallerSteps for Caller {
 
     fn arm(&mut self, room: Option<usize>) -> bool {
         self.core.arm(room)
+    }
+
+    fn is_armed(&self, room: bool) -> bool {
+        self.core.is_armed(room)
     }
 
     fn disarm(&self) {

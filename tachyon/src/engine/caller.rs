@@ -154,6 +154,15 @@ impl<T> CallerCore<T> {
         matches!(arm_and_look(words, &mut look), Ok(Armed::Sleep { .. }))
     }
 
+    /// Whether everything that [`arm`](Self::arm) asked for is still to come, for a driver that has looked in vain. The
+    /// callee may have rung for the reply to a call that was given up, which the look took.
+    pub(crate) fn is_armed(&self, room: bool) -> bool {
+        let connection = &self.tx.connection;
+        let room = room || self.has_pending_cancellations();
+        connection.ring(1).header().consumer_parked.0.is_set()
+            && (!room || connection.ring(0).header().producer_parked.0.is_set())
+    }
+
     /// Asks the callee to ring no more: the driver looks by itself from now on.
     pub(crate) fn disarm(&self) {
         let connection = &self.tx.connection;

@@ -70,6 +70,21 @@ fn turns(core: &mut CalleeCore<u64>, service: &mut Recorder) {
     while core.turn(service).unwrap() == TurnResult::Served {}
 }
 
+/// A look takes the replies to calls that were given up, and the ring messages for them.
+#[test]
+fn a_caller_that_looked_in_vain_knows_whether_the_callee_still_rings() {
+    let (mut core, mut caller) = core(1 << 12);
+    let mut service = Recorder::default();
+    let given_up = caller.start(1, b"late").unwrap();
+    assert!(caller.core.arm(None) && caller.core.is_armed(false));
+    assert!(!caller.core.is_armed(true), "no room was asked for");
+    assert!(caller.core.end(given_up, false));
+    turns(&mut core, &mut service);
+    assert!(caller.core.next().unwrap().is_none());
+    assert!(!caller.core.is_armed(false), "the next reply would not ring");
+    assert!(caller.core.arm(None) && caller.core.is_armed(false));
+}
+
 #[test]
 fn a_cancellation_ends_a_call_that_has_begun() {
     let (mut core, mut caller) = core(1 << 12);

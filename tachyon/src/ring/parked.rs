@@ -60,6 +60,11 @@ impl ParkedWord {
         self.set.store(1, Ordering::Relaxed);
     }
 
+    /// Whether the peer has not rung since the last [`set`](Self::set).
+    pub(crate) fn is_set(&self) -> bool {
+        self.set.load(Ordering::Relaxed) != 0
+    }
+
     /// Writes any value, as a hostile peer can.
     #[cfg(any(test, fuzzing))]
     pub(crate) fn write(&self, value: u32) {

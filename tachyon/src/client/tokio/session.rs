@@ -305,7 +305,7 @@ impl Traffic {
                 }
                 // The reply ring reports a fault of the request ring.
                 drop(self.core.flush_cancellations());
-                if armed {
+                if armed && self.core.is_armed(self.wanted.is_some()) {
                     return Ok(RoundResult::StillArmed);
                 }
                 return Ok(if self.core.arm(self.wanted) { RoundResult::Armed } else { RoundResult::More });
