@@ -108,22 +108,6 @@ pub use tachyon_macros::{endpoints, error, payload, tachyon_rpc};
 pub use trace::TracingLayer;
 pub use wait::{Interrupt, PollingMode};
 
-/// Passes on the code that needs the feature `tokio`: the macros do not know the features of this crate.
-#[cfg(feature = "tokio")]
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __with_tokio {
-    ($($code:tt)*) => { $($code)* };
-}
-
-/// Drops the code that needs the feature `tokio`.
-#[cfg(not(feature = "tokio"))]
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __with_tokio {
-    ($($code:tt)*) => {};
-}
-
 /// For the code that the macros generate.
 #[doc(hidden)]
 pub mod __private {

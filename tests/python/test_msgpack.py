@@ -8,7 +8,6 @@ import json
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +15,7 @@ import msgspec
 import pytest
 
 import tachyon
+import tachyon.testing
 from programs import PYTHON, program
 from programs import tachyon as command_line
 from services import packed
@@ -106,28 +106,13 @@ def test_generated_code_leaves_the_endpoints_out(callee: str, path: str) -> None
     assert callee in SAID
 
 
-@contextmanager
-def served(path: str, *endpoints: Any) -> Iterator[RpcBus]:
-    """Serve endpoints in another thread, and connect."""
-    dispatcher = RpcDispatcher()
-    for endpoint in endpoints:
-        dispatcher.register(endpoint)
-    with ThreadPoolExecutor(1) as pool:
-        listening = pool.submit(RpcBus.listen, path, 1 << 16, 1 << 16)
-        with RpcBus.connect(path) as caller:
-            serving = pool.submit(dispatcher.serve_forever, listening.result())
-            yield caller
-        serving.result()
-        listening.result().close()
-
-
 @dataclasses.dataclass
 class Pair:
     one: int
     two: list[str] = dataclasses.field(default_factory=list)
 
 
-def test_defaults_names_and_dataclasses(path: str) -> None:
+def test_defaults_names_and_dataclasses() -> None:
     @tachyon_rpc(1, codec="msgpack")
     def join(pair: Pair, class_: str, _sep: str = "-", extra: list[str] = []) -> str:  # noqa: B006
         extra.append(class_)
@@ -135,7 +120,7 @@ def test_defaults_names_and_dataclasses(path: str) -> None:
 
     raw: Any = tachyon_rpc(1)(lambda payload: payload)
     pack = msgspec.msgpack.encode
-    with served(path, join) as bus:
+    with tachyon.testing.serve(RpcDispatcher().register(join)) as bus:
         assert join.call(bus, Pair(1, ["a"]), "t") == "1-a-t"
         assert join.call(bus, Pair(1), class_="t", extra=["e"], _sep="") == "1et"
         # Each call gets a default of its own.
@@ -147,7 +132,7 @@ def test_defaults_names_and_dataclasses(path: str) -> None:
         assert refused.value.text == "the arguments of join: Expected `int`, got `str` - at `$.pair.one`"
 
 
-def test_a_method_of_a_service(path: str) -> None:
+def test_a_method_of_a_service() -> None:
     class Pairs(tachyon.Service):
         @tachyon_rpc(1, codec="msgpack")
         def swapped(self, pairs: dict[str, Pair], by: int = 1) -> set[str]:
@@ -163,7 +148,7 @@ def test_a_method_of_a_service(path: str) -> None:
         def count(self) -> int:
             return 2
 
-    with served(path, Swapping()) as bus:
+    with tachyon.testing.serve(RpcDispatcher().register(Swapping())) as bus:
         client = Pairs.client(bus)
         assert client.swapped({"a": Pair(1), "b": Pair(2)}) == {"a2", "b3"}
         assert client.swapped({"a": Pair(1)}, by=2) == {"a3"}
@@ -188,7 +173,7 @@ def test_coroutines(path: str) -> None:
     asyncio.run(asyncio.wait_for(call(), LIMIT))
 
 
-def test_replies_that_do_not_decode(path: str) -> None:
+def test_replies_that_do_not_decode() -> None:
     reply = b""
 
     @tachyon_rpc(1)
@@ -202,7 +187,7 @@ def test_replies_that_do_not_decode(path: str) -> None:
     @tachyon_rpc(1, codec="msgpack")
     def number() -> int: ...  # type: ignore[empty-body]
 
-    with served(path, raw, unsound) as bus:
+    with tachyon.testing.serve(RpcDispatcher().register(raw).register(unsound)) as bus:
         for reply in (b"", b"\xa1x", b"\x01\x01", b"\x91" * 5000):  # noqa: B007 - the callee returns it
             with pytest.raises(BadReplyError, match="number: the callee's reply does not decode: the reply: "):
                 number.call(bus)
@@ -213,7 +198,7 @@ def test_replies_that_do_not_decode(path: str) -> None:
         assert bad.value.kind is ErrorKind.BAD_REPLY
 
 
-def test_the_codec_is_compared(path: str) -> None:
+def test_the_codec_is_compared() -> None:
     @tachyon_rpc(1, codec="msgpack")
     def twice(number: int) -> int:
         return 2 * number
@@ -221,7 +206,7 @@ def test_the_codec_is_compared(path: str) -> None:
     @tachyon_rpc(1)
     def other(number: tachyon.i64) -> tachyon.i64: ...  # type: ignore[empty-body]
 
-    with served(path, twice) as bus:
+    with tachyon.testing.serve(RpcDispatcher().register(twice)) as bus:
         with pytest.raises(LayoutMismatchError, match="the request is i64 here, msgpack at the callee"):
             other.call(bus, 1)
         assert twice.call(bus, 4) == 8

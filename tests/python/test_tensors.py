@@ -3,21 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
 
 import tachyon
+import tachyon.testing
 from programs import tachyon_command
 from serving_thread import serving
 from tachyon import ErrorKind, LayoutMismatchError, RpcBus, RpcDispatcher, RpcError, tachyon_rpc
 from tachyon.errors import BadReplyError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 Image: TypeAlias = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
@@ -30,26 +26,11 @@ class Frame(tachyon.Struct):
     mask: np.ndarray[tuple[int, int], np.dtype[np.uint8]] | None = None
 
 
-@contextmanager
-def served(path: str, *endpoints: Any) -> Iterator[RpcBus]:
-    """Serve endpoints in another thread, and connect."""
-    dispatcher = RpcDispatcher()
-    for endpoint in endpoints:
-        dispatcher.register(endpoint)
-    with ThreadPoolExecutor(1) as pool:
-        listening = pool.submit(RpcBus.listen, path, 1 << 20, 1 << 20)
-        with RpcBus.connect(path) as caller:
-            serving = pool.submit(dispatcher.serve_forever, listening.result())
-            yield caller
-        serving.result()
-        listening.result().close()
-
-
 def address(array: Any) -> int:
     return array.__array_interface__["data"][0]
 
 
-def test_a_handler_gets_the_request_in_place(path: str) -> None:
+def test_a_handler_gets_the_request_in_place() -> None:
     @tachyon_rpc(1)
     def looks(image: Image, frame: Frame) -> str:
         assert not image.flags.writeable
@@ -67,12 +48,12 @@ def test_a_handler_gets_the_request_in_place(path: str) -> None:
         assert kept == frame
         return f"{image.dtype} {image.shape} {frame.mask.shape}"
 
-    with served(path, looks) as bus:
+    with tachyon.testing.serve(RpcDispatcher().register(looks)) as bus:
         frame = Frame(name="left", image=IMAGE.T, mask=[[1, 0]])  # type: ignore[arg-type]
         assert looks.call(bus, IMAGE, frame) == "float32 (2, 3) (1, 2)"
 
 
-def test_a_handler_that_keeps_a_tensor_fails_its_call(path: str) -> None:
+def test_a_handler_that_keeps_a_tensor_fails_its_call() -> None:
     kept: list[Any] = []
 
     @tachyon_rpc(1)
@@ -83,7 +64,7 @@ def test_a_handler_that_keeps_a_tensor_fails_its_call(path: str) -> None:
     def copies(image: Image) -> None:
         kept.append(image.copy())
 
-    with served(path, keeps, copies) as bus:
+    with tachyon.testing.serve(RpcDispatcher().register(keeps).register(copies)) as bus:
         with pytest.raises(RpcError, match="the handler kept a view of the request"):
             keeps.call(bus, IMAGE)
         copies.call(bus, IMAGE)
@@ -126,7 +107,7 @@ class Consumer:
         return self._array.__dlpack_device__()
 
 
-def test_a_tensor_is_exported_with_its_shape_and_its_flag(path: str) -> None:
+def test_a_tensor_is_exported_with_its_shape_and_its_flag() -> None:
     @tachyon_rpc(1)
     def exports(image: Image) -> str:
         shared = np.from_dlpack(image)
@@ -142,7 +123,7 @@ def test_a_tensor_is_exported_with_its_shape_and_its_flag(path: str) -> None:
     def same(image: Image) -> Image:
         return image
 
-    with served(path, exports, same) as bus:
+    with tachyon.testing.serve(RpcDispatcher().register(exports).register(same)) as bus:
         assert exports.call(bus, IMAGE) == "exported"
         reply = same.call(bus, IMAGE)
         shared = np.from_dlpack(Consumer(reply))
@@ -151,7 +132,7 @@ def test_a_tensor_is_exported_with_its_shape_and_its_flag(path: str) -> None:
         assert same.call(bus, Consumer(reply)).tolist() == IMAGE.tolist()  # type: ignore[call-overload]
 
 
-def test_the_two_sides_agree_on_the_number_of_dimensions_and_the_type(path: str) -> None:
+def test_the_two_sides_agree_on_the_number_of_dimensions_and_the_type() -> None:
     @tachyon_rpc(1)
     def sums(image: Image) -> tachyon.f64:
         return float(image.sum())
@@ -162,7 +143,7 @@ def test_the_two_sides_agree_on_the_number_of_dimensions_and_the_type(path: str)
         sums.__annotations__ = {"image": hint, "return": tachyon.f64}
         return tachyon_rpc(1)(sums)
 
-    with served(path, sums) as bus:
+    with tachyon.testing.serve(RpcDispatcher().register(sums)) as bus:
         for hint, here in (
             (np.ndarray[tuple[int, int, int], np.dtype[np.float32]], r"tensor\[f32, 3\]"),
             (np.ndarray[tuple[int, int], np.dtype[np.float64]], r"tensor\[f64, 2\]"),
@@ -198,12 +179,12 @@ class Odd(np.ndarray[Any, Any]):
         raise AssertionError
 
 
-def test_a_subclass_is_sent_as_the_array_that_it_is(path: str) -> None:
+def test_a_subclass_is_sent_as_the_array_that_it_is() -> None:
     @tachyon_rpc(1)
     def sums(image: Image) -> tachyon.f64:
         return float(image.sum())
 
-    with served(path, sums) as bus:
+    with tachyon.testing.serve(RpcDispatcher().register(sums)) as bus:
         assert sums.call(bus, np.ndarray.view(IMAGE, Odd)) == 15.0
         with pytest.raises(ValueError, match="image has 2 dimensions, and this array has 1"):
             sums.call(bus, np.ndarray.view(IMAGE[0], Odd))
@@ -223,7 +204,7 @@ LIES = [
 ]
 
 
-def test_lies_of_either_peer_are_refused(path: str) -> None:
+def test_lies_of_either_peer_are_refused() -> None:
     lie = b""
 
     @tachyon_rpc(1)
@@ -238,7 +219,7 @@ def test_lies_of_either_peer_are_refused(path: str) -> None:
     def image() -> Image: ...  # type: ignore[empty-body]
 
     raw: Any = tachyon_rpc(1)(lambda payload: payload)
-    with served(path, sums, lies) as bus:
+    with tachyon.testing.serve(RpcDispatcher().register(sums).register(lies)) as bus:
         for lie, text in LIES:
             # A pair at 4, the number at 16, and the part at 24.
             head = b"".join(word.to_bytes(4, "little") for word in (24, 24, len(lie), 0, 0, 0))

@@ -50,7 +50,6 @@ pub use self::select::{
     can_be_element, can_be_in_tensor, can_be_lent, can_be_parameter, travels,
 };
 pub use self::table::{Listed, NotAnEndpoint, Probe, Table, assert_own_msg_type, entries, numbers, total};
-pub use crate::__with_tokio as with_tokio;
 #[cfg(feature = "tokio")]
 pub use crate::client::tokio::{AsyncCaller, call_async};
 pub use crate::dispatch::{
@@ -72,6 +71,22 @@ pub use crate::schema::payload::{
     list_len, max_depth, offsets, outer_depth, own_list, read_list, write_list,
 };
 
+/// Passes on the code that needs the feature `tokio`: the macros do not know the features of this crate.
+#[cfg(feature = "tokio")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __with_tokio {
+    ($($code:tt)*) => { $($code)* };
+}
+
+/// Drops the code that needs the feature `tokio`.
+#[cfg(not(feature = "tokio"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __with_tokio {
+    ($($code:tt)*) => {};
+}
+
 /// An error if no runtime can run the futures of an `async` endpoint.
 #[cfg(feature = "tokio")]
 #[doc(hidden)]
@@ -91,7 +106,7 @@ macro_rules! __needs_tokio {
     };
 }
 
-pub use crate::__needs_tokio as needs_tokio;
+pub use crate::{__needs_tokio as needs_tokio, __with_tokio as with_tokio};
 
 /// The `msg_type` that marks an error reply.
 const RESERVED: u16 = u16::MAX;

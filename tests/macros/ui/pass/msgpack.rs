@@ -3,7 +3,7 @@
 #![deny(warnings, missing_docs, unreachable_pub, unused_qualifications, unused_lifetimes, non_ascii_idents)]
 #![deny(rust_2018_idioms, clippy::all, clippy::pedantic)]
 #![allow(clippy::needless_pass_by_value, reason = "arguments are owned")]
-#![allow(clippy::trivially_copy_pass_by_ref, reason = "the state is lent, whatever its size")]
+#![allow(clippy::trivially_copy_pass_by_ref, reason = "a handler borrows the state")]
 
 use std::collections::HashMap;
 

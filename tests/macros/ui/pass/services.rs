@@ -2,7 +2,7 @@
 #![forbid(unsafe_code)]
 #![deny(warnings, missing_docs, unreachable_pub, unused_qualifications, unused_lifetimes)]
 #![deny(rust_2018_idioms, single_use_lifetimes, let_underscore_drop, clippy::all, clippy::pedantic)]
-#![allow(clippy::trivially_copy_pass_by_ref, reason = "a request is borrowed, whatever its size")]
+#![allow(clippy::trivially_copy_pass_by_ref, reason = "a handler borrows the request")]
 
 mod vendored {
     pub(crate) use ::tachyon as ipc;
