@@ -12,6 +12,15 @@ pub const ROUTE_CONTROL: u16 = 1;
 /// The route of a CANCEL: a message that cancels the call with its correlation id, has no payload and gets no reply.
 pub const ROUTE_CANCEL: u16 = 2;
 
+/// The route of a stream's item, in both directions.
+pub const ROUTE_ITEM: u16 = 3;
+
+/// The route of a stream's END, in both directions: its sender sends no further item.
+pub const ROUTE_END: u16 = 4;
+
+/// The first of the 32 routes of OPEN: a request that opens a stream. The difference to it is the stream's credit cell.
+pub const ROUTE_OPEN: u16 = 0x0100;
+
 /// Joins a route and a message type into a type identifier.
 ///
 /// ```

@@ -24,4 +24,4 @@ pub(crate) use open::{connect, in_process, listen};
 pub(crate) use parking::{is_due, park, unpark};
 pub(crate) use process_mutex::ProcessMutex;
 pub(crate) use rx::{Rx, look_for_data};
-pub(crate) use tx::Tx;
+pub(crate) use tx::{Tx, look_for_room};

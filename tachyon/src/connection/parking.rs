@@ -9,13 +9,14 @@ use crate::wait::{Armed, SECOND_LOOK, arm_and_look};
 /// nanoseconds: until then the driver watches the socket and the peer's end, and calls [`unpark`] when one of them is
 /// ready, or at that time. If a look succeeds, returns `None`, and the peer does not ring.
 ///
-/// A parked connection waits for messages, unless too many replies are deferred, and for room, if any are.
-pub(crate) fn park(rx: &Rx, tx: &mut Tx) -> Option<u64> {
+/// A parked connection waits for messages, unless too many replies are deferred, and for room, if any are, or if
+/// `wants_room` says so. `has_room` is a further look.
+pub(crate) fn park(rx: &Rx, tx: &mut Tx, wants_room: bool, mut has_room: impl FnMut(&mut Tx) -> bool) -> Option<u64> {
     // Borrowed from the connection, so that `tx` stays free for the look.
     let words: [&ParkedWord; 2] =
         [&rx.ring().header().consumer_parked.0, &rx.connection.ring(tx.index).header().producer_parked.0];
-    let waits_for = usize::from(tx.is_overfull())..=usize::from(tx.has_deferred());
-    let mut look = || Ok::<_, core::convert::Infallible>(is_due(rx, tx));
+    let waits_for = usize::from(tx.is_overfull())..=usize::from(tx.has_deferred() || wants_room);
+    let mut look = || Ok::<_, core::convert::Infallible>(is_due(rx, tx).or_else(|| has_room(tx).then_some(())));
     let Ok(Armed::Sleep { since }) = arm_and_look(&words[waits_for], &mut look) else {
         unpark(rx, tx);
         return None;

@@ -332,6 +332,23 @@ impl Rx {
         self.wake();
     }
 
+    /// Grants credit to the stream with a cell, and wakes a producer that waits for it.
+    pub(crate) fn grant(&mut self, cell: usize, granted: u64) {
+        // The cell is the parent's.
+        if self.connection.check_process().is_err() {
+            return;
+        }
+        self.consumer.grant(cell, granted);
+        self.wake();
+    }
+
+    /// Takes the credit of a stream that has ended back.
+    pub(crate) fn reset_credit(&self, cell: usize) {
+        if self.connection.check_process().is_ok() {
+            self.consumer.reset_credit(cell);
+        }
+    }
+
     #[inline]
     fn wake(&mut self) {
         if self.consumer.producer_needs_ring() {

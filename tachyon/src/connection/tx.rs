@@ -269,8 +269,14 @@ impl Tx {
     }
 
     /// From now on defers a reply without room, until [`flush`](Self::flush) finds room, instead of waiting.
-    pub(crate) fn never_wait(&mut self) {
-        self.never_waits = true;
+    /// Returns whether it did so before.
+    pub(crate) fn never_wait(&mut self) -> bool {
+        core::mem::replace(&mut self.never_waits, true)
+    }
+
+    /// Whether a reply without room is deferred from now on.
+    pub(crate) fn set_never_waits(&mut self, never_waits: bool) {
+        self.never_waits = never_waits;
     }
 
     /// Whether replies are deferred.

@@ -16,11 +16,12 @@ use super::reply::Reply;
 use super::request::Request;
 use super::responder::{RequestContext, Responder};
 use super::state::{State, StateRef};
+use super::stream::{OwnedOpenReplies, Replies};
 use super::table::{OwnedHandler, Table};
 #[cfg(feature = "tokio")]
 use super::task::{AsyncReply, HandlerFuture};
 use crate::connection::{Rx, Tx};
-use crate::engine;
+use crate::engine::{self, ServedOne, is_open};
 use crate::ring::Frame;
 use crate::rpc::{Callee, ServeError};
 use crate::schema::describe::{Description, EndpointDescription, WHOLE_TABLE};
@@ -251,6 +252,50 @@ impl<S: ?Sized> Dispatcher<S> {
         Ok(self)
     }
 
+    /// Adds a closure that answers with a stream as the endpoint `msg_type`. The closure gets the request's bytes, in
+    /// place, and returns an iterator of replies, or of `Result`s of them, which owns what it needs. An error ends the
+    /// stream. The serving thread asks the iterator for one item in a turn, while the caller takes items.
+    ///
+    /// ```
+    /// use tachyon::Dispatcher;
+    ///
+    /// let mut dispatcher = Dispatcher::default();
+    /// dispatcher.register_stream(1, "bytes", |request: &[u8]| request.to_vec())?;
+    /// # Ok::<(), tachyon::RegisterError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`register`](Self::register).
+    pub fn register_stream<I>(
+        &mut self,
+        msg_type: u16,
+        name: &str,
+        handler: impl Fn(&[u8]) -> I + Send + Sync + 'static,
+    ) -> Result<&mut Self, RegisterError>
+    where
+        I: IntoIterator<Item: IntoReply<Error: fmt::Display + 'static> + 'static, IntoIter: Send + 'static>,
+    {
+        self.register_described_stream(
+            EndpointDescription::bytes(msg_type, name),
+            Box::new(move |_, request| Ok(Replies::new(handler(request.payload())))),
+        )
+    }
+
+    /// As [`register_stream`](Self::register_stream), for a handler that gets the state, with a description of request,
+    /// items and errors. The dispatcher does not check that the handler keeps to it.
+    ///
+    /// # Errors
+    /// As [`register`](Self::register).
+    pub fn register_described_stream(
+        &mut self,
+        description: EndpointDescription,
+        handler: OwnedOpenReplies<S>,
+    ) -> Result<&mut Self, RegisterError> {
+        self.responder.table.insert_stream(description, handler)?;
+        self.responder.description.take();
+        Ok(self)
+    }
+
     /// Adds an async closure as the endpoint `msg_type`. The closure gets a copy of the request's bytes and returns a
     /// future of a reply, or of a `Result` of one. Needs the cargo feature `tokio` and a server served with
     /// [`serve_async`](Self::serve_async): every other way to serve refuses the table with
@@ -475,15 +520,22 @@ impl<S: ?Sized> Dispatcher<S> {
     #[inline]
     pub(crate) fn serve_on(&mut self, rx: &mut Rx, tx: &mut Tx, deadline: Deadline) -> Result<(), Box<ServeError>> {
         let (responder, mut state) = self.exclusive();
-        engine::serve_one(rx, tx, deadline, |rx, tx, frame, deadline| {
+        let taken = engine::serve_one(rx, tx, deadline, |rx, tx, frame, deadline| {
             responder.answer(state.reborrow(), &RequestContext::default(), rx, tx, frame, deadline)
-        })
+        })?;
+        match taken {
+            ServedOne::Request => Ok(()),
+            ServedOne::Open => self.serve_streams(rx, tx),
+        }
     }
 
     /// Serves a message that was already taken, and releases it.
     #[inline]
     pub(crate) fn serve_frame(&mut self, rx: &mut Rx, tx: &mut Tx, frame: Frame) -> Result<(), Box<ServeError>> {
         rx.set_current(frame);
+        if is_open(&rx.current) {
+            return self.serve_streams(rx, tx);
+        }
         let (responder, state) = self.exclusive();
         engine::serve_current(rx, tx, |rx, tx, frame, deadline| {
             responder.answer(state, &RequestContext::default(), rx, tx, frame, deadline)

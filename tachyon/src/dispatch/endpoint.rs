@@ -4,6 +4,7 @@ use super::reply::{HandlerResult, Reply};
 use super::request::Request;
 use super::scope::Scope;
 use super::state::ShareOwn;
+use super::stream::StreamHandler;
 use super::task::StartHandler;
 use crate::rpc::Contract;
 use crate::schema::describe::Signature;
@@ -58,6 +59,8 @@ pub enum EntryHandler<S: ?Sized> {
     Shared(SharedHandler<S>),
     /// Changes the state.
     Exclusive(ExclusiveHandler<S>),
+    /// Answers with a stream of items.
+    Stream(StreamHandler<S>),
     /// Awaits, without access.
     AsyncStateless(StartHandler<()>),
     /// Awaits, and reads the state, which the tasks of its calls share.
@@ -111,7 +114,12 @@ impl<S: ?Sized> Entry<S> {
 
     /// Whether the handler changes the state. Several threads cannot serve such an entry at the same time.
     pub const fn is_exclusive(&self) -> bool {
-        matches!(self.handler, EntryHandler::Exclusive(_))
+        matches!(self.handler, EntryHandler::Exclusive(_) | EntryHandler::Stream(StreamHandler::Exclusive(_)))
+    }
+
+    /// Whether the handler answers with a stream of items.
+    pub const fn is_stream(&self) -> bool {
+        matches!(self.handler, EntryHandler::Stream(_))
     }
 
     /// Whether the handler awaits. Only [`serve_async`](crate::Dispatcher::serve_async) serves such an entry.
@@ -134,7 +142,12 @@ impl Entry<()> {
         let handler = match self.handler {
             EntryHandler::Stateless(handler) | EntryHandler::Shared(handler) => EntryHandler::Stateless(handler),
             EntryHandler::AsyncStateless(start) | EntryHandler::Async(start, _) => EntryHandler::AsyncStateless(start),
-            EntryHandler::Exclusive(_) => panic!("an exclusive handler belongs to the state it changes"),
+            EntryHandler::Stream(StreamHandler::Stateless(open) | StreamHandler::Shared(open)) => {
+                EntryHandler::Stream(StreamHandler::Stateless(open))
+            }
+            EntryHandler::Exclusive(_) | EntryHandler::Stream(StreamHandler::Exclusive(_)) => {
+                panic!("an exclusive handler belongs to the state it changes")
+            }
         };
         Entry { signature: self.signature, handler }
     }

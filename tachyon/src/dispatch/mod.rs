@@ -11,6 +11,7 @@ mod endpoint;
 mod error;
 mod into_reply;
 mod layer;
+mod one_caller;
 mod owned_context;
 mod reply;
 mod request;
@@ -18,6 +19,7 @@ mod responder;
 mod scope;
 mod slot;
 mod state;
+mod stream;
 mod table;
 mod task;
 
@@ -43,6 +45,8 @@ pub use scope::{Requires, Scope, Stateless};
 pub(crate) use slot::answer_in_slot;
 pub use slot::{ReplyRoom, ReplySlot, SlotResult};
 pub(crate) use state::{StateRef, share_own};
+pub(crate) use stream::ServedStream;
+pub use stream::{OpenReplies, OpenRepliesExclusive, OwnedOpenReplies, Replies, StreamHandler};
 pub use table::OwnedHandler;
 
 pub use crate::engine::CallerInfo;

@@ -9,13 +9,36 @@ use crate::connection::{Tx, slice};
 use crate::extension::{HostReply, HostRoom};
 use crate::ring::{MessageHeader, Reservation};
 use crate::schema::payload::{Message, ReplyValue, SHORT, on_stack};
-use crate::type_id::make_type_id;
+use crate::type_id::{ROUTE_ITEM, make_type_id, msg_type};
 
 /// The call that a reply is for, and its endpoint.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ReplyTarget {
-    pub(crate) msg_type: u16,
+    pub(crate) type_id: u32,
     pub(crate) correlation_id: u64,
+}
+
+impl ReplyTarget {
+    /// The reply to a call.
+    #[inline]
+    pub(crate) fn call(msg_type: u16, correlation_id: u64) -> Self {
+        Self { type_id: make_type_id(0, msg_type), correlation_id }
+    }
+
+    /// An item of a stream.
+    pub(super) fn item(msg_type: u16, correlation_id: u64) -> Self {
+        Self { type_id: make_type_id(ROUTE_ITEM, msg_type), correlation_id }
+    }
+
+    #[inline]
+    pub(crate) fn msg_type(&self) -> u16 {
+        msg_type(self.type_id)
+    }
+
+    #[inline]
+    fn header(&self) -> MessageHeader {
+        MessageHeader::new(self.type_id, self.correlation_id)
+    }
 }
 
 /// The outcome of a handler that answers by itself: proof of its reply, or the error for its caller.
@@ -119,10 +142,8 @@ impl<'a> Reply<'a> {
     /// [`ReplyTooLarge`](crate::ErrorKind::ReplyTooLarge); or the caller closed or died.
     #[inline]
     pub fn bytes(self, payload: &[u8]) -> HandlerResult {
-        let ReplyTarget { msg_type, correlation_id } = *self.target;
-        let type_id = make_type_id(0, msg_type);
         let sent = match self.destination {
-            Destination::Ring(tx) => tx.send_reply(payload, MessageHeader::new(type_id, correlation_id)),
+            Destination::Ring(tx) => tx.send_reply(payload, self.target.header()),
             #[cfg(feature = "python")]
             Destination::Host(host) => host.send(payload),
         };
@@ -213,19 +234,16 @@ impl ReplyBuffer<'_> {
     /// When `len` is more than was reserved.
     pub(crate) fn commit(self, len: usize) -> Replied {
         assert!(len <= self.len(), "cannot commit {len} bytes of {}", self.len());
-        let Self { mut place, private, target: ReplyTarget { msg_type, correlation_id } } = self;
+        let Self { mut place, private, target } = self;
         if let Some(bytes) = private {
             place.bytes_mut()[..len].copy_from_slice(&bytes[..len]);
         }
-        let type_id = make_type_id(0, msg_type);
         match place {
-            Place::Ring(tx, reservation) => {
-                tx.publish(reservation, len, MessageHeader::new(type_id, correlation_id));
-            }
+            Place::Ring(tx, reservation) => tx.publish(reservation, len, target.header()),
             // A reply that is neither sent nor deferred leaves the request unanswered: the dispatcher notices, and
             // finds the reason. An interrupted reply is deferred, and the next wait asks for the interruption again.
             Place::Heap(tx, bytes) => {
-                drop(tx.send_reply(&bytes[..len], MessageHeader::new(type_id, correlation_id)));
+                drop(tx.send_reply(&bytes[..len], target.header()));
             }
             #[cfg(feature = "python")]
             Place::Host(room) => room.commit(len),

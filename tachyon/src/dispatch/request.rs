@@ -120,7 +120,7 @@ impl<'a> Request<'a> {
 
     /// The endpoint's message type.
     pub fn msg_type(&self) -> u16 {
-        self.parts.target.msg_type
+        self.parts.target.msg_type()
     }
 
     /// The call's correlation id.

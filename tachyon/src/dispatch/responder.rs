@@ -14,6 +14,7 @@ use super::layer::{self, Context, Layers, Origin, Outcome, Refused};
 use super::reply::{HandlerResult, Replied, Reply, ReplyTarget};
 use super::request::{Request, RequestParts};
 use super::state::StateRef;
+use super::stream::ServedStream;
 use super::table::{Registered, Table};
 #[cfg(feature = "tokio")]
 use super::task::HandlerFuture;
@@ -28,7 +29,7 @@ use crate::ring::{Frame, MessageHeader};
 use crate::rpc::{HandlerFailure, ServeError, control_reply, refusal};
 use crate::schema::describe::{Operation, Query, WHOLE_TABLE, chunk};
 use crate::stats::{CallOutcome, EndpointCounters, WorkerCounters};
-use crate::type_id::{msg_type, route_id};
+use crate::type_id::{ROUTE_END, make_type_id, msg_type, route_id};
 use crate::wait::{Deadline, monotonic_nanos};
 
 /// The hook that [`Dispatcher::on_failure`](crate::Dispatcher::on_failure) sets.
@@ -133,7 +134,7 @@ impl<S: ?Sized> Responder<S> {
         frame: &Frame,
         deadline: Deadline,
     ) -> Result<usize, Box<ServeError>> {
-        let target = ReplyTarget { msg_type: msg_type(frame.type_id), correlation_id: frame.correlation_id };
+        let target = ReplyTarget { type_id: frame.type_id, correlation_id: frame.correlation_id };
         let Some(registered) = registered else { return self.handle_without_endpoint(rx, tx, frame, target) };
         if deadline.has_passed() {
             return Self::refuse_expired(tx, target);
@@ -182,7 +183,7 @@ impl<S: ?Sized> Responder<S> {
         let result = match refusal {
             None => self.handle(state, registered, context, rx, tx, frame, deadline),
             Some(refusal) => {
-                let target = ReplyTarget { msg_type, correlation_id: frame.correlation_id };
+                let target = ReplyTarget::call(msg_type, frame.correlation_id);
                 Err(self.fail(registered, tx, &target, false, Ok(Err(refusal.error))))
             }
         };
@@ -216,27 +217,27 @@ impl<S: ?Sized> Responder<S> {
         rx: &Rx,
         tx: &mut Tx,
         frame: &Frame,
-        ReplyTarget { msg_type, correlation_id }: ReplyTarget,
+        target: ReplyTarget,
     ) -> Result<usize, Box<ServeError>> {
         if is_control(frame) {
             self.answer_control(rx, tx, frame).map_err(ServeError::from)?;
             return Ok(0);
         }
         if has_metadata(frame) {
-            let target = ReplyTarget { msg_type, correlation_id };
             let error = HandlerError::new(ErrorKind::BadRequest, BAD_METADATA);
-            return Err(self.fail(self.table.get(msg_type), tx, &target, false, Ok(Err(error))));
+            return Err(self.fail(self.table.get(target.msg_type()), tx, &target, false, Ok(Err(error))));
         }
         let nothing = ErrorBody::default();
-        send_error(tx, correlation_id, msg_type, ErrorKind::NoHandler, nothing).map_err(ServeError::from)?;
+        let msg_type = target.msg_type();
+        send_error(tx, target.correlation_id, msg_type, ErrorKind::NoHandler, nothing).map_err(ServeError::from)?;
         Err(Box::new(ServeError::NoHandler { msg_type }))
     }
 
     #[cold]
     fn refuse_expired(tx: &mut Tx, target: ReplyTarget) -> Result<usize, Box<ServeError>> {
-        let ReplyTarget { msg_type, correlation_id } = target;
         let nothing = ErrorBody::default();
-        send_error(tx, correlation_id, msg_type, ErrorKind::DeadlinePassed, nothing).map_err(ServeError::from)?;
+        send_error(tx, target.correlation_id, target.msg_type(), ErrorKind::DeadlinePassed, nothing)
+            .map_err(ServeError::from)?;
         Ok(DEADLINE_PASSED)
     }
 
@@ -297,7 +298,7 @@ impl<S: ?Sized> Responder<S> {
         &self,
         registered: Option<&Registered<S>>,
         tx: &mut Tx,
-        &ReplyTarget { msg_type, correlation_id }: &ReplyTarget,
+        target: &ReplyTarget,
         answered: bool,
         outcome: Result<Result<Replied, HandlerError>, Panicked>,
     ) -> Box<ServeError> {
@@ -310,7 +311,7 @@ impl<S: ?Sized> Responder<S> {
         if let Some(halt) = failure.halt.take() {
             return Box::new(halt.into());
         }
-        let Failure { kind, .. } = failure;
+        let (kind, msg_type) = (failure.kind, target.msg_type());
         if !answered {
             let mut body = failure.body();
             // A declared error's name is part of the contract. The error reply of a raw endpoint, and of a number
@@ -318,7 +319,7 @@ impl<S: ?Sized> Responder<S> {
             if self.hide_text || registered.is_none_or(Registered::is_raw) && body.name.is_empty() {
                 body.text = "";
             }
-            if let Err(unsent) = send_error(tx, correlation_id, msg_type, kind, body) {
+            if let Err(unsent) = send_error(tx, target.correlation_id, msg_type, kind, body) {
                 return Box::new(unsent.into());
             }
         }
@@ -326,6 +327,55 @@ impl<S: ?Sized> Responder<S> {
         let Failure { text, declared, .. } = failure;
         let declared = declared.map(|(name, _)| name);
         Box::new(ServeError::Handler(HandlerFailure { name, msg_type, kind, text, declared }))
+    }
+
+    /// Opens a stream: runs its handler, or refuses the request.
+    #[cold]
+    pub(crate) fn open_stream(
+        &self,
+        state: StateRef<'_, S>,
+        (caller, counters): (&CallerInfo, Option<WorkerCounters<'_>>),
+        (rx, tx): (&Rx, &mut Tx),
+        request: &OpenRequest,
+    ) -> Deferring<ServedStream> {
+        let OpenRequest { frame, deadline } = request;
+        let target = ReplyTarget::call(msg_type(frame.type_id), frame.correlation_id);
+        let Some(registered) = self.table.get(target.msg_type()) else {
+            return Deferring::Answered(self.handle_without_endpoint(rx, tx, frame, target).map(drop));
+        };
+        if deadline.has_passed() {
+            return Deferring::Answered(Self::refuse_expired(tx, target).map(drop));
+        }
+        let deferred = Deferred::new(caller, rx, request, registered.shared_name());
+        if let Err(Refused { passed, error }) = layer::before(&self.layers, &deferred.context()) {
+            return Deferring::Answered(self.answer_through(passed, counters, tx, &deferred, |_| Err(error)));
+        }
+        let parts = request_parts(rx, frame, target, *deadline, Some(caller));
+        let opened = foreign::run(|| registered.open(state, Request::new(&parts)));
+        let error = match opened {
+            Ok(Ok(replies)) => return Deferring::Begun(ServedStream::new(deferred, replies)),
+            Ok(Err(error)) => error,
+            Err(panicked) => HandlerError::failed(panicked),
+        };
+        Deferring::Answered(self.answer_deferred(counters, tx, &deferred, |_| Err(error)))
+    }
+
+    /// Sends the last message of a stream whose handler is done.
+    pub(crate) fn end_stream(
+        &self,
+        counters: Option<WorkerCounters<'_>>,
+        tx: &mut Tx,
+        stream: ServedStream,
+    ) -> Result<(), Box<ServeError>> {
+        let ServedStream { deferred, error, .. } = stream;
+        if let Some(error) = error {
+            return self.answer_deferred(counters, tx, &deferred, |_| Err(error));
+        }
+        let type_id = make_type_id(ROUTE_END, deferred.msg_type());
+        let sent = tx.send_reply(&[], MessageHeader::new(type_id, deferred.correlation_id()));
+        let outcome = if sent.is_ok() { Outcome::Replied(0) } else { Outcome::CallerGone };
+        self.record_deferred(counters, &deferred, outcome);
+        Ok(sent.map_err(ServeError::from)?)
     }
 
     /// Takes a request whose handler runs elsewhere, if `accepts` takes its message type and the layers let it pass.
@@ -374,7 +424,7 @@ impl<S: ?Sized> Responder<S> {
             Deferring::Declined => return Deferring::Declined,
             Deferring::Answered(outcome) => return Deferring::Answered(outcome),
         };
-        let target = ReplyTarget { msg_type: deferred.msg_type(), correlation_id: frame.correlation_id };
+        let target = ReplyTarget::call(deferred.msg_type(), frame.correlation_id);
         let parts = request_parts(rx, frame, target, *deadline, Some(caller));
         match registered.start(state, Request::new(&parts), deferred.owned_context().clone()) {
             Ok(future) => {
@@ -409,7 +459,7 @@ impl<S: ?Sized> Responder<S> {
         let Context { msg_type, correlation_id, .. } = deferred.context();
         // `defer` found the endpoint, and a table never loses one.
         let Some(registered) = self.table.get(msg_type) else { return Ok(()) };
-        let result = self.run(registered, tx, &ReplyTarget { msg_type, correlation_id }, handler);
+        let result = self.run(registered, tx, &ReplyTarget::call(msg_type, correlation_id), handler);
         let outcome = match &result {
             Ok(size) => Outcome::Replied(*size),
             Err(error) => match &**error {

@@ -8,8 +8,10 @@ use super::owned_context::OwnedContext;
 use super::reply::{HandlerResult, Reply};
 use super::request::Request;
 use super::state::StateRef;
+use super::stream::{OwnedOpenReplies, Replies};
 use super::task::{HandlerFuture, StartClosure};
 use crate::dispatch::RegisterError;
+use crate::engine::ErrorKind;
 use crate::schema::describe::{Description, EndpointDescription, FormDescription, WHOLE_TABLE};
 use crate::type_id::MSG_TYPE_ERROR;
 
@@ -19,6 +21,7 @@ pub type OwnedHandler<S> = Box<dyn Fn(&S, Request<'_>, Reply<'_>) -> HandlerResu
 enum Handler<S: ?Sized> {
     Entry(EntryHandler<S>),
     Owned(OwnedHandler<S>),
+    Stream(OwnedOpenReplies<S>),
     #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "only `register_async` makes one"))]
     Async(StartClosure),
 }
@@ -70,10 +73,24 @@ impl<S: ?Sized> Registered<S> {
             }
             (Handler::Entry(EntryHandler::Shared(handler)), state) => handler(state.shared(), request, reply),
             (Handler::Owned(handler), state) => handler(state.shared(), request, reply),
+            (Handler::Stream(_) | Handler::Entry(EntryHandler::Stream(_)), _) => Err(is_a_stream()),
             // Unreachable: serving without a runtime refuses the table first.
             (Handler::Async(_) | Handler::Entry(EntryHandler::Async(..) | EntryHandler::AsyncStateless(_)), _) => {
                 Err(HandlerError::failed("is async, and there is no runtime to run it"))
             }
+        }
+    }
+
+    /// Opens a stream of replies.
+    ///
+    /// # Errors
+    /// The endpoint answers with one reply, or the handler's error.
+    #[cold]
+    pub(super) fn open(&self, state: StateRef<'_, S>, request: Request<'_>) -> Result<Replies, HandlerError> {
+        match &self.handler {
+            Handler::Entry(EntryHandler::Stream(handler)) => handler.open(state, request),
+            Handler::Stream(handler) => handler(state.shared(), request),
+            _ => Err(HandlerError::new(ErrorKind::BadRequest, "is no stream: call it")),
         }
     }
 
@@ -104,6 +121,12 @@ impl<S: ?Sized> Registered<S> {
             _ => Err(HandlerError::failed("cannot be started as a task")),
         }
     }
+}
+
+/// The refusal of a call to a stream.
+#[cold]
+fn is_a_stream() -> HandlerError {
+    HandlerError::new(ErrorKind::BadRequest, "is a stream: open it")
 }
 
 const PAGE: usize = 256;
@@ -174,6 +197,14 @@ impl<S: ?Sized> Table<S> {
         handler: OwnedHandler<S>,
     ) -> Result<(), RegisterError> {
         self.insert(description, Handler::Owned(handler))
+    }
+
+    pub(super) fn insert_stream(
+        &mut self,
+        description: EndpointDescription,
+        handler: OwnedOpenReplies<S>,
+    ) -> Result<(), RegisterError> {
+        self.insert(description, Handler::Stream(handler))
     }
 
     #[cfg(feature = "tokio")]

@@ -6,22 +6,25 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use super::callee_streams::{
+    CalleeStreams, OpenStream, Stepped, StreamBody, StreamEnd, is_open, is_stream_message, opens,
+};
 use super::caller_info::CallerInfo;
 use super::error_reply::{ErrorBody, send_error};
 use super::request::{OpenRequest, is_cancel, is_control, is_plain, open_current, open_metadata, refused_type};
 use crate::aligned::AlignedBytes;
-use crate::connection::{Halt, MAX_PER_LOOK, Rx, Tx, Unsent, look_for_data, slice};
+use crate::connection::{Halt, MAX_PER_LOOK, Rx, Tx, Unsent, is_due, look_for_data, park, slice, unpark};
 use crate::error_kind::ErrorKind;
 use crate::metadata::Metadata;
 use crate::ring::{Fault, Frame};
-use crate::type_id::msg_type;
+use crate::type_id::{ROUTE_END, msg_type, route_id};
 use crate::wait::Deadline;
 
 /// The table and the tasks behind a callee: they answer its requests.
 pub(crate) trait Service {
-    /// The driver's handle of a call that has begun and is answered later. `Infallible` if no request is answered
-    /// later.
-    type Begun;
+    /// The driver's handle of a call that has begun and is answered later, or of an open stream. `Infallible` if there
+    /// is neither.
+    type Begun: StreamBody;
 
     /// Whether a turn ends before a request of a slow endpoint, so that the driver can see to its other callers first.
     const POSTPONES: bool = false;
@@ -46,7 +49,13 @@ pub(crate) trait Service {
         request: &OpenRequest,
     ) -> Result<Handled<Self::Begun>, Halt>;
 
-    /// Ends a call that has begun.
+    /// Sends the last message of an open stream whose handler is done.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    fn end(&mut self, tx: &mut Tx, stream: Self::Begun) -> Result<(), Halt>;
+
+    /// Ends a call that has begun, or an open stream, whose caller is told.
     fn cancel(&mut self, call: Self::Begun, why: CancelReason);
 }
 
@@ -59,6 +68,8 @@ pub(crate) enum CancelReason {
     CallerGone,
     /// The server stops, and the time of its handlers is over.
     Stop,
+    /// The deadline of a stream has passed.
+    Deadline,
 }
 
 /// How a request was handled.
@@ -68,6 +79,8 @@ pub(crate) enum Handled<B> {
     Replied,
     /// It has begun, and is answered later.
     Later(B),
+    /// It opened a stream.
+    Stream(B),
 }
 
 /// The result of a turn.
@@ -89,6 +102,8 @@ struct HeldRequest {
     deadline: Deadline,
     payload: AlignedBytes,
     metadata: Metadata,
+    /// For an OPEN: whether the END of the caller's items has come.
+    has_ended_items: bool,
 }
 
 /// The answering end of one connection of several. `B` stands for a call that has begun.
@@ -106,9 +121,12 @@ pub(crate) struct CalleeCore<B> {
     held_bytes: usize,
     /// Calls that have begun, by correlation id, with their message type.
     begun: HashMap<u64, (u16, B)>,
+    streams: CalleeStreams<B>,
+    /// Whether the streams have the next turn.
+    streams_first: bool,
 }
 
-impl<B> CalleeCore<B> {
+impl<B: StreamBody> CalleeCore<B> {
     /// Takes both ends of a connection. Replies without room are deferred from now on.
     pub(crate) fn new(info: CallerInfo, rx: Rx, mut tx: Tx) -> Self {
         tx.never_wait();
@@ -121,14 +139,94 @@ impl<B> CalleeCore<B> {
             held: VecDeque::new(),
             held_bytes: 0,
             begun: HashMap::new(),
+            streams: CalleeStreams::new(),
+            streams_first: false,
         }
     }
 
-    /// Serves one request, if there is one and a place for it: a caller that floods gets as many turns as all others.
+    /// Serves one request, if there is one and a place for it, or sends one item of a stream: a caller that floods, or
+    /// has an endless stream, gets as many turns as all others.
     ///
     /// # Errors
     /// The connection has ended, and nothing that was committed before is left to serve.
+    #[inline]
     pub(crate) fn turn<S: Service<Begun = B>>(&mut self, service: &mut S) -> Result<TurnResult, Halt> {
+        if self.streams.is_empty() { self.turn_of_requests(service) } else { self.turn_beside_streams(service) }
+    }
+
+    /// Requests and streams take turns.
+    #[inline(never)]
+    fn turn_beside_streams<S: Service<Begun = B>>(&mut self, service: &mut S) -> Result<TurnResult, Halt> {
+        if self.streams_first {
+            self.streams_first = false;
+            return if self.step(service)? { Ok(TurnResult::Served) } else { self.turn_of_requests(service) };
+        }
+        let outcome = self.turn_of_requests(service)?;
+        self.streams_first = outcome == TurnResult::Served;
+        if outcome == TurnResult::Idle && self.step(service)? { Ok(TurnResult::Served) } else { Ok(outcome) }
+    }
+
+    /// Takes one step of one open stream; false when no stream has a step to take.
+    pub(crate) fn step<S: Service<Begun = B>>(&mut self, service: &mut S) -> Result<bool, Halt> {
+        match self.streams.step(&mut self.rx, &mut self.tx)? {
+            Stepped::Nothing => Ok(false),
+            Stepped::Sent => Ok(true),
+            Stepped::Left(stream, StreamEnd::Done) => service.end(&mut self.tx, stream.body).map(|()| true),
+            Stepped::Left(stream, StreamEnd::DeadlinePassed) => {
+                self.leave(service, stream, CancelReason::Deadline, ErrorKind::DeadlinePassed).map(|()| true)
+            }
+        }
+    }
+
+    /// Takes steps of open streams, for a server that stops. True when no stream is open.
+    ///
+    /// # Errors
+    /// The caller is gone.
+    pub(crate) fn step_streams<S: Service<Begun = B>>(&mut self, service: &mut S) -> Result<bool, Halt> {
+        for _ in 0..MAX_PER_LOOK {
+            if !self.step(service)? {
+                break;
+            }
+        }
+        Ok(self.streams.is_empty())
+    }
+
+    /// Ends a stream that its handler has not ended, and tells the caller.
+    fn leave<S: Service<Begun = B>>(
+        &mut self,
+        service: &mut S,
+        stream: OpenStream<B>,
+        why: CancelReason,
+        kind: ErrorKind,
+    ) -> Result<(), Halt> {
+        let OpenStream { call, msg_type, body, .. } = stream;
+        service.cancel(body, why);
+        self.refuse(call, msg_type, kind)
+    }
+
+    /// The earliest deadline of an open stream.
+    pub(crate) fn stream_deadline(&self) -> Deadline {
+        self.streams.deadline()
+    }
+
+    /// Asks the peer to ring, as [`park`] does.
+    pub(crate) fn park(&mut self) -> Option<u64> {
+        let Self { rx, tx, streams, .. } = self;
+        park(rx, tx, streams.is_blocked(), |tx| streams.is_due(tx))
+    }
+
+    /// Whether a parked connection has work.
+    pub(crate) fn is_due(&mut self) -> bool {
+        is_due(&self.rx, &mut self.tx).is_some() || self.streams.is_due(&mut self.tx)
+    }
+
+    /// Asks the peer not to ring: the driver polls the connection again.
+    pub(crate) fn unpark(&self) {
+        unpark(&self.rx, &self.tx);
+    }
+
+    #[inline]
+    fn turn_of_requests<S: Service<Begun = B>>(&mut self, service: &mut S) -> Result<TurnResult, Halt> {
         if let Some(fault) = self.fault {
             return Err(self.rx.connection.broken(fault));
         }
@@ -170,11 +268,29 @@ impl<B> CalleeCore<B> {
     #[cold]
     fn open(&mut self, service: &mut impl Service<Begun = B>) -> Result<bool, Halt> {
         open_metadata(&mut self.rx);
-        let cancels = is_cancel(&self.rx.current);
-        if cancels {
+        if is_cancel(&self.rx.current) {
             self.take_cancel(service)?;
+            return Ok(true);
         }
-        Ok(cancels)
+        let of_stream = is_stream_message(&self.rx.current);
+        if of_stream {
+            self.take_stream_message()?;
+        }
+        Ok(of_stream)
+    }
+
+    /// Takes the current frame, a message of an open stream.
+    fn take_stream_message(&mut self) -> Result<(), Halt> {
+        open_current(&self.rx)?;
+        let Frame { correlation_id, type_id, .. } = self.rx.current;
+        let mut held = self.held.iter_mut();
+        match held.find(|held| held.correlation_id == correlation_id) {
+            // An item has no credit before its stream is open, so this is END.
+            Some(held) if route_id(type_id) == ROUTE_END => held.has_ended_items = true,
+            _ => self.streams.take(&self.rx)?,
+        }
+        self.rx.release_current();
+        Ok(())
     }
 
     /// Whether the current frame is the next request.
@@ -194,12 +310,37 @@ impl<B> CalleeCore<B> {
 
     /// Serves the current frame.
     fn serve(&mut self, service: &mut impl Service<Begun = B>) -> Result<TurnResult, Halt> {
+        if is_open(&self.rx.current) {
+            let deadline = open_current(&self.rx)?;
+            return self.serve_open(deadline, false, service);
+        }
         let Self { info, rx, tx, .. } = self;
         let (call, of) = (rx.current.correlation_id, msg_type(rx.current.type_id));
         let handled = serve_current(rx, tx, |rx, tx, frame, deadline| {
             service.handle(info, rx, tx, &OpenRequest { frame: *frame, deadline })
         })?;
         self.note(call, of, handled, service);
+        Ok(TurnResult::Served)
+    }
+
+    /// Opens a stream by the current frame.
+    #[cold]
+    fn serve_open(
+        &mut self,
+        deadline: Deadline,
+        has_ended_items: bool,
+        service: &mut impl Service<Begun = B>,
+    ) -> Result<TurnResult, Halt> {
+        let frame = self.rx.current;
+        let cell = self.streams.check_open(&frame, &self.rx)?;
+        let handled = service.handle(&self.info, &self.rx, &mut self.tx, &OpenRequest { frame, deadline });
+        self.rx.release_current();
+        if let Handled::Stream(mut body) = handled? {
+            if has_ended_items {
+                body.end_items();
+            }
+            self.streams.add(&frame, cell, deadline, body, &mut self.rx);
+        }
         Ok(TurnResult::Served)
     }
 
@@ -219,6 +360,11 @@ impl<B> CalleeCore<B> {
         self.held_bytes -= held.payload.len();
         self.rx.set_current_copied(held.correlation_id, held.type_id, held.payload);
         self.rx.set_metadata(self.rx.current.position, held.metadata);
+        if is_open(&self.rx.current) {
+            let outcome = self.serve_open(held.deadline, held.has_ended_items, service);
+            drop(self.rx.take_metadata());
+            return outcome;
+        }
         let request = OpenRequest { frame: self.rx.current, deadline: held.deadline };
         let handled = service.handle(&self.info, &self.rx, &mut self.tx, &request);
         self.rx.release_current();
@@ -236,7 +382,14 @@ impl<B> CalleeCore<B> {
         let metadata = self.rx.take_metadata();
         self.rx.release_current();
         self.held_bytes += payload.len();
-        self.held.push_back(HeldRequest { correlation_id, type_id, deadline, payload, metadata });
+        self.held.push_back(HeldRequest {
+            correlation_id,
+            type_id,
+            deadline,
+            payload,
+            metadata,
+            has_ended_items: false,
+        });
         Ok(())
     }
 
@@ -269,8 +422,13 @@ impl<B> CalleeCore<B> {
         if let Some((_, begun)) = self.begun.remove(&call) {
             service.cancel(begun, CancelReason::Caller);
         } else if let Some(at) = self.held.iter().position(|held| held.correlation_id == call) {
-            let held = self.held.remove(at);
-            self.held_bytes -= held.map_or(0, |held| held.payload.len());
+            let Some(held) = self.held.remove(at) else { return Ok(()) };
+            self.held_bytes -= held.payload.len();
+            if opens(held.type_id) {
+                return self.refuse(call, msg_type(held.type_id), ErrorKind::Cancelled);
+            }
+        } else if let Some(stream) = self.streams.take_out(call, &self.rx) {
+            return self.leave(service, stream, CancelReason::Caller, ErrorKind::Cancelled);
         }
         Ok(())
     }
@@ -285,6 +443,9 @@ impl<B> CalleeCore<B> {
         for (_, (_, begun)) in self.begun.drain() {
             service.cancel(begun, CancelReason::CallerGone);
         }
+        while let Some(stream) = self.streams.pop(&self.rx) {
+            service.cancel(stream.body, CancelReason::CallerGone);
+        }
     }
 
     /// Ends all calls that have begun, for a server that stops, and tells the caller of each.
@@ -297,6 +458,9 @@ impl<B> CalleeCore<B> {
         for (call, (of, begun)) in begun {
             service.cancel(begun, CancelReason::Stop);
             outcome = outcome.and(self.refuse(call, of, ErrorKind::Cancelled));
+        }
+        while let Some(stream) = self.streams.pop(&self.rx) {
+            outcome = outcome.and(self.leave(service, stream, CancelReason::Stop, ErrorKind::Cancelled));
         }
         outcome
     }
@@ -328,8 +492,7 @@ impl<B> CalleeCore<B> {
             if !core::mem::take(&mut self.postponed) && !self.take()? {
                 return Ok(true);
             }
-            if is_cancel(&self.rx.current) {
-                self.take_cancel(service)?;
+            if !is_plain(&self.rx.current) && self.open(service)? {
                 continue;
             }
             open_current(&self.rx)?;
@@ -374,6 +537,15 @@ pub(crate) fn serve_current<R, E: From<Halt>>(
     outcome
 }
 
+/// How [`serve_one`] ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ServedOne {
+    /// A request was served.
+    Request,
+    /// The current frame opens a stream, and is not served.
+    Open,
+}
+
 /// Waits for one request and serves it. Control requests on the way are answered.
 #[inline]
 pub(crate) fn serve_one<E: From<Halt>>(
@@ -381,7 +553,7 @@ pub(crate) fn serve_one<E: From<Halt>>(
     tx: &mut Tx,
     deadline: Deadline,
     mut handle: impl FnMut(&Rx, &mut Tx, &Frame, Deadline) -> Result<(), E>,
-) -> Result<(), E> {
+) -> Result<ServedOne, E> {
     // A caller may be waiting for a reply that an interrupted wait left behind, and would send nothing more until then.
     if tx.has_deferred() {
         tx.flush_deferred()?;
@@ -391,10 +563,20 @@ pub(crate) fn serve_one<E: From<Halt>>(
         let plain = is_plain(&rx.current);
         if !plain {
             open_metadata(rx);
+            if is_open(&rx.current) {
+                return Ok(ServedOne::Open);
+            }
+            if is_stream_message(&rx.current) {
+                // It was under way when its stream ended.
+                open_current(rx)?;
+                rx.release_current();
+                rx.check_deadline(deadline)?;
+                continue;
+            }
         }
         let outcome = serve_current(rx, tx, &mut handle);
         if plain || !is_control(&rx.current) || outcome.is_err() {
-            return outcome;
+            return outcome.map(|()| ServedOne::Request);
         }
         rx.check_deadline(deadline)?;
     }

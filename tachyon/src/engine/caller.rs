@@ -6,11 +6,14 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::caller_stream::CallerStream;
 use super::calls::{Answer, Arrived, CallState, Calls, Outcome};
+use super::credit::{Window, window_of};
 use super::verified::VerifiedEndpoints;
 use crate::connection::{End, Established, Halt, MAX_PER_LOOK, Rx, Tx, Unsent, look_for_data, slice};
+use crate::metadata::METADATA;
 use crate::ring::{Fault, Frame, MessageHeader, Reservation};
-use crate::type_id::{ROUTE_CANCEL, make_type_id};
+use crate::type_id::{ROUTE_CANCEL, ROUTE_END, ROUTE_ITEM, ROUTE_OPEN, make_type_id, msg_type, route_id};
 use crate::wait::{Armed, Deadline, arm_and_look};
 
 /// The calling end of a connection, with what its driver attaches to a call: `T`.
@@ -22,6 +25,16 @@ pub(crate) struct CallerCore<T> {
     pub(crate) verified: VerifiedEndpoints,
     /// Calls whose cancellation found no room.
     cancellations: VecDeque<u64>,
+}
+
+/// What became of an item, or of an END.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ItemSent {
+    Sent,
+    /// There is no credit, or no room.
+    Full,
+    /// The stream has ended, and the callee takes nothing more.
+    Ended,
 }
 
 /// The reply to a call that waits. Its frame is the driver's to release.
@@ -76,13 +89,112 @@ impl<T> CallerCore<T> {
 
     /// Sends a request whose bytes were written into `reservation`.
     pub(crate) fn commit(&mut self, reservation: Reservation, len: usize, header: MessageHeader, tag: T) -> u64 {
-        self.tx.publish(reservation, len, header);
-        // A connection that has ended is for the wait to report.
-        drop(self.flush_cancellations());
+        self.publish(reservation, len, header);
         self.calls.sent(tag)
     }
 
-    /// Takes the next reply to a call that waits. Replies to calls that were given up are released on the way, at most
+    /// The route of an OPEN, whose callee may send `window` items ahead; `None` while every credit cell has a stream.
+    /// [`opened`](Self::opened) follows, once the OPEN was sent.
+    pub(crate) fn open_route(&mut self, window: Option<u32>) -> Option<(u16, Window)> {
+        let cell = self.calls.free_cell()?;
+        let size = window_of(window, self.calls.windows(), &self.rx);
+        #[allow(clippy::cast_possible_truncation, reason = "there are 32 cells")]
+        Some((ROUTE_OPEN + cell as u16, Window::open(cell, size, &mut self.rx)))
+    }
+
+    /// Notes that an OPEN was sent, and gives its call's id.
+    pub(crate) fn opened(&mut self, type_id: u32, deadline: Deadline, window: Window) -> u64 {
+        let cell = usize::from(route_id(type_id & !METADATA) - ROUTE_OPEN);
+        self.calls.opened(Box::new(CallerStream::new(cell, msg_type(type_id), deadline, window)))
+    }
+
+    /// Publishes a request that was written into `reservation`.
+    pub(crate) fn publish(&mut self, reservation: Reservation, len: usize, header: MessageHeader) {
+        self.tx.publish(reservation, len, header);
+        // A connection that has ended is for the wait to report.
+        drop(self.flush_cancellations());
+    }
+
+    /// Sends an item of a stream if there are credit and room. A stream that has ended takes no item.
+    ///
+    /// # Errors
+    /// The item can never fit, or the connection has ended.
+    pub(crate) fn try_send_item(&mut self, id: u64, payload: &[u8]) -> Result<ItemSent, Unsent> {
+        let Self { tx, calls, .. } = self;
+        let Some(stream) = calls.stream(id) else { return Ok(ItemSent::Ended) };
+        tx.check(payload.len())?;
+        if stream.end.is_some() {
+            return Ok(ItemSent::Ended);
+        }
+        let header = MessageHeader::new(make_type_id(ROUTE_ITEM, stream.msg_type), id);
+        if !stream.credit.check(tx)? || !tx.try_send(payload, header)? {
+            return Ok(ItemSent::Full);
+        }
+        stream.credit.note_sent();
+        Ok(ItemSent::Sent)
+    }
+
+    /// Sends the END of the caller's items if there is room. A stream that has ended, or has its END, needs none.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    pub(crate) fn try_send_end(&mut self, id: u64) -> Result<ItemSent, Unsent> {
+        let Self { tx, calls, .. } = self;
+        let Some(stream) = calls.stream(id) else { return Ok(ItemSent::Ended) };
+        if stream.end.is_some() || stream.has_sent_end {
+            return Ok(ItemSent::Ended);
+        }
+        if !tx.try_send(&[], MessageHeader::new(make_type_id(ROUTE_END, stream.msg_type), id))? {
+            return Ok(ItemSent::Full);
+        }
+        stream.has_sent_end = true;
+        Ok(ItemSent::Sent)
+    }
+
+    /// Takes the next item of a stream that lies here, copied out, and grants credit for it.
+    pub(crate) fn take_arrived(&mut self, id: u64) -> Option<Arrived> {
+        let stream = self.calls.stream(id)?;
+        let arrived = stream.arrived.pop_front()?;
+        if stream.end.is_none() {
+            stream.window.take(&mut self.rx);
+        }
+        Some(arrived)
+    }
+
+    /// Takes the outcome of a stream whose items are all taken, and forgets the stream; `None` while it goes on.
+    pub(crate) fn take_stream_outcome(&mut self, id: u64) -> Option<Outcome> {
+        let stream = self.calls.stream(id)?;
+        if stream.arrived.is_empty() && stream.end.is_some() { self.calls.stream_ended(id) } else { None }
+    }
+
+    /// Counts an item of a stream that was taken off the ring, to be lent in place.
+    ///
+    /// # Errors
+    /// The item had no credit.
+    pub(crate) fn lend_item(&mut self, id: u64, type_id: u32) -> Result<(), Halt> {
+        let Some(stream) = self.calls.stream(id) else { return Ok(()) };
+        if !stream.window.note_received() {
+            return Err(self.rx.connection.broken(Fault::Stream { correlation_id: id, type_id }));
+        }
+        stream.window.take(&mut self.rx);
+        Ok(())
+    }
+
+    /// Forgets a stream whose last message was taken off the ring.
+    pub(crate) fn forget_ended(&mut self, id: u64) {
+        drop(self.calls.stream_ended(id));
+    }
+
+    /// Grants a stream all credit that there is: its user is about to wait for an item.
+    pub(crate) fn grant(&mut self, id: u64) {
+        if let Some(stream) = self.calls.stream(id)
+            && stream.end.is_none()
+        {
+            stream.window.grant(&mut self.rx);
+        }
+    }
+
+    /// Takes the next reply to a call that waits. The messages of streams are filed on the way. Replies to calls that were given up are released on the way, at most
     /// [`MAX_PER_LOOK`] of them: after `None` there [may be more](Self::may_have_more).
     ///
     /// # Errors
@@ -94,6 +206,7 @@ impl<T> CallerCore<T> {
             match self.calls.answered(frame.correlation_id) {
                 Answer::Awaited(tag) => return Ok(Some(Reply { tag, frame })),
                 Answer::Forgotten => self.rx.release(frame.position),
+                Answer::Stream => self.file(frame)?,
                 Answer::Impossible => return Err(self.impossible(frame.correlation_id)),
             }
         }
@@ -220,7 +333,7 @@ impl<T> CallerCore<T> {
             self.cancellations.extend(ended.iter().map(|(id, _)| id));
             drop(self.flush_cancellations());
         }
-        ended.into_iter().map(|(_, tag)| tag).collect()
+        ended.into_iter().filter_map(|(_, tag)| tag).collect()
     }
 
     /// Whether cancellations wait for room.
@@ -273,9 +386,9 @@ impl<T> CallerCore<T> {
 #[cold]
 pub(crate) fn file<T>(rx: &mut Rx, calls: &mut Calls<T>, frame: Frame) -> Result<(), Halt> {
     let id = frame.correlation_id;
-    let kept = calls.keep(id, || Arrived { type_id: frame.type_id, payload: slice::payload(&frame, rx).into() });
-    if !kept {
-        return Err(rx.connection.broken(Fault::Correlation(id)));
+    let arrived = || Arrived { type_id: frame.type_id, payload: slice::payload(&frame, rx).into() };
+    if let Err(fault) = calls.keep(id, frame.type_id, arrived) {
+        return Err(rx.connection.broken(fault));
     }
     rx.release(frame.position);
     Ok(())

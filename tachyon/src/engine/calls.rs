@@ -4,8 +4,11 @@ use core::hash::{BuildHasherDefault, Hasher};
 use core::num::NonZeroU64;
 use std::collections::HashMap;
 
+use super::caller_stream::{CallerStream, Closing};
 use crate::aligned::AlignedBytes;
 use crate::connection::End;
+use crate::ring::{CELLS, Fault};
+use crate::type_id::{ROUTE_ITEM, route_id};
 
 /// A reply that was copied out of the ring until its caller waits for it.
 #[derive(Debug)]
@@ -26,6 +29,8 @@ pub(crate) enum CallState {
     Awaited,
     /// The outcome waits to be taken.
     Finished,
+    /// A stream.
+    Stream,
 }
 
 /// The meaning of a reply, by its correlation id.
@@ -35,6 +40,8 @@ pub(super) enum Answer<T> {
     Awaited(T),
     /// A call that was given up, or is already answered.
     Forgotten,
+    /// A stream, which files its messages.
+    Stream,
     /// An id that no call has.
     Impossible,
 }
@@ -43,6 +50,9 @@ pub(super) enum Answer<T> {
 enum Entry<T> {
     Waiting(T),
     Finished(Outcome),
+    Stream(Box<CallerStream>),
+    /// A stream that was given up. Its last message frees the cell.
+    Closing(Closing),
 }
 
 /// Hashes an id by one multiplication: ids are counted up, and a peer cannot choose them.
@@ -80,11 +90,17 @@ pub(crate) struct Calls<T> {
     /// its reply.
     single: Option<(NonZeroU64, T)>,
     table: HashMap<u64, Entry<T>, BuildHasherDefault<OneMultiply>>,
+    /// The credit cells in use, by bit.
+    cells: u32,
+    /// Streams that were given up and await their last message.
+    closing: usize,
+    /// Streams with messages that came since their driver asked, each once.
+    news: Vec<u64>,
 }
 
 impl<T> Calls<T> {
     pub(super) fn new() -> Self {
-        Self { first: 1, next: 1, single: None, table: HashMap::default() }
+        Self { first: 1, next: 1, single: None, table: HashMap::default(), cells: 0, closing: 0, news: Vec::new() }
     }
 
     /// The id of the next call. Ids grow also across connections: an id never means two calls.
@@ -104,6 +120,49 @@ impl<T> Calls<T> {
             self.sent_beside_others(id, tag);
         }
         id
+    }
+
+    /// A credit cell that no stream uses; `None` when every cell has one.
+    pub(super) fn free_cell(&self) -> Option<usize> {
+        let cell = self.cells.trailing_ones() as usize;
+        (cell < CELLS).then_some(cell)
+    }
+
+    /// Notes that the call with the next id opened a stream.
+    pub(super) fn opened(&mut self, stream: Box<CallerStream>) -> u64 {
+        let id = self.next;
+        self.next += 1;
+        self.move_single();
+        self.cells |= 1 << stream.cell;
+        self.table.insert(id, Entry::Stream(stream));
+        id
+    }
+
+    /// An open stream.
+    pub(crate) fn stream(&mut self, id: u64) -> Option<&mut CallerStream> {
+        match self.table.get_mut(&id) {
+            Some(Entry::Stream(stream)) => Some(stream),
+            _ => None,
+        }
+    }
+
+    /// Items that may be under way in all streams.
+    pub(super) fn windows(&self) -> u64 {
+        let window = |entry: &Entry<T>| match entry {
+            Entry::Stream(stream) => stream.window.size(),
+            _ => 0,
+        };
+        if self.cells == 0 { 0 } else { self.table.values().map(window).sum() }
+    }
+
+    /// Streams with messages that came since the last question.
+    pub(crate) fn take_news(&mut self) -> Vec<u64> {
+        for id in &self.news {
+            if let Some(Entry::Stream(stream)) = self.table.get_mut(id) {
+                stream.has_news = false;
+            }
+        }
+        core::mem::take(&mut self.news)
     }
 
     #[inline(never)]
@@ -134,7 +193,7 @@ impl<T> Calls<T> {
 
     /// The number of outstanding calls.
     pub(crate) fn len(&self) -> usize {
-        self.table.len() + usize::from(self.single.is_some())
+        self.table.len() - self.closing + usize::from(self.single.is_some())
     }
 
     pub(crate) fn standing(&self, id: u64) -> CallState {
@@ -142,9 +201,10 @@ impl<T> Calls<T> {
             return CallState::Awaited;
         }
         match self.table.get(&id) {
-            None => CallState::Unknown,
+            None | Some(Entry::Closing(_)) => CallState::Unknown,
             Some(Entry::Waiting(_)) => CallState::Awaited,
             Some(Entry::Finished(_)) => CallState::Finished,
+            Some(Entry::Stream(_)) => CallState::Stream,
         }
     }
 
@@ -163,28 +223,53 @@ impl<T> Calls<T> {
             self.single = None;
             return Some(true);
         }
-        self.remove(id).map(|entry| matches!(entry, Entry::Waiting(_)))
+        match self.remove(id)? {
+            Entry::Waiting(_) => Some(true),
+            Entry::Finished(_) => Some(false),
+            Entry::Stream(stream) => Some(self.close(id, *stream)),
+            closing @ Entry::Closing(_) => {
+                self.table.insert(id, closing);
+                None
+            }
+        }
+    }
+
+    /// Gives a stream up. True when its last message has not come.
+    fn close(&mut self, id: u64, stream: CallerStream) -> bool {
+        let Some(closing) = stream.give_up() else { return false };
+        self.table.insert(id, Entry::Closing(closing));
+        self.closing += 1;
+        true
     }
 
     /// Takes the outcome of a finished call.
     pub(super) fn take_outcome(&mut self, id: u64) -> Option<Outcome> {
         match self.remove(id)? {
             Entry::Finished(outcome) => Some(outcome),
-            Entry::Waiting(tag) => {
-                self.table.insert(id, Entry::Waiting(tag));
+            other => {
+                self.table.insert(id, other);
                 None
             }
         }
     }
 
-    /// Gives all calls up, and returns the ids and tags of those in flight.
-    pub(super) fn take_all(&mut self) -> Vec<(u64, T)> {
+    /// Gives all calls up, and returns the ids of those in flight, with the tags of calls that are no streams.
+    pub(super) fn take_all(&mut self) -> Vec<(u64, Option<T>)> {
         self.move_single();
-        let waiting = |(id, entry)| match entry {
-            Entry::Waiting(tag) => Some((id, tag)),
-            Entry::Finished(_) => None,
-        };
-        core::mem::take(&mut self.table).into_iter().filter_map(waiting).collect()
+        let mut in_flight = Vec::new();
+        for (id, entry) in core::mem::take(&mut self.table) {
+            match entry {
+                Entry::Waiting(tag) => in_flight.push((id, Some(tag))),
+                Entry::Finished(_) => {}
+                Entry::Stream(stream) => {
+                    if self.close(id, *stream) {
+                        in_flight.push((id, None));
+                    }
+                }
+                closing @ Entry::Closing(_) => drop(self.table.insert(id, closing)),
+            }
+        }
+        in_flight
     }
 
     /// Whether the present connection has carried this id.
@@ -202,36 +287,82 @@ impl<T> Calls<T> {
         }
         match self.remove(id) {
             Some(Entry::Waiting(tag)) => Answer::Awaited(tag),
-            Some(finished) => {
-                self.table.insert(id, finished);
-                Answer::Forgotten
+            Some(other) => {
+                let is_stream = matches!(other, Entry::Stream(_) | Entry::Closing(_));
+                self.table.insert(id, other);
+                if is_stream { Answer::Stream } else { Answer::Forgotten }
             }
             None => Answer::Forgotten,
         }
     }
 
-    /// Files the reply that `arrived` makes for its waiter, or drops it if no call waits. False when the reply is to no
-    /// call at all.
-    pub(super) fn keep(&mut self, id: u64, arrived: impl FnOnce() -> Arrived) -> bool {
+    /// Files the message that `arrived` makes for its waiter, or drops it if no call waits.
+    ///
+    /// # Errors
+    /// The message is to no call at all, or is an item without credit.
+    pub(super) fn keep(&mut self, id: u64, type_id: u32, arrived: impl FnOnce() -> Arrived) -> Result<(), Fault> {
         if !self.is_possible(id) {
-            return false;
+            return Err(Fault::Correlation(id));
         }
         self.move_single();
-        if let Some(entry @ Entry::Waiting(_)) = self.table.get_mut(&id) {
-            *entry = Entry::Finished(Ok(arrived()));
+        let is_last = route_id(type_id) != ROUTE_ITEM;
+        match self.table.get_mut(&id) {
+            Some(entry @ Entry::Waiting(_)) => *entry = Entry::Finished(Ok(arrived())),
+            Some(Entry::Stream(stream)) => {
+                if is_last && stream.end.is_none() {
+                    self.cells &= !(1 << stream.cell);
+                }
+                stream.file(is_last, arrived).map_err(|()| Fault::Stream { correlation_id: id, type_id })?;
+                if !core::mem::replace(&mut stream.has_news, true) {
+                    self.news.push(id);
+                }
+            }
+            Some(Entry::Closing(closing)) if is_last => {
+                self.cells &= !(1 << closing.cell);
+                self.closing -= 1;
+                self.remove(id);
+            }
+            Some(Entry::Closing(closing)) => {
+                if !closing.window.note_received() {
+                    return Err(Fault::Stream { correlation_id: id, type_id });
+                }
+            }
+            Some(Entry::Finished(_)) | None => {}
         }
-        true
+        Ok(())
+    }
+
+    /// Removes a stream whose last message was taken off the ring, or lies in the stream.
+    pub(super) fn stream_ended(&mut self, id: u64) -> Option<Outcome> {
+        let Some(Entry::Stream(stream)) = self.table.get(&id) else { return None };
+        if stream.end.is_none() {
+            self.cells &= !(1 << stream.cell);
+        }
+        match self.remove(id) {
+            Some(Entry::Stream(stream)) => stream.end,
+            _ => None,
+        }
     }
 
     /// Ends a connection: calls in flight are lost, and later ids belong to the next connection.
     pub(super) fn lose(&mut self, end: &End) {
         self.first = self.next;
         self.move_single();
-        for entry in self.table.values_mut() {
-            if let Entry::Waiting(_) = entry {
-                *entry = Entry::Finished(Err(end.clone()));
+        (self.cells, self.closing) = (0, 0);
+        self.table.retain(|id, entry| {
+            match entry {
+                Entry::Waiting(_) => *entry = Entry::Finished(Err(end.clone())),
+                Entry::Stream(stream) if stream.end.is_none() => {
+                    stream.end = Some(Err(end.clone()));
+                    if !core::mem::replace(&mut stream.has_news, true) {
+                        self.news.push(*id);
+                    }
+                }
+                Entry::Stream(_) | Entry::Finished(_) => {}
+                Entry::Closing(_) => return false,
             }
-        }
+            true
+        });
     }
 }
 
@@ -257,7 +388,7 @@ mod tests {
             calls.sent(tag);
         }
         for id in (51..=100).rev() {
-            assert!(calls.keep(id, || reply(u8::try_from(id).unwrap())));
+            assert_eq!(calls.keep(id, 0, || reply(u8::try_from(id).unwrap())), Ok(()));
             assert_eq!(calls.answered(id), Answer::Forgotten, "a second reply is not awaited");
         }
         for id in (1..=50).rev() {
@@ -277,7 +408,7 @@ mod tests {
             let ids: Vec<_> = (0..=others).map(|_| calls.sent(())).collect();
             assert_eq!(calls.end(ids[0]), Some(true));
             assert_eq!(calls.answered(ids[0]), Answer::Forgotten);
-            assert!(calls.keep(ids[0], || panic!("no call waits for it")));
+            assert_eq!(calls.keep(ids[0], 0, || panic!("no call waits for it")), Ok(()));
             assert_eq!(calls.end(ids[0]), None);
             calls.take_all();
         }
@@ -289,7 +420,7 @@ mod tests {
         calls.sent(());
         for id in [0, 2, u64::MAX] {
             assert_eq!(calls.answered(id), Answer::Impossible);
-            assert!(!calls.keep(id, || reply(0)));
+            assert_eq!(calls.keep(id, 0, || reply(0)), Err(Fault::Correlation(id)));
         }
     }
 
@@ -297,7 +428,7 @@ mod tests {
     fn a_lost_connection_finishes_its_calls_and_the_next_connection_has_its_own_ids() {
         let mut calls = Calls::new();
         let [early, late, gone] = [(); 3].map(|()| calls.sent(()));
-        assert!(calls.keep(early, || reply(7)));
+        assert_eq!(calls.keep(early, 0, || reply(7)), Ok(()));
         calls.end(gone);
         calls.lose(&End::PeerDead);
         assert_eq!(calls.next(), 4, "ids never repeat");

@@ -1,9 +1,12 @@
 //! The engine: what the ends of a connection do without a clock, a thread or a sleep. Drivers wait for them.
 
 mod callee;
+mod callee_streams;
 mod caller;
 mod caller_info;
+mod caller_stream;
 mod calls;
+mod credit;
 mod error_reply;
 mod request;
 #[cfg(test)]
@@ -11,7 +14,10 @@ mod tests;
 mod verified;
 mod watch;
 
-pub(crate) use callee::{CalleeCore, CancelReason, Handled, Service, TurnResult, serve_current, serve_one};
+pub(crate) use callee::{CalleeCore, CancelReason, Handled, ServedOne, Service, TurnResult, serve_current, serve_one};
+pub(crate) use callee_streams::{
+    CalleeStreams, OpenStream, Stepped, StreamBody, StreamEnd, StreamStep, is_open, is_stream_message,
+};
 pub(crate) use caller::{CallerCore, Reply, file};
 pub use caller_info::CallerInfo;
 pub(crate) use calls::{Arrived, CallState, Calls};

@@ -1,5 +1,6 @@
 //! A request as it came off the ring, made ready to be served.
 
+use super::callee_streams::{is_open, is_stream_message};
 use crate::connection::{Halt, Rx, slice};
 use crate::metadata::{METADATA, Metadata};
 use crate::ring::{Fault, Frame};
@@ -48,10 +49,11 @@ pub(crate) fn is_plain(frame: &Frame) -> bool {
 /// Whether a request is a call with metadata behind its payload; after [`open_metadata`], whether the metadata is
 /// malformed.
 pub(crate) fn has_metadata(frame: &Frame) -> bool {
-    route_id(frame.type_id) == route_id(METADATA)
+    let without = Frame { type_id: frame.type_id & !METADATA, ..*frame };
+    without.type_id != frame.type_id && (is_plain(&without) || is_open(&without))
 }
 
-/// Moves the metadata of the current message out of the message, which becomes a call without metadata. A message that
+/// Moves the metadata of the current message out of the message, which becomes a request without metadata. A message that
 /// no caller writes keeps its route, and is refused.
 #[cold]
 pub(crate) fn open_metadata(rx: &mut Rx) {
@@ -80,7 +82,7 @@ pub(crate) fn is_control(frame: &Frame) -> bool {
 
 /// Whether an opened request is for the user of a callee without a table.
 pub(crate) fn is_users(frame: &Frame) -> bool {
-    !is_control(frame) && !has_metadata(frame)
+    !is_control(frame) && !has_metadata(frame) && !is_open(frame) && !is_stream_message(frame)
 }
 
 /// Whether a request cancels a call. A callee takes it and gives no reply.

@@ -79,6 +79,12 @@ pub fn export_with_state<S: Send + Sync + 'static>(
             entry.name()
         )));
     }
+    if let Some(entry) = endpoints.iter().find(|entry| entry.is_stream()) {
+        return Err(PyTypeError::new_err(format!(
+            "the Rust endpoint `{}` answers with a stream, which no extension does; export it as a plain function",
+            entry.name()
+        )));
+    }
     let state = if endpoints.iter().any(Entry::is_exclusive) {
         SharedState::Locked(RwLock::new(state))
     } else {
@@ -147,6 +153,7 @@ impl<S: Send + Sync + 'static> Exported<S> {
                 Err(HandlerError::failed("changes the state, which others are using"))
             }
             // Unreachable: `export_with_state` refuses such an endpoint.
+            (EntryHandler::Stream(_), _) => Err(HandlerError::failed("answers with a stream, which no extension does")),
             (EntryHandler::Async(..) | EntryHandler::AsyncStateless(_), _) => {
                 Err(HandlerError::failed("is async, and there is no runtime to run it"))
             }
@@ -176,7 +183,7 @@ unsafe extern "C" fn run<S: Send + Sync + 'static>(endpoint: *const Endpoint, ca
             uid: Some(call.caller_uid).filter(|uid| *uid != NO_USER),
         };
         let deadline = Deadline::at_nanos(call.deadline);
-        let target = ReplyTarget { msg_type: exported.msg_type, correlation_id: call.correlation_id };
+        let target = ReplyTarget::call(exported.msg_type, call.correlation_id);
         // SAFETY: not null, and valid for this call.
         let metadata = unsafe { slice::from_raw_parts(call.metadata, call.metadata_len) };
         let metadata = Metadata::split(metadata).map(|(_, metadata)| metadata).unwrap_or_default();

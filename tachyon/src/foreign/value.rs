@@ -19,6 +19,11 @@ impl<T> Foreign<T> {
         Self(Some(value))
     }
 
+    /// The value, for use within [`run`]; `None` once it is taken.
+    pub(crate) fn get_mut(&mut self) -> Option<&mut T> {
+        self.0.as_mut()
+    }
+
     /// The value. The caller consumes it within [`run`].
     pub(crate) fn take(mut self) -> Option<T> {
         self.0.take()

@@ -250,6 +250,20 @@ impl Consumer {
         header.released.0.store(self.released, Ordering::Release);
     }
 
+    /// Stores the credit of a stream. [`producer_needs_ring`](Self::producer_needs_ring) follows.
+    pub(crate) fn grant(&self, cell: usize, granted: u64) {
+        let header = self.memory().header();
+        self.waker.begin(&header.producer_parked.0);
+        // Relaxed: a credit guards no memory.
+        header.cells[cell].granted.store(granted, Ordering::Relaxed);
+    }
+
+    /// Takes the credit of a stream that has ended back. The message that follows tells the producer.
+    pub(crate) fn reset_credit(&self, cell: usize) {
+        // Relaxed: the publication of the message that follows orders the store.
+        self.memory().header().cells[cell].granted.store(0, Ordering::Relaxed);
+    }
+
     #[cold]
     fn release_early(&mut self, position: u64) {
         let distance = |other: &u64| other.wrapping_sub(self.released);

@@ -27,6 +27,16 @@ pub(crate) const LINE_LEN: usize = 64;
 /// Alignment of payloads in the arena, in bytes.
 pub(crate) const ARENA_ALIGN: usize = 64;
 
+/// Credit cells of a ring: open streams of a connection.
+pub(crate) const CELLS: usize = 32;
+
+/// The credit of one stream.
+#[repr(C, align(64))]
+pub(crate) struct CreditCell {
+    /// Items that the ring's producer may have sent in all. The consumer counts it up.
+    pub(crate) granted: AtomicU64,
+}
+
 /// One field alone in its pair of cache lines.
 #[repr(C, align(128))]
 pub(crate) struct CacheAligned<T>(pub(crate) T);
@@ -59,6 +69,8 @@ pub(crate) struct Header {
     pub(crate) producer_parked: CacheAligned<ParkedWord>,
     /// One plus the processor on which the listener, and the connector, last began to wait; 0 before.
     pub(crate) processors: [CacheAligned<AtomicU32>; 2],
+    /// By open stream; the same cell of both rings belongs to one stream.
+    pub(crate) cells: [CreditCell; CELLS],
 }
 
 /// The header of a slot, before the payload. Three words: sending takes three stores, and taking three loads.
@@ -93,6 +105,7 @@ const _: () = {
     assert!(cfg!(loom) || size_of::<Header>() <= HEADER_LEN);
     assert!(cfg!(loom) || offset_of!(Header, released) == 384);
     assert!(cfg!(loom) || offset_of!(Header, processors) == 768);
+    assert!(cfg!(loom) || offset_of!(Header, cells) == 1024);
 };
 
 #[cfg(loom)]
@@ -108,6 +121,7 @@ impl Header {
             consumer_parked: CacheAligned(ParkedWord::new()),
             producer_parked: CacheAligned(ParkedWord::new()),
             processors: [CacheAligned(half()), CacheAligned(half())],
+            cells: core::array::from_fn(|_| CreditCell { granted: word() }),
         }
     }
 }

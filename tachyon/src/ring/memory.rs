@@ -81,6 +81,25 @@ pub enum Fault {
         /// The number of sent messages.
         to: u64,
     },
+    /// The consumer takes a stream's credit back, or gives more than a window can have.
+    #[error("the credit of a stream is {found}, which is not between {from} and {to}")]
+    Credit {
+        /// The credit in the cell, in items.
+        found: u64,
+        /// The credit at the last look.
+        from: u64,
+        /// The number of sent items, and the largest window.
+        to: u64,
+    },
+    /// A message of a stream breaks the order of streams: an item without credit, a stream that is not open, a cell in
+    /// use.
+    #[error("message {type_id:#010x} of call {correlation_id} fits no open stream")]
+    Stream {
+        /// The message's call.
+        correlation_id: u64,
+        /// The message's type identifier.
+        type_id: u32,
+    },
     /// A reply names a call that was never made.
     #[error("a reply is to call {0}, which was never made")]
     Correlation(u64),

@@ -17,6 +17,7 @@ mod tests;
 pub(crate) use consumer::{Consumer, Frame, Look, unreleased};
 pub use geometry::{CapacityError, MAX_CAPACITY};
 pub(crate) use geometry::{Geometry, Use};
+pub(crate) use layout::CELLS;
 #[cfg(any(test, fuzzing))]
 pub(crate) use layout::HEADER_LEN;
 #[cfg(any(test, fuzzing))]

@@ -138,6 +138,12 @@ impl Producer {
         usize::try_from(self.position().wrapping_sub(released)).map_or(slots, |count| count.min(slots))
     }
 
+    /// The credit that the consumer has granted in a cell, as the cell has it.
+    pub(crate) fn granted(&self, cell: usize) -> u64 {
+        // Relaxed: a credit guards no memory. The fence of `arm` orders the load for a producer that parks.
+        self.memory().header().cells[cell].granted.load(Ordering::Relaxed)
+    }
+
     /// Whether the ring is neither closed nor condemned.
     #[inline]
     pub(crate) fn is_open(&self) -> bool {

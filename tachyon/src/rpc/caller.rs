@@ -13,7 +13,9 @@ use super::layer::{CallOutcome, CallerLayer, CallerLayers, LayeredCalls, Outgoin
 use super::reconnect::{ReconnectPolicy, connect_by, connecting_by, tick};
 use super::settings::CallSettings;
 use crate::aligned::AlignedBytes;
-use crate::connection::{self, End, Established, Halt, MAX_PER_LOOK, State, Unsent, room_while_taking, slice};
+use crate::connection::{
+    self, End, Established, Halt, MAX_PER_LOOK, State, Unsent, look_for_room, room_while_taking, slice,
+};
 use crate::engine::{Arrived, CallState, CallerCore, ErrorKind, RpcError, file};
 use crate::handshake::{ConnectError, Connecting, Kind, Link, ListenError, Role};
 use crate::metadata::{METADATA, Metadata};
@@ -168,7 +170,7 @@ impl Caller {
         {
             return Ok(call);
         }
-        self.start_slow(Target::Raw(msg_type), Contents::Bytes(payload), None, deadline)
+        self.start_slow(Target::raw(msg_type), Contents::Bytes(payload), None, deadline)
     }
 
     /// As [`start`](Self::start), with settings.
@@ -180,7 +182,7 @@ impl Caller {
         settings: &CallSettings,
     ) -> Result<u64, CallError> {
         let (metadata, deadline) = (settings.metadata()?, settings.deadline());
-        self.start_slow(Target::Raw(msg_type), Contents::Bytes(payload), metadata, deadline)
+        self.start_slow(Target::raw(msg_type), Contents::Bytes(payload), metadata, deadline)
     }
 
     /// The slow path of sending: the layers, a new connection, the comparison, metadata, the wait for room.
@@ -208,12 +210,15 @@ impl Caller {
     ) -> Result<u64, CallError> {
         self.connected(deadline, |caller| {
             // The next callee may declare the endpoint differently.
-            if let Target::Typed(signature) = target
+            if let Endpoint::Typed(signature) = target.endpoint
                 && signature.is_typed()
             {
                 caller.verify(|| signature.into(), key(signature), deadline)?;
             }
-            caller.send(target.msg_type(), contents, metadata, deadline)
+            match target.opens {
+                None => caller.send(target.msg_type(), contents, metadata, deadline),
+                Some(window) => caller.send_open(target.msg_type(), window, contents, metadata, deadline),
+            }
         })
     }
 
@@ -245,7 +250,7 @@ impl Caller {
 
     /// Shows the layers the outcome of a call whose wait is over: the current frame of the reverse ring, or an error.
     #[inline]
-    fn show(&mut self, id: u64, outcome: &Result<(), CallError>) {
+    pub(super) fn show(&mut self, id: u64, outcome: &Result<(), CallError>) {
         if self.layered.is_some() {
             self.show_layers(id, outcome);
         }
@@ -403,7 +408,10 @@ impl Caller {
     #[cold]
     pub(super) fn wait_for_room(&mut self, len: usize, deadline: Deadline) -> Result<Reservation, Unsent> {
         let CallerCore { tx, rx, calls, .. } = &mut self.core;
-        room_while_taking(tx, rx, len, deadline, |rx, frame| file(rx, calls, frame))
+        let look = |connection: &_, forward: &_, producer: &mut _, _: &mut _| {
+            look_for_room(connection, forward, producer, len)
+        };
+        room_while_taking((tx, rx, calls), deadline, look, |rx, calls, frame| file(rx, calls, frame))
     }
 
     /// Waits for the reply to a call. An error reply is a reply: see [`RpcRxGuard::error`].
@@ -444,6 +452,7 @@ impl Caller {
             match self.core.standing(correlation_id) {
                 CallState::Unknown => return Err(CallError::UnknownCorrelation(correlation_id)),
                 CallState::Finished => return self.take_finished(correlation_id).map(Some),
+                CallState::Stream => return self.try_take_last(correlation_id),
                 CallState::Awaited => {}
             }
             if !self.core.rx.try_take_current()? {
@@ -461,14 +470,21 @@ impl Caller {
 
     /// Takes the outcome of a finished call as the current frame of the reverse ring.
     #[cold]
-    fn take_finished(&mut self, correlation_id: u64) -> Result<(), CallError> {
+    pub(super) fn take_finished(&mut self, correlation_id: u64) -> Result<(), CallError> {
         match self.core.take_outcome(correlation_id) {
-            Some(Ok(Arrived { type_id, payload })) => {
+            Some(outcome) => self.take_outcome(correlation_id, outcome),
+            None => Err(CallError::UnknownCorrelation(correlation_id)),
+        }
+    }
+
+    /// Makes an outcome the current frame of the reverse ring.
+    pub(super) fn take_outcome(&mut self, correlation_id: u64, outcome: Result<Arrived, End>) -> Result<(), CallError> {
+        match outcome {
+            Ok(Arrived { type_id, payload }) => {
                 self.core.rx.set_current_copied(correlation_id, type_id, payload);
                 Ok(())
             }
-            Some(Err(end)) => Err(Halt::from(end).into()),
-            None => Err(CallError::UnknownCorrelation(correlation_id)),
+            Err(end) => Err(Halt::from(end).into()),
         }
     }
 
@@ -515,6 +531,7 @@ impl Caller {
         match self.core.standing(correlation_id) {
             CallState::Unknown => return Err(CallError::UnknownCorrelation(correlation_id)),
             CallState::Finished => return self.take_finished(correlation_id),
+            CallState::Stream => return self.take_last(correlation_id, deadline),
             CallState::Awaited => {}
         }
         loop {
@@ -659,7 +676,7 @@ impl Caller {
         metadata: Option<&Metadata>,
         deadline: Deadline,
     ) -> Result<(), CallError> {
-        let call = self.start_slow(Target::Raw(msg_type), Contents::Bytes(payload), metadata, deadline)?;
+        let call = self.start_slow(Target::raw(msg_type), Contents::Bytes(payload), metadata, deadline)?;
         self.complete(call, deadline)?;
         if crate::type_id::msg_type(self.core.rx.current.type_id) == MSG_TYPE_ERROR {
             return Err(self.refused());
@@ -955,9 +972,17 @@ impl Caller {
     }
 }
 
-/// The endpoint of a request on the slow path.
+/// The target of a request on the slow path.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Target {
+pub(crate) struct Target {
+    pub(crate) endpoint: Endpoint,
+    /// For a request that opens a stream: the wish for a window.
+    opens: Option<Option<u32>>,
+}
+
+/// The endpoint of a request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Endpoint {
     /// By number.
     Raw(u16),
     /// By its contract.
@@ -965,17 +990,30 @@ pub(crate) enum Target {
 }
 
 impl Target {
+    pub(crate) fn raw(msg_type: u16) -> Self {
+        Self { endpoint: Endpoint::Raw(msg_type), opens: None }
+    }
+
+    pub(crate) fn typed(signature: &'static Signature) -> Self {
+        Self { endpoint: Endpoint::Typed(signature), opens: None }
+    }
+
+    /// The same endpoint, for a request that opens a stream.
+    pub(crate) fn opening(self, window: Option<u32>) -> Self {
+        Self { opens: Some(window), ..self }
+    }
+
     pub(crate) fn msg_type(self) -> u16 {
-        match self {
-            Self::Raw(msg_type) => msg_type,
-            Self::Typed(signature) => signature.msg_type(),
+        match self.endpoint {
+            Endpoint::Raw(msg_type) => msg_type,
+            Endpoint::Typed(signature) => signature.msg_type(),
         }
     }
 
     pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Raw(_) => "",
-            Self::Typed(signature) => signature.name(),
+        match self.endpoint {
+            Endpoint::Raw(_) => "",
+            Endpoint::Typed(signature) => signature.name(),
         }
     }
 }

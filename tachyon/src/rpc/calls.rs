@@ -153,6 +153,14 @@ impl<C> With<C> {
         self
     }
 
+    /// Lets the callee of a stream send at most so many items ahead of the one that this side takes; at least 1. The
+    /// default is an eighth of the ring's slots, at most 32. All windows of a connection share half of the ring's
+    /// slots.
+    pub fn window(mut self, items: u32) -> Self {
+        self.settings.set_window(items);
+        self
+    }
+
     /// Says that the callee may run each call twice without harm: a request that is lost with its callee is sent again
     /// to the next callee, at most twice. Pools send again, and callers that
     /// [reconnect](crate::Options::reconnect). A started call is not sent again.
@@ -210,6 +218,14 @@ impl<'c> With<&'c mut Caller> {
     /// As [`Caller::start_timeout`], and [`CallError::Metadata`].
     pub fn start(self, msg_type: u16, payload: &[u8]) -> Result<u64, CallError> {
         self.calls.start_with(msg_type, payload, &self.settings)
+    }
+
+    /// As [`Caller::open`], with the settings. The time limits the whole stream.
+    ///
+    /// # Errors
+    /// As [`Caller::open`], [`CallError::TimedOut`], and [`CallError::Metadata`].
+    pub fn open(self, msg_type: u16, payload: &[u8]) -> Result<u64, CallError> {
+        self.calls.open_with(msg_type, payload, &self.settings)
     }
 
     /// As [`Caller::reserve_call`], with the settings. The time limits the wait for room, and travels with the request.

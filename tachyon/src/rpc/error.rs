@@ -28,6 +28,12 @@ family! {
             /// Bytes the ring holds.
             max: usize
         },
+        /// All streams of the connection are open. Nothing was sent.
+        #[error("all {max} streams of the connection are open; end one of them, or connect once more")]
+        TooManyStreams {
+            /// Streams of a connection.
+            max: usize
+        },
         /// 0xFFFF marks error replies and cannot be called.
         #[error("msg_type 65535 is reserved for error replies; call one from 0 to 65534")]
         ReservedMsgType,
@@ -117,6 +123,7 @@ impl<E> CallError<E> {
         match self {
             Self::Failed(error) => failed(error),
             Self::TooLarge { size, max } => CallError::TooLarge { size, max },
+            Self::TooManyStreams { max } => CallError::TooManyStreams { max },
             Self::ReservedMsgType => CallError::ReservedMsgType,
             Self::Metadata(error) => CallError::Metadata(error),
             Self::Refused(reason) => CallError::Refused(reason),
@@ -159,6 +166,7 @@ impl<E> CallError<E> {
             | Self::Unreachable { sent, .. } => *sent,
             Self::Remote(error) => error.kind.has_begun(),
             Self::TooLarge { .. }
+            | Self::TooManyStreams { .. }
             | Self::ReservedMsgType
             | Self::Metadata(_)
             | Self::Refused(_)

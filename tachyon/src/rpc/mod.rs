@@ -13,6 +13,8 @@ mod in_place;
 mod layer;
 mod reconnect;
 mod settings;
+mod stream;
+mod streams;
 #[cfg(test)]
 mod tests;
 mod typed;
@@ -23,7 +25,7 @@ pub use callee::Callee;
 pub(crate) use callee::check_correlation;
 pub use caller::Caller;
 #[cfg(feature = "tokio")]
-pub(crate) use caller::{Target, key as signature_key};
+pub(crate) use caller::{Endpoint, Target, key as signature_key};
 pub(crate) use calls::sealed;
 pub use calls::{Calls, HasCaller, With};
 pub(crate) use control::{control_reply, refusal, try_answer_own};
@@ -37,6 +39,7 @@ pub use layer::{CallOutcome, CallerLayer, OutgoingCall};
 #[cfg(feature = "tokio")]
 pub(crate) use reconnect::connecting_by;
 pub(crate) use settings::{deadline, metadata};
+pub use stream::OpenStream;
 pub use typed::Started;
 #[cfg(feature = "tokio")]
 pub(crate) use typed::{typed_error, unreadable};
@@ -51,5 +54,7 @@ pub use attempts::Attempts;
 pub use body::{Body, Borrowed, Encoded, Fields, SingleValue};
 #[doc(hidden)]
 pub use settings::CallSettings;
+#[doc(hidden)]
+pub use stream::{RepliesOnce, StreamsReplies, TakesItems, open};
 #[doc(hidden)]
 pub use typed::{Contract, call, call_in_place, start};

@@ -13,12 +13,23 @@ pub struct CallSettings {
     idempotent: bool,
     /// The metadata, or the first entry that cannot travel. Boxed: few calls have metadata.
     metadata: Option<Box<Result<Metadata, MetadataError>>>,
+    /// Items that may be under way from the callee of a stream.
+    window: Option<u32>,
 }
 
 impl CallSettings {
     /// Sets the longest time of the whole call.
     pub(crate) fn set_timeout(&mut self, timeout: Duration) {
         self.timeout = Some(timeout);
+    }
+
+    /// Sets how many items may be under way from the callee of a stream.
+    pub(crate) fn set_window(&mut self, window: u32) {
+        self.window = Some(window);
+    }
+
+    pub(crate) fn window(&self) -> Option<u32> {
+        self.window
     }
 
     /// Says that the call may run twice.
@@ -65,6 +76,7 @@ impl CallSettings {
     pub(crate) fn with(mut self, over: &Self) -> Self {
         self.timeout = over.timeout.or(self.timeout);
         self.idempotent |= over.idempotent;
+        self.window = over.window.or(self.window);
         match over.metadata.as_deref() {
             None => {}
             Some(Ok(entries)) => entries.iter().for_each(|(key, value)| self.insert(key, value)),
@@ -105,7 +117,8 @@ mod tests {
     use super::*;
 
     fn settings(timeout: Option<u64>, idempotent: bool, entries: &[(&str, &str)]) -> CallSettings {
-        let mut settings = CallSettings { timeout: timeout.map(Duration::from_secs), idempotent, metadata: None };
+        let mut settings =
+            CallSettings { timeout: timeout.map(Duration::from_secs), idempotent, ..CallSettings::default() };
         for (key, value) in entries {
             settings.insert(key, value);
         }

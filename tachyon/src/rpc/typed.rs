@@ -53,7 +53,7 @@ impl Caller {
     /// Sends a request to the endpoint of a signature. The first one of a typed endpoint on a connection compares the
     /// two sides' descriptions.
     #[inline]
-    fn start_typed(
+    pub(super) fn start_typed(
         &mut self,
         signature: &'static Signature,
         body: &impl Body,
@@ -71,7 +71,7 @@ impl Caller {
             });
         }
         let write = |out: &mut [u8]| body.write(out);
-        self.start_slow(Target::Typed(signature), Contents::Written(len, &write), metadata, deadline)
+        self.start_slow(Target::typed(signature), Contents::Written(len, &write), metadata, deadline)
     }
 
     #[inline]
@@ -91,7 +91,7 @@ impl Caller {
         {
             return Ok(call);
         }
-        self.start_slow(Target::Typed(signature), Contents::Bytes(request), metadata, deadline)
+        self.start_slow(Target::typed(signature), Contents::Bytes(request), metadata, deadline)
     }
 
     /// Calls, and takes the reply as the current frame of the reverse ring, unless it is an error.
@@ -119,7 +119,7 @@ impl Caller {
 
     /// The reply that was taken, owned.
     #[inline]
-    fn own_reply<C: Contract>(&mut self) -> Result<C::Reply, CallError<C::Error>> {
+    pub(super) fn own_reply<C: Contract>(&mut self) -> Result<C::Reply, CallError<C::Error>> {
         let Self { core, words, .. } = self;
         let guard = RpcRxGuard::over(&mut core.rx);
         let owned = if C::Reply::COPIES {
@@ -134,7 +134,7 @@ impl Caller {
 
     /// The reply that was taken, lent.
     #[inline]
-    fn lend_reply<C: Contract>(&mut self) -> Result<InPlace<'_, C::Reply>, CallError<C::Error>> {
+    pub(super) fn lend_reply<C: Contract>(&mut self) -> Result<InPlace<'_, C::Reply>, CallError<C::Error>> {
         let Self { core, words, .. } = self;
         let guard = RpcRxGuard::over(&mut core.rx);
         let read = if C::Reply::COPIES {
@@ -149,7 +149,7 @@ impl Caller {
 
     /// Takes the reply to a call as the current frame of the reverse ring, unless it is an error.
     #[inline]
-    fn take_typed<E: DeclaredError>(
+    pub(super) fn take_typed<E: DeclaredError>(
         &mut self,
         signature: &'static Signature,
         call: u64,
@@ -166,7 +166,7 @@ impl Caller {
 
     /// The declared error that an error reply names.
     #[cold]
-    fn refused_typed<E: DeclaredError>(&mut self, signature: &'static Signature) -> CallError<E> {
+    pub(super) fn refused_typed<E: DeclaredError>(&mut self, signature: &'static Signature) -> CallError<E> {
         match self.refused() {
             CallError::Remote(error) => typed_error(error, signature),
             other => other.widen(),

@@ -12,13 +12,13 @@ use std::time::Duration;
 use super::acceptor_driver::AcceptorDriver;
 use super::control::Control;
 use super::events::{DisconnectReason, ServerEvent};
-use super::service::{Blocking, outcome_of};
+use super::service::{Begun, Blocking, outcome_of};
 use super::session::Arrival;
 use super::worker::Worker;
 use super::{RpcServer, Stopper};
 use crate::connection::{Established, Halt, Rx, Tx, slice};
 use crate::dispatch::{Deferred, Deferring, Dispatcher, HandlerError, Reply, StateRef};
-use crate::engine::{CallerInfo, CancelReason, Handled, OpenRequest, Service};
+use crate::engine::{CallerInfo, CancelReason, Handled, OpenRequest, Service, is_open};
 use crate::options::Options;
 use crate::rpc::ServeError;
 use crate::stats::{Publication, WorkerCounters};
@@ -44,7 +44,7 @@ pub enum Next {
 /// A server, or a single connection, that an event loop drives.
 #[derive(Debug)]
 pub struct Driven {
-    pub(crate) worker: Worker<Arc<Control>, Box<AcceptorDriver>, Deferred>,
+    pub(crate) worker: Worker<Arc<Control>, Box<AcceptorDriver>, Begun<Deferred>>,
     pub(crate) publication: Option<Arc<Publication>>,
     /// Why the caller of a single connection disconnected.
     pub(crate) ended: Option<Arc<Mutex<Option<DisconnectReason>>>>,
@@ -141,8 +141,10 @@ impl Driven {
         let Self { worker, publication, .. } = self;
         let Blocking { responder, counters, .. } = blocking(dispatcher, publication.as_ref());
         let write = |reply: Reply<'_>| outcome.and_then(|payload| reply.bytes(&payload));
-        let answered =
-            worker.finish_call(caller, call, |deferred, tx| responder.answer_deferred(counters, tx, &deferred, write));
+        let answered = worker.finish_call(caller, call, |begun, tx| match begun {
+            Begun::Call(deferred) => responder.answer_deferred(counters, tx, &deferred, write),
+            Begun::Stream(_) => Ok(()),
+        });
         answered.map_err(|error| *error)
     }
 
@@ -195,7 +197,7 @@ struct Offloading<'a, S: ?Sized, A> {
 }
 
 impl<S: ?Sized, A: Offload> Service for Offloading<'_, S, A> {
-    type Begun = Deferred;
+    type Begun = Begun<Deferred>;
 
     fn admit(&self, type_id: u32, _: usize) -> bool {
         self.room > 0 || route_id(type_id) != 0 || !self.offload.accepts(msg_type(type_id))
@@ -207,21 +209,32 @@ impl<S: ?Sized, A: Offload> Service for Offloading<'_, S, A> {
         rx: &Rx,
         tx: &mut Tx,
         request: &OpenRequest,
-    ) -> Result<Handled<Deferred>, Halt> {
+    ) -> Result<Handled<Self::Begun>, Halt> {
+        if is_open(&request.frame) {
+            return self.blocking.open(caller, rx, tx, request);
+        }
         let Blocking { responder, counters, .. } = self.blocking;
         let accepts = |msg_type| self.offload.accepts(msg_type);
         match responder.defer((caller, counters), (rx, tx), request, accepts) {
             Deferring::Begun(deferred) => {
                 self.room -= 1;
                 self.offload.start(&deferred, slice::payload(&request.frame, rx).to_vec());
-                Ok(Handled::Later(deferred))
+                Ok(Handled::Later(Begun::Call(deferred)))
             }
             Deferring::Answered(outcome) => responder.report(outcome).map(|()| Handled::Replied),
             Deferring::Declined => self.blocking.answer(caller, rx, tx, request).map(|()| Handled::Replied),
         }
     }
 
-    fn cancel(&mut self, deferred: Deferred, why: CancelReason) {
+    fn end(&mut self, tx: &mut Tx, stream: Self::Begun) -> Result<(), Halt> {
+        self.blocking.end_stream(tx, stream.stream())
+    }
+
+    fn cancel(&mut self, call: Self::Begun, why: CancelReason) {
+        let deferred = match call {
+            Begun::Call(deferred) => deferred,
+            Begun::Stream(stream) => return self.blocking.cancel_stream(&stream, why),
+        };
         deferred.cancel();
         self.offload.cancel(&deferred);
         self.blocking.responder.record_deferred(self.blocking.counters, &deferred, outcome_of(why));

@@ -5,10 +5,12 @@ use std::sync::Arc;
 
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
-use super::service::{Blocking, outcome_of};
+use super::service::{Begun, Blocking, outcome_of};
 use crate::connection::{Halt, Rx, Tx, Unsent};
 use crate::dispatch::{AsyncReply, Deferred, Deferring, HandlerError, Outcome};
-use crate::engine::{CallerInfo, CancelReason, ErrorBody, ErrorKind, Handled, OpenRequest, Service, send_error};
+use crate::engine::{
+    CallerInfo, CancelReason, ErrorBody, ErrorKind, Handled, OpenRequest, Service, is_open, send_error,
+};
 use crate::foreign::Panicked;
 use crate::wait::{Deadline, StopTime};
 
@@ -102,12 +104,8 @@ impl<'a, S: ?Sized> AsyncHandlers<'a, S> {
     }
 
     /// Answers the call of an ended task.
-    pub(super) fn answer(
-        &mut self,
-        tx: &mut Tx,
-        Task { deferred, .. }: &Task,
-        outcome: TaskOutcome,
-    ) -> Result<(), Halt> {
+    pub(super) fn answer(&mut self, tx: &mut Tx, call: &Begun<Task>, outcome: TaskOutcome) -> Result<(), Halt> {
+        let Begun::Call(Task { deferred, .. }) = call else { return Ok(()) };
         let Blocking { responder, counters, .. } = self.blocking;
         self.running -= 1;
         self.freed = true;
@@ -142,7 +140,7 @@ fn finished(joined: Result<FinishedTask, JoinError>) -> Option<FinishedTask> {
 }
 
 impl<S: ?Sized> Service for AsyncHandlers<'_, S> {
-    type Begun = Task;
+    type Begun = Begun<Task>;
 
     fn admit(&self, type_id: u32, begun: usize) -> bool {
         let (all, each) = self.most;
@@ -155,7 +153,10 @@ impl<S: ?Sized> Service for AsyncHandlers<'_, S> {
         rx: &Rx,
         tx: &mut Tx,
         request: &OpenRequest,
-    ) -> Result<Handled<Task>, Halt> {
+    ) -> Result<Handled<Self::Begun>, Halt> {
+        if is_open(&request.frame) {
+            return self.blocking.open(caller, rx, tx, request);
+        }
         let Blocking { responder, counters, .. } = self.blocking;
         let (deferred, future) = match responder.start_async(self.state, (caller, counters), (rx, tx), request) {
             Deferring::Begun(begun) => begun,
@@ -180,10 +181,18 @@ impl<S: ?Sized> Service for AsyncHandlers<'_, S> {
         });
         self.running += 1;
         self.started = true;
-        Ok(Handled::Later(Task { deferred, handle }))
+        Ok(Handled::Later(Begun::Call(Task { deferred, handle })))
     }
 
-    fn cancel(&mut self, Task { deferred, handle }: Task, why: CancelReason) {
+    fn end(&mut self, tx: &mut Tx, stream: Self::Begun) -> Result<(), Halt> {
+        self.blocking.end_stream(tx, stream.stream())
+    }
+
+    fn cancel(&mut self, call: Self::Begun, why: CancelReason) {
+        let Task { deferred, handle } = match call {
+            Begun::Call(task) => task,
+            Begun::Stream(stream) => return self.blocking.cancel_stream(&stream, why),
+        };
         deferred.cancel();
         handle.abort();
         self.running -= 1;

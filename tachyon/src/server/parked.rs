@@ -32,6 +32,7 @@ use super::control::{Control, Inbox};
 use super::poller::{Poller, Token};
 use super::session::Session;
 use crate::connection::ProcessMutex;
+use crate::engine::StreamBody;
 use crate::sync::{AtomicUsize, Ordering};
 use crate::wait::monotonic_nanos;
 
@@ -58,7 +59,7 @@ struct State<B> {
     timer_set: bool,
 }
 
-impl<B> ParkedSessions<B> {
+impl<B: StreamBody> ParkedSessions<B> {
     pub(super) fn new(control: &Control) -> io::Result<Arc<Self>> {
         let poller = Poller::new()?;
         let inbox = control.add_worker()?;

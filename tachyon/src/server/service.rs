@@ -4,10 +4,61 @@ use core::convert::Infallible;
 
 use super::slow::SlowEndpoints;
 use crate::connection::{Halt, Rx, Tx};
-use crate::dispatch::{Outcome, RequestContext, Responder, StateRef};
-use crate::engine::{CallerInfo, CancelReason, ErrorKind, Handled, OpenRequest, Service};
+use crate::dispatch::{Deferring, Outcome, RequestContext, Responder, ServedStream, StateRef};
+use crate::engine::{
+    CallerInfo, CancelReason, ErrorKind, Handled, OpenRequest, Service, StreamBody, StreamStep, is_open,
+};
 use crate::stats::WorkerCounters;
 use crate::wait::monotonic_nanos;
+
+/// A call that has begun, by the driver's handle `T`, or an open stream.
+#[derive(Debug)]
+pub(crate) enum Begun<T> {
+    Call(T),
+    Stream(Box<ServedStream>),
+}
+
+impl<T> Begun<T> {
+    /// The stream.
+    pub(super) fn stream(self) -> Box<ServedStream> {
+        match self {
+            Self::Stream(stream) => stream,
+            Self::Call(_) => unreachable!("the engine keeps streams apart from calls"),
+        }
+    }
+
+    fn stream_mut(&mut self) -> &mut Box<ServedStream> {
+        match self {
+            Self::Stream(stream) => stream,
+            Self::Call(_) => unreachable!("the engine keeps streams apart from calls"),
+        }
+    }
+}
+
+impl<T> StreamBody for Begun<T> {
+    fn takes_items(&self) -> bool {
+        matches!(self, Self::Stream(stream) if stream.takes_items())
+    }
+
+    fn step(&mut self, tx: &mut Tx, may_send: bool) -> StreamStep {
+        self.stream_mut().step(tx, may_send)
+    }
+
+    fn take_item(&mut self, item: &[u8]) {
+        self.stream_mut().take_item(item);
+    }
+
+    fn end_items(&mut self) {
+        self.stream_mut().end_items();
+    }
+
+    fn taken(&self) -> u64 {
+        match self {
+            Self::Stream(stream) => stream.taken(),
+            Self::Call(_) => 0,
+        }
+    }
+}
 
 /// Runs handlers on the serving thread.
 pub(crate) struct Blocking<'a, S: ?Sized> {
@@ -30,8 +81,39 @@ impl<S: ?Sized> Blocking<'_, S> {
     }
 }
 
+impl<S: ?Sized> Blocking<'_, S> {
+    /// Opens a stream, or refuses the request.
+    #[cold]
+    pub(super) fn open<T>(
+        &mut self,
+        caller: &CallerInfo,
+        rx: &Rx,
+        tx: &mut Tx,
+        request: &OpenRequest,
+    ) -> Result<Handled<Begun<T>>, Halt> {
+        let Self { responder, state, counters } = self;
+        match responder.open_stream(state.reborrow(), (caller, *counters), (rx, tx), request) {
+            Deferring::Begun(stream) => Ok(Handled::Stream(Begun::Stream(Box::new(stream)))),
+            Deferring::Answered(outcome) => responder.report(outcome).map(|()| Handled::Replied),
+            Deferring::Declined => Ok(Handled::Replied),
+        }
+    }
+
+    /// Sends the last message of a stream.
+    #[allow(clippy::boxed_local, reason = "as the engine keeps it")]
+    pub(super) fn end_stream(&self, tx: &mut Tx, stream: Box<ServedStream>) -> Result<(), Halt> {
+        self.responder.report(self.responder.end_stream(self.counters, tx, *stream))
+    }
+
+    /// Drops the handler of a stream.
+    pub(super) fn cancel_stream(&self, stream: &ServedStream, why: CancelReason) {
+        stream.deferred().cancel();
+        self.responder.record_deferred(self.counters, stream.deferred(), outcome_of(why));
+    }
+}
+
 impl<S: ?Sized> Service for Blocking<'_, S> {
-    type Begun = Infallible;
+    type Begun = Begun<Infallible>;
 
     fn admit(&self, _: u32, _: usize) -> bool {
         true
@@ -43,12 +125,22 @@ impl<S: ?Sized> Service for Blocking<'_, S> {
         rx: &Rx,
         tx: &mut Tx,
         request: &OpenRequest,
-    ) -> Result<Handled<Infallible>, Halt> {
+    ) -> Result<Handled<Self::Begun>, Halt> {
+        if is_open(&request.frame) {
+            return self.open(caller, rx, tx, request);
+        }
         self.answer(caller, rx, tx, request).map(|()| Handled::Replied)
     }
 
-    fn cancel(&mut self, call: Infallible, _: CancelReason) {
-        match call {}
+    fn end(&mut self, tx: &mut Tx, stream: Self::Begun) -> Result<(), Halt> {
+        self.end_stream(tx, stream.stream())
+    }
+
+    fn cancel(&mut self, call: Self::Begun, why: CancelReason) {
+        match call {
+            Begun::Call(never) => match never {},
+            Begun::Stream(stream) => self.cancel_stream(&stream, why),
+        }
     }
 }
 
@@ -59,7 +151,7 @@ pub(super) struct SharedBlocking<'a, S: ?Sized> {
 }
 
 impl<S: ?Sized> Service for SharedBlocking<'_, S> {
-    type Begun = Infallible;
+    type Begun = Begun<Infallible>;
 
     const POSTPONES: bool = true;
 
@@ -77,15 +169,19 @@ impl<S: ?Sized> Service for SharedBlocking<'_, S> {
         rx: &Rx,
         tx: &mut Tx,
         request: &OpenRequest,
-    ) -> Result<Handled<Infallible>, Halt> {
+    ) -> Result<Handled<Self::Begun>, Halt> {
         let began = monotonic_nanos();
-        let outcome = self.blocking.answer(caller, rx, tx, request);
+        let outcome = self.blocking.handle(caller, rx, tx, request);
         self.slow.note(request.frame.type_id, monotonic_nanos().saturating_sub(began));
-        outcome.map(|()| Handled::Replied)
+        outcome
     }
 
-    fn cancel(&mut self, call: Infallible, _: CancelReason) {
-        match call {}
+    fn end(&mut self, tx: &mut Tx, stream: Self::Begun) -> Result<(), Halt> {
+        self.blocking.end(tx, stream)
+    }
+
+    fn cancel(&mut self, call: Self::Begun, why: CancelReason) {
+        self.blocking.cancel(call, why);
     }
 }
 
@@ -94,6 +190,7 @@ pub(super) fn outcome_of(why: CancelReason) -> Outcome {
     match why {
         CancelReason::CallerGone => Outcome::CallerGone,
         CancelReason::Caller | CancelReason::Stop => Outcome::Failed(ErrorKind::Cancelled),
+        CancelReason::Deadline => Outcome::Failed(ErrorKind::DeadlinePassed),
     }
 }
 
@@ -109,6 +206,10 @@ impl Service for NoService {
 
     fn handle(&mut self, _: &CallerInfo, _: &Rx, _: &mut Tx, _: &OpenRequest) -> Result<Handled<Infallible>, Halt> {
         Ok(Handled::Replied)
+    }
+
+    fn end(&mut self, _: &mut Tx, stream: Infallible) -> Result<(), Halt> {
+        match stream {}
     }
 
     fn cancel(&mut self, call: Infallible, _: CancelReason) {

@@ -5,8 +5,8 @@ use core::fmt;
 use super::poller::{Poller, Token};
 use super::quota::QuotaGrant;
 use super::stats_row::StatsRow;
-use crate::connection::{Established, Halt, Rx, Tx, is_due, park, unpark};
-use crate::engine::{CalleeCore, CallerInfo, Service, TurnResult};
+use crate::connection::{Established, Halt, Rx, Tx};
+use crate::engine::{CalleeCore, CallerInfo, Service, StreamBody, TurnResult};
 use crate::options::Options;
 use crate::wait::{Budget, Peer, PollingMode, Spin, monotonic_nanos};
 
@@ -26,7 +26,7 @@ impl Arrival {
         Self { info, rx: established.rx(0), tx: established.tx(1), grant }
     }
 
-    pub(super) fn into_core<B>(self) -> CalleeCore<B> {
+    pub(super) fn into_core<B: StreamBody>(self) -> CalleeCore<B> {
         CalleeCore::new(self.info, self.rx, self.tx)
     }
 }
@@ -67,7 +67,7 @@ pub(super) enum PollOutcome {
     Ended(Halt),
 }
 
-impl<B> Session<B> {
+impl<B: StreamBody> Session<B> {
     pub(super) fn new(mut arrival: Arrival, options: &Options) -> Self {
         Self {
             _grant: arrival.grant.take(),
@@ -151,7 +151,7 @@ impl<B> Session<B> {
     }
 
     fn unpark(&self) {
-        unpark(&self.core.rx, &self.core.tx);
+        self.core.unpark();
     }
 
     /// Serves one request, if there is one, or parks the session after its polling budget.
@@ -206,7 +206,7 @@ impl<B> Session<B> {
     /// Parks, unless a request has come meanwhile.
     fn park(&mut self) -> PollOutcome {
         self.idle_looks = 0;
-        let Some(second_look) = park(&self.core.rx, &mut self.core.tx) else { return PollOutcome::Idle };
+        let Some(second_look) = self.core.park() else { return PollOutcome::Idle };
         self.second_look_at = second_look;
         PollOutcome::Parked
     }
@@ -218,8 +218,7 @@ impl<B> Session<B> {
 
     /// Takes the second look at a parked session: true if it has to be polled again.
     pub(super) fn look_again(&mut self) -> bool {
-        let Self { core, .. } = self;
-        let due = is_due(&core.rx, &mut core.tx).is_some();
+        let due = self.core.is_due();
         if due {
             self.unpark();
         }

@@ -16,7 +16,7 @@ use super::events::ServerEvent;
 use super::handlers::{AsyncHandlers, FinishedTask, Task};
 use super::options::ServerOptions;
 use super::poll_schedule::PollSchedule;
-use super::service::Blocking;
+use super::service::{Begun, Blocking};
 use super::session::Arrival;
 use super::worker::{Worker, worker_lost};
 use super::{RpcServer, both};
@@ -168,7 +168,7 @@ enum SliceEnd {
 
 /// The task that serves the callers.
 struct ServerTask<'a, S: ?Sized> {
-    worker: Worker<&'a Control, &'a mut AcceptorDriver, Task>,
+    worker: Worker<&'a Control, &'a mut AcceptorDriver, Begun<Task>>,
     handlers: AsyncHandlers<'a, S>,
     interrupt: Option<Interrupt>,
     schedule: PollSchedule,

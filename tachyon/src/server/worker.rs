@@ -20,7 +20,7 @@ use super::poller::{BATCH, Poller, Token};
 use super::session::{Arrival, PollOutcome, Session};
 use super::stats_row::StatsRow;
 use crate::connection::{Halt, Tx};
-use crate::engine::Service;
+use crate::engine::{Service, StreamBody};
 use crate::foreign::{self, Panicked};
 use crate::options::Options;
 use crate::rpc::ServeError;
@@ -83,7 +83,7 @@ pub(crate) struct Worker<C, E, B> {
     tokens: Vec<Token>,
 }
 
-impl<C: Deref<Target = Control>, E: DerefMut<Target = AcceptorDriver>, B> Worker<C, E, B> {
+impl<C: Deref<Target = Control>, E: DerefMut<Target = AcceptorDriver>, B: StreamBody> Worker<C, E, B> {
     pub(crate) fn new(control: C, acceptor: Option<E>, options: Options) -> std::io::Result<Self> {
         let poller = Poller::new()?;
         let inbox = control.add_worker()?;
@@ -517,6 +517,7 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = AcceptorDriver>, B> Worker
         while !self.refuse_all(service) && !deadline.has_passed() {
             std::thread::sleep(STOP_RETRY);
         }
+        self.abandon(service);
         self.shut(service);
         self.stop_outcome(0)
     }
@@ -529,8 +530,8 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = AcceptorDriver>, B> Worker
         }
     }
 
-    /// Answers requests that have not begun with `Stopping`. False when a caller has no room for replies, goes on
-    /// sending, or is still in its handshake.
+    /// Answers requests that have not begun with `Stopping`, and works off open streams. False when a caller has no
+    /// room for replies, goes on sending, has an open stream, or is still in its handshake.
     pub(super) fn refuse_all(&mut self, service: &mut impl Service<Begun = B>) -> bool {
         // The callers belong to the parent of a forked child. Adding those of the inbox would watch them twice.
         if self.poller.is_inherited() {
@@ -551,6 +552,7 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = AcceptorDriver>, B> Worker
         for (_, session) in &mut self.sessions {
             // Fails for a caller that has gone.
             all &= !matches!(session.core.refuse_all(service), Ok(false));
+            all &= !matches!(session.core.step_streams(service), Ok(false));
         }
         all
     }

@@ -19,8 +19,8 @@ use crate::handshake::{ConnectError, absolute};
 use crate::metadata::Metadata;
 use crate::options::Options;
 use crate::rpc::{
-    Attempts, Body, CallError, CallInFlight, CallOutcome, CallSettings, CallerLayer, CallerLayers, OutgoingCall,
-    Target, connecting_by, deadline,
+    Attempts, Body, CallError, CallInFlight, CallOutcome, CallSettings, CallerLayer, CallerLayers, Endpoint,
+    OutgoingCall, Target, connecting_by, deadline,
 };
 use crate::schema::describe::Signature;
 use crate::type_id::{MSG_TYPE_ERROR, make_type_id};
@@ -302,7 +302,7 @@ impl AsyncCaller {
         if msg_type == MSG_TYPE_ERROR {
             return Err(CallError::ReservedMsgType);
         }
-        self.persist(Target::Raw(msg_type), &Bytes(payload)).await
+        self.persist(Target::raw(msg_type), &Bytes(payload)).await
     }
 
     /// Calls the endpoint of a signature, and awaits a copy of the reply.
@@ -311,7 +311,7 @@ impl AsyncCaller {
         signature: &'static Signature,
         body: &(dyn Body + Sync),
     ) -> Result<Vec<u8>, CallError> {
-        self.persist(Target::Typed(signature), body).await
+        self.persist(Target::typed(signature), body).await
     }
 
     /// Number of calls in flight.
@@ -370,7 +370,7 @@ impl AsyncCaller {
         let &Call { target, body, metadata, deadline } = call;
         let session = &link.insert(self.shared.living(deadline).await?).session;
         // The callee may declare the endpoint differently from the callee before.
-        if let Target::Typed(signature) = target
+        if let Endpoint::Typed(signature) = target.endpoint
             && !session.is_verified(signature)
         {
             // On the heap: the futures of all later calls keep no room for a comparison.

@@ -1,0 +1,177 @@
+//! Serves a callee that has one caller, while streams are open.
+//!
+//! Without open streams a callee takes the short way through [`serve_one`](crate::engine::serve_one).
+
+use super::dispatcher::Dispatcher;
+use super::responder::{Deferring, RequestContext};
+use super::stream::ServedStream;
+use crate::connection::{Halt, Rx, Tx, Unsent};
+use crate::dispatch::Outcome;
+use crate::engine::{
+    CalleeStreams, CallerInfo, ErrorBody, ErrorKind, OpenRequest, OpenStream, Stepped, StreamEnd, is_cancel, is_open,
+    is_plain, is_stream_message, open_current, open_metadata, send_error, serve_current,
+};
+use crate::rpc::ServeError;
+
+type Streams = CalleeStreams<Box<ServedStream>>;
+
+impl<S: ?Sized> Dispatcher<S> {
+    /// Serves the current frame, which opens a stream, and all requests and streams until no stream is open. Failures
+    /// go to the failure hook.
+    ///
+    /// # Errors
+    /// The connection has ended, or the wait was interrupted: handlers of open streams are dropped.
+    #[cold]
+    pub(super) fn serve_streams(&mut self, rx: &mut Rx, tx: &mut Tx) -> Result<(), Box<ServeError>> {
+        let mut streams = Streams::new();
+        let waited = tx.never_wait();
+        let outcome = self.serve_beside(&mut streams, rx, tx);
+        tx.set_never_waits(waited);
+        let kind = match outcome {
+            Ok(()) => return Ok(()),
+            Err(Halt::Closed | Halt::PeerDead) => Outcome::CallerGone,
+            Err(_) => Outcome::Failed(ErrorKind::Cancelled),
+        };
+        while let Some(stream) = streams.pop(rx) {
+            self.leave(stream, tx, kind);
+        }
+        outcome.map_err(|halt| Box::new(halt.into()))
+    }
+
+    fn serve_beside(&mut self, streams: &mut Streams, rx: &mut Rx, tx: &mut Tx) -> Result<(), Halt> {
+        self.open_stream_by(streams, rx, tx)?;
+        while !streams.is_empty() {
+            let requested = self.serve_request_beside(streams, rx, tx)?;
+            if !self.step(streams, rx, tx)? && !requested {
+                wait_beside(streams, rx, tx)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Serves the next message of the forward ring; false when there is none.
+    fn serve_request_beside(&mut self, streams: &mut Streams, rx: &mut Rx, tx: &mut Tx) -> Result<bool, Halt> {
+        if tx.is_overfull() || !rx.try_take_current()? {
+            return Ok(false);
+        }
+        if !is_plain(&rx.current) {
+            open_metadata(rx);
+        }
+        if is_open(&rx.current) {
+            self.open_stream_by(streams, rx, tx)?;
+        } else if is_stream_message(&rx.current) {
+            open_current(rx)?;
+            streams.take(rx)?;
+            rx.release_current();
+        } else if is_cancel(&rx.current) {
+            open_current(rx)?;
+            let call = rx.current.correlation_id;
+            rx.release_current();
+            if let Some(stream) = streams.take_out(call, rx) {
+                refuse(&stream, tx, ErrorKind::Cancelled)?;
+                self.leave(stream, tx, Outcome::Failed(ErrorKind::Cancelled));
+            }
+        } else {
+            let (responder, state) = self.exclusive();
+            let outcome = serve_current(rx, tx, |rx, tx, frame, deadline| {
+                responder.answer(state, &RequestContext::default(), rx, tx, frame, deadline)
+            });
+            self.report(outcome)?;
+        }
+        Ok(true)
+    }
+
+    /// Opens a stream by the current frame.
+    fn open_stream_by(&mut self, streams: &mut Streams, rx: &mut Rx, tx: &mut Tx) -> Result<(), Halt> {
+        let deadline = open_current(rx)?;
+        let frame = rx.current;
+        let cell = streams.check_open(&frame, rx)?;
+        let caller = CallerInfo::new(1, &rx.connection.peer);
+        let (responder, state) = self.exclusive();
+        let request = OpenRequest { frame, deadline };
+        let opened = responder.open_stream(state, (&caller, None), (rx, tx), &request);
+        rx.release_current();
+        match opened {
+            Deferring::Begun(stream) => streams.add(&frame, cell, deadline, Box::new(stream), rx),
+            Deferring::Answered(outcome) => self.report(outcome)?,
+            Deferring::Declined => {}
+        }
+        Ok(())
+    }
+
+    /// Takes one step of one stream; false when no stream has a step to take.
+    fn step(&mut self, streams: &mut Streams, rx: &mut Rx, tx: &mut Tx) -> Result<bool, Halt> {
+        if tx.has_deferred() {
+            flush(tx)?;
+        }
+        match streams.step(rx, tx)? {
+            Stepped::Nothing => return Ok(false),
+            Stepped::Sent => {}
+            Stepped::Left(stream, StreamEnd::Done) => {
+                let (responder, _) = self.exclusive();
+                let outcome = responder.end_stream(None, tx, *stream.body);
+                self.report(outcome)?;
+            }
+            Stepped::Left(stream, StreamEnd::DeadlinePassed) => {
+                refuse(&stream, tx, ErrorKind::DeadlinePassed)?;
+                self.leave(stream, tx, Outcome::Failed(ErrorKind::DeadlinePassed));
+            }
+        }
+        Ok(true)
+    }
+
+    /// Drops the handler of a stream.
+    fn leave(&mut self, stream: OpenStream<Box<ServedStream>>, _tx: &Tx, outcome: Outcome) {
+        let deferred = stream.body.deferred();
+        deferred.cancel();
+        let (responder, _) = self.exclusive();
+        responder.record_deferred(None, deferred, outcome);
+    }
+
+    fn report(&mut self, outcome: Result<(), Box<ServeError>>) -> Result<(), Halt> {
+        let (responder, _) = self.exclusive();
+        match responder.report(outcome) {
+            // The caller is gone. The next look at the ring finds its end, after its last requests.
+            Err(Halt::Closed | Halt::PeerDead) => Ok(()),
+            reported => reported,
+        }
+    }
+}
+
+/// Tells the caller that a stream ended.
+fn refuse(stream: &OpenStream<Box<ServedStream>>, tx: &mut Tx, kind: ErrorKind) -> Result<(), Halt> {
+    match send_error(tx, stream.call, stream.msg_type, kind, ErrorBody::default()) {
+        Err(Unsent::Halted(halt @ (Halt::FatalError(_) | Halt::Forked))) => Err(halt),
+        _ => Ok(()),
+    }
+}
+
+fn flush(tx: &mut Tx) -> Result<(), Halt> {
+    match tx.flush() {
+        Err(Unsent::Halted(halt)) => Err(halt),
+        Ok(_) | Err(Unsent::TooLarge { .. }) => Ok(()),
+    }
+}
+
+/// Waits for a message, for credit, or for room.
+fn wait_beside(streams: &mut Streams, rx: &mut Rx, tx: &mut Tx) -> Result<(), Halt> {
+    let deadline = streams.deadline();
+    let Rx { connection, index, consumer, waiter, .. } = rx;
+    let (forward, reverse) = (connection.ring(*index), connection.ring(tx.index));
+    let words = [&forward.header().consumer_parked.0, &reverse.header().producer_parked.0];
+    let needs_room = usize::from(streams.is_blocked() || tx.has_deferred());
+    let awaited = connection.awaited(&words[..=needs_room], deadline);
+    let waited = waiter.wait(&awaited, || {
+        let deferred = tx.has_deferred();
+        if deferred {
+            flush(tx)?;
+        }
+        let due = consumer.is_ready() || !forward.is_open() || deferred != tx.has_deferred() || streams.is_due(tx);
+        Ok(due.then_some(()))
+    });
+    match waited.map_err(|stop| connection.wait_failed(stop)) {
+        // The next step ends the stream whose deadline has passed.
+        Ok(()) | Err(Halt::TimedOut) => Ok(()),
+        Err(halt) => Err(halt),
+    }
+}
