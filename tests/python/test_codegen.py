@@ -213,7 +213,7 @@ def struct(name: str, *fields: tuple[str, object, int, int], size: int) -> objec
     [
         ("[]", "this is not the description of a callee"),
         ("[" * 100_000, "nested more than 80 deep"),
-        ('{"schema": 3, "endpoints": []}', "schema 3 and this version reads up to 2"),
+        ('{"schema": 4, "endpoints": []}', "schema 4 and this version reads up to 3"),
         (described("u9"), "the type `u9`, which this version does not know"),
         (described({"kind": "array", "of": "u8", "len": 0}), "which has no bytes"),
         (described(struct("X", ("a", "u8", 1, 1), size=2)), "field `a` of X is at offset 1 and the field before it"),

@@ -39,6 +39,7 @@ fn reading_and_writing_take_memory_in_proportion() {
         types(&vec![structs; 100].join(",")),
         format!(r#"{{"schema": 2, "more": [{}], "endpoints": []}}"#, many("[]")),
         endpoints(&many(&endpoint(""))),
+        endpoints(&many(&endpoint(r#","items":{"form":"empty"}"#))).replace("\"schema\": 2", "\"schema\": 3"),
         endpoints(&endpoint(&format!(r#","raises":[{}]"#, errors.join(",")))),
     ] {
         let shown = &json[..json.len().min(150)];

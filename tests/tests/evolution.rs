@@ -80,7 +80,7 @@ const REFUSED: &[(u16, &str, &str, &str)] = &[
     (43, "reply_from_nothing: the reply is", "u32", "empty"),
     (44, "text_becomes_a_list: the request is", "list[str]", "str"),
     (45, "option_alone takes", "the field `a`", "one u32"),
-    (46, "reply_becomes_an_option gives", "the field `value`", "one u32"),
+    (46, "reply_becomes_an_option: the reply is", "option[u32]", "u32"),
     (47, "variant_in_reply: variant `Low` of Level2 is", "2", "1"),
     (48, "fixed_becomes_extensible: the request is", "a payload Extensible with a head", "a fixed payload Fixed"),
     (49, "sign_changed: each element of the request is", "i16", "u16"),

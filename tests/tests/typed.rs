@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use tachyon::describe::EndpointKind;
 use tachyon::payload::Fixed;
 use tachyon::{CallError, Caller, ErrorKind};
 use tachyon_tests::pricing::{
@@ -146,6 +147,25 @@ fn a_mismatch_names_the_field_before_anything_is_called() {
     assert_eq!(caller.outstanding(), 0);
     drop(caller);
     callee.finish();
+}
+
+#[test]
+fn a_stream_on_one_side_alone_is_a_mismatch() {
+    let (_folder, path) = socket();
+    let callee = TYPED_PEER.start("compared", &path, &["streams"]);
+    let mut caller = Caller::connect(&path).unwrap();
+    let described = caller.describe().unwrap().endpoints.remove(0);
+    assert_eq!(described.to_string(), "price(PriceRequest) -> stream of PriceReply");
+    assert_eq!(described.kind(), EndpointKind::ServerStream);
+    let error = price::call(&mut caller, &PriceRequest { instrument: 7, quantity: 1 }).unwrap_err();
+    assert!(matches!(error, CallError::Mismatch(_)));
+    assert_eq!(
+        error.to_string(),
+        "price is unary here, a server stream at the callee; build both sides from one definition"
+    );
+    assert_eq!(caller.outstanding(), 0);
+    drop(caller);
+    assert_eq!(callee.finish(), "2");
 }
 
 #[test]

@@ -125,6 +125,9 @@ def _call(arguments: argparse.Namespace) -> int:
             known = ", ".join(each.name for each in description) or "none"
             message = f"the callee has no endpoint `{name}`; its endpoints: {known}"
             raise JsonError(message) from None
+        if endpoint.kind != "unary":
+            message = f"{endpoint.name} is a {endpoint.kind}, and `tachyon call` opens no streams; open it in a program"
+            raise CommandError(message)
         request, reply = form_of(endpoint.request, endpoint.name), form_of(endpoint.reply, endpoint.name)
         given: Any = None if arguments.json is None else json.loads(arguments.json)
         sent = encode(request, given, "the request")

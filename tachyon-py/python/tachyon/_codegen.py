@@ -117,6 +117,13 @@ class _Writer:
                 f"{endpoint.name} has message type {endpoint.msg_type}; message types go from 0 to {_LAST_MSG_TYPE}"
             )
             raise DescriptionError(message)
+        if endpoint.kind != "unary":
+            # The same sentence as in Rust.
+            message = (
+                f"`{endpoint.name}` (msg_type {endpoint.msg_type}) is a {endpoint.kind}, and generated code opens no "
+                "streams; take the endpoint out of the description"
+            )
+            raise DescriptionError(message)
         if "msgpack" in {endpoint.request.form, endpoint.reply.form}:
             name = printable(endpoint.name).replace("\n", " ")
             return (

@@ -123,7 +123,7 @@ def _made(
     request, reply, parameters = parts
     return Contract(
         _name(function),
-        _description(function, msg_type, request, reply, errors),
+        describe_endpoint(function, msg_type, (request, reply), errors),
         request.parts,
         reply.parts,
         parameters,
@@ -212,19 +212,33 @@ def _parameter(own: inspect.Parameter, hint: Any, request: Form, name: str) -> _
     return own.name, own.kind is own.POSITIONAL_ONLY, has_default, default if has_default else None
 
 
-def _description(
-    function: Callable[..., Any], msg_type: int, request: Form, reply: Form, errors: list[type[EndpointError]]
+def describe_endpoint(  # noqa: PLR0913  # one for each member of the JSON
+    function: Callable[..., Any],
+    msg_type: int,
+    forms: tuple[Form, Form],
+    errors: list[type[EndpointError]],
+    *,
+    items: Form | None = None,
+    streams: bool = False,
 ) -> str:
-    """Give the description of the endpoint alone, as JSON."""
+    """Give the description of the endpoint alone, as JSON. `forms` are those of the request and of the reply."""
     types = Types()
+    request, reply = forms
     name = _name(function)
     endpoint: dict[str, Any] = {"msg_type": msg_type, "name": name if name.isidentifier() else f"endpoint_{msg_type}"}
     if doc := doc_of(function):
         endpoint["doc"] = doc
-    endpoint |= {"request": request.describe(types), "reply": reply.describe(types)}
+    endpoint["request"] = request.describe(types)
+    if items is not None:
+        endpoint["items"] = items.describe(types)
+    endpoint["reply"] = reply.describe(types)
+    if streams:
+        endpoint["stream"] = True
     if errors:
         endpoint["raises"] = [describe(error, types) for error in errors]
-    return json.dumps({"schema": 2, "types": types.list, "endpoints": [endpoint]})
+    # An earlier reader refuses schema 3. It would take a stream for a unary endpoint.
+    schema = 2 if items is None and not streams else 3
+    return json.dumps({"schema": schema, "types": types.list, "endpoints": [endpoint]})
 
 
 def resolved_or_none(function: Callable[..., Any], name: str, annotation: Any, around: Mapping[str, Any]) -> Any:

@@ -167,7 +167,7 @@ Type: TypeAlias = (
 
 @dataclass(frozen=True)
 class FormType:
-    """The form of a request or a reply: `value` has a type, `fields` a head."""
+    """The form of a request, a reply or an item: `value` has a type, `fields` a head."""
 
     form: Literal["empty", "bytes", "value", "fields", "msgpack"]
     type: Type | None = None
@@ -178,6 +178,14 @@ class FormType:
         if self.head is not None:
             return str(self.head)
         return self.form if self.type is None else self.type.name
+
+    @property
+    def single(self) -> str:
+        """The form of a reply or an item in words: one that is an option has the one field `value`."""
+        return str(self) if self.head is None else self.head.fields[0].type.name
+
+
+EndpointKind: TypeAlias = Literal["unary", "server stream", "client stream", "two-way stream"]
 
 
 @dataclass(frozen=True)
@@ -190,15 +198,28 @@ class EndpointType:
     request: FormType
     reply: FormType
     raises: tuple[ErrorType, ...] = ()
+    items: FormType | None = None
+    """The form of the caller's items; None if the caller sends a request alone."""
+    streams: bool = False
+    """Whether the replies are a stream."""
+
+    @property
+    def kind(self) -> EndpointKind:
+        """The streams of the endpoint, in the same words as in Rust."""
+        if self.items is None:
+            return "server stream" if self.streams else "unary"
+        return "two-way stream" if self.streams else "client stream"
 
     def __str__(self) -> str:
         """Show the endpoint as a signature, in the same words as in Rust."""
-        request = "" if self.request.form == "empty" else str(self.request)
-        # A reply that is an option has the one field `value`.
-        reply = self.reply.head.fields[0].type.name if self.reply.head else str(self.reply)
-        gives = "" if self.reply.form == "empty" else f" -> {reply}"
+        takes = [] if self.request.form == "empty" else [str(self.request)]
+        if self.items is not None:
+            takes.append(f"items: stream of {self.items.single}")
+        gives = "" if self.reply.form == "empty" else f" -> {self.reply.single}"
+        if self.streams:
+            gives = f" -> stream of {self.reply.single}"
         raises = f" raises {', '.join(error.name for error in self.raises)}" if self.raises else ""
-        return f"{self.name}({request}){gives}{raises}"
+        return f"{self.name}({', '.join(takes)}){gives}{raises}"
 
 
 @dataclass(frozen=True)
@@ -250,6 +271,8 @@ def _endpoint(found: dict[str, Any], types: list[Type]) -> EndpointType:
         _form(found["request"], types),
         _form(found["reply"], types),
         tuple(_error(error, types) for error in found.get("raises", ())),
+        _form(found["items"], types) if "items" in found else None,
+        found.get("stream", False),
     )
 
 

@@ -116,7 +116,7 @@ pub(crate) struct Contract {
     /// Identifies agreements. Keys of the core are addresses, which are even; these keys are odd.
     #[pyo3(get)]
     key: usize,
-    /// Whether the two sides can differ in the types of the endpoint.
+    /// Whether the two sides can differ in the messages of the endpoint.
     #[pyo3(get)]
     typed: bool,
     /// Whether the contract is a method's of a Service.
@@ -489,14 +489,16 @@ impl Contract {
         };
         let (request, reply) = (Form::of(&request.0, request.1)?, Form::of(&reply.0, reply.1)?);
         let is_typed = |form: &Form| form.plan().is_some() || matches!(form, Form::Packed { .. });
+        let description = described(&json)?;
+        let is_stream = description.kind().is_stream();
         Ok(Self {
-            typed: is_typed(&request) || is_typed(&reply) || !raises.is_empty(),
+            typed: is_typed(&request) || is_typed(&reply) || !raises.is_empty() || is_stream,
             name,
             request,
             reply,
             parameters: parameters.into_iter().map(parameter).collect(),
             raises: raises.into_iter().map(|(name, class, plan)| Raised { name, class, plan }).collect(),
-            description: described(&json)?,
+            description,
             json,
             key: NEXT.fetch_add(2, Ordering::Relaxed),
             is_method,

@@ -4,9 +4,13 @@ use core::fmt::Write;
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use thiserror::Error;
+
 use super::names::{Taken, is_snake_case};
 use super::types::{Types, allow, document};
-use crate::schema::describe::{Description, EndpointDescription, FormDescription, HeadDescription, TypeDescription};
+use crate::schema::describe::{
+    Description, EndpointDescription, EndpointKind, FormDescription, HeadDescription, TypeDescription,
+};
 use crate::schema::payload::LONGEST_BY_VALUE;
 
 /// Longest line that rustfmt keeps, in characters.
@@ -38,11 +42,33 @@ const USED: [&str; 22] = [
     "bool",
 ];
 
+/// A description of which no code can be made.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum CodegenError {
+    /// An endpoint is a stream.
+    #[error(
+        "`{endpoint}` (msg_type {msg_type}) is a {kind}, and generated code opens no streams; take the endpoint out of \
+         the description"
+    )]
+    Stream {
+        /// The endpoint's name.
+        endpoint: String,
+        /// Its number.
+        msg_type: u16,
+        /// Its streams.
+        kind: EndpointKind,
+    },
+}
+
 /// Writes the payload types and errors of a description, and a service trait `Endpoints` with its endpoints.
 ///
 /// The macro makes a client of the trait: `EndpointsClient` calls the callee of the description. A type that implements
 /// `Endpoints` can take the place of that callee. An endpoint with a value that Rust would pass by value and that is
 /// larger than 64 KiB is left out, with a comment.
+///
+/// # Errors
+/// [`CodegenError::Stream`] for the first endpoint that is a stream.
 ///
 /// ```
 /// use tachyon::codegen;
@@ -53,11 +79,15 @@ const USED: [&str; 22] = [
 ///         {"msg_type": 4, "name": "sum", "doc": "Adds up.",
 ///          "request": {"form": "slice", "layout": "f64"}, "reply": {"form": "payload", "layout": "f64"}}]}"#,
 /// )?;
-/// let source = codegen::rust(&description);
+/// let source = codegen::rust(&description)?;
 /// assert!(source.contains("    #[rpc(msg_type = 4)]\n    fn sum(&self, request: &[f64]) -> Result<f64, String>;\n"));
-/// # Ok::<(), tachyon::describe::DescribeError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn rust(description: &Description) -> String {
+pub fn rust(description: &Description) -> Result<String, CodegenError> {
+    if let Some(endpoint) = description.endpoints.iter().find(|endpoint| endpoint.kind().is_stream()) {
+        let EndpointDescription { name, msg_type, .. } = endpoint;
+        return Err(CodegenError::Stream { endpoint: name.clone(), msg_type: *msg_type, kind: endpoint.kind() });
+    }
     let mut types = Types::new(&USED);
     // Methods of the client.
     let mut taken = Taken::with(&["new", "within", "metadata", "idempotent", "starting", "get_mut", "into_inner"]);
@@ -69,7 +99,7 @@ pub fn rust(description: &Description) -> String {
     source.push_str(if methods.is_empty() { "" } else { "\n" });
     source.push_str(&methods.join("\n"));
     source.push_str("}\n");
-    source
+    Ok(source)
 }
 
 /// The size in bytes of a value that is too large to be passed by value; `None` if the endpoint has none.
@@ -178,9 +208,27 @@ mod tests {
                 {{"msg_type": 2, "name": "takes", "request": {{"form": "payload", "layout": {big}}},
                   "reply": {{"form": "empty"}}}}]}}"#
         );
-        let source = rust(&Description::from_json(&json).unwrap());
+        let source = rust(&Description::from_json(&json).unwrap()).unwrap();
         assert!(source.contains("// `gives` (msg_type 1) is left out: Rust takes and gives no value of 65537 bytes"));
         assert!(source.contains("fn takes(&self, request: &[u8; 65537]) -> Result<(), String>;"), "{source}");
+    }
+
+    #[test]
+    fn a_stream_is_refused_by_name() {
+        let text = FormDescription::Value(TypeDescription::Text);
+        let echo = EndpointDescription::bytes(1, "echo");
+        let quotes = EndpointDescription { streams: true, ..EndpointDescription::bytes(2, "quotes") };
+        let upload = EndpointDescription { items: Some(text), ..EndpointDescription::bytes(3, "upload") };
+        let both = EndpointDescription { streams: true, name: "chat".to_owned(), ..upload.clone() };
+        for (stream, refused) in [
+            (quotes, "`quotes` (msg_type 2) is a server stream"),
+            (upload, "`upload` (msg_type 3) is a client stream"),
+            (both, "`chat` (msg_type 3) is a two-way stream"),
+        ] {
+            let error = rust(&Description::new(vec![echo.clone(), stream])).unwrap_err().to_string();
+            assert!(error.starts_with(refused), "{error}");
+        }
+        rust(&Description::new(vec![echo])).unwrap();
     }
 
     #[test]
@@ -191,7 +239,7 @@ mod tests {
                     {{"form": "payload", "layout": {{"kind": "struct", "name": "{name}", "size": 1, "align": 1,
                         "fields": [{{"name": "a", "type": "u8", "offset": 0, "size": 1}}]}}}}}}]}}"#
             );
-            let source = rust(&Description::from_json(&json).unwrap());
+            let source = rust(&Description::from_json(&json).unwrap()).unwrap();
             assert!(source.contains(&format!("pub struct {name}_ {{\n")), "{source}");
             assert!(source.contains("pub a: u8,"), "{source}");
         }

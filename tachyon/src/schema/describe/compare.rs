@@ -11,6 +11,7 @@ use super::description::{
     EndpointDescription, EnumDescription, ErrorDescription, FieldDescription, FormDescription, HeadDescription,
     StructDescription, TypeDescription, VariantDescription,
 };
+use super::signature::EndpointKind;
 use crate::schema::payload::Primitive;
 
 #[cfg(test)]
@@ -34,8 +35,16 @@ type Compared = Result<(), String>;
 pub(super) fn compare(here: &EndpointDescription, there: &EndpointDescription) -> Result<(), Mismatch> {
     let mut comparison = Comparison { endpoint: &here.name, agreed: HashSet::new() };
     comparison
-        .forms(&here.request, &there.request, "request")
-        .and_then(|()| comparison.forms(&here.reply, &there.reply, "reply"))
+        .kinds(here, there)
+        .and_then(|()| comparison.request(&here.request, &there.request))
+        .and_then(|()| match (&here.items, &there.items) {
+            (Some(here), Some(there)) => comparison.single(here, there, "each item"),
+            _ => Ok(()),
+        })
+        .and_then(|()| {
+            let place = if here.streams { "each reply" } else { "the reply" };
+            comparison.single(&here.reply, &there.reply, place)
+        })
         .and_then(|()| comparison.errors(&here.raises, &there.raises))
         .map_err(|difference| Mismatch { endpoint: here.name.clone(), difference })
 }
@@ -53,27 +62,50 @@ impl Comparison<'_> {
         Err(format!("{}: {sentence}", self.endpoint))
     }
 
-    fn forms(&mut self, here: &FormDescription, there: &FormDescription, what: &str) -> Compared {
-        use FormDescription::{Bytes, Empty, Fields, Msgpack, Value};
-        let verb = if what == "request" { "takes" } else { "gives" };
+    /// A stream has messages that a unary call does not have, so bytes on one side change nothing.
+    fn kinds(&self, here: &EndpointDescription, there: &EndpointDescription) -> Compared {
+        let (here, there) = (here.kind(), there.kind());
+        if here == there {
+            return Ok(());
+        }
+        let shown = |kind: EndpointKind| if kind.is_stream() { format!("a {kind}") } else { kind.to_string() };
+        Err(format!("{} is {} here, {} at the callee", self.endpoint, shown(here), shown(there)))
+    }
+
+    fn request(&mut self, here: &FormDescription, there: &FormDescription) -> Compared {
+        use FormDescription::{Empty, Fields, Msgpack, Value};
+        match (here, there) {
+            (Fields(here), Fields(there)) => self.heads(here, there, &Owner::Arguments),
+            (Value(value), Fields(_)) => {
+                Err(format!("{} takes one {} here, {} at the callee", self.endpoint, value.name(), form(there)))
+            }
+            (Fields(_), Value(value)) => {
+                Err(format!("{} takes {} here, one {} at the callee", self.endpoint, form(here), value.name()))
+            }
+            (Fields(_), Empty | Msgpack) | (Empty | Msgpack, Fields(_)) => {
+                self.differ(&format!("the request is {} here, {} at the callee", form(here), form(there)))
+            }
+            _ => self.single(here, there, "the request"),
+        }
+    }
+
+    /// Compares messages of one value. `place` is "the reply", for example.
+    fn single(&mut self, here: &FormDescription, there: &FormDescription, place: &str) -> Compared {
+        use FormDescription::{Bytes, Empty, Msgpack, Value};
         match (here, there) {
             // A side that declares bytes checks the bytes by itself.
-            (Bytes, _) | (_, Bytes) | (Empty, Empty) | (Msgpack, Msgpack) => Ok(()),
+            (Bytes, _) | (_, Bytes) | (Empty, Empty) | (Msgpack, Msgpack) => return Ok(()),
             (Value(TypeDescription::Array { of: here, .. }), Value(TypeDescription::List(there)))
             | (Value(TypeDescription::List(here)), Value(TypeDescription::Array { of: there, .. })) => {
                 // An array travels as a list of its length, and the receiver checks the length.
-                self.types(here, there, &|| format!("each element of the {what}"))
+                return self.types(here, there, &|| format!("each element of {place}"));
             }
-            (Value(here), Value(there)) => self.types(here, there, &|| format!("the {what}")),
-            (Fields(here), Fields(there)) => self.heads(here, there, &Owner::Arguments),
-            (Value(value), Fields(_)) => {
-                Err(format!("{} {verb} one {} here, {} at the callee", self.endpoint, value.name(), form(there)))
-            }
-            (Fields(_), Value(value)) => {
-                Err(format!("{} {verb} {} here, one {} at the callee", self.endpoint, form(here), value.name()))
-            }
-            _ => self.differ(&format!("the {what} is {} here, {} at the callee", form(here), form(there))),
+            _ => {}
         }
+        if let (Some(here), Some(there)) = (here.value_type(), there.value_type()) {
+            return self.types(here, there, &|| place.to_owned());
+        }
+        self.differ(&format!("{place} is {} here, {} at the callee", here.name(), there.name()))
     }
 
     /// Compares the errors that both sides declare. An error that one side declares arrives at the other side untyped.
@@ -294,16 +326,14 @@ fn counterpart<'a, T>(theirs: &'a [T], name: &str, name_of: impl Fn(&T) -> &str)
         .or_else(|| theirs.iter().find(|other| is_one_name(name_of(other), name)))
 }
 
+/// The form of a request.
 fn form(form: &FormDescription) -> String {
     match form {
-        FormDescription::Empty => "empty".to_owned(),
-        FormDescription::Bytes => "bytes".to_owned(),
-        FormDescription::Msgpack => "msgpack".to_owned(),
-        FormDescription::Value(value_type) => value_type.name(),
         FormDescription::Fields(head) => {
             let names: Vec<_> = head.fields.iter().map(|field| format!("`{}`", field.name)).collect();
             format!("the field{} {}", if names.len() == 1 { "" } else { "s" }, names.join(", "))
         }
+        _ => form.name(),
     }
 }
 

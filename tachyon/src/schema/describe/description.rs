@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::compare::{Mismatch, compare};
 use super::json;
-use super::signature::Signature;
+use super::signature::{EndpointKind, Signature};
 use crate::error_kind::ErrorKind;
 use crate::schema::payload::{ErrorLayout, Form, HeadLayout, Layout, Primitive, ValueType};
 
@@ -162,8 +162,12 @@ pub struct EndpointDescription {
     pub doc: String,
     /// The request.
     pub request: FormDescription,
-    /// The reply.
+    /// The form of the caller's items; `None` if the caller sends a request alone.
+    pub items: Option<FormDescription>,
+    /// The reply; each reply, if the endpoint streams.
     pub reply: FormDescription,
+    /// Whether the replies are a stream.
+    pub streams: bool,
     /// The declared errors.
     pub raises: Vec<ErrorDescription>,
 }
@@ -176,9 +180,25 @@ impl EndpointDescription {
             name: name.to_owned(),
             doc: String::new(),
             request: FormDescription::Bytes,
+            items: None,
             reply: FormDescription::Bytes,
+            streams: false,
             raises: Vec::new(),
         }
+    }
+
+    /// The streams of the endpoint.
+    ///
+    /// ```
+    /// use tachyon::describe::{EndpointDescription, EndpointKind};
+    ///
+    /// let echo = EndpointDescription::bytes(1, "echo");
+    /// assert_eq!(echo.kind(), EndpointKind::Unary);
+    /// let ticks = EndpointDescription { streams: true, ..EndpointDescription::bytes(2, "ticks") };
+    /// assert_eq!(ticks.kind().to_string(), "server stream");
+    /// ```
+    pub fn kind(&self) -> EndpointKind {
+        EndpointKind::of(self.items.is_some(), self.streams)
     }
 
     /// Compares this side's contract of an endpoint with the callee's, as the first typed call on a connection does.
@@ -212,30 +232,25 @@ impl PartialEq for EndpointDescription {
 
 impl Eq for EndpointDescription {}
 
-/// The head of a function in neutral words: `filter(scan: Scan, tags: list[u32]) -> Scan raises Busy`.
+/// The head of a function in neutral words: `filter(scan: Scan, tags: list[u32]) -> Scan raises Busy`, or
+/// `upload(name: str, items: stream of Chunk) -> u64`.
 impl fmt::Display for EndpointDescription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}(", self.name)?;
-        match &self.request {
-            FormDescription::Empty => {}
-            FormDescription::Bytes => write!(f, "bytes")?,
-            FormDescription::Msgpack => write!(f, "msgpack")?,
-            FormDescription::Value(value_type) => write!(f, "{}", value_type.name())?,
-            FormDescription::Fields(head) => parameters(f, head)?,
+        let request = match &self.request {
+            FormDescription::Empty => String::new(),
+            FormDescription::Fields(head) => parameters(head),
+            form => form.name(),
+        };
+        write!(f, "{request}")?;
+        if let Some(items) = &self.items {
+            write!(f, "{}items: stream of {}", if request.is_empty() { "" } else { ", " }, items.name())?;
         }
         write!(f, ")")?;
         match &self.reply {
+            reply if self.streams => write!(f, " -> stream of {}", reply.name())?,
             FormDescription::Empty => {}
-            FormDescription::Bytes => write!(f, " -> bytes")?,
-            FormDescription::Msgpack => write!(f, " -> msgpack")?,
-            FormDescription::Value(value_type) => write!(f, " -> {}", value_type.name())?,
-            FormDescription::Fields(head) => {
-                write!(f, " -> ")?;
-                match &head.fields[..] {
-                    [only] => write!(f, "{}", only.value_type.name())?,
-                    _ => parameters(f, head)?,
-                }
-            }
+            reply => write!(f, " -> {}", reply.name())?,
         }
         for (at, error) in self.raises.iter().enumerate() {
             write!(f, "{}{}", if at == 0 { " raises " } else { ", " }, error.head.name)?;
@@ -244,14 +259,12 @@ impl fmt::Display for EndpointDescription {
     }
 }
 
-fn parameters(f: &mut fmt::Formatter<'_>, head: &HeadDescription) -> fmt::Result {
-    for (at, field) in head.fields.iter().enumerate() {
-        write!(f, "{}{}: {}", if at == 0 { "" } else { ", " }, field.name, field.value_type.name())?;
-    }
-    Ok(())
+fn parameters(head: &HeadDescription) -> String {
+    let parameters = head.fields.iter().map(|field| format!("{}: {}", field.name, field.value_type.name()));
+    parameters.collect::<Vec<_>>().join(", ")
 }
 
-/// The form of a request or a reply.
+/// The form of a request, a reply or an item.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FormDescription {
@@ -261,10 +274,35 @@ pub enum FormDescription {
     Bytes,
     /// One value, without a head around it.
     Value(TypeDescription),
-    /// Fields of a head without a name: arguments, or the one field `value` of a reply that is an option.
+    /// Fields of a head without a name: arguments, or the one field `value` of a reply or an item that is an option.
     Fields(HeadDescription),
     /// Values of the codec msgpack, whose types a description does not have.
     Msgpack,
+}
+
+impl FormDescription {
+    /// The type of a reply or an item; `None` if the form has no type.
+    pub(super) fn value_type(&self) -> Option<&TypeDescription> {
+        match self {
+            Self::Value(value_type) => Some(value_type),
+            Self::Fields(head) => match &head.fields[..] {
+                [only] => Some(&only.value_type),
+                _ => None,
+            },
+            Self::Empty | Self::Bytes | Self::Msgpack => None,
+        }
+    }
+
+    /// A reply or an item in neutral words.
+    pub(super) fn name(&self) -> String {
+        match self {
+            Self::Empty => "empty".to_owned(),
+            Self::Bytes => "bytes".to_owned(),
+            Self::Msgpack => "msgpack".to_owned(),
+            Self::Value(value_type) => value_type.name(),
+            Self::Fields(head) => self.value_type().map_or_else(|| parameters(head), TypeDescription::name),
+        }
+    }
 }
 
 /// A type that travels, as data. Types are shared: a clone is cheap, and a description holds each struct once.
@@ -462,7 +500,9 @@ impl From<&Signature> for EndpointDescription {
             name: signature.name().to_owned(),
             doc: signature.doc().to_owned(),
             request: constants.form(signature.request()),
+            items: signature.items().map(|items| constants.form(items)),
             reply: constants.form(signature.reply()),
+            streams: signature.streams(),
             raises: signature.raises().iter().map(|error| constants.error(error)).collect(),
         }
     }

@@ -24,8 +24,11 @@ use crate::schema::payload::tensor::MAX_NDIM;
 #[cfg(test)]
 mod tests;
 
-/// The version of the JSON that this library writes, and the latest that it reads.
-const SCHEMA: u32 = 2;
+/// The latest version of the JSON that this library reads. Streams came with it.
+const SCHEMA: u32 = 3;
+
+/// The version of the JSON that this library writes for a description without streams: earlier readers read it.
+const SCHEMA_WITHOUT_STREAMS: u32 = 2;
 
 /// Deepest nesting of a description's JSON: the deepest type, written without references, and the objects around it.
 const MAX_JSON_DEPTH: usize = 80;
@@ -60,7 +63,12 @@ pub(super) struct EndpointJson {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     doc: String,
     request: FormJson,
+    /// The caller's items; left out for an endpoint that takes none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    items: Option<FormJson>,
     reply: FormJson,
+    #[serde(rename = "stream", default, skip_serializing_if = "core::ops::Not::not")]
+    streams: bool,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     raises: Vec<ErrorJson>,
 }
@@ -75,8 +83,6 @@ struct FormJson {
     head: Option<usize>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     fields: Option<Vec<FieldJson>>,
-    #[serde(default, skip_serializing)]
-    stream: bool,
 }
 
 #[derive(PartialEq, Serialize, Deserialize)]
@@ -334,7 +340,16 @@ pub(super) fn read(json: &str) -> Result<Description, DescribeError> {
         reader.types.push(found);
     }
     let endpoints = endpoints.into_iter().map(|endpoint| reader.endpoint(endpoint));
-    Ok(Description { endpoints: endpoints.collect::<Result<_, _>>()? })
+    let endpoints = endpoints.collect::<Result<Vec<_>, _>>()?;
+    // Readers of an earlier schema ignore the members of streams, and would take the endpoint for a unary one.
+    if schema <= SCHEMA_WITHOUT_STREAMS
+        && let Some(EndpointDescription { name, .. }) = endpoints.iter().find(|endpoint| endpoint.kind().is_stream())
+    {
+        return Err(invalid(format!(
+            "{name} is a stream in schema {schema}, and schema {SCHEMA} is the first with streams"
+        )));
+    }
+    Ok(Description { endpoints })
 }
 
 /// Whether objects and lists of `json` nest deeper than `most`. The answer means nothing for a text that is not JSON.
@@ -367,12 +382,8 @@ impl Reader {
     fn endpoint(&self, json: EndpointJson) -> Result<EndpointDescription, DescribeError> {
         let name = checked_name(json.name)?;
         let request = self.form(json.request, &format!("the request of {name}"))?;
-        let reply = self.form(json.reply, &format!("the reply of {name}"))?;
-        if let FormDescription::Fields(head) = &reply
-            && !matches!(&head.fields[..], [only] if only.name == "value")
-        {
-            return Err(invalid(format!("the reply of {name} has fields, and a reply has no more than one, `value`")));
-        }
+        let items = json.items.map(|items| self.single(items, &format!("the item of {name}"))).transpose()?;
+        let reply = self.single(json.reply, &format!("the reply of {name}"))?;
         let mut names = Names::default();
         let mut raises = Vec::with_capacity(json.raises.len());
         for ErrorJson { name: error, kind, doc, head, fields } in json.raises {
@@ -383,14 +394,26 @@ impl Reader {
             let head = self.head(error, doc, head.unwrap_or(HEAD_LEN), fields)?.0;
             raises.push(ErrorDescription { kind, head });
         }
-        Ok(EndpointDescription { msg_type: json.msg_type, name, doc: json.doc, request, reply, raises })
+        let EndpointJson { msg_type, doc, streams, .. } = json;
+        Ok(EndpointDescription { msg_type, name, doc, request, items, reply, streams, raises })
+    }
+
+    /// The form of one value: a reply, or an item.
+    fn single(&self, json: FormJson, place: &str) -> Result<FormDescription, DescribeError> {
+        let form = self.form(json, place)?;
+        if let FormDescription::Fields(head) = &form
+            && !matches!(
+                &head.fields[..],
+                [only] if only.name == "value" && matches!(only.value_type, TypeDescription::Option(_))
+            )
+        {
+            return Err(invalid(format!("{place} has fields that are not the one option `value`")));
+        }
+        Ok(form)
     }
 
     fn form(&self, json: FormJson, place: &str) -> Result<FormDescription, DescribeError> {
-        let FormJson { form, value_type, head, fields, stream } = json;
-        if stream {
-            return Err(DescribeError::Unknown { what: "form", found: "stream".to_owned() });
-        }
+        let FormJson { form, value_type, head, fields } = json;
         let missing = |member: &str| invalid(format!("{place} has the form `{form}`, and no `{member}`"));
         let value_type = || self.value_type(value_type.ok_or_else(|| missing("type"))?);
         Ok(match form.as_str() {
@@ -590,7 +613,9 @@ pub(super) fn write(description: &Description) -> DescriptionJson {
     let mut writer = Writer::default();
     let endpoints = description.endpoints.iter().map(|endpoint| writer.endpoint(endpoint)).collect();
     let types = writer.types.into_iter().map(|named| TypeJson::Named(Box::new(named))).collect();
-    DescriptionJson { schema: SCHEMA, types, endpoints }
+    let has_streams = description.endpoints.iter().any(|endpoint| endpoint.kind().is_stream());
+    let schema = if has_streams { SCHEMA } else { SCHEMA_WITHOUT_STREAMS };
+    DescriptionJson { schema, types, endpoints }
 }
 
 /// Gives each type with a name an index. Equal types have the same index, also types of different descriptions.
@@ -610,7 +635,9 @@ impl<'a> Writer<'a> {
             name: endpoint.name.clone(),
             doc: endpoint.doc.clone(),
             request: self.form(&endpoint.request),
+            items: endpoint.items.as_ref().map(|items| self.form(items)),
             reply: self.form(&endpoint.reply),
+            streams: endpoint.streams,
             raises: endpoint
                 .raises
                 .iter()

@@ -17,4 +17,4 @@ pub use description::{
     FormDescription, HeadDescription, StructDescription, TypeDescription, VariantDescription,
 };
 pub(crate) use json::{TypeJson, Writer};
-pub use signature::Signature;
+pub use signature::{EndpointKind, Signature};

@@ -6,7 +6,8 @@ use std::path::Path;
 use tachyon::__binding::rpc_callee;
 use tachyon::type_id::{ROUTE_CONTROL, route_id};
 use tachyon::{
-    Callee, Dispatcher, ErrorKind, RecvError, RpcBus, RpcServer, ServeError, ServerOptions, endpoints, tachyon_rpc,
+    Callee, Dispatcher, ErrorKind, Options, RecvError, RpcBus, RpcServer, ServeError, ServerOptions, endpoints,
+    tachyon_rpc,
 };
 use tachyon_tests::pricing::{
     self, PricingService, described, described_bytes, echo, flags, flags_reached, in_place, last_pixel, marked_pixel,
@@ -143,11 +144,16 @@ fn liar(path: &Path) -> Outcome {
     }
 }
 
-/// Answers calls with a price, and comparisons as `how` says. Reports the number of comparisons.
+/// Answers calls with a price, and comparisons as `how` says. `streams` says that the endpoint is a stream. Reports the
+/// number of comparisons.
 fn compared(path: &Path, how: &str) -> Outcome {
-    let bus = RpcBus::listen(path, 1 << 16, 1 << 16)?;
+    let mut description = Dispatcher::with_state(pricing::book(), endpoints![price]).describe();
+    if let Some(endpoint) = description.endpoints.first_mut() {
+        endpoint.streams = how == "streams";
+    }
+    let json = description.to_json();
+    let bus = RpcBus::listen_with(path, 1 << 16, 1 << 16, &Options::new().description(json.as_str()))?;
     let (mut requests, mut replies) = rpc_callee(&bus)?;
-    let json = Dispatcher::with_state(pricing::book(), endpoints![price]).describe().to_json();
     let description = [&u32::try_from(json.len())?.to_le_bytes(), json.as_bytes()].concat();
     let reply = [99f64.to_le_bytes(), 101f64.to_le_bytes()].concat();
     let mut comparisons = 0;
@@ -162,7 +168,7 @@ fn compared(path: &Path, how: &str) -> Outcome {
         let answer = match (route_id(taken.type_id()), how) {
             (0, _) => &reply,
             (ROUTE_CONTROL, "die") => std::process::abort(),
-            (ROUTE_CONTROL, "answer") => {
+            (ROUTE_CONTROL, "answer" | "streams") => {
                 comparisons += 1;
                 &description
             }

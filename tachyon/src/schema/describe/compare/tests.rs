@@ -232,9 +232,69 @@ fn one_value_is_not_the_fields() {
         r#"{"form": "fields", "head": 12, "fields": [{"name": "value", "type": {"option": {"ref": 0}}, "offset": 4}]}"#;
     assert_eq!(
         difference(&gives(maybe), &gives(r#"{"form": "value", "type": {"ref": 0}}"#)),
-        "filter gives the field `value` here, one Scan at the callee"
+        "filter: the reply is option[Scan] here, Scan at the callee"
+    );
+    assert_eq!(difference(&gives(maybe), &empty), "filter: the reply is option[Scan] here, empty at the callee");
+    assert_eq!(
+        difference(&gives(maybe), &gives(&maybe.replace(r#"{"ref": 0}"#, "\"u8\""))),
+        "filter: the reply is Scan here, u8 at the callee"
     );
     gives(maybe).agree_with(&gives(maybe)).unwrap();
+}
+
+/// An endpoint `filter` with streams.
+fn streams(items: Option<&str>, reply: &str, streams: bool) -> EndpointDescription {
+    let items = items.map_or_else(String::new, |items| format!(r#""items": {items},"#));
+    let json = format!(
+        r#"{{"schema": 3, "types": [{SCAN}], "endpoints": [{{"msg_type": 4, "name": "filter",
+            "request": {{"form": "bytes"}}, {items} "reply": {reply}, "stream": {streams}}}]}}"#
+    );
+    Description::from_json(&json).unwrap().endpoints.remove(0)
+}
+
+#[test]
+fn a_stream_is_a_stream_on_both_sides() {
+    let bytes = r#"{"form": "bytes"}"#;
+    let all = [
+        (streams(None, bytes, false), "unary"),
+        (streams(None, bytes, true), "a server stream"),
+        (streams(Some(bytes), bytes, false), "a client stream"),
+        (streams(Some(bytes), bytes, true), "a two-way stream"),
+    ];
+    for (here, ours) in &all {
+        for (there, theirs) in &all {
+            if ours == theirs {
+                here.agree_with(there).unwrap();
+            } else {
+                assert_eq!(difference(here, there), format!("filter is {ours} here, {theirs} at the callee"));
+            }
+        }
+    }
+}
+
+#[test]
+fn items_are_compared_as_replies_are() {
+    let scan = r#"{"form": "value", "type": {"ref": 0}}"#;
+    let list = |of: &str| format!(r#"{{"form": "value", "type": {{"list": "{of}"}}}}"#);
+    let maybe =
+        r#"{"form": "fields", "head": 12, "fields": [{"name": "value", "type": {"option": {"ref": 0}}, "offset": 4}]}"#;
+    let takes = |items: &str| streams(Some(items), EMPTY, false);
+    let gives = |reply: &str| streams(None, reply, true);
+    for (ours, theirs, difference_of) in [
+        (scan, list("u8").as_str(), "is Scan here, list[u8] at the callee"),
+        (scan, maybe, "is Scan here, option[Scan] at the callee"),
+        (maybe, EMPTY, "is option[Scan] here, empty at the callee"),
+        (EMPTY, r#"{"form": "msgpack"}"#, "is empty here, msgpack at the callee"),
+    ] {
+        assert_eq!(difference(&takes(ours), &takes(theirs)), format!("filter: each item {difference_of}"));
+        assert_eq!(difference(&gives(ours), &gives(theirs)), format!("filter: each reply {difference_of}"));
+        takes(ours).agree_with(&takes(ours)).unwrap();
+        takes(ours).agree_with(&takes(r#"{"form": "bytes"}"#)).unwrap();
+    }
+    assert_eq!(
+        difference(&takes(&list("u8")), &takes(&list("u16"))),
+        "filter: each element of each item is u8 here, u16 at the callee"
+    );
 }
 
 #[test]
