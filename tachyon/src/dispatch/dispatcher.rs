@@ -276,7 +276,7 @@ impl<S: ?Sized> Dispatcher<S> {
         I: IntoIterator<Item: IntoReply<Error: fmt::Display + 'static> + 'static, IntoIter: Send + 'static>,
     {
         self.register_described_stream(
-            EndpointDescription::bytes(msg_type, name),
+            EndpointDescription { streams: true, ..EndpointDescription::bytes(msg_type, name) },
             Box::new(move |_, request| Ok(Replies::new(handler(request.payload())))),
         )
     }
