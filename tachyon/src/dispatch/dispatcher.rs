@@ -21,7 +21,7 @@ use super::table::{OwnedHandler, Table};
 #[cfg(feature = "tokio")]
 use super::task::{AsyncReply, HandlerFuture};
 use crate::connection::{Rx, Tx};
-use crate::engine::{self, ServedOne, is_open};
+use crate::engine::{self, ServedOne, is_open, is_stream_message};
 use crate::ring::Frame;
 use crate::rpc::{Callee, ServeError};
 use crate::schema::describe::{Description, EndpointDescription, WHOLE_TABLE};
@@ -535,6 +535,12 @@ impl<S: ?Sized> Dispatcher<S> {
         rx.set_current(frame);
         if is_open(&rx.current) {
             return self.serve_streams(rx, tx);
+        }
+        if is_stream_message(&rx.current) {
+            // It was under way when its stream ended.
+            engine::open_current(rx)?;
+            rx.release_current();
+            return Ok(());
         }
         let (responder, state) = self.exclusive();
         engine::serve_current(rx, tx, |rx, tx, frame, deadline| {

@@ -12,6 +12,7 @@ use crate::engine::{
     is_plain, is_stream_message, open_current, open_metadata, send_error, serve_current,
 };
 use crate::rpc::ServeError;
+use crate::wait::Deadline;
 
 type Streams = CalleeStreams<Box<ServedStream>>;
 
@@ -26,15 +27,18 @@ impl<S: ?Sized> Dispatcher<S> {
         let mut streams = Streams::new();
         let waited = tx.never_wait();
         let outcome = self.serve_beside(&mut streams, rx, tx);
-        tx.set_never_waits(waited);
         let kind = match outcome {
-            Ok(()) => return Ok(()),
             Err(Halt::Closed | Halt::PeerDead) => Outcome::CallerGone,
-            Err(_) => Outcome::Failed(ErrorKind::Cancelled),
+            _ => Outcome::Failed(ErrorKind::Cancelled),
         };
         while let Some(stream) = streams.pop(rx) {
+            // The connection outlives an interrupt, and its caller waits for the last message of each stream.
+            if matches!(outcome, Err(Halt::Interrupted)) {
+                drop(refuse(&stream, tx, ErrorKind::Cancelled));
+            }
             self.leave(stream, tx, kind);
         }
+        tx.set_never_waits(waited);
         outcome.map_err(|halt| Box::new(halt.into()))
     }
 
@@ -111,6 +115,8 @@ impl<S: ?Sized> Dispatcher<S> {
                 let (responder, _) = self.exclusive();
                 let outcome = responder.end_stream(None, tx, *stream.body);
                 self.report(outcome)?;
+                // A handler that was interrupted ends the serving, and streams beside it may never wait.
+                rx.check_deadline(Deadline::never())?;
             }
             Stepped::Left(stream, StreamEnd::DeadlinePassed) => {
                 refuse(&stream, tx, ErrorKind::DeadlinePassed)?;
