@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::callee_streams::{
-    CalleeStreams, OpenStream, Stepped, StreamBody, StreamEnd, is_open, is_stream_message, opens,
+    CalleeStreams, OpenStream, Stepped, StreamBody, StreamEnd, is_open, is_stream_message, misplaced, opens,
 };
 use super::caller_info::CallerInfo;
 use super::error_reply::{ErrorBody, send_error};
@@ -284,10 +284,11 @@ impl<B: StreamBody> CalleeCore<B> {
         open_current(&self.rx)?;
         let Frame { correlation_id, type_id, .. } = self.rx.current;
         let mut held = self.held.iter_mut();
-        match held.find(|held| held.correlation_id == correlation_id) {
-            // An item has no credit before its stream is open, so this is END.
-            Some(held) if route_id(type_id) == ROUTE_END => held.has_ended_items = true,
-            _ => self.streams.take(&self.rx)?,
+        match held.find(|held| held.correlation_id == correlation_id && opens(held.type_id)) {
+            None => self.streams.take(&self.rx)?,
+            Some(held) if route_id(type_id) == ROUTE_END && !held.has_ended_items => held.has_ended_items = true,
+            // An item has no credit before its stream is open.
+            Some(_) => return Err(misplaced(&self.rx.current, &self.rx)),
         }
         self.rx.release_current();
         Ok(())
