@@ -157,13 +157,23 @@ impl<B: StreamBody> CalleeCore<B> {
     /// Requests and streams take turns.
     #[inline(never)]
     fn turn_beside_streams<S: Service<Begun = B>>(&mut self, service: &mut S) -> Result<TurnResult, Halt> {
-        if self.streams_first {
-            self.streams_first = false;
+        if core::mem::take(&mut self.streams_first) || !self.has_requests() {
             return if self.step(service)? { Ok(TurnResult::Served) } else { self.turn_of_requests(service) };
         }
         let outcome = self.turn_of_requests(service)?;
         self.streams_first = outcome == TurnResult::Served;
         if outcome == TurnResult::Idle && self.step(service)? { Ok(TurnResult::Served) } else { Ok(outcome) }
+    }
+
+    /// Whether there may be something else to do than steps of streams. A look for a frame costs more: it reads words
+    /// that were just written one by one, and so waits for the item before to leave this core.
+    fn has_requests(&self) -> bool {
+        self.rx.consumer.has_changed()
+            || self.postponed
+            || !self.held.is_empty()
+            || self.tx.has_deferred()
+            || self.fault.is_some()
+            || self.rx.connection.peer.was_gone()
     }
 
     /// Takes one step of one open stream; false when no stream has a step to take.
