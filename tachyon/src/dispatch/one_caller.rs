@@ -1,6 +1,6 @@
 //! Serves a callee that has one caller, while streams are open.
 //!
-//! Without open streams a callee takes the short way through [`serve_one`](crate::engine::serve_one).
+//! Without open streams a callee takes the short way through [`take_one`](crate::engine::take_one).
 
 use super::dispatcher::Dispatcher;
 use super::responder::{Deferring, RequestContext};
@@ -34,7 +34,7 @@ impl<S: ?Sized> Dispatcher<S> {
         while let Some(stream) = streams.pop(rx) {
             // After an interrupt the caller is still there, and waits. After any other end nothing can be sent.
             drop(refuse(&stream, tx, ErrorKind::Cancelled));
-            self.leave(stream, tx, kind);
+            self.leave(&stream, kind);
         }
         tx.set_never_waits(waited);
         outcome.map_err(|halt| Box::new(halt.into()))
@@ -59,7 +59,8 @@ impl<S: ?Sized> Dispatcher<S> {
 
     /// Serves the next message of the forward ring; false when there is none.
     fn serve_request_beside(&mut self, streams: &mut Streams, rx: &mut Rx, tx: &mut Tx) -> Result<bool, Halt> {
-        if tx.is_overfull() || !rx.try_take_current()? {
+        // A look for a frame waits until the item before has left this core: its words are written one by one.
+        if !rx.consumer.has_changed() || tx.is_overfull() || !rx.try_take_current()? {
             return Ok(false);
         }
         if !is_plain(&rx.current) {
@@ -77,7 +78,7 @@ impl<S: ?Sized> Dispatcher<S> {
             rx.release_current();
             if let Some(stream) = streams.take_out(call, rx) {
                 refuse(&stream, tx, ErrorKind::Cancelled)?;
-                self.leave(stream, tx, Outcome::Failed(ErrorKind::Cancelled));
+                self.leave(&stream, Outcome::Failed(ErrorKind::Cancelled));
             }
         } else {
             let (responder, state) = self.exclusive();
@@ -122,14 +123,14 @@ impl<S: ?Sized> Dispatcher<S> {
             }
             Stepped::Left(stream, StreamEnd::DeadlinePassed) => {
                 refuse(&stream, tx, ErrorKind::DeadlinePassed)?;
-                self.leave(stream, tx, Outcome::Failed(ErrorKind::DeadlinePassed));
+                self.leave(&stream, Outcome::Failed(ErrorKind::DeadlinePassed));
             }
         }
         Ok(true)
     }
 
     /// Drops the handler of a stream.
-    fn leave(&mut self, stream: OpenStream<Box<ServedStream>>, _tx: &Tx, outcome: Outcome) {
+    fn leave(&mut self, stream: &OpenStream<Box<ServedStream>>, outcome: Outcome) {
         let deferred = stream.body.deferred();
         deferred.cancel();
         let (responder, _) = self.exclusive();

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use super::{
     CalleeCore, CallerInfo, CancelReason, Handled, Service, StreamBody, StreamStep, TurnResult, is_open, send_error,
 };
-use crate::connection::{Halt, MAX_PER_LOOK, Rx, Tx, slice};
+use crate::connection::{Halt, MAX_PER_LOOK, Rx, Tx, Unsent, slice};
 use crate::engine::{ErrorBody, ErrorKind, OpenRequest};
 use crate::fuzz::linked;
 use crate::options::Options;
@@ -57,7 +57,9 @@ impl StreamBody for Begun {
             return StreamStep::Blocked;
         }
         let header = MessageHeader::new(make_type_id(ROUTE_ITEM, stream.of), stream.call);
-        tx.send_reply(&[stream.next], header).unwrap();
+        if tx.send_reply(&[stream.next], header).is_err() {
+            return StreamStep::Done;
+        }
         // 255 items are an endless stream.
         stream.next = (stream.next + 1) % u8::MAX;
         StreamStep::Sent
@@ -137,7 +139,9 @@ impl Service for Recorder {
             Some(kind) => send_error(tx, stream.call, stream.of, kind, ErrorBody::default()).unwrap(),
             None => {
                 let header = MessageHeader::new(make_type_id(ROUTE_END, stream.of), stream.call);
-                tx.send_reply(&[], header).unwrap();
+                if let Err(Unsent::Halted(halt)) = tx.send_reply(&[], header) {
+                    return Err(halt);
+                }
             }
         }
         self.ended.push(stream.call);

@@ -500,7 +500,23 @@ fn the_last_requests_of_a_caller_are_served_beside_its_streams() {
     assert!(matches!(ended, Halt::Closed), "{ended:?}");
     assert_eq!(service.begun.iter().map(|(call, _)| *call).collect::<Vec<_>>(), calls);
     core.cancel_all(&mut service);
-    assert_eq!(service.cancelled.len(), 11);
+    assert_eq!(service.cancelled.len(), 10, "the stream ended at its first item");
+}
+
+#[test]
+fn the_requests_behind_the_cancel_of_a_caller_that_has_gone_are_served() {
+    let (mut core, mut caller) = core(1 << 14);
+    let mut service = Recorder { places: 100, ..Recorder::default() };
+    let stream = caller.open(OPEN, &[255, 0]).unwrap();
+    turns(&mut core, &mut service);
+    assert!(caller.forget(stream));
+    let call = caller.start(2, b"").unwrap();
+    drop(caller);
+    while core.turn(&mut service).is_ok() {}
+    assert_eq!(
+        (&service.begun[..], &service.cancelled[..]),
+        (&[(call, vec![])][..], &[(stream, CancelReason::Caller)][..])
+    );
 }
 
 #[test]
