@@ -8,6 +8,7 @@ use syn::ext::IdentExt;
 use super::{Contract, local_name};
 use crate::endpoint::model::ReplyForm;
 use crate::endpoint::params::{Argument, ArgumentKind, Param};
+use crate::endpoint::streams::ItemSource;
 use crate::span::SpanRange;
 use crate::types::field_type::known_layout;
 
@@ -26,15 +27,25 @@ pub(crate) fn handler(
         Access::None | Access::Async(None) => quote!(_),
         _ => quote_spanned!(Span::mixed_site()=> __state),
     };
+    let is_stream = contract.reply.stream().is_some();
     let closure = if is_async {
         quote_spanned!(Span::mixed_site()=> |#param, __request, __context| #body)
+    } else if is_stream {
+        quote_spanned!(Span::mixed_site()=> |#param, __request| #body)
     } else {
         quote_spanned!(Span::mixed_site()=> |#param, __request, __reply| #body)
     };
+    let inline = |variant: TokenStream| {
+        if is_stream {
+            quote!(#private::EntryHandler::Stream(#private::StreamHandler::#variant(#closure)))
+        } else {
+            quote!(#private::EntryHandler::#variant(#closure))
+        }
+    };
     match state {
-        Access::None => quote!(#private::EntryHandler::Stateless(#closure)),
-        Access::Shared => quote!(#private::EntryHandler::Shared(#closure)),
-        Access::Exclusive => quote!(#private::EntryHandler::Exclusive(#closure)),
+        Access::None => inline(quote!(Stateless)),
+        Access::Shared => inline(quote!(Shared)),
+        Access::Exclusive => inline(quote!(Exclusive)),
         Access::Async(None) => quote!(#private::start_stateless(#closure)),
         Access::Async(Some(state)) => quote!(#private::start_shared::<#state>(#closure)),
     }
@@ -69,6 +80,8 @@ fn body(contract: &Contract<'_>, function: &TokenStream, is_method: bool, is_asy
             quote_spanned!(Span::mixed_site()=> &#private::context(__request, #context))
         }
         Param::Slot(_) => quote_spanned!(Span::mixed_site()=> __slot),
+        Param::Items(_) => quote_spanned!(Span::mixed_site()=> __items),
+        Param::Sender(_) => quote_spanned!(Span::mixed_site()=> __sender),
         Param::Argument(_) => match rest.next() {
             Some((name, Argument { kind: ArgumentKind::Reference(_), .. })) if contract.params.are_fields() => {
                 quote!(&#name)
@@ -157,6 +170,21 @@ fn answer(contract: &Contract<'_>, call: &TokenStream) -> TokenStream {
         return contract.packed_answer(call);
     }
     let how = contract.error_mode();
+    if let Some(stream) = contract.reply.stream() {
+        let select = contract.select_reply();
+        let items = match stream.source {
+            ItemSource::Iterator => {
+                quote_spanned!(Span::mixed_site()=> #private::stream::<#how, #select, _>(#call))
+            }
+            ItemSource::FallibleIterator => quote_spanned! {Span::mixed_site()=>
+                #private::stream_or_error::<#how, #select, _, _>(#private::fallible(#call))
+            },
+            ItemSource::FallibleIteratorOfResults | ItemSource::Sender => {
+                quote_spanned!(Span::mixed_site()=> #private::stream_or_error::<#how, #select, _, _>(#call))
+            }
+        };
+        return items;
+    }
     if let ReplyForm::Slot { wire, .. } = contract.reply {
         let wire = wire.map_or_else(|| quote!([#private::u8]), ToTokens::to_token_stream);
         quote_spanned! {Span::mixed_site()=>

@@ -81,6 +81,13 @@ pub(crate) fn endpoint(
                 loop {}
             }
 
+            pub fn open<'c>(
+                _caller: &'c mut impl #private::Calls,
+                #arguments
+            ) -> #private::Result<#private::OpenStream<'c, Self>, #private::CallError> {
+                loop {}
+            }
+
             pub fn call_in_place<'c>(
                 _caller: &'c mut impl #private::Calls,
                 #arguments
@@ -113,6 +120,10 @@ pub(crate) fn endpoint(
             const ENTRY: #private::Entry<()> =
                 #private::Entry::shared(#RESERVED, #text, "", |_state, _request, reply| reply.bytes(&[]));
         }
+
+        #shared
+        #[automatically_derived]
+        impl #private::StreamsReplies for #name {}
     }
 }
 

@@ -11,6 +11,7 @@ use crate::contract::handler::{self, Access};
 use crate::contract::{Contract, client};
 use crate::endpoint::expand::{msg_type, needs_tokio};
 use crate::endpoint::model::MsgType;
+use crate::endpoint::streams::add_bounds;
 use crate::library::private;
 use crate::span::{SpanRange, generated};
 
@@ -64,6 +65,7 @@ fn with_futures(item: &ItemTrait, private: &Path) -> ItemTrait {
     let mut item = item.clone();
     for part in &mut item.items {
         let TraitItem::Fn(method) = part else { continue };
+        add_bounds(&mut method.sig.output, private);
         if method.sig.asyncness.take().is_none() {
             continue;
         }
@@ -116,6 +118,7 @@ fn contracts(service: &Service<'_>, private: &Path) -> TokenStream {
         let text = sig.ident.unraw().to_string();
         let doc = attrs::documentation(&method.declared.attrs, private);
         let items = contract.items(&shared);
+        let streams = contract.stream_impls(&shared);
         let (reply, error) = (contract.reply_type(), contract.error_type());
         let signature = contract.signature(&number, &doc);
         tokens.extend(quote_spanned! {Span::mixed_site()=>
@@ -127,6 +130,7 @@ fn contracts(service: &Service<'_>, private: &Path) -> TokenStream {
                 type Error = #error;
                 const SIGNATURE: &'static #private::Signature = #signature;
             }
+            #streams
         });
         listed.push(quote!(#shared #private::Listed::new(#ordinal, #text, #private::Option::Some(#number))));
         let span = SpanRange::of(&number);
@@ -261,6 +265,9 @@ fn client_items(service: &Service<'_>, private: &Path) -> TokenStream {
         .map(|(ordinal, method)| {
             let contract = contract_of(service, private, ordinal);
             let own = quote!(#marker<#ordinal>);
+            if contract.is_stream() {
+                return (open_method(method, &contract, &own), TokenStream::new());
+            }
             (call_method(method, &contract, &own), start_method(method, &contract, &own))
         })
         .unzip();
@@ -369,6 +376,42 @@ fn call_method(method: &Method<'_>, contract: &Contract<'_>, own: &TokenStream) 
     }
 }
 
+/// The method of the client that opens a stream.
+fn open_method(method: &Method<'_>, contract: &Contract<'_>, own: &TokenStream) -> TokenStream {
+    let private = contract.private;
+    let function = &method.declared.sig.ident;
+    let docs = method_docs(method);
+    let deprecation = attrs::deprecation(&method.declared.attrs);
+    let shared = attrs::shared(&method.declared.attrs);
+    let params = client::params(contract);
+    let lifetime = client::lifetime(contract);
+    let (views, request) = client::request(contract);
+    let opened = client::opened(contract, own);
+    let shown = client::doc_signature(contract);
+    quote_spanned! {Span::mixed_site()=>
+        #docs
+        ///
+        /// ```text
+        #[doc = #shown]
+        /// ```
+        ///
+        /// Dropping the stream cancels it.
+        ///
+        /// # Errors
+        ///
+        /// A `CallError` if the request cannot be sent, or if too many streams are open.
+        #shared
+        #deprecation
+        pub fn #function<'c, #lifetime>(&'c mut self, #params) -> #opened
+        where
+            C: #private::HasCaller,
+        {
+            #views
+            #private::open::<#own>(&mut self.calls, &#request)
+        }
+    }
+}
+
 /// The method of the starter.
 fn start_method(method: &Method<'_>, contract: &Contract<'_>, own: &TokenStream) -> TokenStream {
     let private = contract.private;
@@ -414,7 +457,8 @@ fn async_client_items(service: &Service<'_>, private: &Path) -> TokenStream {
         "The client of the service `{trait_name}` for tasks: its methods call the implementor in another process. \
          Clones share one connection."
     );
-    let methods = (0..service.methods.len()).map(|ordinal| async_method(service, private, ordinal));
+    let ordinals = (0..service.methods.len()).filter(|&ordinal| !service.methods[ordinal].is_stream());
+    let methods = ordinals.map(|ordinal| async_method(service, private, ordinal));
     quote_spanned! {Span::mixed_site()=>
         #private::with_tokio! {
             #[doc = #doc]
@@ -505,6 +549,11 @@ fn method_docs(method: &Method<'_>) -> TokenStream {
     if docs.peek().is_some() {
         return docs.map(ToTokens::to_token_stream).collect();
     }
-    let called = format!("Calls `{}` and returns the reply as an owned value.", sig.ident.unraw());
+    let name = sig.ident.unraw();
+    let called = if method.is_stream() {
+        format!("Opens a stream of `{name}`.")
+    } else {
+        format!("Calls `{name}` and returns the reply as an owned value.")
+    };
     quote!(#[doc = #called])
 }

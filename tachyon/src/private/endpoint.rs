@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 
 use crate::dispatch::{
     AsyncReply, Context, ConvertError, Entry, EntryHandler, HandlerError, HandlerFuture, HandlerResult, IntoReply,
-    Reply, ReplySlot, Request, SlotOf, SlotResult, StartHandler, answer_in_slot, share_own,
+    Replies, Reply, ReplySlot, Request, SlotOf, SlotResult, StartHandler, answer_in_slot, share_own,
 };
 use crate::schema::payload::{DeclaredError, Message, Scratch, Undeclared, Value, assert_by_value, with_scratch};
 
@@ -49,6 +49,43 @@ pub fn answer<H: ConvertError<S::Error>, S: ReplyOf<R>, R>(reply: Reply<'_>, val
         Ok(sent) => sent,
         Err(error) => Err(H::error(error)),
     }
+}
+
+/// The items of a returned iterator: `S` selects their type, `H` the form of their error.
+///
+/// # Errors
+/// None: a handler's result.
+pub fn stream<H, S, I>(items: I) -> Result<Replies, HandlerError>
+where
+    H: ConvertError<S::Error>,
+    S: ReplyOf<I::Item>,
+    I: Iterator<Item: 'static> + Send + 'static,
+{
+    Ok(Replies::sent_by(items, |item, reply| answer::<H, S, I::Item>(reply, item)))
+}
+
+/// As [`stream`], for a `Result` of an iterator.
+///
+/// # Errors
+/// The handler's error, before the first item.
+pub fn stream_or_error<H, S, I, E>(outcome: Result<I, E>) -> Result<Replies, HandlerError>
+where
+    H: ConvertError<S::Error> + ConvertError<E>,
+    S: ReplyOf<I::Item>,
+    I: Iterator<Item: 'static> + Send + 'static,
+{
+    match outcome {
+        Ok(items) => stream::<H, S, I>(items),
+        Err(error) => Err(<H as ConvertError<E>>::error(error)),
+    }
+}
+
+/// The items of a `Result` of an iterator, as results: the type of the error stands for the whole stream.
+///
+/// # Errors
+/// The error of the outcome.
+pub fn fallible<I: Iterator, E>(outcome: Result<I, E>) -> Result<impl Iterator<Item = Result<I::Item, E>>, E> {
+    outcome.map(|items| items.map(Ok))
 }
 
 /// The output of an async handler: [`answer`], later.
