@@ -122,7 +122,7 @@ impl Contract<'_> {
     }
 
     /// `Select` for a value.
-    fn select_value(&self, ty: &Type) -> TokenStream {
+    pub(crate) fn select_value(&self, ty: &Type) -> TokenStream {
         let private = self.private;
         if known_layout(ty).is_some() {
             return quote!(#private::Select<true>);

@@ -336,9 +336,11 @@ fn endpoint_impl(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStrea
         Some(state @ State::Shared(ty)) => (state.ty(), quote!(#private::Requires<#ty>), Access::Shared),
         Some(state @ State::Exclusive(ty)) => (state.ty(), quote!(#private::Requires<#ty>), Access::Exclusive),
     };
+    let shared_state = endpoint.params.state().is_some().then_some(&state);
     let access = match endpoint.function.sig.asyncness {
+        Some(_) => Access::Async(shared_state),
+        None if endpoint.params.has_streams() => Access::Thread(shared_state),
         None => access,
-        Some(_) => Access::Async(endpoint.params.state().is_some().then_some(&state)),
     };
     let (reply, error) = (contract.reply_type(), contract.error_type());
     let signature = contract.signature(&quote!(#name::MSG_TYPE), &quote!(<#name as #private::Endpoint>::DOC));

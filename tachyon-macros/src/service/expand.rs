@@ -9,6 +9,7 @@ use super::model::{Method, Service};
 use crate::attrs;
 use crate::contract::handler::{self, Access};
 use crate::contract::{Contract, client};
+use crate::endpoint::asynchronous::outlives_request;
 use crate::endpoint::expand::{msg_type, needs_tokio};
 use crate::endpoint::model::MsgType;
 use crate::endpoint::streams::add_bounds;
@@ -184,6 +185,7 @@ fn server_items(service: &Service<'_>, private: &Path) -> TokenStream {
         let implementor = quote_spanned!(Span::mixed_site()=> Implementor);
         let access = match (method.declared.sig.asyncness, method.exclusive) {
             (Some(_), _) => Access::Async(Some(&implementor)),
+            (None, _) if method.params.has_streams() => Access::Thread(Some(&implementor)),
             (None, true) => Access::Exclusive,
             (None, false) => Access::Shared,
         };
@@ -201,8 +203,13 @@ fn server_items(service: &Service<'_>, private: &Path) -> TokenStream {
     } else {
         quote!(#private::Send + #private::Sync)
     };
-    let is_async = service.methods.iter().any(|method| method.declared.sig.asyncness.is_some());
-    let bound = if is_async { quote!(#trait_name + #private::Send + #private::Sync) } else { quote!(#trait_name) };
+    // The tasks and threads of such methods share the implementor.
+    let is_shared = |method: &Method<'_>| outlives_request(&method.declared.sig, &method.params);
+    let bound = if service.methods.iter().any(is_shared) {
+        quote!(#trait_name + #private::Send + #private::Sync)
+    } else {
+        quote!(#trait_name)
+    };
     quote_spanned! {Span::mixed_site()=>
         // In an `impl` and not in `endpoints` itself: so the trait's methods are used, even in a crate with callers
         // only.

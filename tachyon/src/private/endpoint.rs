@@ -68,16 +68,13 @@ where
 ///
 /// # Errors
 /// The handler's error, before the first item.
-pub fn stream_or_error<H, S, I, E>(outcome: Result<I, E>) -> Result<Replies, HandlerError>
+pub fn stream_or_error<H, S, I>(outcome: Result<I, S::Error>) -> Result<Replies, HandlerError>
 where
-    H: ConvertError<S::Error> + ConvertError<E>,
+    H: ConvertError<S::Error>,
     S: ReplyOf<I::Item>,
     I: Iterator<Item: 'static> + Send + 'static,
 {
-    match outcome {
-        Ok(items) => stream::<H, S, I>(items),
-        Err(error) => Err(<H as ConvertError<E>>::error(error)),
-    }
+    stream::<H, S, I>(outcome.map_err(H::error)?)
 }
 
 /// The items of a `Result` of an iterator, as results: the type of the error stands for the whole stream.

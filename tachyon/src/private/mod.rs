@@ -25,7 +25,7 @@ pub use core::time::Duration;
 pub use core::{concat, format_args};
 pub use std::string::String;
 pub use std::sync::Arc;
-pub use std::vec::Vec;
+pub use std::vec::{IntoIter, Vec};
 
 pub use tachyon_macros::{DeclaredError, Emit, Payload};
 
