@@ -1,6 +1,6 @@
 //! Serves a callee that has one caller, while streams are open.
 //!
-//! Without open streams a callee takes the short way through [`serve_one`](crate::engine::serve_one).
+//! Without open streams a callee takes the short way through [`take_one`](crate::engine::take_one).
 
 use super::dispatcher::Dispatcher;
 use super::responder::{Deferring, RequestContext};
@@ -33,7 +33,7 @@ impl<S: ?Sized> Dispatcher<S> {
             Err(_) => Outcome::Failed(ErrorKind::Cancelled),
         };
         while let Some(stream) = streams.pop(rx) {
-            self.leave(stream, tx, kind);
+            self.leave(&stream, kind);
         }
         outcome.map_err(|halt| Box::new(halt.into()))
     }
@@ -51,7 +51,8 @@ impl<S: ?Sized> Dispatcher<S> {
 
     /// Serves the next message of the forward ring; false when there is none.
     fn serve_request_beside(&mut self, streams: &mut Streams, rx: &mut Rx, tx: &mut Tx) -> Result<bool, Halt> {
-        if tx.is_overfull() || !rx.try_take_current()? {
+        // A look for a frame waits until the item before has left this core: its words are written one by one.
+        if !rx.consumer.has_changed() || tx.is_overfull() || !rx.try_take_current()? {
             return Ok(false);
         }
         if !is_plain(&rx.current) {
@@ -69,7 +70,7 @@ impl<S: ?Sized> Dispatcher<S> {
             rx.release_current();
             if let Some(stream) = streams.take_out(call, rx) {
                 refuse(&stream, tx, ErrorKind::Cancelled)?;
-                self.leave(stream, tx, Outcome::Failed(ErrorKind::Cancelled));
+                self.leave(&stream, Outcome::Failed(ErrorKind::Cancelled));
             }
         } else {
             let (responder, state) = self.exclusive();
@@ -114,14 +115,14 @@ impl<S: ?Sized> Dispatcher<S> {
             }
             Stepped::Left(stream, StreamEnd::DeadlinePassed) => {
                 refuse(&stream, tx, ErrorKind::DeadlinePassed)?;
-                self.leave(stream, tx, Outcome::Failed(ErrorKind::DeadlinePassed));
+                self.leave(&stream, Outcome::Failed(ErrorKind::DeadlinePassed));
             }
         }
         Ok(true)
     }
 
     /// Drops the handler of a stream.
-    fn leave(&mut self, stream: OpenStream<Box<ServedStream>>, _tx: &Tx, outcome: Outcome) {
+    fn leave(&mut self, stream: &OpenStream<Box<ServedStream>>, outcome: Outcome) {
         let deferred = stream.body.deferred();
         deferred.cancel();
         let (responder, _) = self.exclusive();

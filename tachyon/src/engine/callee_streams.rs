@@ -233,6 +233,11 @@ fn has_room(tx: &mut Tx) -> Result<bool, Halt> {
     if tx.has_deferred() {
         return Ok(false);
     }
+    tx.producer.prepare_ahead();
+    // The send finds out whether the ring is open.
+    if tx.producer.has_slot() {
+        return Ok(true);
+    }
     match tx.try_reserve(0) {
         Ok(found) => Ok(found.is_some()),
         Err(Unsent::Halted(halt)) => Err(halt),

@@ -139,6 +139,7 @@ impl<T> Calls<T> {
     }
 
     /// An open stream.
+    #[inline]
     pub(crate) fn stream(&mut self, id: u64) -> Option<&mut CallerStream> {
         match self.table.get_mut(&id) {
             Some(Entry::Stream(stream)) => Some(stream),

@@ -112,6 +112,7 @@ impl Caller {
     /// [`CallError::Remote`] when the callee ended the stream with an error, after all items before it;
     /// [`CallError::TimedOut`] when the time of the whole stream is over; [`CallError::UnknownCorrelation`] for a
     /// stream that is not open; otherwise the callee closed or died, after all items that it published.
+    #[inline]
     pub fn next_item(&mut self, id: u64) -> Result<Option<RpcRxGuard<'_>>, CallError> {
         self.next_item_until(id, Deadline::never())
     }
@@ -125,6 +126,7 @@ impl Caller {
         self.next_item_until(id, Deadline::after(timeout))
     }
 
+    #[inline]
     fn next_item_until(&mut self, id: u64, deadline: Deadline) -> Result<Option<RpcRxGuard<'_>>, CallError> {
         match self.take_message(id, deadline)? {
             StreamMessage::Item => Ok(Some(self.lend())),
@@ -148,6 +150,23 @@ impl Caller {
     /// Takes the next message of a stream, waiting for it.
     #[inline]
     pub(super) fn take_message(&mut self, id: u64, deadline: Deadline) -> Result<StreamMessage, CallError> {
+        let CallerCore { calls, rx, .. } = &mut self.core;
+        if let Some(stream) = calls.stream(id)
+            && !stream.has_message()
+            && rx.take_next_fast(|of| of == id)
+        {
+            if route_id(rx.current.type_id) == ROUTE_ITEM && stream.window.note_received() {
+                stream.window.take(rx);
+                return Ok(StreamMessage::Item);
+            }
+            let message = self.core.rx.detach_current();
+            self.core.file(message)?;
+        }
+        self.take_message_slow(id, deadline)
+    }
+
+    #[inline(never)]
+    fn take_message_slow(&mut self, id: u64, deadline: Deadline) -> Result<StreamMessage, CallError> {
         loop {
             if let Some(message) = self.take_message_here(id)? {
                 return Ok(message);
