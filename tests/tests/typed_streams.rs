@@ -161,7 +161,7 @@ fn handlers_have_the_state_and_the_context() {
 #[test]
 fn a_service_has_streams_beside_calls() {
     for (caller, peer) in callers("market", MarketService::dispatcher(Exchange::default())) {
-        let mut market = MarketClient::new(caller).within(Duration::from_secs(20));
+        let mut market = MarketClient::new(caller).within(Duration::from_secs(20)).window(2);
         let query = Query { instrument: 3, count: 2 };
         let received = all(market.quotes(9, &query).unwrap());
         assert_eq!(received, [0, 1].map(|number| Quote { price: 3.0, instrument: 9, number }));

@@ -16,7 +16,8 @@ use crate::endpoint::{asynchronous, params, streams};
 use crate::report::Report;
 
 /// The names of the clients' own functions.
-pub(super) const TAKEN: [&str; 7] = ["new", "within", "metadata", "idempotent", "starting", "get_mut", "into_inner"];
+pub(super) const TAKEN: [&str; 8] =
+    ["new", "within", "metadata", "idempotent", "window", "starting", "get_mut", "into_inner"];
 
 /// Applies every rule.
 ///

@@ -314,6 +314,12 @@ fn client_items(service: &Service<'_>, private: &Path) -> TokenStream {
                 Self { calls: self.calls.idempotent() }
             }
 
+            /// Lets the callee of a stream send at most so many items ahead of the one that the client takes.
+            #[must_use]
+            pub fn window(self, items: #private::u32) -> Self {
+                Self { calls: self.calls.window(items) }
+            }
+
             /// Starts a call without waiting for its reply: `client.starting().method(..)?` gives a `Started`, whose
             /// `finish(client.get_mut())` waits. Any number of calls may be outstanding.
             pub fn starting(&mut self) -> #starter<&mut #private::With<C>>

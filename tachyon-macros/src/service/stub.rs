@@ -93,6 +93,10 @@ pub(crate) fn service(args: &Args, declared: &ServiceTrait, report: Result<(), T
                 self
             }
 
+            pub fn window(self, _items: #private::u32) -> Self {
+                self
+            }
+
             pub fn starting(&mut self) -> &mut Self {
                 self
             }
