@@ -193,7 +193,7 @@ fn answer(contract: &Contract<'_>, call: &TokenStream) -> TokenStream {
     if let Some(stream) = contract.reply.stream() {
         let select = contract.select_reply();
         let (suffix, items) = returned_items(contract, stream.source, call);
-        let open = format_ident!("stream{suffix}");
+        let open = format_ident!("replies{suffix}");
         return quote_spanned!(Span::mixed_site()=> #private::#open::<#how, #select, _>(#items));
     }
     if let ReplyForm::Slot { wire, .. } = contract.reply {

@@ -55,7 +55,7 @@ pub fn answer<H: ConvertError<S::Error>, S: ReplyOf<R>, R>(reply: Reply<'_>, val
 ///
 /// # Errors
 /// None: a handler's result.
-pub fn stream<H, S, I>(items: I) -> Result<Replies, HandlerError>
+pub fn replies<H, S, I>(items: I) -> Result<Replies, HandlerError>
 where
     H: ConvertError<S::Error>,
     S: ReplyOf<I::Item>,
@@ -64,17 +64,17 @@ where
     Ok(Replies::sent_by(items, |item, reply| answer::<H, S, I::Item>(reply, item)))
 }
 
-/// As [`stream`], for a `Result` of an iterator.
+/// As [`replies`], for a `Result` of an iterator.
 ///
 /// # Errors
 /// The handler's error, before the first item.
-pub fn stream_or_error<H, S, I>(outcome: Result<I, S::Error>) -> Result<Replies, HandlerError>
+pub fn replies_or_error<H, S, I>(outcome: Result<I, S::Error>) -> Result<Replies, HandlerError>
 where
     H: ConvertError<S::Error>,
     S: ReplyOf<I::Item>,
     I: Iterator<Item: 'static> + Send + 'static,
 {
-    stream::<H, S, I>(outcome.map_err(H::error)?)
+    replies::<H, S, I>(outcome.map_err(H::error)?)
 }
 
 /// The items of a `Result` of an iterator, as results: the type of the error stands for the whole stream.
