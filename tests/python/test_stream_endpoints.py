@@ -391,7 +391,8 @@ def test_a_generator_that_does_not_close_is_reported(
     @dispatcher.handler(msg_type=1)
     def ignores() -> Iterator[u32]:
         try:
-            yield 1
+            while True:
+                yield 1
         except GeneratorExit:
             ended.append("ignored")
             yield 2

@@ -7,7 +7,7 @@ import functools
 import inspect
 import sys
 from abc import ABCMeta
-from types import FunctionType, NoneType
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, NoReturn, ParamSpec, Self, TypeVar
 
 from tachyon._contract import method_contract, resolved_or_none

@@ -70,14 +70,9 @@ impl HandlerItems {
     /// Sends the next item. `None` after the last one.
     fn next(&mut self, reply: Reply<'_>) -> Option<HandlerResult> {
         keep_state();
-        let Self { shared, endpoint, call, iterator } = self;
+        let Self { endpoint, call, iterator, .. } = self;
         interpreter_shutdown::attach(|py| {
             let found = call.step(|| invoke::next(iterator.as_ref()?.bind(py)).transpose());
-            // An iterator written in C never lets the interpreter check for signals.
-            if let Err(raised) = py.check_signals() {
-                shared.end(raised);
-                return Some(Err(HandlerError::failed("was interrupted")));
-            }
             match found {
                 Some(Ok(item)) => Some(send_value(endpoint.get(), item, reply)),
                 Some(Err(raised)) => Some(Err(Failure::of_handler(endpoint.get(), py, raised).put())),
