@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tachyon::{CallError, Caller, Dispatcher, ErrorKind, HandlerError, Options};
+use tachyon::{CallError, Callee, Caller, Dispatcher, ErrorKind, HandlerError, Options};
 use tachyon_tests::server::{Running, WAYS, Way};
 use tachyon_tests::temporary::socket;
 use tachyon_tests::wait;
