@@ -398,26 +398,36 @@ impl Contract {
     /// the reply.
     #[inline]
     pub(crate) fn value<'py>(&self, py: Python<'py>, reply: &[u8], is_private: bool) -> PyResult<Bound<'py, PyAny>> {
-        let value = match &self.reply {
-            Form::Empty if reply.is_empty() => return Ok(py.None().into_bound(py)),
-            Form::Empty => {
-                let found = reply.len();
-                Err(BadRequestError::new_err(format!("{found} bytes came where none are expected")))
-            }
-            Form::ByteArray => return Ok(PyByteArray::new(py, reply).into_any()),
-            Form::View | Form::Bytes => return Ok(PyBytes::new(py, reply).into_any()),
-            Form::Value(plan) => read::own(plan.bind(py), reply, is_private, "the reply"),
-            Form::Packed { decode, .. } => call_one(decode.bind(py), PyBytes::new(py, reply).as_any()),
-            Form::Fields(plan) => read::own(plan.bind(py), reply, is_private, "the reply")
-                .and_then(|fields| fields.cast::<PyTuple>()?.get_item(0)),
-        };
+        let value = received(&self.reply, py, reply, is_private, self.reply_place);
         value.map_err(|error| {
             if !error.is_instance_of::<BadRequestError>(py) {
                 return error;
             }
             let (name, error) = (&self.name, error.value(py));
-            BadReplyError::new_err(format!("{name}: the callee's reply does not decode: {error}"))
+            let what = if self.description.streams { "an item of the callee" } else { "the callee's reply" };
+            BadReplyError::new_err(format!("{name}: {what} does not decode: {error}"))
         })
+    }
+
+    /// The value of an item of the caller.
+    ///
+    /// # Errors
+    /// `BadRequestError` for bytes that are no such item.
+    pub(crate) fn item<'py>(&self, py: Python<'py>, item: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+        match &self.items {
+            Some(form) => received(form, py, item, true, "an item"),
+            None => Err(plan_mismatch()),
+        }
+    }
+
+    /// Whether the caller sends items.
+    pub(crate) fn takes_items(&self) -> bool {
+        self.items.is_some()
+    }
+
+    /// Whether the replies are items.
+    pub(crate) fn streams(&self) -> bool {
+        self.description.streams
     }
 
     /// Whether the endpoint declares this class of error.
@@ -468,6 +478,30 @@ impl Contract {
     /// The description to compare with the callee's, and the key of the agreement.
     pub(crate) fn verified(&self) -> (&EndpointDescription, usize) {
         (&self.description, self.key)
+    }
+}
+
+/// The value of a message that is no request. It shares no memory with the message.
+#[inline]
+fn received<'py>(
+    form: &Form,
+    py: Python<'py>,
+    message: &[u8],
+    is_private: bool,
+    place: &str,
+) -> PyResult<Bound<'py, PyAny>> {
+    match form {
+        Form::Empty if message.is_empty() => Ok(py.None().into_bound(py)),
+        Form::Empty => {
+            let found = message.len();
+            Err(BadRequestError::new_err(format!("{found} bytes came where none are expected")))
+        }
+        Form::ByteArray => Ok(PyByteArray::new(py, message).into_any()),
+        Form::View | Form::Bytes => Ok(PyBytes::new(py, message).into_any()),
+        Form::Value(plan) => read::own(plan.bind(py), message, is_private, place),
+        Form::Packed { decode, .. } => call_one(decode.bind(py), PyBytes::new(py, message).as_any()),
+        Form::Fields(plan) => read::own(plan.bind(py), message, is_private, place)
+            .and_then(|fields| fields.cast::<PyTuple>()?.get_item(0)),
     }
 }
 

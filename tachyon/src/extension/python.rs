@@ -153,7 +153,7 @@ impl<S: Send + Sync + 'static> Exported<S> {
                 Err(HandlerError::failed("changes the state, which others are using"))
             }
             // Unreachable: `export_with_state` refuses such an endpoint.
-            (EntryHandler::Stream(_), _) => Err(HandlerError::failed("answers with a stream, which no extension does")),
+            (EntryHandler::Stream(_) | EntryHandler::ThreadStateless(_) | EntryHandler::Thread(..), _) => Err(HandlerError::failed("answers with a stream, which no extension does")),
             (EntryHandler::Async(..) | EntryHandler::AsyncStateless(_), _) => {
                 Err(HandlerError::failed("is async, and there is no runtime to run it"))
             }
