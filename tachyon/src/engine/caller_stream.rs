@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::calls::{Arrived, Outcome};
 use super::credit::{SendCredit, Window};
+use crate::type_id::{MSG_TYPE_ERROR, msg_type, route_id};
 use crate::wait::Deadline;
 
 /// An open stream.
@@ -71,6 +72,17 @@ impl CallerStream {
     /// Whether the next message lies here.
     pub(crate) fn has_message(&self) -> bool {
         !self.arrived.is_empty() || self.end.is_some()
+    }
+
+    /// Whether the stream takes an item of the caller, or END.
+    pub(crate) fn takes_items(&self) -> bool {
+        self.end.is_none() && !self.has_sent_end
+    }
+
+    /// Whether the last message has come, and is a reply in place of END.
+    pub(crate) fn ends_in_reply(&self) -> bool {
+        let is_reply = |last: &Arrived| route_id(last.type_id) == 0 && msg_type(last.type_id) != MSG_TYPE_ERROR;
+        matches!(&self.end, Some(Ok(last)) if is_reply(last))
     }
 
     /// What is left of a stream that is given up; `None` when its last message has come.

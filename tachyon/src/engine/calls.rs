@@ -237,10 +237,18 @@ impl<T> Calls<T> {
 
     /// Gives a stream up. True when its last message has not come.
     fn close(&mut self, id: u64, stream: CallerStream) -> bool {
+        self.forget_news(id, stream.has_news);
         let Some(closing) = stream.give_up() else { return false };
         self.table.insert(id, Entry::Closing(closing));
         self.closing += 1;
         true
+    }
+
+    /// Forgets the news of a stream that leaves. A driver that waits in place never asks for news.
+    fn forget_news(&mut self, id: u64, has_news: bool) {
+        if has_news {
+            self.news.retain(|other| *other != id);
+        }
     }
 
     /// Takes the outcome of a finished call.
@@ -340,9 +348,22 @@ impl<T> Calls<T> {
             self.cells &= !(1 << stream.cell);
         }
         match self.remove(id) {
-            Some(Entry::Stream(stream)) => stream.end,
+            Some(Entry::Stream(stream)) => {
+                self.forget_news(id, stream.has_news);
+                stream.end
+            }
             _ => None,
         }
+    }
+
+    /// As [`lose`](Self::lose). Gives the tags of calls in flight, and keeps no outcome for them.
+    pub(super) fn lose_all(&mut self, end: &End) -> Vec<T> {
+        self.move_single();
+        let waiting = self.table.extract_if(|_, entry| matches!(entry, Entry::Waiting(_)));
+        let tags = waiting.filter_map(|(_, entry)| if let Entry::Waiting(tag) = entry { Some(tag) } else { None });
+        let tags = tags.collect();
+        self.lose(end);
+        tags
     }
 
     /// Ends a connection: calls in flight are lost, and later ids belong to the next connection.

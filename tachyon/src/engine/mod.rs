@@ -18,6 +18,8 @@ pub(crate) use callee::{CalleeCore, CancelReason, Handled, ServedOne, Service, T
 pub(crate) use callee_streams::{
     CalleeStreams, OpenStream, Stepped, StreamBody, StreamEnd, StreamStep, is_open, is_stream_message,
 };
+#[cfg(feature = "tokio")]
+pub(crate) use caller::ItemSent;
 pub(crate) use caller::{CallerCore, Reply, file};
 pub use caller_info::CallerInfo;
 pub(crate) use calls::{Arrived, CallState, Calls};

@@ -225,11 +225,7 @@ impl Caller {
             self.core.rx.set_current_copied(id, item.type_id, item.payload);
             return Ok(StreamMessage::Item);
         }
-        let stream = self.core.calls.stream(id);
-        let ends_in_reply = stream.and_then(|stream| stream.end.as_ref()).is_some_and(
-            |end| matches!(end, Ok(last) if route_id(last.type_id) == 0 && msg_type(last.type_id) != MSG_TYPE_ERROR),
-        );
-        if ends_in_reply {
+        if self.core.calls.stream(id).is_some_and(|stream| stream.ends_in_reply()) {
             return Ok(StreamMessage::End);
         }
         let Some(outcome) = self.core.take_stream_outcome(id) else {
@@ -312,8 +308,9 @@ impl Caller {
         self.core.take_stream_outcome(id)
     }
 
-    /// Sends an item to the callee of a stream, waiting for credit and for room. False when the stream has ended, and
-    /// the callee takes nothing more: [`finish`](Self::finish) or [`next_item`](Self::next_item) has the outcome.
+    /// Sends an item to the callee of a stream, waiting for credit and for room. False when the callee takes nothing
+    /// more: after [`end_items`](Self::end_items), and when the stream has ended. [`finish`](Self::finish) or
+    /// [`next_item`](Self::next_item) has the outcome.
     ///
     /// # Errors
     /// [`CallError::TooLarge`]: the item can never fit the ring; the stream stays open. [`CallError::TimedOut`] when
@@ -366,7 +363,7 @@ impl Caller {
             (tx, rx, calls),
             whole,
             |connection, forward, producer, calls| {
-                let Some(stream) = calls.stream(id).filter(|stream| stream.end.is_none()) else {
+                let Some(stream) = calls.stream(id).filter(|stream| stream.takes_items()) else {
                     return Ok(Some(None));
                 };
                 let has_credit = match len {
