@@ -1,6 +1,6 @@
 //! Serves a callee that has one caller, while streams are open.
 //!
-//! Without open streams a callee takes the short way through [`serve_one`](crate::engine::serve_one).
+//! Without open streams a callee takes the short way through [`take_one`](crate::engine::take_one).
 
 use super::dispatcher::Dispatcher;
 use super::responder::{Deferring, RequestContext};
@@ -33,7 +33,7 @@ impl<S: ?Sized> Dispatcher<S> {
             Err(_) => Outcome::Failed(ErrorKind::Cancelled),
         };
         while let Some(stream) = streams.pop(rx) {
-            self.leave(stream, tx, kind);
+            self.leave(&stream, kind);
         }
         outcome.map_err(|halt| Box::new(halt.into()))
     }
@@ -70,7 +70,7 @@ impl<S: ?Sized> Dispatcher<S> {
             rx.release_current();
             if let Some(stream) = streams.take_out(call, rx) {
                 refuse(&stream, tx, ErrorKind::Cancelled)?;
-                self.leave(stream, tx, Outcome::Failed(ErrorKind::Cancelled));
+                self.leave(&stream, Outcome::Failed(ErrorKind::Cancelled));
             }
         } else {
             let (responder, state) = self.exclusive();
@@ -115,14 +115,14 @@ impl<S: ?Sized> Dispatcher<S> {
             }
             Stepped::Left(stream, StreamEnd::DeadlinePassed) => {
                 refuse(&stream, tx, ErrorKind::DeadlinePassed)?;
-                self.leave(stream, tx, Outcome::Failed(ErrorKind::DeadlinePassed));
+                self.leave(&stream, Outcome::Failed(ErrorKind::DeadlinePassed));
             }
         }
         Ok(true)
     }
 
     /// Drops the handler of a stream.
-    fn leave(&mut self, stream: OpenStream<Box<ServedStream>>, _tx: &Tx, outcome: Outcome) {
+    fn leave(&mut self, stream: &OpenStream<Box<ServedStream>>, outcome: Outcome) {
         let deferred = stream.body.deferred();
         deferred.cancel();
         let (responder, _) = self.exclusive();

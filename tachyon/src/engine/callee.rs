@@ -1,6 +1,6 @@
 //! The answering end of one connection: which request is next, what becomes of it, and which calls have begun.
 //!
-//! Nothing here waits but [`serve_one`], the driver of a callee that has one caller. All other drivers (a server's
+//! Nothing here waits but [`take_one`], the driver of a callee that has one caller. All other drivers (a server's
 //! worker, its task of tokio, an event loop) call [`CalleeCore::turn`] and park the connection when it is idle.
 
 use std::collections::{HashMap, VecDeque};
@@ -547,47 +547,48 @@ pub(crate) fn serve_current<R, E: From<Halt>>(
     outcome
 }
 
-/// How [`serve_one`] ended.
+/// What [`take_one`] took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ServedOne {
-    /// A request was served.
-    Request,
-    /// The current frame opens a stream, and is not served.
+pub(crate) enum TakenOne {
+    /// A call.
+    Call,
+    /// A control request.
+    Control,
+    /// A request that opens a stream.
     Open,
 }
 
-/// Waits for one request and serves it. Control requests on the way are answered.
+/// Waits for one request and takes it as the current frame, for a callee that has one caller. The caller of this
+/// function releases the frame.
 #[inline]
-pub(crate) fn serve_one<E: From<Halt>>(
-    rx: &mut Rx,
-    tx: &mut Tx,
-    deadline: Deadline,
-    mut handle: impl FnMut(&Rx, &mut Tx, &Frame, Deadline) -> Result<(), E>,
-) -> Result<ServedOne, E> {
+pub(crate) fn take_one(rx: &mut Rx, tx: &mut Tx, deadline: Deadline) -> Result<TakenOne, Halt> {
     // A caller may be waiting for a reply that an interrupted wait left behind, and would send nothing more until then.
     if tx.has_deferred() {
         tx.flush_deferred()?;
     }
     loop {
         rx.take_current(deadline)?;
-        let plain = is_plain(&rx.current);
-        if !plain {
-            open_metadata(rx);
-            if is_open(&rx.current) {
-                return Ok(ServedOne::Open);
-            }
-            if is_stream_message(&rx.current) {
-                // It was under way when its stream ended.
-                open_current(rx)?;
-                rx.release_current();
-                rx.check_deadline(deadline)?;
-                continue;
-            }
+        if is_plain(&rx.current) {
+            return Ok(TakenOne::Call);
         }
-        let outcome = serve_current(rx, tx, &mut handle);
-        if plain || !is_control(&rx.current) || outcome.is_err() {
-            return outcome.map(|()| ServedOne::Request);
+        if let Some(taken) = take_other(rx, deadline)? {
+            return Ok(taken);
         }
-        rx.check_deadline(deadline)?;
     }
+}
+
+/// Opens a current frame that is no call without metadata. `None` after a message of a stream that has ended.
+#[cold]
+fn take_other(rx: &mut Rx, deadline: Deadline) -> Result<Option<TakenOne>, Halt> {
+    open_metadata(rx);
+    if is_open(&rx.current) {
+        return Ok(Some(TakenOne::Open));
+    }
+    if !is_stream_message(&rx.current) {
+        return Ok(Some(if is_control(&rx.current) { TakenOne::Control } else { TakenOne::Call }));
+    }
+    open_current(rx)?;
+    rx.release_current();
+    rx.check_deadline(deadline)?;
+    Ok(None)
 }

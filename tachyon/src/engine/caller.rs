@@ -217,11 +217,6 @@ impl<T> CallerCore<T> {
         Ok(())
     }
 
-    /// Forgets a stream whose last message was taken off the ring.
-    pub(crate) fn forget_ended(&mut self, id: u64) {
-        drop(self.calls.stream_ended(id));
-    }
-
     /// Grants a stream all credit that there is: its user is about to wait for an item.
     pub(crate) fn grant(&mut self, id: u64) {
         if let Some(stream) = self.calls.stream(id)

@@ -14,7 +14,7 @@ mod tests;
 mod verified;
 mod watch;
 
-pub(crate) use callee::{CalleeCore, CancelReason, Handled, ServedOne, Service, TurnResult, serve_current, serve_one};
+pub(crate) use callee::{CalleeCore, CancelReason, Handled, Service, TakenOne, TurnResult, serve_current, take_one};
 pub(crate) use callee_streams::{
     CalleeStreams, OpenStream, Stepped, StreamBody, StreamEnd, StreamStep, is_open, is_stream_message,
 };
