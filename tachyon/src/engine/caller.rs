@@ -29,6 +29,10 @@ pub(crate) struct CallerCore<T> {
     credit_waits: Vec<u64>,
 }
 
+/// Every credit cell belongs to an open stream.
+#[derive(Debug)]
+pub(crate) struct TooManyStreams;
+
 /// What became of an item, or of an END.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ItemSent {
@@ -94,6 +98,18 @@ impl<T> CallerCore<T> {
     pub(crate) fn commit(&mut self, reservation: Reservation, len: usize, header: MessageHeader, tag: T) -> u64 {
         self.publish(reservation, len, header);
         self.calls.sent(tag)
+    }
+
+    /// Whether a credit cell is free. False while the last message of a stream that was given up is on its way.
+    ///
+    /// # Errors
+    /// All cells belong to open streams.
+    pub(crate) fn has_cell(&self) -> Result<bool, TooManyStreams> {
+        match self.calls.free_cell() {
+            Some(_) => Ok(true),
+            None if self.calls.has_closing() => Ok(false),
+            None => Err(TooManyStreams),
+        }
     }
 
     /// The route of an OPEN, whose callee may send `window` items ahead; `None` while every credit cell has a stream.

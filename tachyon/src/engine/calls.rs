@@ -128,6 +128,11 @@ impl<T> Calls<T> {
         (cell < CELLS).then_some(cell)
     }
 
+    /// Whether a stream that was given up awaits its last message.
+    pub(super) fn has_closing(&self) -> bool {
+        self.closing > 0
+    }
+
     /// Notes that the call with the next id opened a stream.
     pub(super) fn opened(&mut self, stream: Box<CallerStream>) -> u64 {
         let id = self.next;
@@ -237,18 +242,10 @@ impl<T> Calls<T> {
 
     /// Gives a stream up. True when its last message has not come.
     fn close(&mut self, id: u64, stream: CallerStream) -> bool {
-        self.forget_news(id, stream.has_news);
         let Some(closing) = stream.give_up() else { return false };
         self.table.insert(id, Entry::Closing(closing));
         self.closing += 1;
         true
-    }
-
-    /// Forgets the news of a stream that leaves. A driver that waits in place never asks for news.
-    fn forget_news(&mut self, id: u64, has_news: bool) {
-        if has_news {
-            self.news.retain(|other| *other != id);
-        }
     }
 
     /// Takes the outcome of a finished call.
@@ -348,10 +345,7 @@ impl<T> Calls<T> {
             self.cells &= !(1 << stream.cell);
         }
         match self.remove(id) {
-            Some(Entry::Stream(stream)) => {
-                self.forget_news(id, stream.has_news);
-                stream.end
-            }
+            Some(Entry::Stream(stream)) => stream.end,
             _ => None,
         }
     }

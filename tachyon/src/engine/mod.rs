@@ -20,7 +20,7 @@ pub(crate) use callee_streams::{
 };
 #[cfg(feature = "tokio")]
 pub(crate) use caller::ItemSent;
-pub(crate) use caller::{CallerCore, Reply, file};
+pub(crate) use caller::{CallerCore, Reply, TooManyStreams, file};
 pub use caller_info::CallerInfo;
 pub(crate) use calls::{Arrived, CallState, Calls};
 pub use error_reply::RpcError;

@@ -15,6 +15,8 @@ mod driver;
 mod session;
 mod stream;
 mod streams;
+#[cfg(test)]
+mod tests;
 mod typed;
 
 pub use caller::AsyncCaller;

@@ -53,7 +53,7 @@ pub(super) struct Traffic {
     /// Bytes of the message whose sender waits for room.
     pub(super) wanted: Option<usize>,
     pub(super) tasks: StreamTasks,
-    end: Option<End>,
+    pub(super) end: Option<End>,
 }
 
 /// How a pass of the driver ended.

@@ -8,13 +8,15 @@ use crate::aligned::AlignedBytes;
 use crate::connection::{Halt, slice};
 use crate::engine::{ItemSent, RpcError};
 use crate::metadata::{METADATA, Metadata};
-use crate::ring::CELLS;
 use crate::rpc::CallError;
 use crate::type_id::{make_type_id, msg_type};
 use crate::wait::Deadline;
 
 /// Most wakers that are kept. Futures that were dropped leave theirs until the next message of their stream.
 const MAX_WAKERS: usize = 1024;
+
+/// Stands for a free credit cell among the ids of streams: no stream has this id.
+const CELL: u64 = 0;
 
 /// The tasks that wait for streams.
 #[derive(Debug)]
@@ -78,6 +80,14 @@ impl StreamTasks {
     }
 }
 
+/// The result of an attempt at an OPEN with room.
+#[derive(Debug, Clone, Copy)]
+enum Opening {
+    Opened(u64),
+    /// Every credit cell is in use, some by streams that were given up.
+    NoCell,
+}
+
 /// A message of a stream.
 #[derive(Debug)]
 pub(super) enum Message {
@@ -99,7 +109,8 @@ pub(super) enum Wanted {
 }
 
 impl Session {
-    /// Opens a stream, and gives its id. Awaits room.
+    /// Opens a stream, and gives its id. Awaits room, and the last message of a stream that was given up if every
+    /// credit cell is in use.
     pub(super) async fn open(
         &self,
         request: &Request<'_>,
@@ -107,13 +118,32 @@ impl Session {
         deadline: Deadline,
     ) -> Result<u64, CallError> {
         let opening = async {
-            let opened = self.traffic().try_open(request, window, false)?;
-            match opened {
-                Some(id) => Ok(id),
-                None => self.send_in_turn(|traffic| traffic.try_open(request, window, true)).await,
+            loop {
+                let opened = self.traffic().try_open(request, window, false)?;
+                let opened = match opened {
+                    Some(opened) => opened,
+                    None => self.send_in_turn(|traffic| traffic.try_open(request, window, true)).await?,
+                };
+                match opened {
+                    Opening::Opened(id) => return Ok(id),
+                    // Outside of its turn: other senders need no cell.
+                    Opening::NoCell => poll_fn(|context| self.poll_cell(deadline, context)).await?,
+                }
             }
         };
         within(deadline, opening).await.unwrap_or(Err(CallError::TimedOut { sent: false }))
+    }
+
+    /// Waits for a free credit cell.
+    fn poll_cell(&self, deadline: Deadline, context: &mut Context<'_>) -> Poll<Result<(), CallError>> {
+        let mut traffic = self.traffic();
+        if traffic.end.is_some() || traffic.core.has_cell()? {
+            return Poll::Ready(Ok(()));
+        }
+        if traffic.tasks.wait(CELL, deadline, context.waker()) {
+            self.look.notify_one();
+        }
+        Poll::Pending
     }
 
     /// Takes the next message of a stream. The message is taken with the end of the poll, so no message is lost with a
@@ -220,6 +250,9 @@ impl Traffic {
         for stream in self.core.calls.take_news().into_iter().chain(self.core.take_credited()) {
             self.tasks.wake(stream);
         }
+        if matches!(self.core.has_cell(), Ok(true)) {
+            self.tasks.wake(CELL);
+        }
     }
 
     /// Opens a stream; `None` if there is no room, or other senders queue.
@@ -228,22 +261,26 @@ impl Traffic {
         &Request { type_id, body, metadata, due }: &Request<'_>,
         window: Option<u32>,
         my_turn: bool,
-    ) -> Result<Option<u64>, CallError> {
+    ) -> Result<Option<Opening>, CallError> {
         let total = body.size() + metadata.map_or(0, Metadata::tail_len);
-        if !self.may_send(total, my_turn)? {
+        let may_send = self.may_send(total, my_turn)?;
+        let core = &mut self.core;
+        if !core.has_cell()? {
+            return Ok(Some(Opening::NoCell));
+        }
+        if !may_send {
             return Ok(None);
         }
-        let core = &mut self.core;
         if core.flush_cancellations()?
             && let Some(mut reservation) = core.tx.try_reserve(total)?
+            && let Some((route, window)) = core.open_route(window)
         {
-            let (route, window) = core.open_route(window).ok_or(CallError::TooManyStreams { max: CELLS })?;
             write(body, metadata, slice::reserved_mut(&mut reservation, &core.tx));
             let type_id = make_type_id(route, msg_type(type_id)) | metadata.map_or(0, |_| METADATA);
             let header = core.header(type_id, due);
             core.publish(reservation, total, header);
             self.wanted = None;
-            return Ok(Some(core.opened(type_id, due, window)));
+            return Ok(Some(Opening::Opened(core.opened(type_id, due, window))));
         }
         self.wanted = Some(total);
         Ok(None)
@@ -251,7 +288,7 @@ impl Traffic {
 
     /// Sends an item; `None` if there is no room, or other senders queue. [`ItemSent::Full`]: there is no credit.
     fn try_item(&mut self, id: u64, payload: &[u8], my_turn: bool) -> Result<Option<ItemSent>, CallError> {
-        if self.has_ended(id) {
+        if self.takes_no_item(id) {
             return Ok(Some(ItemSent::Ended));
         }
         let may_send = self.may_send(payload.len(), my_turn)?;
@@ -266,7 +303,7 @@ impl Traffic {
 
     /// Sends END; `None` if there is no room, or other senders queue. A stream that has ended needs none.
     fn try_end(&mut self, id: u64, my_turn: bool) -> Result<Option<()>, CallError> {
-        if self.has_ended(id) {
+        if self.takes_no_item(id) {
             return Ok(Some(()));
         }
         if !self.may_send(0, my_turn)? {
@@ -278,7 +315,7 @@ impl Traffic {
     }
 
     /// Whether the callee takes nothing more of a stream.
-    fn has_ended(&mut self, id: u64) -> bool {
+    fn takes_no_item(&mut self, id: u64) -> bool {
         !self.core.calls.stream(id).is_some_and(|stream| stream.takes_items())
     }
 }
