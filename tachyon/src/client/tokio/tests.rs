@@ -68,7 +68,10 @@ impl Callee {
 fn with_callee<F: Future<Output = ()>>(capacity: usize, test: impl Fn(Callee, AsyncCaller) -> F) {
     Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
         let [callee, caller] = in_process(capacity).unwrap();
-        test(Callee { rx: callee.rx(0), tx: callee.tx(1) }, AsyncCaller::over(&caller).unwrap()).await;
+        let ends = (Callee { rx: callee.rx(0), tx: callee.tx(1) }, AsyncCaller::over(&caller).unwrap());
+        // The connection ends with the test's ends.
+        drop((callee, caller));
+        test(ends.0, ends.1).await;
     });
 }
 
@@ -333,10 +336,7 @@ fn thread_time() -> Duration {
 
 #[test]
 fn streams_that_wait_use_no_processor_time() {
-    Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
-        let [callee, caller] = in_process(1 << 14).unwrap();
-        let mut callee = Callee { rx: callee.rx(0), tx: callee.tx(1) };
-        let caller = AsyncCaller::over(&caller).unwrap();
+    with_callee(1 << 14, |mut callee, caller| async move {
         let mut waits = Vec::new();
         for _ in 0..16 {
             let (stream, _, _) = open(&mut callee, &caller.within(PATIENCE)).await;
