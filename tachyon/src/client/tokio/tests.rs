@@ -1,20 +1,26 @@
 //! Streams of items of the caller, against a callee whose messages and credits the test writes by hand.
 #![allow(clippy::unwrap_used, reason = "a failing test may panic anywhere")]
 
+use core::future::poll_fn;
+use core::pin::Pin;
+use core::task::Poll;
 use core::time::Duration;
 use std::sync::Arc;
 
+use futures_core::Stream;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::runtime::Builder;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
-use super::{AsyncCaller, RawStream};
+use super::{AsyncCaller, AsyncStream, RawStream, stream};
 use crate::connection::{Rx, Tx, in_process, slice};
 use crate::engine::{ErrorBody, ErrorKind, send_error};
 use crate::ring::MessageHeader;
-use crate::rpc::CallError;
-use crate::type_id::{ROUTE_CANCEL, ROUTE_END, ROUTE_ITEM, ROUTE_OPEN, make_type_id, route_id};
+use crate::rpc::{CallError, Contract, RepliesOnce, SingleValue, StreamsReplies, TakesItems};
+use crate::schema::describe::Signature;
+use crate::schema::payload::{BoxedMalformed, DeclaredError, ErrorLayout, Form, Undeclared, Value};
+use crate::type_id::{ROUTE_CANCEL, ROUTE_CONTROL, ROUTE_END, ROUTE_ITEM, ROUTE_OPEN, make_type_id, route_id};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const MOMENT: Duration = Duration::from_millis(20);
@@ -353,5 +359,146 @@ fn streams_that_wait_use_no_processor_time() {
         for wait in waits {
             drop(joined(wait).await);
         }
+    });
+}
+
+/// The endpoint 7, whose items and reply are texts.
+struct Chat;
+
+impl Contract for Chat {
+    type Reply = String;
+    type Error = Refused;
+    const SIGNATURE: &'static Signature = {
+        const TEXT: Form = <String as Value>::FORM;
+        static SIGNATURE: Signature =
+            Signature::of(7, "chat", "", Form::Empty, TEXT, Refused::VARIANTS).with_items(TEXT).streaming();
+        &SIGNATURE
+    };
+}
+
+impl StreamsReplies for Chat {}
+
+impl TakesItems for Chat {
+    type Item = String;
+}
+
+/// The endpoint 7 of another callee, which replies once.
+struct Sum;
+
+impl Contract for Sum {
+    type Reply = u64;
+    type Error = Undeclared;
+    const SIGNATURE: &'static Signature = {
+        static SIGNATURE: Signature =
+            Signature::of(7, "sum", "", Form::Empty, <u64 as Value>::FORM, &[]).with_items(<Vec<u32> as Value>::FORM);
+        &SIGNATURE
+    };
+}
+
+impl TakesItems for Sum {
+    type Item = Vec<u32>;
+}
+
+impl RepliesOnce for Sum {}
+
+/// A declared error without fields.
+#[derive(Debug, PartialEq, thiserror::Error)]
+#[error("refused")]
+struct Refused;
+
+impl DeclaredError for Refused {
+    const VARIANTS: &'static [ErrorLayout] = &[];
+
+    fn kind(&self) -> ErrorKind {
+        ErrorKind::PermissionDenied
+    }
+
+    fn encode(&self) -> (&'static str, Vec<u8>) {
+        ("Refused", Vec::new())
+    }
+
+    fn decode(name: &str, _: &[u8]) -> Option<Result<Self, BoxedMalformed>> {
+        (name == "Refused").then_some(Ok(Self))
+    }
+}
+
+/// Opens a typed stream. The callee has no descriptions.
+async fn open_typed<C: Contract>(callee: &mut Callee, caller: &AsyncCaller) -> (AsyncStream<C>, u64, usize) {
+    let opening = stream::<C>(caller, SingleValue::<()>::new(()));
+    let answering = async {
+        let question = callee.take().await;
+        assert_eq!(question.route, ROUTE_CONTROL);
+        send_error(&mut callee.tx, question.id, 0, ErrorKind::NoHandler, ErrorBody::default()).unwrap();
+        callee.open().await
+    };
+    let mut answering = core::pin::pin!(answering);
+    let mut opened = None;
+    let mut opening = core::pin::pin!(opening);
+    let (id, cell) = poll_fn(|context| {
+        if opened.is_none()
+            && let Poll::Ready(stream) = opening.as_mut().poll(context)
+        {
+            opened = Some(stream.unwrap());
+        }
+        answering.as_mut().poll(context)
+    })
+    .await;
+    (opened.unwrap(), id, cell)
+}
+
+#[test]
+fn typed_items_go_both_ways_and_a_declared_error_ends_them() {
+    with_callee(1 << 14, |mut callee, caller| async move {
+        let (mut chat, id, cell) = open_typed::<Chat>(&mut callee, &caller).await;
+        callee.rx.grant(cell, 2);
+        assert!(chat.send("a view").await.unwrap());
+        assert!(chat.send(&"a value".to_owned()).await.unwrap());
+        for text in ["a view", "a value"] {
+            let item = callee.take().await;
+            assert_eq!((item.route, &item.payload[..]), (ROUTE_ITEM, text.as_bytes()));
+            callee.send(ROUTE_ITEM, id, text.as_bytes());
+        }
+        assert_eq!(chat.recv().await.unwrap().unwrap(), "a view");
+        // As a `Stream`.
+        let next = poll_fn(|context| Pin::new(&mut chat).poll_next(context)).await;
+        assert_eq!(next.unwrap().unwrap(), "a value");
+        // The stream goes on after an item that cannot be read.
+        callee.send(ROUTE_ITEM, id, b"no UTF-8: \xFF");
+        callee.send(ROUTE_ITEM, id, b"last");
+        let unreadable = chat.recv().await.unwrap();
+        assert!(
+            matches!(&unreadable, Err(CallError::BadReply { endpoint, .. }) if endpoint == "chat"),
+            "{unreadable:?}"
+        );
+        let late = chat.recv_timeout(PATIENCE).await.unwrap();
+        assert_eq!(late.unwrap(), "last");
+        let late = chat.recv_timeout(Duration::from_millis(1)).await;
+        assert!(matches!(late, Some(Err(CallError::TimedOut { sent: true }))), "{late:?}");
+        let body = ErrorBody { name: "Refused", ..ErrorBody::default() };
+        send_error(&mut callee.tx, id, 7, ErrorKind::HandlerFailed, body).unwrap();
+        assert!(matches!(chat.recv().await, Some(Err(CallError::Failed(Refused)))));
+        assert!(chat.recv().await.is_none());
+        assert_eq!(format!("{chat:?}"), format!("AsyncStream {{ endpoint: \"chat\", id: {id}, .. }}"));
+    });
+}
+
+#[test]
+fn a_typed_stream_of_items_has_a_typed_reply() {
+    with_callee(1 << 14, |mut callee, caller| async move {
+        let (sum, id, cell) = open_typed::<Sum>(&mut callee, &caller).await;
+        callee.rx.grant(cell, 1);
+        assert!(sum.send(&[1u32, 2, 3][..]).await.unwrap());
+        assert_eq!(callee.take().await.payload.len(), 12);
+        callee.send(0, id, &6u64.to_le_bytes());
+        assert_eq!(sum.finish().await.unwrap(), 6);
+        // The endpoint was compared.
+        let (sum, opened) = (stream::<Sum>(&caller, SingleValue::<()>::new(())).await.unwrap(), callee.take().await);
+        assert_eq!(opened.id, sum.correlation_id());
+        callee.send(0, opened.id, b"no number");
+        let unreadable = sum.finish().await;
+        assert!(
+            matches!(&unreadable, Err(CallError::BadReply { endpoint, .. }) if endpoint == "sum"),
+            "{unreadable:?}"
+        );
     });
 }
