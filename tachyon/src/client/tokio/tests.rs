@@ -491,6 +491,7 @@ fn a_typed_stream_of_items_has_a_typed_reply() {
         assert_eq!(callee.take().await.payload.len(), 12);
         callee.send(0, id, &6u64.to_le_bytes());
         assert_eq!(sum.finish().await.unwrap(), 6);
+        assert_eq!(callee.take().await.route, ROUTE_END);
         // The endpoint was compared.
         let (sum, opened) = (stream::<Sum>(&caller, SingleValue::<()>::new(())).await.unwrap(), callee.take().await);
         assert_eq!(opened.id, sum.correlation_id());
