@@ -33,7 +33,7 @@ pub(crate) struct CallerCore<T> {
 #[derive(Debug)]
 pub(crate) struct TooManyStreams;
 
-/// What became of an item, or of an END.
+/// The outcome of an attempt to send an item, or END.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ItemSent {
     Sent,
