@@ -1,5 +1,5 @@
-//! The driver task of a connection: takes replies from the ring, wakes the tasks that wait for room or for a stream, and
-//! notices the end of the callee.
+//! The driver task of a connection: takes replies from the ring, wakes the tasks that wait for room or for a stream,
+//! and notices the end of the callee.
 
 use core::future::poll_fn;
 use core::pin::{Pin, pin};
