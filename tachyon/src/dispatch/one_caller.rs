@@ -5,13 +5,14 @@
 use super::dispatcher::Dispatcher;
 use super::responder::{Deferring, RequestContext};
 use super::stream::ServedStream;
-use crate::connection::{Halt, Rx, Tx, Unsent};
+use crate::connection::{Halt, MAX_PER_LOOK, Rx, Tx, Unsent};
 use crate::dispatch::Outcome;
 use crate::engine::{
     CalleeStreams, CallerInfo, ErrorBody, ErrorKind, OpenRequest, OpenStream, Stepped, StreamEnd, is_cancel, is_open,
     is_plain, is_stream_message, open_current, open_metadata, send_error, serve_current,
 };
 use crate::rpc::ServeError;
+use crate::wait::Deadline;
 
 type Streams = CalleeStreams<Box<ServedStream>>;
 
@@ -26,21 +27,28 @@ impl<S: ?Sized> Dispatcher<S> {
         let mut streams = Streams::new();
         let waited = tx.never_wait();
         let outcome = self.serve_beside(&mut streams, rx, tx);
-        tx.set_never_waits(waited);
         let kind = match outcome {
-            Ok(()) => return Ok(()),
             Err(Halt::Closed | Halt::PeerDead) => Outcome::CallerGone,
-            Err(_) => Outcome::Failed(ErrorKind::Cancelled),
+            _ => Outcome::Failed(ErrorKind::Cancelled),
         };
         while let Some(stream) = streams.pop(rx) {
+            // After an interrupt the caller is still there, and waits. After any other end nothing can be sent.
+            drop(refuse(&stream, tx, ErrorKind::Cancelled));
             self.leave(&stream, kind);
         }
+        tx.set_never_waits(waited);
         outcome.map_err(|halt| Box::new(halt.into()))
     }
 
     fn serve_beside(&mut self, streams: &mut Streams, rx: &mut Rx, tx: &mut Tx) -> Result<(), Halt> {
         self.open_stream_by(streams, rx, tx)?;
+        let mut turns = 0u32;
         while !streams.is_empty() {
+            turns = turns.wrapping_add(1);
+            if turns.is_multiple_of(MAX_PER_LOOK) {
+                // Beside a stream whose caller keeps up there is no wait, which would ask for an interrupt.
+                rx.check_deadline(Deadline::never())?;
+            }
             let requested = self.serve_request_beside(streams, rx, tx)?;
             if !self.step(streams, rx, tx)? && !requested {
                 wait_beside(streams, rx, tx)?;
@@ -163,11 +171,13 @@ fn wait_beside(streams: &mut Streams, rx: &mut Rx, tx: &mut Tx) -> Result<(), Ha
     let needs_room = usize::from(streams.is_blocked() || tx.has_deferred());
     let awaited = connection.awaited(&words[..=needs_room], deadline);
     let waited = waiter.wait(&awaited, || {
-        let deferred = tx.has_deferred();
+        let (deferred, full) = (tx.has_deferred(), tx.is_overfull());
         if deferred {
             flush(tx)?;
         }
-        let due = consumer.is_ready() || !forward.is_open() || deferred != tx.has_deferred() || streams.is_due(tx);
+        // While too many replies are deferred, no request is taken.
+        let may_take = !tx.is_overfull() && (full || consumer.is_ready());
+        let due = may_take || !forward.is_open() || deferred != tx.has_deferred() || streams.is_due(tx);
         Ok(due.then_some(()))
     });
     match waited.map_err(|stop| connection.wait_failed(stop)) {

@@ -7,7 +7,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::callee_streams::{
-    CalleeStreams, OpenStream, Stepped, StreamBody, StreamEnd, is_open, is_stream_message, opens,
+    CalleeStreams, OpenStream, Stepped, StreamBody, StreamEnd, is_open, is_stream_message, misplaced, opens,
 };
 use super::caller_info::CallerInfo;
 use super::error_reply::{ErrorBody, send_error};
@@ -181,7 +181,9 @@ impl<B: StreamBody> CalleeCore<B> {
         match self.streams.step(&mut self.rx, &mut self.tx)? {
             Stepped::Nothing => Ok(false),
             Stepped::Sent => Ok(true),
-            Stepped::Left(stream, StreamEnd::Done) => service.end(&mut self.tx, stream.body).map(|()| true),
+            Stepped::Left(stream, StreamEnd::Done) => {
+                unless_gone(service.end(&mut self.tx, stream.body)).map(|()| true)
+            }
             Stepped::Left(stream, StreamEnd::DeadlinePassed) => {
                 self.leave(service, stream, CancelReason::Deadline, ErrorKind::DeadlinePassed).map(|()| true)
             }
@@ -294,10 +296,11 @@ impl<B: StreamBody> CalleeCore<B> {
         open_current(&self.rx)?;
         let Frame { correlation_id, type_id, .. } = self.rx.current;
         let mut held = self.held.iter_mut();
-        match held.find(|held| held.correlation_id == correlation_id) {
-            // An item has no credit before its stream is open, so this is END.
-            Some(held) if route_id(type_id) == ROUTE_END => held.has_ended_items = true,
-            _ => self.streams.take(&self.rx)?,
+        match held.find(|held| held.correlation_id == correlation_id && opens(held.type_id)) {
+            None => self.streams.take(&self.rx)?,
+            Some(held) if route_id(type_id) == ROUTE_END && !held.has_ended_items => held.has_ended_items = true,
+            // An item has no credit before its stream is open.
+            Some(_) => return Err(misplaced(&self.rx.current, &self.rx)),
         }
         self.rx.release_current();
         Ok(())
@@ -489,7 +492,7 @@ impl<B: StreamBody> CalleeCore<B> {
     /// reply is deferred. One call refuses a bounded number: a caller that goes on sending does not keep the server.
     ///
     /// # Errors
-    /// The caller is gone.
+    /// The connection has ended.
     pub(crate) fn refuse_all(&mut self, service: &mut impl Service<Begun = B>) -> Result<bool, Halt> {
         self.held_bytes = 0;
         while let Some(held) = self.held.pop_front() {
@@ -528,9 +531,17 @@ impl<B: StreamBody> CalleeCore<B> {
 
     fn refuse(&mut self, call: u64, of: u16, kind: ErrorKind) -> Result<(), Halt> {
         match send_error(&mut self.tx, call, of, kind, ErrorBody::default()) {
-            Err(Unsent::Halted(halt)) => Err(halt),
+            Err(Unsent::Halted(halt)) => unless_gone(Err(halt)),
             Ok(()) | Err(Unsent::TooLarge { .. }) => Ok(()),
         }
+    }
+}
+
+/// Drops the news that the caller is gone: the look at the ring finds the end, after the last requests.
+fn unless_gone(outcome: Result<(), Halt>) -> Result<(), Halt> {
+    match outcome {
+        Err(Halt::Closed | Halt::PeerDead) => Ok(()),
+        outcome => outcome,
     }
 }
 

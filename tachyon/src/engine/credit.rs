@@ -74,6 +74,11 @@ impl Window {
         Self { cell, size, received: 0, taken: 0, granted: size }
     }
 
+    /// The credit cell of the stream.
+    pub(super) fn cell(&self) -> usize {
+        self.cell
+    }
+
     /// Items that may be under way.
     pub(crate) fn size(&self) -> u64 {
         self.size

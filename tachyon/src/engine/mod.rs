@@ -22,6 +22,7 @@ pub(crate) use callee_streams::{
 pub(crate) use caller::ItemSent;
 pub(crate) use caller::{CallerCore, Reply, TooManyStreams, file};
 pub use caller_info::CallerInfo;
+pub(crate) use caller_stream::is_item;
 pub(crate) use calls::{Arrived, CallState, Calls};
 pub use error_reply::RpcError;
 pub(crate) use error_reply::{ErrorBody, ErrorReply, send_error};

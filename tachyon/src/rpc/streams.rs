@@ -8,7 +8,7 @@ use super::error::CallError;
 use super::guard::RpcRxGuard;
 use super::settings::CallSettings;
 use crate::connection::{End, Halt, MAX_PER_LOOK, Unsent, look_for_room, room_while_taking, slice};
-use crate::engine::{Arrived, CallerCore, file};
+use crate::engine::{Arrived, CallerCore, file, is_item};
 use crate::metadata::{METADATA, Metadata};
 use crate::ring::{CELLS, MessageHeader, Reservation};
 use crate::type_id::{MSG_TYPE_ERROR, ROUTE_END, ROUTE_ITEM, make_type_id, msg_type, route_id};
@@ -155,7 +155,7 @@ impl Caller {
             && !stream.has_message()
             && rx.take_next_fast(|of| of == id)
         {
-            if route_id(rx.current.type_id) == ROUTE_ITEM && stream.window.note_received() {
+            if is_item(rx.current.type_id) && stream.window.note_received() {
                 stream.window.take(rx);
                 return Ok(StreamMessage::Item);
             }
@@ -238,17 +238,18 @@ impl Caller {
         Ok(if is_error { StreamMessage::Error } else { StreamMessage::End })
     }
 
-    /// Takes the current frame if it is an item of a stream, and files it otherwise.
+    /// Takes the current frame if it is an item of a stream. Files it otherwise, and takes the stream's next message if
+    /// the frame was one.
     #[inline]
     fn take_current_message(&mut self, id: u64) -> Result<Option<StreamMessage>, CallError> {
         let frame = self.core.rx.current;
-        if frame.correlation_id == id && route_id(frame.type_id) == ROUTE_ITEM {
+        if frame.correlation_id == id && is_item(frame.type_id) {
             self.core.lend_item(id, frame.type_id)?;
             return Ok(Some(StreamMessage::Item));
         }
         let other = self.core.rx.detach_current();
         self.core.file(other)?;
-        Ok(None)
+        self.take_message_here(id)
     }
 
     /// The error of a wait that ended without a message.
