@@ -11,7 +11,7 @@ use crate::connection::{End, Halt, MAX_PER_LOOK, Unsent, look_for_room, room_whi
 use crate::engine::{Arrived, CallerCore, file, is_item};
 use crate::metadata::{METADATA, Metadata};
 use crate::ring::{CELLS, MessageHeader, Reservation};
-use crate::type_id::{MSG_TYPE_ERROR, ROUTE_END, ROUTE_ITEM, make_type_id, msg_type, route_id};
+use crate::type_id::{MSG_TYPE_ERROR, ROUTE_END, ROUTE_ITEM, make_type_id, msg_type};
 use crate::wait::Deadline;
 
 /// The next message of a stream, which lies in the current frame of the reverse ring if it is an item or an error.
