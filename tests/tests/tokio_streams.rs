@@ -76,26 +76,21 @@ fn dispatcher(iterators: &Arc<Iterators>) -> Dispatcher {
         .unwrap()
         .register_stream(FAIL_AFTER, "fail_after", |request| {
             let last = number(request);
-            (0..=last).map(move |item| match item == last {
-                true => Err(HandlerError::new(ErrorKind::NotFound, "no more")),
-                false => Ok(item),
-            })
+            (0..=last).map(
+                move |item| {
+                    if item == last { Err(HandlerError::new(ErrorKind::NotFound, "no more")) } else { Ok(item) }
+                },
+            )
         })
         .unwrap()
         .register_stream(PANIC_AFTER, "panic_after", |request| {
             let last = number(request);
-            (0..=last).map(move |item| {
-                assert!(item < last, "at the last");
-                item
-            })
+            (0..=last).inspect(move |item| assert!(*item < last, "at the last"))
         })
         .unwrap()
         .register_stream(SLOW, "slow", |request| {
             let pause = Duration::from_millis(number(request).into());
-            (0..2u32).map(move |item| {
-                std::thread::sleep(pause * item);
-                item
-            })
+            (0..2u32).inspect(move |item| std::thread::sleep(pause * *item))
         })
         .unwrap()
         .register_stream(LARGE, "large", |request| {

@@ -32,7 +32,7 @@ pub(crate) struct CallerCore<T> {
 #[derive(Debug)]
 pub(crate) struct TooManyStreams;
 
-/// What became of an item, or of an END.
+/// The outcome of an attempt to send an item, or END.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ItemSent {
     Sent,
@@ -388,6 +388,7 @@ impl<T> CallerCore<T> {
 
     /// Ends all calls with their connection. Gives what was attached to them. A stream keeps the items that have come,
     /// and ends with `end` after them.
+    #[cfg(feature = "tokio")]
     pub(crate) fn lose_all(&mut self, end: &End) -> Vec<T> {
         self.cancellations.clear();
         self.calls.lose_all(end)

@@ -357,6 +357,7 @@ impl<T> Calls<T> {
     }
 
     /// As [`lose`](Self::lose). Gives the tags of calls in flight, and keeps no outcome for them.
+    #[cfg(feature = "tokio")]
     pub(super) fn lose_all(&mut self, end: &End) -> Vec<T> {
         self.move_single();
         let waiting = self.table.extract_if(|_, entry| matches!(entry, Entry::Waiting(_)));
