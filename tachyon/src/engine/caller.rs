@@ -26,7 +26,7 @@ pub(crate) struct CallerCore<T> {
     cancellations: VecDeque<u64>,
 }
 
-/// What became of an item, or of an END.
+/// The outcome of an attempt to send an item, or an END.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ItemSent {
     Sent,

@@ -24,8 +24,8 @@ pub(crate) struct CallerStream {
     pub(crate) arrived: VecDeque<Arrived>,
     /// The last message: END, the reply to a client stream, an error reply, or the end of the connection.
     pub(crate) end: Option<Outcome>,
-    /// Whether the driver has not asked since the last message.
-    pub(super) has_news: bool,
+    /// Whether the news list the stream: its driver has not asked since the last message.
+    pub(super) is_listed: bool,
 }
 
 /// The credit cells of a caller, and the windows of their streams.
@@ -78,7 +78,7 @@ impl CallerStream {
             has_sent_end: false,
             arrived: VecDeque::new(),
             end: None,
-            has_news: false,
+            is_listed: false,
         }
     }
 
