@@ -30,7 +30,7 @@ pub(crate) struct CallerStream {
 
 /// The credit cells of a caller, and the windows of their streams.
 #[derive(Debug, Default)]
-pub(super) struct Cells {
+pub(crate) struct Cells {
     /// The cells in use, by bit.
     used: u32,
     /// Items that may be under way in all streams with a cell.
@@ -45,7 +45,7 @@ impl Cells {
     }
 
     /// Items that may be under way in all streams with a cell.
-    pub(super) fn windows(&self) -> u64 {
+    pub(crate) fn windows(&self) -> u64 {
         self.windows
     }
 

@@ -130,7 +130,7 @@ impl<T> Calls<T> {
     }
 
     /// The credit cells of the streams.
-    pub(super) fn cells(&self) -> &Cells {
+    pub(crate) fn cells(&self) -> &Cells {
         &self.cells
     }
 
