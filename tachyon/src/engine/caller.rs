@@ -27,9 +27,14 @@ pub(crate) struct CallerCore<T> {
     cancellations: VecDeque<u64>,
 }
 
+/// Every credit cell belongs to an open stream.
+#[derive(Debug)]
+pub(crate) struct TooManyStreams;
+
 /// What became of an item, or of an END.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ItemSent {
+pub enum ItemSent {
+    /// It was sent.
     Sent,
     /// There is no credit, or no room.
     Full,
@@ -93,6 +98,18 @@ impl<T> CallerCore<T> {
         self.calls.sent(tag)
     }
 
+    /// Whether a credit cell is free. False while the last message of a stream that was given up is on its way.
+    ///
+    /// # Errors
+    /// The number of streams, when all are open.
+    pub(crate) fn has_cell(&self) -> Result<bool, TooManyStreams> {
+        match self.calls.free_cell() {
+            Some(_) => Ok(true),
+            None if self.calls.has_closing() => Ok(false),
+            None => Err(TooManyStreams),
+        }
+    }
+
     /// The route of an OPEN, whose callee may send `window` items ahead; `None` while every credit cell has a stream.
     /// [`opened`](Self::opened) follows, once the OPEN was sent.
     pub(crate) fn open_route(&mut self, window: Option<u32>) -> Option<(u16, Window)> {
@@ -123,7 +140,7 @@ impl<T> CallerCore<T> {
         let Self { tx, calls, .. } = self;
         let Some(stream) = calls.stream(id) else { return Ok(ItemSent::Ended) };
         tx.check(payload.len())?;
-        if stream.end.is_some() {
+        if stream.end.is_some() || stream.has_sent_end {
             return Ok(ItemSent::Ended);
         }
         let header = MessageHeader::new(make_type_id(ROUTE_ITEM, stream.msg_type), id);
@@ -252,19 +269,35 @@ impl<T> CallerCore<T> {
     /// there is nothing to do yet: the driver sleeps, for no longer than [`SECOND_LOOK`](crate::wait::SECOND_LOOK) at
     /// first.
     pub(crate) fn arm(&mut self, room: Option<usize>) -> bool {
+        self.arm_to_send(room, &[])
+    }
+
+    /// As [`arm`](Self::arm), while streams wait to send: each of `items` is a stream and the bytes of its item, or
+    /// `None` for END. A
+    /// stream without credit holds up neither the others nor the requests.
+    pub(crate) fn arm_to_send(&mut self, room: Option<usize>, items: &[(u64, Option<usize>)]) -> bool {
         let connection = Arc::clone(&self.tx.connection);
         let replies = &connection.ring(1).header().consumer_parked.0;
         let requests = &connection.ring(0).header().producer_parked.0;
         // A cancellation needs a slot and no more.
         let room = room.or(self.has_pending_cancellations().then_some(0));
         let words = [replies, requests];
-        let words = if room.is_some() { &words[..] } else { &words[..1] };
+        let words = if room.is_some() || !items.is_empty() { &words[..] } else { &words[..1] };
         let mut look = || {
             // The driver reports an error by its next look.
-            let has_room = room.is_some_and(|len| !matches!(self.tx.try_reserve(len), Ok(None)));
+            let has_room = room.is_some_and(|len| !matches!(self.tx.try_reserve(len), Ok(None)))
+                || items.iter().any(|(id, len)| self.may_send_item(*id, *len));
             Ok::<_, core::convert::Infallible>((has_room || self.may_have_more()).then_some(()))
         };
         matches!(arm_and_look(words, &mut look), Ok(Armed::Sleep { .. }))
+    }
+
+    /// Whether a look at a stream that waits to send shows more than a lack of credit or room.
+    fn may_send_item(&mut self, id: u64, len: Option<usize>) -> bool {
+        let Self { tx, calls, .. } = self;
+        let Some(stream) = calls.stream(id).filter(|stream| stream.end.is_none()) else { return true };
+        let has_credit = len.is_none() || stream.credit.is_open(&tx.producer).unwrap_or(true);
+        has_credit && !matches!(tx.try_reserve(len.unwrap_or(0)), Ok(None))
     }
 
     /// Whether everything that [`arm`](Self::arm) asked for is still to come, for a driver that has looked in vain. The

@@ -128,6 +128,11 @@ impl<T> Calls<T> {
         (cell < CELLS).then_some(cell)
     }
 
+    /// Whether a stream that was given up awaits its last message.
+    pub(super) fn has_closing(&self) -> bool {
+        self.closing > 0
+    }
+
     /// Notes that the call with the next id opened a stream.
     pub(super) fn opened(&mut self, stream: Box<CallerStream>) -> u64 {
         let id = self.next;

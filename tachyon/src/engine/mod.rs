@@ -18,9 +18,11 @@ pub(crate) use callee::{CalleeCore, CancelReason, Handled, ServedOne, Service, T
 pub(crate) use callee_streams::{
     CalleeStreams, OpenStream, Stepped, StreamBody, StreamEnd, StreamStep, is_open, is_stream_message,
 };
-pub(crate) use caller::{CallerCore, Reply, file};
+pub use caller::ItemSent;
+pub(crate) use caller::{CallerCore, Reply, TooManyStreams, file};
 pub use caller_info::CallerInfo;
-pub(crate) use calls::{Arrived, CallState, Calls};
+pub(crate) use caller_stream::CallerStream;
+pub(crate) use calls::{Arrived, CallState, Calls, Outcome};
 pub use error_reply::RpcError;
 pub(crate) use error_reply::{ErrorBody, ErrorReply, send_error};
 pub(crate) use request::{

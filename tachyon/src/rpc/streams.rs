@@ -8,15 +8,16 @@ use super::error::CallError;
 use super::guard::RpcRxGuard;
 use super::settings::CallSettings;
 use crate::connection::{End, Halt, MAX_PER_LOOK, Unsent, look_for_room, room_while_taking, slice};
-use crate::engine::{Arrived, CallerCore, file};
+use crate::engine::{Arrived, CallerCore, CallerStream, file};
 use crate::metadata::{METADATA, Metadata};
 use crate::ring::{CELLS, MessageHeader, Reservation};
+use crate::schema::describe::EndpointDescription;
 use crate::type_id::{MSG_TYPE_ERROR, ROUTE_END, ROUTE_ITEM, make_type_id, msg_type, route_id};
 use crate::wait::Deadline;
 
 /// The next message of a stream, which lies in the current frame of the reverse ring if it is an item or an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum StreamMessage {
+pub(crate) enum StreamMessage {
     Item,
     /// The callee sends no further item. The stream is forgotten, except for a reply.
     End,
@@ -86,10 +87,10 @@ impl Caller {
         if msg_type == MSG_TYPE_ERROR {
             return Err(CallError::ReservedMsgType);
         }
+        self.wait_for_cell(deadline)?;
         let size = contents.size();
         let tail_len = metadata.map_or(0, Metadata::tail_len);
         let mut reservation = self.take_room(size + tail_len, deadline)?;
-        // After the wait for room: until it was over another stream could end.
         let Some((route, window)) = self.core.open_route(window) else {
             return Err(CallError::TooManyStreams { max: CELLS });
         };
@@ -103,6 +104,46 @@ impl Caller {
         let header = self.core.header(type_id, deadline);
         self.core.publish(reservation, size + tail_len, header);
         Ok(self.core.opened(type_id, deadline, window))
+    }
+
+    /// Takes room for an OPEN, as [`reserve_until`](Self::reserve_until) does for a call.
+    pub(crate) fn reserve_open(
+        &mut self,
+        size: usize,
+        deadline: Deadline,
+        verify: Option<(&EndpointDescription, usize)>,
+    ) -> Result<Reservation, CallError> {
+        self.connected(deadline, |caller| {
+            if let Some((here, key)) = verify {
+                caller.verify(|| here.clone(), key, deadline)?;
+            }
+            caller.wait_for_cell(deadline)?;
+            Ok(caller.take_room(size, deadline)?)
+        })
+    }
+
+    /// Waits for a free credit cell, while streams that were given up hold some until their last message. Comes before
+    /// the reservation: a cancellation that is owed needs room, too.
+    ///
+    /// # Errors
+    /// [`CallError::TooManyStreams`] when all cells belong to open streams.
+    fn wait_for_cell(&mut self, deadline: Deadline) -> Result<(), CallError> {
+        while !self.core.has_cell()? {
+            while !self.core.flush_cancellations()? {
+                self.wait_for_room(0, deadline)?;
+            }
+            self.file_next(deadline).map_err(Unsent::Halted)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for a message, and files it.
+    fn file_next(&mut self, deadline: Deadline) -> Result<(), Halt> {
+        self.core.rx.take_current(deadline)?;
+        let frame = self.core.rx.detach_current();
+        self.core.file(frame)?;
+        // While messages keep coming the waiter never reads the clock.
+        self.core.rx.check_deadline(deadline)
     }
 
     /// Waits for the next item of a stream. `None` after the last one: the stream is done, and forgotten. A stream that
@@ -147,7 +188,7 @@ impl Caller {
 
     /// Takes the next message of a stream, waiting for it.
     #[inline]
-    pub(super) fn take_message(&mut self, id: u64, deadline: Deadline) -> Result<StreamMessage, CallError> {
+    pub(crate) fn take_message(&mut self, id: u64, deadline: Deadline) -> Result<StreamMessage, CallError> {
         loop {
             if let Some(message) = self.take_message_here(id)? {
                 return Ok(message);
@@ -192,7 +233,7 @@ impl Caller {
 
     /// Takes a message that was copied out before.
     #[inline]
-    fn take_message_here(&mut self, id: u64) -> Result<Option<StreamMessage>, CallError> {
+    pub(crate) fn take_message_here(&mut self, id: u64) -> Result<Option<StreamMessage>, CallError> {
         match self.core.calls.stream(id) {
             None => Err(CallError::UnknownCorrelation(id)),
             Some(stream) if !stream.has_message() => Ok(None),
@@ -238,7 +279,7 @@ impl Caller {
 
     /// The error of a wait that ended without a message.
     #[cold]
-    fn stream_halted(&mut self, id: u64, halt: Halt, whole: Deadline) -> CallError {
+    pub(crate) fn stream_halted(&mut self, id: u64, halt: Halt, whole: Deadline) -> CallError {
         let over = match halt {
             Halt::TimedOut => whole.has_passed(),
             Halt::Closed | Halt::PeerDead => true,
@@ -264,10 +305,7 @@ impl Caller {
             }
             let whole = self.core.calls.stream(id).map_or(Deadline::never(), |stream| stream.deadline);
             self.core.grant(id);
-            self.core.rx.take_current(deadline.min(whole))?;
-            let frame = self.core.rx.detach_current();
-            self.core.file(frame)?;
-            self.core.rx.check_deadline(deadline.min(whole))?;
+            self.file_next(deadline.min(whole))?;
         }
     }
 
@@ -310,7 +348,7 @@ impl Caller {
         len: usize,
         write: impl FnOnce(&mut [u8]),
     ) -> Result<bool, CallError> {
-        let Some(mut reservation) = self.take_item_room(id, Some(len))? else { return Ok(false) };
+        let Some(mut reservation) = self.take_item_room(id, Some(len), Deadline::never())? else { return Ok(false) };
         write(slice::reserved_mut(&mut reservation, &self.core.tx));
         let Some(stream) = self.core.calls.stream(id) else { return Ok(false) };
         stream.credit.note_sent();
@@ -327,7 +365,7 @@ impl Caller {
         if self.core.calls.stream(id).is_some_and(|stream| stream.has_sent_end) {
             return Ok(());
         }
-        let Some(reservation) = self.take_item_room(id, None)? else { return Ok(()) };
+        let Some(reservation) = self.take_item_room(id, None, Deadline::never())? else { return Ok(()) };
         let Some(stream) = self.core.calls.stream(id) else { return Ok(()) };
         stream.has_sent_end = true;
         let header = MessageHeader::new(make_type_id(ROUTE_END, stream.msg_type), id);
@@ -335,8 +373,14 @@ impl Caller {
         Ok(())
     }
 
-    /// Takes room for an item of `len` bytes, with credit, or for an END. `None` when the stream has ended.
-    fn take_item_room(&mut self, id: u64, len: Option<usize>) -> Result<Option<Reservation>, CallError> {
+    /// Takes room for an item of `len` bytes, with credit, or for an END, waiting for it until `deadline`. `None` when
+    /// the stream has ended, or has its END.
+    pub(crate) fn take_item_room(
+        &mut self,
+        id: u64,
+        len: Option<usize>,
+        deadline: Deadline,
+    ) -> Result<Option<Reservation>, CallError> {
         let whole = match self.core.calls.stream(id) {
             None => return Err(CallError::UnknownCorrelation(id)),
             Some(stream) => stream.deadline,
@@ -345,9 +389,10 @@ impl Caller {
         tx.check(len.unwrap_or(0))?;
         let found = room_while_taking(
             (tx, rx, calls),
-            whole,
+            deadline.min(whole),
             |connection, forward, producer, calls| {
-                let Some(stream) = calls.stream(id).filter(|stream| stream.end.is_none()) else {
+                let takes_more = |stream: &&mut CallerStream| stream.end.is_none() && !stream.has_sent_end;
+                let Some(stream) = calls.stream(id).filter(takes_more) else {
                     return Ok(Some(None));
                 };
                 let has_credit = match len {
