@@ -41,10 +41,10 @@ def numbers(count: int, first: int = 0) -> list[bytes]:
 
 
 class StreamPeer:
-    """The program `stream_peer` in a role."""
+    """The program `raw_streams` in a role."""
 
     def __init__(self, role: str, path: str) -> None:
-        self.process = subprocess.Popen([program("stream_peer"), role, path], stdout=subprocess.PIPE, text=True)
+        self.process = subprocess.Popen([program("raw_streams"), role, path], stdout=subprocess.PIPE, text=True)
 
     def dropped(self) -> None:
         """Wait until an iterator of `FOREVER` is dropped."""

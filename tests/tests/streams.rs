@@ -300,3 +300,29 @@ fn an_endless_stream_does_not_keep_other_callers_waiting() {
         running.end();
     }
 }
+
+#[test]
+fn a_callee_without_a_table_refuses_streams_and_goes_on() {
+    let (_folder, path) = socket();
+    let listen_at = path.clone();
+    let callee = std::thread::spawn(move || {
+        let mut callee = Callee::listen(listen_at, 1 << 16, 1 << 16).unwrap();
+        let request = callee.serve_timeout(PATIENCE).unwrap();
+        let (call, reply) = (request.correlation_id(), request.to_vec());
+        drop(request);
+        callee.reply(call, ECHO, &reply).unwrap();
+    });
+    let mut caller = Caller::connect_with(&path, &Options::new().timeout(PATIENCE)).unwrap();
+    // The number of every control operation is that of an endpoint, too.
+    let streams: Vec<_> = (0..8).map(|endpoint| caller.open(endpoint, b"").unwrap()).collect();
+    for stream in &streams {
+        caller.end_items(*stream).unwrap();
+    }
+    assert_eq!(&*caller.call_timeout(ECHO, b"call", PATIENCE).unwrap(), b"call");
+    for stream in streams {
+        let refused = caller.next_item_timeout(stream, PATIENCE);
+        assert!(matches!(&refused, Err(CallError::Remote(error)) if error.kind == ErrorKind::NoHandler), "{refused:?}");
+    }
+    drop(caller);
+    callee.join().unwrap();
+}

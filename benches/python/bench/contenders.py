@@ -134,6 +134,41 @@ BULK = (
 )
 
 
+ITEMS = (
+    FLOOR,
+    stream("spin", "one-way messages, one by one"),
+    Contender(
+        "tachyon-items-spin",
+        "Tachyon, items of a stream, pure spin",
+        "contender stream-caller spin",
+        "contender stream-callee spin",
+    ),
+    Contender(
+        "tachyon-items",
+        "Tachyon, items of a stream, adaptive (default)",
+        "contender stream-caller adaptive",
+        "contender stream-callee adaptive",
+    ),
+    Contender(
+        "python-items",
+        "Tachyon, items of a stream, Python to Python",
+        "ours stream-caller adaptive",
+        "ours stream-callee adaptive",
+        endless=True,
+        language="python",
+    ),
+    Contender(
+        "grpc-items",
+        "grpcio, a stream of replies over a Unix socket",
+        "peer_grpc stream-client -",
+        "peer_grpc server -",
+        needs="package:grpcio",
+        endless=True,
+        language="python",
+    ),
+)
+
+
 def pair(caller: str, callee: str, how: str = "adaptive") -> Contender:
     """Tachyon between two languages."""
     programs = {"Rust": "contender", "Python": "ours"}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from bench.contenders import (
     BULK,
     DISPATCH,
+    ITEMS,
     LANGUAGES,
     MIB,
     PYTHON_BUS,
@@ -44,6 +45,7 @@ GROUPS = (
     ),
     Group("rpc-large", "Round trips of long payloads from Rust to Rust", RPC_LARGE, (1 << 16, MIB), capacity=4 * MIB),
     Group("stream", "One-way messages from Rust to Rust", STREAM, (32, 1024), stream=True),
+    Group("items", "Streams of items", ITEMS, (32, 1024), stream=True),
     Group("bulk", "One-way payloads of 1 MiB", BULK, (MIB,), stream=True, capacity=4 * MIB),
     Group(
         "languages",

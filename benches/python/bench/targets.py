@@ -58,6 +58,8 @@ TARGETS = (
     ),
     Target("1 MiB calls, faster than iceoryx2 0.10 by", "rpc-large", MIB, "iceoryx2", "tachyon-spin", 1.1),
     Target("one-way 32 B, over tachyon-ipc 0.5.1", "stream", 32, "tachyon-ipc-spin", "tachyon-spin", 2),
+    Target("stream of 32 B items, over one-way messages", "items", 32, "tachyon-spin", "tachyon-items-spin", 0.5),
+    Target("stream of 32 B items, faster than grpcio by", "items", 32, "grpc-items", "tachyon-items", 50),
     Target("one-way 32 B by batches, over tachyon-ipc 0.5.1", "stream", 32, "tachyon-ipc-batch", "tachyon-batch", 2),
     Target("one-way 32 B, over rtrb between threads", "stream", 32, "rtrb", "tachyon-spin", 0.9),
     Target(

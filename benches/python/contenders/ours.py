@@ -4,10 +4,11 @@ ours.py SIDE PATH CAPACITY HOW
 """
 
 import sys
+from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 
-from rounds import drive_answers, drive_asks, drive_sink, drive_source, ready_for_good
+from rounds import asked_items, drive_answers, drive_asks, drive_items, drive_sink, drive_source, ready_for_good
 
 import tachyon
 from tachyon import RpcBus, RpcDispatcher, tachyon_rpc
@@ -38,6 +39,25 @@ def callee(path: str, capacity: int, how: str) -> None:
         else:
             ready_for_good()
             dispatcher.serve_forever(bus)
+
+
+@tachyon_rpc(msg_type=2)
+def items(asked: bytes) -> Iterator[bytes]:
+    """Return as many items as are asked for."""
+    return asked_items(asked)
+
+
+def stream_caller(path: str, _capacity: int, _how: str) -> None:
+    """Take the items of a stream."""
+    with RpcBus.connect(path, timeout=10) as bus:
+        drive_items(lambda asked: items.stream(bus, asked))
+
+
+def stream_callee(path: str, capacity: int, _how: str) -> None:
+    """Serve for ever."""
+    with RpcBus.listen(path, capacity, capacity) as bus:
+        ready_for_good()
+        RpcDispatcher().register(items).serve_forever(bus)
 
 
 def sender(path: str, _capacity: int, how: str) -> None:
@@ -83,7 +103,14 @@ def receiver(path: str, capacity: int, how: str) -> None:
         drive_sink({"iterate": copies, "batch": batches, "zero-copy": in_place}[how])
 
 
-SIDES = {"caller": caller, "callee": callee, "sender": sender, "receiver": receiver}
+SIDES = {
+    "caller": caller,
+    "callee": callee,
+    "stream-caller": stream_caller,
+    "stream-callee": stream_callee,
+    "sender": sender,
+    "receiver": receiver,
+}
 
 if __name__ == "__main__":
     side, path, capacity, how = sys.argv[1:]

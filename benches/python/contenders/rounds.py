@@ -6,9 +6,11 @@ The module uses only the standard library, because peers run it in a separate en
 import json
 import os
 import sys
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
+from itertools import islice, repeat
 from statistics import median
+from struct import pack, unpack
 from threading import Thread
 from time import perf_counter_ns
 from typing import Any, TypeAlias
@@ -136,6 +138,25 @@ def drive_answers(answer: Call) -> None:
         for _ in range(ordered["warm"] + ordered["count"]):
             answer()
         tell({})
+
+
+def asked_items(asked: bytes) -> Iterator[bytes]:
+    """Return the items that a request of `drive_items` asks for."""
+    size, count = unpack("<QQ", asked)
+    return repeat(payload(size), count)
+
+
+def drive_items(open_stream: Callable[[bytes], Iterator[object]]) -> None:
+    """Take the items of one stream in each round; `open_stream` asks for them. The counted items are timed together."""
+    for ordered in rounds():
+        items = open_stream(pack("<QQ", ordered["size"], ordered["warm"] + ordered["count"]))
+        deque(islice(items, ordered["warm"]), 0)
+        begin = perf_counter_ns()
+        taken = sum(1 for _ in islice(items, ordered["count"]))
+        took = perf_counter_ns() - begin
+        if taken != ordered["count"] or next(iter(items), None) is not None:
+            sys.exit("the stream has another number of items")
+        tell({"mean": took / taken})
 
 
 def drive_source(send: Callable[[bytes, int], object]) -> None:

@@ -143,10 +143,7 @@ def _current_call() -> CurrentCall | None:
     """Return the request of the handler on this thread."""
 
 def codegen_rust(json: str, /) -> str:
-    """Write the Rust code that calls or serves the endpoints of a description in JSON.
-
-    Raises ValueError for a stream, of which there is no code.
-    """
+    """Write the Rust code that calls or serves the endpoints of a description in JSON."""
 
 def read_description(json: str, /) -> str:
     """Check a description in JSON, of any known schema, and give it in the schema of this version."""

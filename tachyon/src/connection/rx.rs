@@ -94,6 +94,20 @@ impl Rx {
     /// ready.
     #[inline]
     pub(crate) fn take_next(&mut self, deadline: Deadline) -> Result<(), Halt> {
+        self.prepare_next();
+        self.take_current(deadline)
+    }
+
+    /// As [`take_fast`](Self::take_fast), for a stream.
+    #[inline]
+    pub(crate) fn take_next_fast(&mut self, wanted: impl Fn(u64) -> bool) -> bool {
+        self.prepare_next();
+        self.take_fast(wanted)
+    }
+
+    /// Prefetches a slot once several messages in a row were ready.
+    #[inline]
+    fn prepare_next(&mut self) {
         if !self.consumer.has_changed() {
             self.ready_run = 0;
         } else if self.ready_run < STREAM {
@@ -101,7 +115,6 @@ impl Rx {
         } else {
             self.consumer.prepare();
         }
-        self.take_current(deadline)
     }
 
     #[inline(never)]

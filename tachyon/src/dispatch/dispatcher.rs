@@ -21,7 +21,7 @@ use super::table::{OwnedHandler, Table};
 #[cfg(feature = "tokio")]
 use super::task::{AsyncReply, HandlerFuture};
 use crate::connection::{Rx, Tx};
-use crate::engine::{self, ServedOne, is_open};
+use crate::engine::{self, TakenOne, is_open, open_current};
 use crate::ring::Frame;
 use crate::rpc::{Callee, ServeError};
 use crate::schema::describe::{Description, EndpointDescription, WHOLE_TABLE};
@@ -519,13 +519,19 @@ impl<S: ?Sized> Dispatcher<S> {
     /// As [`serve_once`](Self::serve_once), over the two directions of a callee.
     #[inline]
     pub(crate) fn serve_on(&mut self, rx: &mut Rx, tx: &mut Tx, deadline: Deadline) -> Result<(), Box<ServeError>> {
-        let (responder, mut state) = self.exclusive();
-        let taken = engine::serve_one(rx, tx, deadline, |rx, tx, frame, deadline| {
-            responder.answer(state.reborrow(), &RequestContext::default(), rx, tx, frame, deadline)
-        })?;
-        match taken {
-            ServedOne::Request => Ok(()),
-            ServedOne::Open => self.serve_streams(rx, tx),
+        loop {
+            let taken = engine::take_one(rx, tx, deadline)?;
+            if taken == TakenOne::Open {
+                return self.serve_streams(rx, tx);
+            }
+            let due = open_current(rx)?;
+            let (responder, state) = self.exclusive();
+            let outcome = responder.answer(state, &RequestContext::default(), rx, tx, &rx.current, due);
+            rx.release_current();
+            if taken == TakenOne::Call || outcome.is_err() {
+                return outcome;
+            }
+            rx.check_deadline(deadline)?;
         }
     }
 

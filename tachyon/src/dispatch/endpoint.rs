@@ -7,7 +7,7 @@ use super::state::ShareOwn;
 use super::stream::StreamHandler;
 use super::task::StartHandler;
 use crate::rpc::Contract;
-use crate::schema::describe::Signature;
+use crate::schema::describe::{EndpointKind, Signature};
 use crate::schema::payload::{DeclaredError, Form, Message};
 
 /// A function that other processes can call. `#[tachyon_rpc]` implements the trait on a type of the function's name.
@@ -88,7 +88,21 @@ impl<S: ?Sized> Entry<S> {
     }
 
     /// An entry with the given signature.
+    ///
+    /// # Panics
+    /// When the handler does not answer as the signature says: with a reply, or with a stream.
     pub const fn new(signature: &Signature, handler: EntryHandler<S>) -> Self {
+        let kind = signature.kind();
+        match handler {
+            EntryHandler::Stateless(_) | EntryHandler::Shared(_) | EntryHandler::Exclusive(_) => {
+                assert!(!kind.is_stream(), "the signature is that of a stream, and the handler sends one reply");
+            }
+            EntryHandler::Stream(_) => assert!(
+                matches!(kind, EndpointKind::ServerStream),
+                "the handler answers with a stream of items, and the signature is not that of a server stream"
+            ),
+            EntryHandler::AsyncStateless(_) | EntryHandler::Async(..) => {}
+        }
         Self { signature: *signature, handler }
     }
 

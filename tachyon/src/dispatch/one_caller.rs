@@ -1,17 +1,18 @@
 //! Serves a callee that has one caller, while streams are open.
 //!
-//! Without open streams a callee takes the short way through [`serve_one`](crate::engine::serve_one).
+//! Without open streams a callee takes the short way through [`take_one`](crate::engine::take_one).
 
 use super::dispatcher::Dispatcher;
 use super::responder::{Deferring, RequestContext};
 use super::stream::ServedStream;
-use crate::connection::{Halt, Rx, Tx, Unsent};
+use crate::connection::{Halt, MAX_PER_LOOK, Rx, Tx, Unsent};
 use crate::dispatch::Outcome;
 use crate::engine::{
     CalleeStreams, CallerInfo, ErrorBody, ErrorKind, OpenRequest, OpenStream, Stepped, StreamEnd, is_cancel, is_open,
     is_plain, is_stream_message, open_current, open_metadata, send_error, serve_current,
 };
 use crate::rpc::ServeError;
+use crate::wait::Deadline;
 
 type Streams = CalleeStreams<Box<ServedStream>>;
 
@@ -26,21 +27,28 @@ impl<S: ?Sized> Dispatcher<S> {
         let mut streams = Streams::new();
         let waited = tx.never_wait();
         let outcome = self.serve_beside(&mut streams, rx, tx);
-        tx.set_never_waits(waited);
         let kind = match outcome {
-            Ok(()) => return Ok(()),
             Err(Halt::Closed | Halt::PeerDead) => Outcome::CallerGone,
-            Err(_) => Outcome::Failed(ErrorKind::Cancelled),
+            _ => Outcome::Failed(ErrorKind::Cancelled),
         };
         while let Some(stream) = streams.pop(rx) {
-            self.leave(stream, tx, kind);
+            // After an interrupt the caller is still there, and waits. After any other end nothing can be sent.
+            drop(refuse(&stream, tx, ErrorKind::Cancelled));
+            self.leave(&stream, kind);
         }
+        tx.set_never_waits(waited);
         outcome.map_err(|halt| Box::new(halt.into()))
     }
 
     fn serve_beside(&mut self, streams: &mut Streams, rx: &mut Rx, tx: &mut Tx) -> Result<(), Halt> {
         self.open_stream_by(streams, rx, tx)?;
+        let mut turns = 0u32;
         while !streams.is_empty() {
+            turns = turns.wrapping_add(1);
+            if turns.is_multiple_of(MAX_PER_LOOK) {
+                // Beside a stream whose caller keeps up there is no wait, which would ask for an interrupt.
+                rx.check_deadline(Deadline::never())?;
+            }
             let requested = self.serve_request_beside(streams, rx, tx)?;
             if !self.step(streams, rx, tx)? && !requested {
                 wait_beside(streams, rx, tx)?;
@@ -51,7 +59,8 @@ impl<S: ?Sized> Dispatcher<S> {
 
     /// Serves the next message of the forward ring; false when there is none.
     fn serve_request_beside(&mut self, streams: &mut Streams, rx: &mut Rx, tx: &mut Tx) -> Result<bool, Halt> {
-        if tx.is_overfull() || !rx.try_take_current()? {
+        // A look for a frame waits until the item before has left this core: its words are written one by one.
+        if !rx.consumer.has_changed() || tx.is_overfull() || !rx.try_take_current()? {
             return Ok(false);
         }
         if !is_plain(&rx.current) {
@@ -69,7 +78,7 @@ impl<S: ?Sized> Dispatcher<S> {
             rx.release_current();
             if let Some(stream) = streams.take_out(call, rx) {
                 refuse(&stream, tx, ErrorKind::Cancelled)?;
-                self.leave(stream, tx, Outcome::Failed(ErrorKind::Cancelled));
+                self.leave(&stream, Outcome::Failed(ErrorKind::Cancelled));
             }
         } else {
             let (responder, state) = self.exclusive();
@@ -114,14 +123,14 @@ impl<S: ?Sized> Dispatcher<S> {
             }
             Stepped::Left(stream, StreamEnd::DeadlinePassed) => {
                 refuse(&stream, tx, ErrorKind::DeadlinePassed)?;
-                self.leave(stream, tx, Outcome::Failed(ErrorKind::DeadlinePassed));
+                self.leave(&stream, Outcome::Failed(ErrorKind::DeadlinePassed));
             }
         }
         Ok(true)
     }
 
     /// Drops the handler of a stream.
-    fn leave(&mut self, stream: OpenStream<Box<ServedStream>>, _tx: &Tx, outcome: Outcome) {
+    fn leave(&mut self, stream: &OpenStream<Box<ServedStream>>, outcome: Outcome) {
         let deferred = stream.body.deferred();
         deferred.cancel();
         let (responder, _) = self.exclusive();
@@ -162,11 +171,13 @@ fn wait_beside(streams: &mut Streams, rx: &mut Rx, tx: &mut Tx) -> Result<(), Ha
     let needs_room = usize::from(streams.is_blocked() || tx.has_deferred());
     let awaited = connection.awaited(&words[..=needs_room], deadline);
     let waited = waiter.wait(&awaited, || {
-        let deferred = tx.has_deferred();
+        let (deferred, full) = (tx.has_deferred(), tx.is_overfull());
         if deferred {
             flush(tx)?;
         }
-        let due = consumer.is_ready() || !forward.is_open() || deferred != tx.has_deferred() || streams.is_due(tx);
+        // While too many replies are deferred, no request is taken.
+        let may_take = !tx.is_overfull() && (full || consumer.is_ready());
+        let due = may_take || !forward.is_open() || deferred != tx.has_deferred() || streams.is_due(tx);
         Ok(due.then_some(()))
     });
     match waited.map_err(|stop| connection.wait_failed(stop)) {

@@ -94,7 +94,7 @@ impl<S: ?Sized> Responder<S> {
     /// the end.
     ///
     /// The error is boxed, so that the usual result fits a register.
-    #[inline]
+    #[inline(always)]
     #[allow(clippy::too_many_arguments, reason = "as for `handle`")]
     pub(crate) fn answer(
         &self,
@@ -122,7 +122,7 @@ impl<S: ?Sized> Responder<S> {
     }
 
     /// Returns the size of the reply, or [`DEADLINE_PASSED`].
-    #[inline]
+    #[inline(always)]
     #[allow(clippy::too_many_arguments, reason = "a struct of them would be written to memory and read again")]
     fn handle(
         &self,
@@ -273,7 +273,7 @@ impl<S: ?Sized> Responder<S> {
     }
 
     /// Runs `handler`, and sends an error reply if it does not reply. Returns the size of the reply.
-    #[inline]
+    #[inline(always)]
     fn run(
         &self,
         registered: &Registered<S>,

@@ -1,13 +1,13 @@
 //! The answering end of one connection: which request is next, what becomes of it, and which calls have begun.
 //!
-//! Nothing here waits but [`serve_one`], the driver of a callee that has one caller. All other drivers (a server's
+//! Nothing here waits but [`take_one`], the driver of a callee that has one caller. All other drivers (a server's
 //! worker, its task of tokio, an event loop) call [`CalleeCore::turn`] and park the connection when it is idle.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use super::callee_streams::{
-    CalleeStreams, OpenStream, Stepped, StreamBody, StreamEnd, is_open, is_stream_message, opens,
+    CalleeStreams, OpenStream, Stepped, StreamBody, StreamEnd, is_open, is_stream_message, misplaced, opens,
 };
 use super::caller_info::CallerInfo;
 use super::error_reply::{ErrorBody, send_error};
@@ -157,8 +157,7 @@ impl<B: StreamBody> CalleeCore<B> {
     /// Requests and streams take turns.
     #[inline(never)]
     fn turn_beside_streams<S: Service<Begun = B>>(&mut self, service: &mut S) -> Result<TurnResult, Halt> {
-        if self.streams_first {
-            self.streams_first = false;
+        if core::mem::take(&mut self.streams_first) || !self.has_requests() {
             return if self.step(service)? { Ok(TurnResult::Served) } else { self.turn_of_requests(service) };
         }
         let outcome = self.turn_of_requests(service)?;
@@ -166,12 +165,25 @@ impl<B: StreamBody> CalleeCore<B> {
         if outcome == TurnResult::Idle && self.step(service)? { Ok(TurnResult::Served) } else { Ok(outcome) }
     }
 
+    /// Whether there may be something else to do than steps of streams. A look for a frame costs more: it reads words
+    /// that were just written one by one, and so waits for the item before to leave this core.
+    fn has_requests(&self) -> bool {
+        self.rx.consumer.has_changed()
+            || self.postponed
+            || !self.held.is_empty()
+            || self.tx.has_deferred()
+            || self.fault.is_some()
+            || self.rx.connection.peer.was_gone()
+    }
+
     /// Takes one step of one open stream; false when no stream has a step to take.
     pub(crate) fn step<S: Service<Begun = B>>(&mut self, service: &mut S) -> Result<bool, Halt> {
         match self.streams.step(&mut self.rx, &mut self.tx)? {
             Stepped::Nothing => Ok(false),
             Stepped::Sent => Ok(true),
-            Stepped::Left(stream, StreamEnd::Done) => service.end(&mut self.tx, stream.body).map(|()| true),
+            Stepped::Left(stream, StreamEnd::Done) => {
+                unless_gone(service.end(&mut self.tx, stream.body)).map(|()| true)
+            }
             Stepped::Left(stream, StreamEnd::DeadlinePassed) => {
                 self.leave(service, stream, CancelReason::Deadline, ErrorKind::DeadlinePassed).map(|()| true)
             }
@@ -284,10 +296,11 @@ impl<B: StreamBody> CalleeCore<B> {
         open_current(&self.rx)?;
         let Frame { correlation_id, type_id, .. } = self.rx.current;
         let mut held = self.held.iter_mut();
-        match held.find(|held| held.correlation_id == correlation_id) {
-            // An item has no credit before its stream is open, so this is END.
-            Some(held) if route_id(type_id) == ROUTE_END => held.has_ended_items = true,
-            _ => self.streams.take(&self.rx)?,
+        match held.find(|held| held.correlation_id == correlation_id && opens(held.type_id)) {
+            None => self.streams.take(&self.rx)?,
+            Some(held) if route_id(type_id) == ROUTE_END && !held.has_ended_items => held.has_ended_items = true,
+            // An item has no credit before its stream is open.
+            Some(_) => return Err(misplaced(&self.rx.current, &self.rx)),
         }
         self.rx.release_current();
         Ok(())
@@ -479,7 +492,7 @@ impl<B: StreamBody> CalleeCore<B> {
     /// reply is deferred. One call refuses a bounded number: a caller that goes on sending does not keep the server.
     ///
     /// # Errors
-    /// The caller is gone.
+    /// The connection has ended.
     pub(crate) fn refuse_all(&mut self, service: &mut impl Service<Begun = B>) -> Result<bool, Halt> {
         self.held_bytes = 0;
         while let Some(held) = self.held.pop_front() {
@@ -518,9 +531,17 @@ impl<B: StreamBody> CalleeCore<B> {
 
     fn refuse(&mut self, call: u64, of: u16, kind: ErrorKind) -> Result<(), Halt> {
         match send_error(&mut self.tx, call, of, kind, ErrorBody::default()) {
-            Err(Unsent::Halted(halt)) => Err(halt),
+            Err(Unsent::Halted(halt)) => unless_gone(Err(halt)),
             Ok(()) | Err(Unsent::TooLarge { .. }) => Ok(()),
         }
+    }
+}
+
+/// Drops the news that the caller is gone: the look at the ring finds the end, after the last requests.
+fn unless_gone(outcome: Result<(), Halt>) -> Result<(), Halt> {
+    match outcome {
+        Err(Halt::Closed | Halt::PeerDead) => Ok(()),
+        outcome => outcome,
     }
 }
 
@@ -537,47 +558,48 @@ pub(crate) fn serve_current<R, E: From<Halt>>(
     outcome
 }
 
-/// How [`serve_one`] ended.
+/// What [`take_one`] took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ServedOne {
-    /// A request was served.
-    Request,
-    /// The current frame opens a stream, and is not served.
+pub(crate) enum TakenOne {
+    /// A call.
+    Call,
+    /// A control request.
+    Control,
+    /// A request that opens a stream.
     Open,
 }
 
-/// Waits for one request and serves it. Control requests on the way are answered.
+/// Waits for one request and takes it as the current frame, for a callee that has one caller. The caller of this
+/// function releases the frame.
 #[inline]
-pub(crate) fn serve_one<E: From<Halt>>(
-    rx: &mut Rx,
-    tx: &mut Tx,
-    deadline: Deadline,
-    mut handle: impl FnMut(&Rx, &mut Tx, &Frame, Deadline) -> Result<(), E>,
-) -> Result<ServedOne, E> {
+pub(crate) fn take_one(rx: &mut Rx, tx: &mut Tx, deadline: Deadline) -> Result<TakenOne, Halt> {
     // A caller may be waiting for a reply that an interrupted wait left behind, and would send nothing more until then.
     if tx.has_deferred() {
         tx.flush_deferred()?;
     }
     loop {
         rx.take_current(deadline)?;
-        let plain = is_plain(&rx.current);
-        if !plain {
-            open_metadata(rx);
-            if is_open(&rx.current) {
-                return Ok(ServedOne::Open);
-            }
-            if is_stream_message(&rx.current) {
-                // It was under way when its stream ended.
-                open_current(rx)?;
-                rx.release_current();
-                rx.check_deadline(deadline)?;
-                continue;
-            }
+        if is_plain(&rx.current) {
+            return Ok(TakenOne::Call);
         }
-        let outcome = serve_current(rx, tx, &mut handle);
-        if plain || !is_control(&rx.current) || outcome.is_err() {
-            return outcome.map(|()| ServedOne::Request);
+        if let Some(taken) = take_other(rx, deadline)? {
+            return Ok(taken);
         }
-        rx.check_deadline(deadline)?;
     }
+}
+
+/// Opens a current frame that is no call without metadata. `None` after a message of a stream that has ended.
+#[cold]
+fn take_other(rx: &mut Rx, deadline: Deadline) -> Result<Option<TakenOne>, Halt> {
+    open_metadata(rx);
+    if is_open(&rx.current) {
+        return Ok(Some(TakenOne::Open));
+    }
+    if !is_stream_message(&rx.current) {
+        return Ok(Some(if is_control(&rx.current) { TakenOne::Control } else { TakenOne::Call }));
+    }
+    open_current(rx)?;
+    rx.release_current();
+    rx.check_deadline(deadline)?;
+    Ok(None)
 }

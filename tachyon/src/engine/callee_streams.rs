@@ -233,15 +233,23 @@ fn has_room(tx: &mut Tx) -> Result<bool, Halt> {
     if tx.has_deferred() {
         return Ok(false);
     }
+    tx.producer.prepare_ahead();
+    // The send finds out whether the ring is open.
+    if tx.producer.has_slot() {
+        return Ok(true);
+    }
     match tx.try_reserve(0) {
         Ok(found) => Ok(found.is_some()),
+        // The look at the ring reports the caller's end, after the last requests.
+        Err(Unsent::Halted(Halt::Closed | Halt::PeerDead)) => Ok(false),
         Err(Unsent::Halted(halt)) => Err(halt),
         Err(Unsent::TooLarge { .. }) => Ok(true),
     }
 }
 
+/// The end of a connection whose caller sent a message of a stream that no correct caller sends.
 #[cold]
-fn misplaced(frame: &Frame, rx: &Rx) -> Halt {
+pub(super) fn misplaced(frame: &Frame, rx: &Rx) -> Halt {
     rx.connection.broken(Fault::Stream { correlation_id: frame.correlation_id, type_id: frame.type_id })
 }
 

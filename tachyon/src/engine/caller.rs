@@ -11,9 +11,8 @@ use super::calls::{Answer, Arrived, CallState, Calls, Outcome};
 use super::credit::{Window, window_of};
 use super::verified::VerifiedEndpoints;
 use crate::connection::{End, Established, Halt, MAX_PER_LOOK, Rx, Tx, Unsent, look_for_data, slice};
-use crate::metadata::METADATA;
 use crate::ring::{Fault, Frame, MessageHeader, Reservation};
-use crate::type_id::{ROUTE_CANCEL, ROUTE_END, ROUTE_ITEM, ROUTE_OPEN, make_type_id, msg_type, route_id};
+use crate::type_id::{ROUTE_CANCEL, ROUTE_END, ROUTE_ITEM, ROUTE_OPEN, make_type_id, msg_type};
 use crate::wait::{Armed, Deadline, arm_and_look};
 
 /// The calling end of a connection, with what its driver attaches to a call: `T`.
@@ -103,7 +102,7 @@ impl<T> CallerCore<T> {
     /// # Errors
     /// The number of streams, when all are open.
     pub(crate) fn has_cell(&self) -> Result<bool, TooManyStreams> {
-        match self.calls.free_cell() {
+        match self.calls.cells().unused() {
             Some(_) => Ok(true),
             None if self.calls.has_closing() => Ok(false),
             None => Err(TooManyStreams),
@@ -113,16 +112,15 @@ impl<T> CallerCore<T> {
     /// The route of an OPEN, whose callee may send `window` items ahead; `None` while every credit cell has a stream.
     /// [`opened`](Self::opened) follows, once the OPEN was sent.
     pub(crate) fn open_route(&mut self, window: Option<u32>) -> Option<(u16, Window)> {
-        let cell = self.calls.free_cell()?;
-        let size = window_of(window, self.calls.windows(), &self.rx);
+        let cell = self.calls.cells().unused()?;
+        let size = window_of(window, self.calls.cells().windows(), &self.rx);
         #[allow(clippy::cast_possible_truncation, reason = "there are 32 cells")]
         Some((ROUTE_OPEN + cell as u16, Window::open(cell, size, &mut self.rx)))
     }
 
     /// Notes that an OPEN was sent, and gives its call's id.
     pub(crate) fn opened(&mut self, type_id: u32, deadline: Deadline, window: Window) -> u64 {
-        let cell = usize::from(route_id(type_id & !METADATA) - ROUTE_OPEN);
-        self.calls.opened(Box::new(CallerStream::new(cell, msg_type(type_id), deadline, window)))
+        self.calls.opened(Box::new(CallerStream::new(msg_type(type_id), deadline, window)))
     }
 
     /// Publishes a request that was written into `reservation`.
@@ -197,11 +195,6 @@ impl<T> CallerCore<T> {
         Ok(())
     }
 
-    /// Forgets a stream whose last message was taken off the ring.
-    pub(crate) fn forget_ended(&mut self, id: u64) {
-        drop(self.calls.stream_ended(id));
-    }
-
     /// Grants a stream all credit that there is: its user is about to wait for an item.
     pub(crate) fn grant(&mut self, id: u64) {
         if let Some(stream) = self.calls.stream(id)
@@ -211,8 +204,9 @@ impl<T> CallerCore<T> {
         }
     }
 
-    /// Takes the next reply to a call that waits. The messages of streams are filed on the way. Replies to calls that were given up are released on the way, at most
-    /// [`MAX_PER_LOOK`] of them: after `None` there [may be more](Self::may_have_more).
+    /// Takes the next reply to a call that waits. On the way it files the messages of streams, and releases replies to
+    /// calls that were given up, at most [`MAX_PER_LOOK`] of both: after `None` there
+    /// [may be more](Self::may_have_more).
     ///
     /// # Errors
     /// The connection's end, once the ring is empty; a fault for a reply to no call at all.

@@ -4,12 +4,13 @@ use std::collections::VecDeque;
 
 use super::calls::{Arrived, Outcome};
 use super::credit::{SendCredit, Window};
+use crate::ring::CELLS;
+use crate::type_id::{MSG_TYPE_ERROR, ROUTE_ITEM, msg_type, route_id};
 use crate::wait::Deadline;
 
 /// An open stream.
 #[derive(Debug)]
 pub(crate) struct CallerStream {
-    pub(super) cell: usize,
     pub(crate) msg_type: u16,
     /// Until when the whole stream may take.
     pub(crate) deadline: Deadline,
@@ -27,21 +28,53 @@ pub(crate) struct CallerStream {
     pub(super) has_news: bool,
 }
 
-/// A stream that was given up.
-#[derive(Debug)]
-pub(super) struct Closing {
-    pub(super) cell: usize,
-    pub(super) window: Window,
+/// The credit cells of a caller, and the windows of their streams.
+#[derive(Debug, Default)]
+pub(super) struct Cells {
+    /// The cells in use, by bit.
+    used: u32,
+    /// Items that may be under way in all streams with a cell.
+    windows: u64,
+}
+
+impl Cells {
+    /// A cell that no stream uses; `None` when every cell has one.
+    pub(super) fn unused(&self) -> Option<usize> {
+        let cell = self.used.trailing_ones() as usize;
+        (cell < CELLS).then_some(cell)
+    }
+
+    /// Items that may be under way in all streams with a cell.
+    pub(super) fn windows(&self) -> u64 {
+        self.windows
+    }
+
+    pub(super) fn take(&mut self, window: &Window) {
+        self.used |= 1 << window.cell();
+        self.windows += window.size();
+    }
+
+    /// Frees the cell of a stream whose last message has come.
+    pub(super) fn free(&mut self, window: &Window) {
+        self.used &= !(1 << window.cell());
+        self.windows -= window.size();
+    }
+}
+
+/// Whether a message of a stream's callee is an item. The route of an error reply is its kind, and may be that of an
+/// item.
+#[inline]
+pub(crate) fn is_item(type_id: u32) -> bool {
+    route_id(type_id) == ROUTE_ITEM && msg_type(type_id) != MSG_TYPE_ERROR
 }
 
 impl CallerStream {
-    pub(super) fn new(cell: usize, msg_type: u16, deadline: Deadline, window: Window) -> Self {
+    pub(super) fn new(msg_type: u16, deadline: Deadline, window: Window) -> Self {
         Self {
-            cell,
             msg_type,
             deadline,
+            credit: SendCredit::new(window.cell()),
             window,
-            credit: SendCredit::new(cell),
             has_sent_end: false,
             arrived: VecDeque::new(),
             end: None,
@@ -73,8 +106,8 @@ impl CallerStream {
         !self.arrived.is_empty() || self.end.is_some()
     }
 
-    /// What is left of a stream that is given up; `None` when its last message has come.
-    pub(super) fn give_up(self) -> Option<Closing> {
-        self.end.is_none().then_some(Closing { cell: self.cell, window: self.window })
+    /// Gives the stream up. Its window is left until the last message comes; `None` when it has come.
+    pub(super) fn give_up(self) -> Option<Window> {
+        self.end.is_none().then_some(self.window)
     }
 }

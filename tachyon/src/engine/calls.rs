@@ -4,11 +4,11 @@ use core::hash::{BuildHasherDefault, Hasher};
 use core::num::NonZeroU64;
 use std::collections::HashMap;
 
-use super::caller_stream::{CallerStream, Closing};
+use super::caller_stream::{CallerStream, Cells, is_item};
+use super::credit::Window;
 use crate::aligned::AlignedBytes;
 use crate::connection::End;
-use crate::ring::{CELLS, Fault};
-use crate::type_id::{ROUTE_ITEM, route_id};
+use crate::ring::Fault;
 
 /// A reply that was copied out of the ring until its caller waits for it.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ enum Entry<T> {
     Finished(Outcome),
     Stream(Box<CallerStream>),
     /// A stream that was given up. Its last message frees the cell.
-    Closing(Closing),
+    Closing(Window),
 }
 
 /// Hashes an id by one multiplication: ids are counted up, and a peer cannot choose them.
@@ -90,17 +90,24 @@ pub(crate) struct Calls<T> {
     /// its reply.
     single: Option<(NonZeroU64, T)>,
     table: HashMap<u64, Entry<T>, BuildHasherDefault<OneMultiply>>,
-    /// The credit cells in use, by bit.
-    cells: u32,
+    cells: Cells,
     /// Streams that were given up and await their last message.
     closing: usize,
-    /// Streams with messages that came since their driver asked, each once.
+    /// Outstanding streams with messages that came since their driver asked, each once.
     news: Vec<u64>,
 }
 
 impl<T> Calls<T> {
     pub(super) fn new() -> Self {
-        Self { first: 1, next: 1, single: None, table: HashMap::default(), cells: 0, closing: 0, news: Vec::new() }
+        Self {
+            first: 1,
+            next: 1,
+            single: None,
+            table: HashMap::default(),
+            cells: Cells::default(),
+            closing: 0,
+            news: Vec::new(),
+        }
     }
 
     /// The id of the next call. Ids grow also across connections: an id never means two calls.
@@ -122,10 +129,9 @@ impl<T> Calls<T> {
         id
     }
 
-    /// A credit cell that no stream uses; `None` when every cell has one.
-    pub(super) fn free_cell(&self) -> Option<usize> {
-        let cell = self.cells.trailing_ones() as usize;
-        (cell < CELLS).then_some(cell)
+    /// The credit cells of the streams.
+    pub(super) fn cells(&self) -> &Cells {
+        &self.cells
     }
 
     /// Whether a stream that was given up awaits its last message.
@@ -138,26 +144,18 @@ impl<T> Calls<T> {
         let id = self.next;
         self.next += 1;
         self.move_single();
-        self.cells |= 1 << stream.cell;
+        self.cells.take(&stream.window);
         self.table.insert(id, Entry::Stream(stream));
         id
     }
 
     /// An open stream.
+    #[inline]
     pub(crate) fn stream(&mut self, id: u64) -> Option<&mut CallerStream> {
         match self.table.get_mut(&id) {
             Some(Entry::Stream(stream)) => Some(stream),
             _ => None,
         }
-    }
-
-    /// Items that may be under way in all streams.
-    pub(super) fn windows(&self) -> u64 {
-        let window = |entry: &Entry<T>| match entry {
-            Entry::Stream(stream) => stream.window.size(),
-            _ => 0,
-        };
-        if self.cells == 0 { 0 } else { self.table.values().map(window).sum() }
     }
 
     /// Streams with messages that came since the last question.
@@ -241,10 +239,18 @@ impl<T> Calls<T> {
 
     /// Gives a stream up. True when its last message has not come.
     fn close(&mut self, id: u64, stream: CallerStream) -> bool {
+        self.drop_news(id, &stream);
         let Some(closing) = stream.give_up() else { return false };
         self.table.insert(id, Entry::Closing(closing));
         self.closing += 1;
         true
+    }
+
+    /// Forgets the news of a stream that leaves: a driver that waits in place never asks for them.
+    fn drop_news(&mut self, id: u64, stream: &CallerStream) {
+        if stream.has_news {
+            self.news.retain(|of| *of != id);
+        }
     }
 
     /// Takes the outcome of a finished call.
@@ -310,25 +316,25 @@ impl<T> Calls<T> {
             return Err(Fault::Correlation(id));
         }
         self.move_single();
-        let is_last = route_id(type_id) != ROUTE_ITEM;
+        let is_last = !is_item(type_id);
         match self.table.get_mut(&id) {
             Some(entry @ Entry::Waiting(_)) => *entry = Entry::Finished(Ok(arrived())),
             Some(Entry::Stream(stream)) => {
                 if is_last && stream.end.is_none() {
-                    self.cells &= !(1 << stream.cell);
+                    self.cells.free(&stream.window);
                 }
                 stream.file(is_last, arrived).map_err(|()| Fault::Stream { correlation_id: id, type_id })?;
                 if !core::mem::replace(&mut stream.has_news, true) {
                     self.news.push(id);
                 }
             }
-            Some(Entry::Closing(closing)) if is_last => {
-                self.cells &= !(1 << closing.cell);
+            Some(Entry::Closing(window)) if is_last => {
+                self.cells.free(window);
                 self.closing -= 1;
                 self.remove(id);
             }
-            Some(Entry::Closing(closing)) => {
-                if !closing.window.note_received() {
+            Some(Entry::Closing(window)) => {
+                if !window.note_received() {
                     return Err(Fault::Stream { correlation_id: id, type_id });
                 }
             }
@@ -339,21 +345,22 @@ impl<T> Calls<T> {
 
     /// Removes a stream whose last message was taken off the ring, or lies in the stream.
     pub(super) fn stream_ended(&mut self, id: u64) -> Option<Outcome> {
-        let Some(Entry::Stream(stream)) = self.table.get(&id) else { return None };
+        if !matches!(self.table.get(&id), Some(Entry::Stream(_))) {
+            return None;
+        }
+        let Some(Entry::Stream(stream)) = self.remove(id) else { return None };
         if stream.end.is_none() {
-            self.cells &= !(1 << stream.cell);
+            self.cells.free(&stream.window);
         }
-        match self.remove(id) {
-            Some(Entry::Stream(stream)) => stream.end,
-            _ => None,
-        }
+        self.drop_news(id, &stream);
+        stream.end
     }
 
     /// Ends a connection: calls in flight are lost, and later ids belong to the next connection.
     pub(super) fn lose(&mut self, end: &End) {
         self.first = self.next;
         self.move_single();
-        (self.cells, self.closing) = (0, 0);
+        (self.cells, self.closing) = (Cells::default(), 0);
         self.table.retain(|id, entry| {
             match entry {
                 Entry::Waiting(_) => *entry = Entry::Finished(Err(end.clone())),

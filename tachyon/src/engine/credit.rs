@@ -31,6 +31,7 @@ impl SendCredit {
     ///
     /// # Errors
     /// A credit that no correct peer grants.
+    #[inline]
     pub(crate) fn is_open(&mut self, producer: &Producer) -> Result<bool, Fault> {
         if self.sent < self.granted {
             return Ok(true);
@@ -44,6 +45,7 @@ impl SendCredit {
     }
 
     /// As [`is_open`](Self::is_open), over a direction.
+    #[inline]
     pub(crate) fn check(&mut self, tx: &Tx) -> Result<bool, Halt> {
         self.is_open(&tx.producer).map_err(|fault| tx.fatal(fault))
     }
@@ -72,6 +74,11 @@ impl Window {
         Self { cell, size, received: 0, taken: 0, granted: size }
     }
 
+    /// The credit cell of the stream.
+    pub(super) fn cell(&self) -> usize {
+        self.cell
+    }
+
     /// Items that may be under way.
     pub(crate) fn size(&self) -> u64 {
         self.size
@@ -83,6 +90,7 @@ impl Window {
     }
 
     /// Counts a received item. False for an item without credit.
+    #[inline]
     #[must_use = "an item without credit is a fault"]
     pub(crate) fn note_received(&mut self) -> bool {
         self.received += 1;
@@ -91,6 +99,7 @@ impl Window {
 
     /// Notes that the stream's user has taken so many items in all. Grants new credit in batches of a quarter of the
     /// window.
+    #[inline]
     pub(crate) fn note_taken(&mut self, taken: u64, rx: &mut Rx) {
         self.taken = taken;
         if self.taken + self.size - self.granted >= (self.size / 4).max(1) {
@@ -99,11 +108,13 @@ impl Window {
     }
 
     /// Counts an item that the stream's user takes.
+    #[inline]
     pub(crate) fn take(&mut self, rx: &mut Rx) {
         self.note_taken(self.taken + 1, rx);
     }
 
     /// Grants all credit that there is: the receiving end is about to wait.
+    #[inline(never)]
     pub(crate) fn grant(&mut self, rx: &mut Rx) {
         let granted = self.taken + self.size;
         if granted > self.granted {

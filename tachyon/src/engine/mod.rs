@@ -14,14 +14,14 @@ mod tests;
 mod verified;
 mod watch;
 
-pub(crate) use callee::{CalleeCore, CancelReason, Handled, ServedOne, Service, TurnResult, serve_current, serve_one};
+pub(crate) use callee::{CalleeCore, CancelReason, Handled, Service, TakenOne, TurnResult, serve_current, take_one};
 pub(crate) use callee_streams::{
     CalleeStreams, OpenStream, Stepped, StreamBody, StreamEnd, StreamStep, is_open, is_stream_message,
 };
 pub use caller::ItemSent;
 pub(crate) use caller::{CallerCore, Reply, TooManyStreams, file};
 pub use caller_info::CallerInfo;
-pub(crate) use caller_stream::CallerStream;
+pub(crate) use caller_stream::{CallerStream, is_item};
 pub(crate) use calls::{Arrived, CallState, Calls, Outcome};
 pub use error_reply::RpcError;
 pub(crate) use error_reply::{ErrorBody, ErrorReply, send_error};

@@ -1,26 +1,106 @@
 //! A core and its caller over two rings, with requests that the caller's side writes by hand.
 
+mod streams;
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 
-use super::{CalleeCore, CallerInfo, CancelReason, Handled, Service, TurnResult};
-use crate::connection::{Halt, MAX_PER_LOOK, Rx, Tx, slice};
-use crate::engine::{ErrorKind, OpenRequest};
+use super::{
+    CalleeCore, CallerInfo, CancelReason, Handled, Service, StreamBody, StreamStep, TurnResult, is_open, send_error,
+};
+use crate::connection::{Halt, MAX_PER_LOOK, Rx, Tx, Unsent, slice};
+use crate::engine::{ErrorBody, ErrorKind, OpenRequest};
 use crate::fuzz::linked;
 use crate::options::Options;
 use crate::ring::{Geometry, MessageHeader, RingMemory, Use};
 use crate::rpc::Caller;
-use crate::type_id::{ROUTE_CANCEL, make_type_id, msg_type};
+use crate::type_id::{ROUTE_CANCEL, ROUTE_END, ROUTE_ITEM, make_type_id, msg_type};
 
-/// Begins requests of type 2, as many as there are places, and answers others with their bytes.
+/// A call that has begun, or an open stream.
+#[derive(Debug, PartialEq, Eq)]
+enum Begun {
+    Call(u64),
+    Stream(Scripted),
+}
+
+/// The first bytes of a stream's request: how many items it sends, and whether it takes the caller's, all at once or
+/// none of them, or takes no items.
+const TAKES: u8 = 1;
+const KEEPS: u8 = 2;
+
+/// A stream that sends so many items, numbered from 0, and shares the items of its caller with the test.
+#[derive(Debug, PartialEq, Eq)]
+struct Scripted {
+    call: u64,
+    of: u16,
+    next: u8,
+    count: u8,
+    takes: u8,
+    has_end: bool,
+    taken: u64,
+    received: Rc<RefCell<Vec<Vec<u8>>>>,
+}
+
+impl StreamBody for Begun {
+    fn takes_items(&self) -> bool {
+        matches!(self, Self::Stream(stream) if stream.takes != 0)
+    }
+
+    fn step(&mut self, tx: &mut Tx, may_send: bool) -> StreamStep {
+        let Self::Stream(stream) = self else { panic!("a call takes no step") };
+        if stream.next == stream.count {
+            return if stream.takes != 0 && !stream.has_end { StreamStep::Pending } else { StreamStep::Done };
+        }
+        if !may_send {
+            return StreamStep::Blocked;
+        }
+        let header = MessageHeader::new(make_type_id(ROUTE_ITEM, stream.of), stream.call);
+        if tx.send_reply(&[stream.next], header).is_err() {
+            return StreamStep::Done;
+        }
+        // 255 items are an endless stream.
+        stream.next = (stream.next + 1) % u8::MAX;
+        StreamStep::Sent
+    }
+
+    fn take_item(&mut self, item: &[u8]) {
+        let Self::Stream(stream) = self else { panic!("a call takes no items") };
+        stream.received.borrow_mut().push(item.to_vec());
+        stream.taken += u64::from(stream.takes == TAKES);
+    }
+
+    fn end_items(&mut self) {
+        let Self::Stream(stream) = self else { panic!("a call takes no items") };
+        stream.has_end = true;
+    }
+
+    fn taken(&self) -> u64 {
+        match self {
+            Self::Stream(stream) => stream.taken,
+            Self::Call(_) => 0,
+        }
+    }
+}
+
+/// Begins requests of type 2, as many as there are places, and answers others with their bytes. Opens streams of any
+/// type but 9.
 #[derive(Default)]
 struct Recorder {
     places: usize,
     begun: Vec<(u64, Vec<u8>)>,
     cancelled: Vec<(u64, CancelReason)>,
+    /// Items of all callers.
+    received: Rc<RefCell<Vec<Vec<u8>>>>,
+    /// Streams whose last message was sent.
+    ended: Vec<u64>,
+    /// The kinds of errors that end the next streams, in place of END.
+    errors: VecDeque<ErrorKind>,
 }
 
 impl Service for Recorder {
-    type Begun = u64;
+    type Begun = Begun;
 
     fn admit(&self, type_id: u32, begun: usize) -> bool {
         msg_type(type_id) != 2 || begun < self.places
@@ -32,23 +112,50 @@ impl Service for Recorder {
         rx: &Rx,
         tx: &mut Tx,
         OpenRequest { frame, .. }: &OpenRequest,
-    ) -> Result<Handled<u64>, Halt> {
+    ) -> Result<Handled<Begun>, Halt> {
         let payload = slice::payload(frame, rx);
+        let (call, of) = (frame.correlation_id, msg_type(frame.type_id));
+        if is_open(frame) && of == 9 {
+            send_error(tx, call, of, ErrorKind::BadRequest, ErrorBody::default()).unwrap();
+            return Ok(Handled::Replied);
+        }
+        if is_open(frame) {
+            let &[count, takes] = payload else { panic!("a stream's request is two bytes") };
+            let received = Rc::clone(&self.received);
+            let stream = Scripted { call, of, next: 0, count, takes, has_end: false, taken: 0, received };
+            return Ok(Handled::Stream(Begun::Stream(stream)));
+        }
         if msg_type(frame.type_id) == 2 {
             self.begun.push((frame.correlation_id, payload.to_vec()));
-            return Ok(Handled::Later(frame.correlation_id));
+            return Ok(Handled::Later(Begun::Call(call)));
         }
         tx.send_reply(payload, MessageHeader::new(frame.type_id, frame.correlation_id)).unwrap();
         Ok(Handled::Replied)
     }
 
-    fn cancel(&mut self, call: u64, why: CancelReason) {
+    fn end(&mut self, tx: &mut Tx, stream: Begun) -> Result<(), Halt> {
+        let Begun::Stream(stream) = stream else { panic!("a call has no end") };
+        match self.errors.pop_front() {
+            Some(kind) => send_error(tx, stream.call, stream.of, kind, ErrorBody::default()).unwrap(),
+            None => {
+                let header = MessageHeader::new(make_type_id(ROUTE_END, stream.of), stream.call);
+                if let Err(Unsent::Halted(halt)) = tx.send_reply(&[], header) {
+                    return Err(halt);
+                }
+            }
+        }
+        self.ended.push(stream.call);
+        Ok(())
+    }
+
+    fn cancel(&mut self, begun: Begun, why: CancelReason) {
+        let (Begun::Call(call) | Begun::Stream(Scripted { call, .. })) = begun;
         self.cancelled.push((call, why));
     }
 }
 
 /// A core and its caller over rings of `capacity` bytes.
-fn core(capacity: usize) -> (CalleeCore<u64>, Caller) {
+fn core(capacity: usize) -> (CalleeCore<Begun>, Caller) {
     let geometry = Geometry::new(capacity, Use::Calls).unwrap();
     let rings: Vec<_> = (0..2).map(|_| Arc::new(RingMemory::create(geometry).unwrap().0)).collect();
     let [ours, theirs] = linked(&rings, &Options::new());
@@ -66,7 +173,7 @@ fn assert_no_reply(caller: &mut Caller) {
 }
 
 /// Turns until there is nothing to do.
-fn turns(core: &mut CalleeCore<u64>, service: &mut Recorder) {
+fn turns(core: &mut CalleeCore<Begun>, service: &mut Recorder) {
     while core.turn(service).unwrap() == TurnResult::Served {}
 }
 
@@ -96,7 +203,7 @@ fn a_cancellation_ends_a_call_that_has_begun() {
     cancel(&mut caller, first);
     turns(&mut core, &mut service);
     assert_eq!(service.cancelled, [(first, CancelReason::Caller)]);
-    assert_eq!((core.finish(first), core.finish(second)), (None, Some(second)));
+    assert_eq!((core.finish(first), core.finish(second)), (None, Some(Begun::Call(second))));
     // One that is answered has no entry.
     cancel(&mut caller, second);
     turns(&mut core, &mut service);

@@ -25,7 +25,7 @@ impl core::fmt::Display for Panicked {
 /// # Errors
 /// The panic of the code. State that the code leaves half changed belongs to the user, as with a handler that returns
 /// an error; no state of this crate passes through the code.
-#[inline]
+#[inline(always)]
 pub(crate) fn run<T>(code: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch_unwind(AssertUnwindSafe(code)).map_err(Panicked::new)
 }

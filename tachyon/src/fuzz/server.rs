@@ -9,13 +9,13 @@ use std::time::Duration;
 use super::{Hostile, Pair, REPEATED, ScriptedCaller, attack_beside, dispatcher, linked};
 use crate::connection::{Established, Halt, Rx, State, Tx};
 use crate::dispatch::{Deferred, Dispatcher};
-use crate::engine::{CallerInfo, CancelReason, ErrorKind, Handled, OpenRequest};
+use crate::engine::{CallerInfo, CancelReason, ErrorKind, Handled, OpenRequest, is_open};
 use crate::handshake::Role;
 use crate::options::Options;
 use crate::rpc::{Caller, ServeError};
 use crate::server::control::Control;
 use crate::server::poll_schedule::PassResult;
-use crate::server::service::Blocking;
+use crate::server::service::{Begun, Blocking};
 use crate::server::session::Arrival;
 use crate::server::worker::Worker;
 use crate::server::{Driven, Next, Offload};
@@ -150,7 +150,7 @@ struct Immediate<'a> {
 }
 
 impl crate::engine::Service for Immediate<'_> {
-    type Begun = Deferred;
+    type Begun = Begun<Deferred>;
 
     fn admit(&self, _: u32, _: usize) -> bool {
         self.admits
@@ -162,12 +162,22 @@ impl crate::engine::Service for Immediate<'_> {
         rx: &Rx,
         tx: &mut Tx,
         request: &OpenRequest,
-    ) -> Result<Handled<Deferred>, Halt> {
+    ) -> Result<Handled<Self::Begun>, Halt> {
+        if is_open(&request.frame) {
+            return self.blocking.open(caller, rx, tx, request);
+        }
         self.blocking.answer(caller, rx, tx, request).map(|()| Handled::Replied)
     }
 
-    fn cancel(&mut self, deferred: Deferred, _: CancelReason) {
-        self.later.cancel(&deferred);
+    fn end(&mut self, tx: &mut Tx, stream: Self::Begun) -> Result<(), Halt> {
+        self.blocking.end_stream(tx, stream.stream())
+    }
+
+    fn cancel(&mut self, call: Self::Begun, why: CancelReason) {
+        match call {
+            Begun::Call(deferred) => self.later.cancel(&deferred),
+            Begun::Stream(stream) => self.blocking.cancel_stream(&stream, why),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 
 use crate::dispatch::{
     AsyncReply, Context, ConvertError, Entry, EntryHandler, HandlerError, HandlerFuture, HandlerResult, IntoReply,
-    Reply, ReplySlot, Request, SlotOf, SlotResult, StartHandler, answer_in_slot, share_own,
+    Replies, Reply, ReplySlot, Request, SlotOf, SlotResult, StartHandler, answer_in_slot, share_own,
 };
 use crate::schema::payload::{DeclaredError, Message, Scratch, Undeclared, Value, assert_by_value, with_scratch};
 
@@ -49,6 +49,40 @@ pub fn answer<H: ConvertError<S::Error>, S: ReplyOf<R>, R>(reply: Reply<'_>, val
         Ok(sent) => sent,
         Err(error) => Err(H::error(error)),
     }
+}
+
+/// The items of a returned iterator: `S` selects their type, `H` the form of their error.
+///
+/// # Errors
+/// None: a handler's result.
+pub fn replies<H, S, I>(items: I) -> Result<Replies, HandlerError>
+where
+    H: ConvertError<S::Error>,
+    S: ReplyOf<I::Item>,
+    I: Iterator<Item: 'static> + Send + 'static,
+{
+    Ok(Replies::sent_by(items, |item, reply| answer::<H, S, I::Item>(reply, item)))
+}
+
+/// As [`replies`], for a `Result` of an iterator.
+///
+/// # Errors
+/// The handler's error, before the first item.
+pub fn replies_or_error<H, S, I>(outcome: Result<I, S::Error>) -> Result<Replies, HandlerError>
+where
+    H: ConvertError<S::Error>,
+    S: ReplyOf<I::Item>,
+    I: Iterator<Item: 'static> + Send + 'static,
+{
+    replies::<H, S, I>(outcome.map_err(H::error)?)
+}
+
+/// The items of a `Result` of an iterator, as results: the type of the error stands for the whole stream.
+///
+/// # Errors
+/// The error of the outcome.
+pub fn fallible<I: Iterator, E>(outcome: Result<I, E>) -> Result<impl Iterator<Item = Result<I::Item, E>>, E> {
+    outcome.map(|items| items.map(Ok))
 }
 
 /// The output of an async handler: [`answer`], later.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::control::{own_reply, try_answer_own};
 use super::guard::{RpcRxGuard, RpcTxGuard};
 use crate::connection::{self, Established, Halt, Rx, State, Tx, Unsent};
-use crate::engine::{ErrorBody, ErrorKind, is_cancel, is_plain, is_users, open_current, open_metadata, send_error};
+use crate::engine::{ErrorBody, ErrorKind, is_plain, is_users, open_current, open_metadata, send_error};
 use crate::handshake::{ConnectError, Kind, ListenError, Role};
 use crate::options::Options;
 use crate::ring::MessageHeader;
@@ -154,11 +154,11 @@ impl Callee {
     #[cold]
     fn answer_own(&mut self, deadline: Deadline) -> Result<(), ServeError> {
         let request = self.rx.current;
-        let answered = if is_cancel(&request) {
-            Ok(())
-        } else {
-            let (type_id, payload) = own_reply(&request, self.tx.max_len());
-            self.tx.send(&payload, MessageHeader::new(type_id, request.correlation_id), deadline)
+        let answered = match own_reply(&request, self.tx.max_len()) {
+            None => Ok(()),
+            Some((type_id, payload)) => {
+                self.tx.send(&payload, MessageHeader::new(type_id, request.correlation_id), deadline)
+            }
         };
         self.rx.release_current();
         match answered {

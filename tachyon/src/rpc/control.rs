@@ -3,7 +3,9 @@
 //! Control requests travel on [`ROUTE_CONTROL`], with the operation as message type.
 
 use crate::connection::{Halt, Tx, Unsent};
-use crate::engine::{BAD_METADATA, ErrorBody, ErrorKind, ErrorReply, has_metadata, is_cancel};
+use crate::engine::{
+    BAD_METADATA, ErrorBody, ErrorKind, ErrorReply, has_metadata, is_cancel, is_open, is_stream_message,
+};
 use crate::ring::{Frame, MessageHeader};
 use crate::schema::describe::Operation;
 use crate::type_id::msg_type;
@@ -26,13 +28,20 @@ pub(crate) fn refusal(frame: &Frame, kind: ErrorKind, text: &str, max_len: usize
     (type_id, payload)
 }
 
-/// The reply to a request that a callee without a table answers itself: type identifier and payload.
+/// The reply to a message that a callee without a table answers itself: type identifier and payload. `None` for a
+/// message that gets no reply. Such a callee has no streams.
 #[cold]
-pub(crate) fn own_reply(frame: &Frame, max_len: usize) -> (u32, Vec<u8>) {
-    if has_metadata(frame) {
-        return refusal(frame, ErrorKind::BadRequest, BAD_METADATA, max_len);
+pub(crate) fn own_reply(frame: &Frame, max_len: usize) -> Option<(u32, Vec<u8>)> {
+    if is_cancel(frame) || is_stream_message(frame) {
+        return None;
     }
-    control_reply(frame, max_len)
+    Some(if has_metadata(frame) {
+        refusal(frame, ErrorKind::BadRequest, BAD_METADATA, max_len)
+    } else if is_open(frame) {
+        refusal(frame, ErrorKind::NoHandler, "", max_len)
+    } else {
+        control_reply(frame, max_len)
+    })
 }
 
 /// Answers a request for the callee itself without waiting: the ring may be in use, and a caller that takes no replies
@@ -40,10 +49,7 @@ pub(crate) fn own_reply(frame: &Frame, max_len: usize) -> (u32, Vec<u8>) {
 /// that is gone are still served.
 #[cold]
 pub(crate) fn try_answer_own(tx: &mut Tx, frame: &Frame) -> Result<(), Unsent> {
-    if is_cancel(frame) {
-        return Ok(());
-    }
-    let (type_id, payload) = own_reply(frame, tx.max_len());
+    let Some((type_id, payload)) = own_reply(frame, tx.max_len()) else { return Ok(()) };
     match tx.try_send(&payload, MessageHeader::new(type_id, frame.correlation_id)) {
         Err(Unsent::Halted(Halt::Closed | Halt::PeerDead)) => Ok(()),
         outcome => outcome.map(drop),

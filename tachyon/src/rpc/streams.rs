@@ -8,7 +8,7 @@ use super::error::CallError;
 use super::guard::RpcRxGuard;
 use super::settings::CallSettings;
 use crate::connection::{End, Halt, MAX_PER_LOOK, Unsent, look_for_room, room_while_taking, slice};
-use crate::engine::{Arrived, CallerCore, CallerStream, file};
+use crate::engine::{Arrived, CallerCore, CallerStream, file, is_item};
 use crate::metadata::{METADATA, Metadata};
 use crate::ring::{CELLS, MessageHeader, Reservation};
 use crate::schema::describe::EndpointDescription;
@@ -153,6 +153,7 @@ impl Caller {
     /// [`CallError::Remote`] when the callee ended the stream with an error, after all items before it;
     /// [`CallError::TimedOut`] when the time of the whole stream is over; [`CallError::UnknownCorrelation`] for a
     /// stream that is not open; otherwise the callee closed or died, after all items that it published.
+    #[inline]
     pub fn next_item(&mut self, id: u64) -> Result<Option<RpcRxGuard<'_>>, CallError> {
         self.next_item_until(id, Deadline::never())
     }
@@ -166,6 +167,7 @@ impl Caller {
         self.next_item_until(id, Deadline::after(timeout))
     }
 
+    #[inline]
     fn next_item_until(&mut self, id: u64, deadline: Deadline) -> Result<Option<RpcRxGuard<'_>>, CallError> {
         match self.take_message(id, deadline)? {
             StreamMessage::Item => Ok(Some(self.lend())),
@@ -189,6 +191,23 @@ impl Caller {
     /// Takes the next message of a stream, waiting for it.
     #[inline]
     pub(crate) fn take_message(&mut self, id: u64, deadline: Deadline) -> Result<StreamMessage, CallError> {
+        let CallerCore { calls, rx, .. } = &mut self.core;
+        if let Some(stream) = calls.stream(id)
+            && !stream.has_message()
+            && rx.take_next_fast(|of| of == id)
+        {
+            if is_item(rx.current.type_id) && stream.window.note_received() {
+                stream.window.take(rx);
+                return Ok(StreamMessage::Item);
+            }
+            let message = self.core.rx.detach_current();
+            self.core.file(message)?;
+        }
+        self.take_message_slow(id, deadline)
+    }
+
+    #[inline(never)]
+    fn take_message_slow(&mut self, id: u64, deadline: Deadline) -> Result<StreamMessage, CallError> {
         loop {
             if let Some(message) = self.take_message_here(id)? {
                 return Ok(message);
@@ -264,17 +283,18 @@ impl Caller {
         Ok(if is_error { StreamMessage::Error } else { StreamMessage::End })
     }
 
-    /// Takes the current frame if it is an item of a stream, and files it otherwise.
+    /// Takes the current frame if it is an item of a stream. Files it otherwise, and takes the stream's next message if
+    /// the frame was one.
     #[inline]
     fn take_current_message(&mut self, id: u64) -> Result<Option<StreamMessage>, CallError> {
         let frame = self.core.rx.current;
-        if frame.correlation_id == id && route_id(frame.type_id) == ROUTE_ITEM {
+        if frame.correlation_id == id && is_item(frame.type_id) {
             self.core.lend_item(id, frame.type_id)?;
             return Ok(Some(StreamMessage::Item));
         }
         let other = self.core.rx.detach_current();
         self.core.file(other)?;
-        Ok(None)
+        self.take_message_here(id)
     }
 
     /// The error of a wait that ended without a message.

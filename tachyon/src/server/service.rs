@@ -20,7 +20,7 @@ pub(crate) enum Begun<T> {
 
 impl<T> Begun<T> {
     /// The stream.
-    pub(super) fn stream(self) -> Box<ServedStream> {
+    pub(crate) fn stream(self) -> Box<ServedStream> {
         match self {
             Self::Stream(stream) => stream,
             Self::Call(_) => unreachable!("the engine keeps streams apart from calls"),
@@ -84,7 +84,7 @@ impl<S: ?Sized> Blocking<'_, S> {
 impl<S: ?Sized> Blocking<'_, S> {
     /// Opens a stream, or refuses the request.
     #[cold]
-    pub(super) fn open<T>(
+    pub(crate) fn open<T>(
         &mut self,
         caller: &CallerInfo,
         rx: &Rx,
@@ -101,12 +101,12 @@ impl<S: ?Sized> Blocking<'_, S> {
 
     /// Sends the last message of a stream.
     #[allow(clippy::boxed_local, reason = "as the engine keeps it")]
-    pub(super) fn end_stream(&self, tx: &mut Tx, stream: Box<ServedStream>) -> Result<(), Halt> {
+    pub(crate) fn end_stream(&self, tx: &mut Tx, stream: Box<ServedStream>) -> Result<(), Halt> {
         self.responder.report(self.responder.end_stream(self.counters, tx, *stream))
     }
 
     /// Drops the handler of a stream.
-    pub(super) fn cancel_stream(&self, stream: &ServedStream, why: CancelReason) {
+    pub(crate) fn cancel_stream(&self, stream: &ServedStream, why: CancelReason) {
         stream.deferred().cancel();
         self.responder.record_deferred(self.counters, stream.deferred(), outcome_of(why));
     }

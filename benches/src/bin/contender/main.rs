@@ -33,6 +33,8 @@ fn main() -> Outcome {
         "table-callee" => ours::table_callee(path, capacity, how.parse()?),
         "sender" => ours::sender(path, mode(how)?),
         "receiver" => ours::receiver(path, capacity, how),
+        "stream-caller" => ours::stream_caller(path, mode(how)?),
+        "stream-callee" => ours::stream_callee(path, capacity, mode(how)?),
         "socket-asker" => sockets::asker(path),
         "socket-answerer" => sockets::answerer(path),
         "socket-source" => sockets::source(path),

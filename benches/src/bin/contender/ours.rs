@@ -5,7 +5,10 @@ use std::path::Path;
 
 use tachyon::dispatch::Entry;
 use tachyon::{Callee, Caller, Dispatcher, Options, PollingMode, Receiver, Sender, endpoints, tachyon_rpc};
-use tachyon_benches::{Answerer, Asker, Outcome, Sink, Source, drive_answers, drive_asks, drive_sink, drive_source};
+use tachyon_benches::{
+    Answerer, Asker, Outcome, Report, Sink, Source, drive_answers, drive_asks, drive_sink, drive_source, ready,
+    receive, rounds, tell,
+};
 
 use crate::bulk::sum;
 
@@ -88,6 +91,58 @@ impl Source for Sending {
 
 pub(crate) fn sender(path: &Path, mode: PollingMode) -> Outcome {
     drive_source(Sending(Sender::connect_with(path, &Options::new().polling(mode))?))
+}
+
+/// A stream of `count` items of `size` bytes.
+const ITEMS: u16 = 2;
+
+/// An item, of up to 1 KiB.
+static ITEM: [u8; 1 << 10] = [7; 1 << 10];
+
+/// The items of a stream that is asked for.
+struct Items<'c> {
+    caller: &'c mut Caller,
+    stream: u64,
+}
+
+impl Sink for Items<'_> {
+    #[inline]
+    fn take(&mut self, _most: u64) -> Outcome<u64> {
+        let item = self.caller.next_item(self.stream)?.ok_or("the stream ended early")?;
+        black_box((item.first(), item.last()));
+        Ok(1)
+    }
+}
+
+pub(crate) fn stream_caller(path: &Path, mode: PollingMode) -> Outcome {
+    let mut caller = Caller::connect_with(path, &Options::new().polling(mode))?;
+    ready()?;
+    while let Some(round) = rounds()? {
+        let asked = [u64::try_from(round.size)?.to_le_bytes(), round.total().to_le_bytes()].concat();
+        let stream = caller.open(ITEMS, &asked)?;
+        let report = receive(&mut Items { caller: &mut caller, stream }, &round)?;
+        if caller.next_item(stream)?.is_some() {
+            return Err("the stream goes on".into());
+        }
+        tell(&report)?;
+    }
+    Ok(())
+}
+
+pub(crate) fn stream_callee(path: &Path, capacity: usize, mode: PollingMode) -> Outcome {
+    let mut dispatcher = Dispatcher::default();
+    dispatcher.register_stream(ITEMS, "items", |asked: &[u8]| {
+        let [size, count] = [0, 8].map(|at| u64::from_le_bytes(asked[at..at + 8].try_into().expect("8 bytes")));
+        let item = &ITEM[..usize::try_from(size).expect("a size")];
+        (0..count).map(move |_| item)
+    })?;
+    let mut callee = Callee::listen_with(path, capacity, capacity, &Options::new().polling(mode))?;
+    ready()?;
+    while rounds()?.is_some() {
+        dispatcher.serve_once(&mut callee)?;
+        tell(&Report::default())?;
+    }
+    Ok(())
 }
 
 /// The receiver's use of messages.
