@@ -12,7 +12,7 @@ import math
 import os
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tachyon._tachyon import METADATA, Attempts, Comparison, LoopCalls, LoopConnecting, LoopReconnecting, RpcBus
 from tachyon.errors import (
@@ -104,7 +104,7 @@ class OpenStream:
         """Describe the stream with a correlation id."""
         self.number = number
         self.contract = contract
-        # Tasks that wait for a message, and tasks that wait for credit or room with the bytes of their items.
+        # Tasks that wait for a message, and tasks that wait for credit, or for so many bytes of room.
         self.readers: list[asyncio.Future[None]] = []
         self.senders: list[tuple[asyncio.Future[None], int | None]] = []
         # The messages that a connection had when it ended: items, then the end. True stands for the last item, a reply.
@@ -112,10 +112,11 @@ class OpenStream:
         self.end: bool | Exception | None = None
 
     def wake(self) -> None:
-        """Wake the tasks that wait for a message."""
+        """Wake the tasks that wait for a message, for credit or for room."""
         for reader in self.readers:
             wake(reader)
         self.readers.clear()
+        self.wake_senders()
 
     def wake_senders(self) -> None:
         """Wake the tasks that wait for credit or room."""
@@ -279,7 +280,7 @@ class LoopConnection:
         ended: TachyonError | None = None
         more: bool | None
         try:
-            more = self._calls.receive(bus, self._arrived, armed, self._wanted_room(), self._waiting_items())
+            more = self._calls.receive(bus, self._arrived, armed, self._wanted_room())
         except BusyError:
             # Another thread tries to use the bus and holds its lock for a moment.
             more = True
@@ -300,21 +301,13 @@ class LoopConnection:
                 stream.wake_senders()
 
     def _wanted_room(self) -> int | None:
-        """Return the bytes of the first call in the queue."""
+        """Return the bytes of the first call in the queue, or else of the first item that waits for room."""
         if not self._queue:
-            return None
+            # A sender that gave up would request room for ever.
+            senders = (sender for stream in self._streams.values() for sender in stream.senders)
+            return next((size for waiter, size in senders if size is not None and not waiter.done()), None)
         payload = self._queue[0].payload
         return 0 if isinstance(payload, Comparison) else len(payload)
-
-    def _waiting_items(self) -> list[tuple[int, int | None]]:
-        """Return the streams that wait for credit or room, each with the bytes of an item."""
-        waiting: list[tuple[int, int | None]] = []
-        for stream in self._streams.values():
-            # A sender that gave up would request room for ever.
-            stream.senders = [waiter for waiter in stream.senders if not waiter[0].done()]
-            if stream.senders:
-                waiting.append((stream.number, stream.senders[0][1]))
-        return waiting
 
     def _deliver(self) -> None:
         delivered = 0
@@ -386,7 +379,6 @@ class LoopConnection:
             # Without its traceback, which refers to this frame.
             stream.end = raised.with_traceback(None)
         stream.wake()
-        stream.wake_senders()
 
     def stream(self, number: int) -> OpenStream:
         """Return a stream that was just opened."""
@@ -423,20 +415,22 @@ class LoopConnection:
             raise stream.end
         return stream.arrived.pop() if stream.end else b""
 
-    def send_item(self, bus: RpcBus, stream: OpenStream, item: bytes | None) -> bool | None:
-        """Send an item, END for None. False when the callee takes nothing more; None without credit or room."""
+    def send_item(
+        self, bus: RpcBus, stream: OpenStream, item: bytes | None
+    ) -> Literal["sent", "ended", "credit", "room"]:
+        """Send an item, END for None, or say what `wait_to_send` waits for."""
         if stream.end is not None:
-            return False
+            return "ended"
         try:
             return self._calls.send_item(bus, stream.number, item)
         except BusyError:
-            # As in `take_item`. The wait that follows looks again.
-            return None
+            # As in `take_item`. The wait for room looks again at once.
+            return "room"
 
-    def wait_to_send(self, stream: OpenStream, size: int | None) -> asyncio.Future[None]:
-        """Return a future that has a result once there may be credit and room for an item, or for END."""
+    def wait_to_send(self, stream: OpenStream, room: int | None) -> asyncio.Future[None]:
+        """Return a future that has a result once there may be so many bytes of room, or credit without `room`."""
         waiter: asyncio.Future[None] = self.loop.create_future()
-        stream.senders.append((waiter, size))
+        stream.senders = [*(sender for sender in stream.senders if not sender[0].done()), (waiter, room)]
         # Requests a wake-up.
         self.loop.call_soon(self._receive)
         return waiter
@@ -474,7 +468,6 @@ class LoopConnection:
                 if self._calls.forget(bus, number, cancel):
                     self.loop.call_soon(self._receive)
         stream.wake()
-        stream.wake_senders()
 
     @property
     def reconnects(self) -> bool:

@@ -273,9 +273,9 @@ class AsyncStream(Generic[_ItemT_co, _SentT_contra, _ReplyT_co]):
         stream = await self._open()
         while (connection := self._connection) is not None and not self._ended:
             sent = connection.send_item(self._bus, stream, item)
-            if sent is not None:
-                return sent
-            await self._wait(connection.wait_to_send(stream, None if item is None else len(item)))
+            if sent in {"sent", "ended"}:
+                return sent == "sent"
+            await self._wait(connection.wait_to_send(stream, None if sent == "credit" else len(item or b"")))
         return False
 
     def _check_takes_items(self) -> None:

@@ -1263,15 +1263,16 @@ class LoopCalls:
         """Take the next item of a stream; None when there is none, False after the last one, True before a reply."""
     def take_last(self, bus: RpcBus, correlation_id: int, contract: Contract | None) -> bytes | None:
         """Take the reply that ends a stream; None when there is none yet."""
-    def send_item(self, bus: RpcBus, correlation_id: int, item: bytes | None) -> bool | None:
-        """Send an item, END for None; False when the callee takes nothing more, None without credit or room."""
+    def send_item(
+        self, bus: RpcBus, correlation_id: int, item: bytes | None
+    ) -> Literal["sent", "ended", "credit", "room"]:
+        """Send an item, END for None; say that the callee takes nothing more, or what there is none of."""
     def receive(
         self,
         bus: RpcBus,
         into: list[tuple[int, bytes | RpcError | None]],
         armed: bool,
         room: int | None,
-        items: list[tuple[int, int | None]],
     ) -> bool | None:
         """Append the replies that have come; return whether more may be there already, None if `armed` before."""
     def forget(self, bus: RpcBus, correlation_id: int, cancel: bool) -> bool:

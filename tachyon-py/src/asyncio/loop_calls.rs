@@ -79,11 +79,10 @@ impl LoopCalls {
     }
 
     /// Append the replies that have come to `into`, as pairs of correlation id and `bytes` or exception; None for a
-    /// stream that got messages. Returns True when more may be there already. Returns False when the callee was just
-    /// asked for a wake-up at the next reply, at `room` bytes of room if a request waits for room, and at credit and
-    /// room for one of `items`: pairs of a stream and the bytes of its item, None for END. Returns None when there was
-    /// no reply and the callee had been asked before (`armed`). Raises the end of the connection after all replies
-    /// before it are taken.
+    /// stream that got messages or credit. Returns True when more may be there already. Returns False when the callee
+    /// was just asked for a wake-up at the next reply, at `room` bytes of room if a request waits for room, and at
+    /// credit if an item waits for it. Returns None when there was no reply and the callee had been asked before
+    /// (`armed`). Raises the end of the connection after all replies before it are taken.
     #[allow(clippy::unused_self, reason = "only a holder of a `LoopCalls` may receive")]
     fn receive(
         &self,
@@ -91,7 +90,6 @@ impl LoopCalls {
         into: &Bound<'_, PyList>,
         armed: bool,
         room: Option<usize>,
-        items: Vec<(u64, Option<usize>)>,
     ) -> PyResult<Option<bool>> {
         let py = bus.py();
         let mut forward = bus.get().forward()?;
@@ -101,7 +99,7 @@ impl LoopCalls {
         let mut armed = armed;
         for _ in 0..MAX_REPLIES {
             let taking = caller.next_reply().map_err(Raise::raise)?;
-            for id in caller.take_news() {
+            for id in caller.take_news().into_iter().chain(caller.take_credited()) {
                 into.append((id, py.None()))?;
                 armed = false;
             }
@@ -112,8 +110,8 @@ impl LoopCalls {
                 if gone {
                     return Err(CallError::PeerDead { sent: true }.raise());
                 }
-                let armed = armed && caller.is_armed(room.is_some() || !items.is_empty());
-                return Ok(if armed { None } else { Some(!caller.arm_to_send(room, &items)) });
+                let armed = armed && caller.is_armed(room.is_some());
+                return Ok(if armed { None } else { Some(!caller.arm(room)) });
             };
             let reply = reply(py, taking);
             caller.release_reply(taking.position());
@@ -192,16 +190,17 @@ impl LoopCalls {
         Ok(Some(payload))
     }
 
-    /// Send an item of a stream, END for None: True when it was sent, False when the callee takes nothing more, None
-    /// when there is no credit or no room, and `receive` then requests both.
+    /// Send an item of a stream, END for None: `"sent"`, `"ended"` when the callee takes nothing more, `"credit"` or
+    /// `"room"` when there is none, and `receive` then requests it.
     #[allow(clippy::unused_self, reason = "only a holder of a `LoopCalls` may send")]
-    fn send_item(&self, bus: &Bound<'_, RpcBus>, correlation_id: u64, item: Option<&[u8]>) -> PyResult<Option<bool>> {
+    fn send_item(&self, bus: &Bound<'_, RpcBus>, correlation_id: u64, item: Option<&[u8]>) -> PyResult<&str> {
         let mut forward = bus.get().forward()?;
         let caller = &mut forward.loop_calling()?.caller;
         Ok(match caller.try_send_item(correlation_id, item).map_err(Raise::raise)? {
-            ItemSent::Sent => Some(true),
-            ItemSent::Ended => Some(false),
-            ItemSent::Full => None,
+            ItemSent::Sent => "sent",
+            ItemSent::Ended => "ended",
+            ItemSent::Full if item.is_some() && caller.lacks_credit(correlation_id).map_err(Raise::raise)? => "credit",
+            ItemSent::Full => "room",
         })
     }
 

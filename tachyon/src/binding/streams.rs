@@ -3,12 +3,12 @@
 use super::attempts::look;
 use super::calling::{Limit, ReplyTaken, RequestRoom};
 use super::{Room, Taking};
-use crate::engine::{Arrived, Outcome};
+use crate::engine::{Arrived, Outcome, is_item};
 use crate::metadata::METADATA;
 use crate::ring::{CELLS, MessageHeader, Reservation};
 use crate::rpc::{CallError, Caller, StreamMessage};
 use crate::schema::describe::EndpointDescription;
-use crate::type_id::{MSG_TYPE_ERROR, ROUTE_END, ROUTE_ITEM, make_type_id, msg_type, route_id};
+use crate::type_id::{MSG_TYPE_ERROR, ROUTE_END, ROUTE_ITEM, make_type_id, msg_type};
 use crate::wait::Deadline;
 
 pub use crate::engine::ItemSent;
@@ -39,7 +39,8 @@ pub trait StreamSteps {
         limit: Limit,
         window: Option<u32>,
     ) -> Result<Option<u64>, CallError>;
-    /// Whether a stream can be opened now. False while a stream that was given up has its place until its last message.
+    /// Whether there is a place for another stream. False while the last message of a stream that was given up is on
+    /// its way.
     ///
     /// # Errors
     /// [`CallError::TooManyStreams`].
@@ -113,9 +114,14 @@ pub trait StreamSteps {
     fn send_in(&mut self, id: u64, room: Room, item: Option<&[u8]>) -> Result<(), CallError>;
     /// Whether a stream has not ended, or has an outcome to take.
     fn is_stream(&mut self, id: u64) -> bool;
-    /// As [`arm`](super::CallerSteps::arm), while streams wait to send: each of `items` is a stream and the bytes of its
-    /// item, or `None` for END.
-    fn arm_to_send(&mut self, room: Option<usize>, items: &[(u64, Option<usize>)]) -> bool;
+    /// Whether the next item of a stream waits for credit, and not for room. [`take_credited`](Self::take_credited)
+    /// reports the end of the wait.
+    ///
+    /// # Errors
+    /// [`CallError::FatalError`]: a credit that no correct callee grants.
+    fn lacks_credit(&mut self, id: u64) -> Result<bool, CallError>;
+    /// Streams whose next item waited for credit, and waits no more.
+    fn take_credited(&mut self) -> Vec<u64>;
 }
 
 impl StreamSteps for Caller {
@@ -163,17 +169,22 @@ impl StreamSteps for Caller {
 
     #[inline]
     fn look_for_item(&mut self, id: u64, looks: u32) -> Result<Option<StreamTaken>, CallError> {
-        if let Some(message) = self.take_message_here(id)? {
-            return Ok(Some(detach(self, message)));
-        }
-        let whole = self.core.calls.stream(id).map_or(Deadline::never(), |stream| stream.deadline);
+        let whole = match self.core.calls.stream(id) {
+            Some(stream) if !stream.has_message() => stream.deadline,
+            _ => return self.take_message_here(id).map(|found| found.map(|message| detach(self, message))),
+        };
         // Items that keep coming do not keep the time of the whole stream from ending it.
         if whole.has_passed() {
             return Ok(None);
         }
-        match look(&mut self.core.rx, looks) {
+        let found = if self.core.rx.take_next_fast(|of| of == id) {
+            Ok(Some(self.core.rx.detach_current()))
+        } else {
+            look(&mut self.core.rx, looks)
+        };
+        match found {
             Ok(None) => Ok(None),
-            Ok(Some(frame)) if frame.correlation_id == id && route_id(frame.type_id) == ROUTE_ITEM => {
+            Ok(Some(frame)) if frame.correlation_id == id && is_item(frame.type_id) => {
                 self.core.lend_item(id, frame.type_id)?;
                 Ok(Some(StreamTaken::Item(ReplyTaken::InPlace(Taking(frame)))))
             }
@@ -264,8 +275,16 @@ impl StreamSteps for Caller {
         self.core.calls.stream(id).is_some()
     }
 
-    fn arm_to_send(&mut self, room: Option<usize>, items: &[(u64, Option<usize>)]) -> bool {
-        self.core.arm_to_send(room, items)
+    fn lacks_credit(&mut self, id: u64) -> Result<bool, CallError> {
+        if self.core.has_credit(id)? {
+            return Ok(false);
+        }
+        self.core.await_credit(id);
+        Ok(true)
+    }
+
+    fn take_credited(&mut self) -> Vec<u64> {
+        self.core.take_credited()
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) use callee_streams::{
 pub use caller::ItemSent;
 pub(crate) use caller::{CallerCore, Reply, TooManyStreams, file};
 pub use caller_info::CallerInfo;
-pub(crate) use caller_stream::{CallerStream, is_item};
+pub(crate) use caller_stream::is_item;
 pub(crate) use calls::{Arrived, CallState, Calls, Outcome};
 pub use error_reply::RpcError;
 pub(crate) use error_reply::{ErrorBody, ErrorReply, send_error};

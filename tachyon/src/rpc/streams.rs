@@ -8,11 +8,11 @@ use super::error::CallError;
 use super::guard::RpcRxGuard;
 use super::settings::CallSettings;
 use crate::connection::{End, Halt, MAX_PER_LOOK, Unsent, look_for_room, room_while_taking, slice};
-use crate::engine::{Arrived, CallerCore, CallerStream, file, is_item};
+use crate::engine::{Arrived, CallerCore, file, is_item};
 use crate::metadata::{METADATA, Metadata};
 use crate::ring::{CELLS, MessageHeader, Reservation};
 use crate::schema::describe::EndpointDescription;
-use crate::type_id::{MSG_TYPE_ERROR, ROUTE_END, ROUTE_ITEM, make_type_id, msg_type, route_id};
+use crate::type_id::{MSG_TYPE_ERROR, ROUTE_END, ROUTE_ITEM, make_type_id, msg_type};
 use crate::wait::Deadline;
 
 /// The next message of a stream, which lies in the current frame of the reverse ring if it is an item or an error.
@@ -266,11 +266,7 @@ impl Caller {
             self.core.rx.set_current_copied(id, item.type_id, item.payload);
             return Ok(StreamMessage::Item);
         }
-        let stream = self.core.calls.stream(id);
-        let ends_in_reply = stream.and_then(|stream| stream.end.as_ref()).is_some_and(
-            |end| matches!(end, Ok(last) if route_id(last.type_id) == 0 && msg_type(last.type_id) != MSG_TYPE_ERROR),
-        );
-        if ends_in_reply {
+        if self.core.calls.stream(id).is_some_and(|stream| stream.ends_in_reply()) {
             return Ok(StreamMessage::End);
         }
         let Some(outcome) = self.core.take_stream_outcome(id) else {
@@ -351,8 +347,9 @@ impl Caller {
         self.core.take_stream_outcome(id)
     }
 
-    /// Sends an item to the callee of a stream, waiting for credit and for room. False when the stream has ended, and
-    /// the callee takes nothing more: [`finish`](Self::finish) or [`next_item`](Self::next_item) has the outcome.
+    /// Sends an item to the callee of a stream, waiting for credit and for room. False when the callee takes nothing
+    /// more: after [`end_items`](Self::end_items), and when the stream has ended. [`finish`](Self::finish) or
+    /// [`next_item`](Self::next_item) has the outcome.
     ///
     /// # Errors
     /// [`CallError::TooLarge`]: the item can never fit the ring; the stream stays open. [`CallError::TimedOut`] when
@@ -411,8 +408,7 @@ impl Caller {
             (tx, rx, calls),
             deadline.min(whole),
             |connection, forward, producer, calls| {
-                let takes_more = |stream: &&mut CallerStream| stream.end.is_none() && !stream.has_sent_end;
-                let Some(stream) = calls.stream(id).filter(takes_more) else {
+                let Some(stream) = calls.stream(id).filter(|stream| stream.takes_items()) else {
                     return Ok(Some(None));
                 };
                 let has_credit = match len {
