@@ -25,7 +25,7 @@ mod types;
 
 /// Makes a function an endpoint, which another process can call through shared memory, or a trait a service.
 ///
-/// The macro does not change the function. It adds a type of the same name, which [`use`] imports together with the
+/// The macro leaves the function as it is, but for the type of a [returned iterator](#streams). It adds a type of the same name, which [`use`] imports together with the
 /// function:
 ///
 /// - `echo::MSG_TYPE` is the number of the endpoint on the wire;
@@ -34,6 +34,7 @@ mod types;
 ///   Write `caller.within(time)` instead of `caller` to limit the time of the whole call, and `&mut &pool` to call
 ///   through a pool;
 /// - `echo::call_async(&caller, ..)` calls from a task, with the cargo feature `tokio` of `tachyon`;
+/// - of a stream, in place of these, `quotes::open(&mut caller, ..)` opens the stream: see [below](#streams);
 /// - `impl Endpoint for echo` is the entry in a dispatch table, see [`endpoints!`].
 ///
 /// [`use`]: https://doc.rust-lang.org/reference/items/use-declarations.html
@@ -49,7 +50,8 @@ mod types;
 ///   function;
 /// - `#[state] state: &S` or `&mut S`, the state of the dispatcher;
 /// - `#[context] cx: &Context`, the caller, the deadline and the metadata of the request;
-/// - as the last one, a `ReplySlot<'_, T>`, to write the reply in place instead of returning it.
+/// - as the last one, a `ReplySlot<'_, T>`, to write the reply in place instead of returning it;
+/// - after the arguments, `items: Items<T>` and `out: StreamSender<T>`, the streams of the caller and of the function.
 ///
 /// A single argument is the whole request. Several arguments, and a single `Option`, travel as fields with the names of
 /// the parameters: the two sides compare the names, and each side may add optional arguments at the end.
@@ -62,13 +64,42 @@ mod types;
 /// `Dispatcher::serve_async`. Its future outlives the request, so it owns its arguments and its reply, and has no reply
 /// slot. The state is `&S`, with `S: Send + Sync`.
 ///
+/// # Streams
+///
+/// A function that returns `impl Iterator<Item = T>`, or `Box<dyn Iterator<Item = T> + Send>`, answers with a stream of
+/// items, each of a type that a reply can have. With `Item = Result<T, E>` an error ends the stream; with
+/// `Result<impl Iterator<Item = T>, E>` it comes in place of the stream. The serving thread asks the iterator for one
+/// item at a time, as far as the caller has room. The iterator outlives the request, so the macro adds `Send + 'static`
+/// to the returned type, and an iterator that borrows is an error of the compiler. In a trait, the method and its
+/// implementations write `+ 'static` themselves.
+///
+/// A function with `items: Items<T>` takes a stream of items from its caller, and a function with
+/// `out: StreamSender<T>` sends its replies through it and returns nothing, or `Result<(), E>`. A plain function runs on
+/// a thread of its own for each stream, an `async` one as a task. It owns its arguments.
+///
+/// ```
+/// use tachyon::{Dispatcher, endpoints, tachyon_rpc, testing};
+///
+/// #[tachyon_rpc(msg_type = 1)]
+/// fn words(text: &str) -> impl Iterator<Item = String> {
+///     let words: Vec<String> = text.split(' ').map(str::to_owned).collect();
+///     words.into_iter()
+/// }
+///
+/// let mut caller = testing::pair(Dispatcher::new(endpoints![words]))?;
+/// let received: Result<Vec<String>, _> = words::open(&mut caller, "in three words")?.collect();
+/// assert_eq!(received?, ["in", "three", "words"]);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
 /// # The trait
 ///
 /// Every method is an endpoint with `#[rpc(msg_type = N)]`, and takes `&self` or `&mut self`: the implementor is the
 /// state. The macro adds two types to a trait `Pricing`: `PricingClient`, with a method for each endpoint, and
 /// `PricingService`, whose `endpoints::<Implementor>()`, `dispatcher(implementor)` and `shared(arc)` serve any
 /// implementor. An `async` method takes `&self`, and its implementor is `Send + Sync`. The client calls through a
-/// `Caller` that it owns, a `&mut Caller`, or a pool; `client.starting().method(..)` only sends. With the cargo feature
+/// `Caller` that it owns, a `&mut Caller`, or a pool; `client.starting().method(..)` only sends. The method of a stream
+/// opens it, over a caller that is no pool. With the cargo feature
 /// `tokio` of `tachyon` there is a third type, `PricingAsyncClient`, for tasks.
 ///
 /// ```

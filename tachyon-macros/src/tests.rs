@@ -164,6 +164,81 @@ fn functions_that_are_wrong() {
 }
 
 #[test]
+fn streams() {
+    for (item, expected) in [
+        ("fn f(a: &str) -> impl Iterator<Item = u8> {}", vec![]),
+        ("fn f() -> impl Send + core::iter::FusedIterator<Item = Result<Quote, E>> + 'static + use<> {}", vec![]),
+        ("fn f(a: u8, b: &Q) -> Result<impl Iterator<Item = Result<String, E>>, E> {}", vec![]),
+        ("fn f(#[state] s: &mut S) -> Box<dyn Iterator<Item = Option<u8>> + Send + 'static> {}", vec![]),
+        ("fn f(items: Items<u8>) -> u8 {}", vec![]),
+        ("fn f(a: u8, #[context] cx: &Context, items: tachyon::Items<Vec<u8>>) -> impl Iterator<Item = u8> {}", vec![]),
+        (
+            "async fn f(#[state] s: &S, a: String, items: Items<Quote>, out: StreamSender<u8>) -> Result<(), E> {}",
+            vec![],
+        ),
+        ("fn f(out: StreamSender<Option<u8>>) {}", vec![]),
+        ("fn f() -> impl Iterator {}", vec!["the type of the items"]),
+        ("fn f() -> impl Iterator<Item = impl Sized> {}", vec!["an item has one type"]),
+        ("fn f() -> impl Iterator<Item = &u8> {}", vec!["write `u8`"]),
+        ("fn f() -> impl Iterator<Item = Result<LineRef<'_>, E>> {}", vec!["write `Line`"]),
+        ("fn f() -> impl Iterator<Item = usize> {}", vec!["write `u64`"]),
+        ("fn f(a: &str) -> impl Iterator<Item = u8> + '_ {}", vec!["remove `'_`"]),
+        ("fn f(a: &str) -> Result<impl Iterator<Item = u8> + use<'_>, E> {}", vec!["remove `use<'_>`"]),
+        ("fn f() -> Box<dyn Iterator<Item = u8>> {}", vec!["+ Send>`"]),
+        ("fn f() -> Box<dyn Iterator<Item = u8> + '_> {}", vec!["remove `'_`"]),
+        ("fn f() -> impl IntoIterator<Item = u8> {}", vec!["write `impl Iterator<Item = T>`"]),
+        ("fn f() -> Result<impl Stream<Item = u8>, E> {}", vec!["write `impl Iterator<Item = T>`"]),
+        ("fn f() -> Result<impl Iterator<Item = Result<u8, A>>, B> {}", vec!["write `A` here, too"]),
+        ("fn f() -> io::Result<impl Iterator<Item = u8>> {}", vec!["no error in this alias"]),
+        ("async fn f() -> impl Iterator<Item = u8> {}", vec!["`out: StreamSender<u8>`"]),
+        ("fn f(reply: ReplySlot<'_>) -> impl Iterator<Item = u8> {}", vec!["remove the slot"]),
+        ("fn f(a: Items<u8>, b: Items<u8>) {}", vec!["keep one `Items`"]),
+        ("fn f(a: StreamSender<u8>, b: StreamSender<u8>) {}", vec!["keep one `StreamSender`"]),
+        ("fn f(a: Items<u8>, b: u8) {}", vec!["arguments of the request come first"]),
+        ("fn f(a: StreamSender<u8>, b: Items<u8>) {}", vec!["behind `Items`"]),
+        ("fn f(a: Items<char>, b: StreamSender<&str>) {}", vec!["`char::from_u32`", "write `String`"]),
+        ("fn f(a: StreamSender<u8>) -> u8 {}", vec!["return nothing"]),
+        ("fn f(a: StreamSender<u8>) -> impl Iterator<Item = u8> {}", vec!["return nothing"]),
+        ("fn f(a: &str, b: Items<u8>) {}", vec!["owns its arguments"]),
+        ("fn f(b: Items<u8>) -> &str {}", vec!["owns its reply"]),
+        ("fn f(#[state] s: &mut S, b: Items<u8>) {}", vec!["write `&S`"]),
+        ("fn f(b: Items<u8>, s: ReplySlot<'_>) {}", vec!["has no reply slot"]),
+    ] {
+        assert_messages("msg_type = 1", item, &expected);
+    }
+    for item in ["fn f() -> impl Iterator<Item = u8> {}", "fn f(a: Items<u8>) {}", "fn f(a: StreamSender<u8>) {}"] {
+        assert_messages("msg_type = 1, codec = \"msgpack\"", item, &["remove `codec`"]);
+    }
+    for (method, expected) in [
+        ("fn f(&mut self) -> Result<impl Iterator<Item = u8> + 'static, E>", vec![]),
+        ("fn f(&self, a: &str) -> impl Iterator<Item = u8>", vec!["`impl Iterator<Item = u8> + 'static`, here and"]),
+        ("fn f(&mut self, a: Items<u8>)", vec!["write `&self`, with a lock"]),
+        ("fn f(&self, a: &str, b: Items<u8>)", vec!["owns its arguments"]),
+    ] {
+        let item = format!("trait T {{ #[rpc(msg_type = 1)] {method}; }}");
+        assert_all(&crate::service::messages(tokens(""), tokens(&item)), &expected, method);
+    }
+}
+
+#[test]
+fn a_returned_iterator_owns_what_it_needs() {
+    for (written, bounded) in [
+        ("-> impl Iterator<Item = u8> {}", "-> impl Iterator<Item = u8> + tachyon::Send + 'static {}"),
+        ("-> impl 'static + Iterator<Item = u8> {}", "-> impl 'static + Iterator<Item = u8> + tachyon::Send {}"),
+        (
+            "-> Result<(impl Iterator<Item = u8> + Send), E> where u8: Copy { 1 }",
+            "-> Result<(impl Iterator<Item = u8> + Send + 'static), E> where u8: Copy { 1 }",
+        ),
+        ("-> Box<dyn Iterator<Item = u8> + Send> {}", "-> Box<dyn Iterator<Item = u8> + Send> {}"),
+    ] {
+        let function = |output: &str| tokens(&format!("#[inline] pub fn f(a: &str) {output}")).to_string();
+        let library = syn::parse_str("tachyon").expect("a path");
+        let found = crate::endpoint::streams::with_bounds(tokens(&function(written)), &library);
+        assert_eq!(found.to_string(), function(bounded));
+    }
+}
+
+#[test]
 fn marks_are_taken_off_the_parameters() {
     let item = tokens("fn f(#[state] a: &A, #[context] cx: &Context, #[allow(x)] b: u8) { #[state] let x = (1, 2); }");
     let kept = tokens("fn f(a: &A, cx: &Context, #[allow(x)] b: u8) { #[state] let x = (1, 2); }");

@@ -21,6 +21,7 @@ pub mod raw_caller;
 pub mod sandbox;
 pub mod server;
 pub mod service;
+pub mod streaming;
 pub mod temporary;
 pub mod test_run;
 pub mod userfault;

@@ -19,14 +19,19 @@ pub(crate) fn doc_signature(contract: &Contract<'_>) -> String {
         .arguments()
         .enumerate()
         .map(|(at, argument)| format!("{}: {}", param_name(argument, at), text(argument.ty)));
+    let items = contract.params.items().map(|of| format!("items: stream of {}", text(of)));
     let returned = match contract.reply {
         ReplyForm::Value(ty) | ReplyForm::Opaque(ty) | ReplyForm::Slot { wire: Some(ty), .. } => {
             format!(" -> {}", text(ty))
         }
         ReplyForm::Slot { wire: None, .. } => " -> [u8]".to_owned(),
         ReplyForm::Nothing => String::new(),
+        ReplyForm::Stream(stream) => match result_types(&stream.item) {
+            Some((item, error)) => format!(" -> stream of {} or {}", text(item), text(error)),
+            None => format!(" -> stream of {}", text(&stream.item)),
+        },
     };
-    format!("fn {}({}){returned}", contract.name, arguments.collect::<Vec<_>>().join(", "))
+    format!("fn {}({}){returned}", contract.name, arguments.chain(items).collect::<Vec<_>>().join(", "))
 }
 
 /// The parameters of a client's function.
@@ -147,6 +152,17 @@ fn view(contract: &Contract<'_>, argument: &Argument<'_>, wire: &TokenStream, na
         }
         ArgumentKind::Reference(inner) if known_layout(inner).is_some() => quote!(*#name),
         ArgumentKind::Reference(_) | ArgumentKind::Other => quote!(#private::IntoView::<'_, #wire>::into_view(#name)),
+    }
+}
+
+/// The return type of a client's function that opens a stream for `'c`.
+pub(crate) fn opened(contract: &Contract<'_>, own: &TokenStream) -> TokenStream {
+    let private = contract.private;
+    quote_spanned! {Span::mixed_site()=>
+        #private::Result<
+            #private::OpenStream<'c, #own>,
+            #private::CallError<<#own as #private::Contract>::Error>,
+        >
     }
 }
 

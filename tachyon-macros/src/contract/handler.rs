@@ -2,12 +2,13 @@
 //! reply.
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 
 use super::{Contract, local_name};
 use crate::endpoint::model::ReplyForm;
 use crate::endpoint::params::{Argument, ArgumentKind, Param};
+use crate::endpoint::streams::ItemSource;
 use crate::span::SpanRange;
 use crate::types::field_type::known_layout;
 
@@ -20,24 +21,51 @@ pub(crate) fn handler(
     is_method: bool,
 ) -> TokenStream {
     let private = contract.private;
-    let is_async = matches!(state, Access::Async(_));
-    let body = body(contract, function, is_method, is_async);
+    let run = match state {
+        Access::Async(_) => Run::Task,
+        Access::Thread(_) => Run::Thread,
+        Access::None | Access::Shared | Access::Exclusive => Run::Inline,
+    };
+    let body = body(contract, function, is_method, run);
     let param = match state {
-        Access::None | Access::Async(None) => quote!(_),
+        Access::None | Access::Async(None) | Access::Thread(None) => quote!(_),
         _ => quote_spanned!(Span::mixed_site()=> __state),
     };
-    let closure = if is_async {
+    let is_stream = contract.reply.stream().is_some();
+    let closure = if run != Run::Inline {
         quote_spanned!(Span::mixed_site()=> |#param, __request, __context| #body)
+    } else if is_stream {
+        quote_spanned!(Span::mixed_site()=> |#param, __request| #body)
     } else {
         quote_spanned!(Span::mixed_site()=> |#param, __request, __reply| #body)
     };
+    let inline = |variant: TokenStream| {
+        if is_stream {
+            quote!(#private::EntryHandler::Stream(#private::StreamHandler::#variant(#closure)))
+        } else {
+            quote!(#private::EntryHandler::#variant(#closure))
+        }
+    };
     match state {
-        Access::None => quote!(#private::EntryHandler::Stateless(#closure)),
-        Access::Shared => quote!(#private::EntryHandler::Shared(#closure)),
-        Access::Exclusive => quote!(#private::EntryHandler::Exclusive(#closure)),
+        Access::None => inline(quote!(Stateless)),
+        Access::Shared => inline(quote!(Shared)),
+        Access::Exclusive => inline(quote!(Exclusive)),
         Access::Async(None) => quote!(#private::start_stateless(#closure)),
         Access::Async(Some(state)) => quote!(#private::start_shared::<#state>(#closure)),
+        Access::Thread(None) => quote!(#private::thread_stateless(#closure)),
+        Access::Thread(Some(state)) => quote!(#private::thread_shared::<#state>(#closure)),
     }
+}
+
+/// Where a handler runs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Run {
+    /// On the serving thread, while the request is in the ring.
+    Inline,
+    /// As a task of a runtime.
+    Task,
+    /// On a thread of its own.
+    Thread,
 }
 
 /// A handler's access to the state.
@@ -48,27 +76,32 @@ pub(crate) enum Access<'a> {
     Exclusive,
     /// The handler is `async`, and shares the state of this type.
     Async(Option<&'a TokenStream>),
+    /// The handler runs on a thread of its own, and shares the state of this type.
+    Thread(Option<&'a TokenStream>),
 }
 
 /// The body of the handler's closure.
-fn body(contract: &Contract<'_>, function: &TokenStream, is_method: bool, is_async: bool) -> TokenStream {
+fn body(contract: &Contract<'_>, function: &TokenStream, is_method: bool, run: Run) -> TokenStream {
     let (private, marker) = (contract.private, &contract.marker);
     let arguments: Vec<_> = contract.params.arguments().collect();
     let names: Vec<_> = (0..arguments.len()).map(local_name).collect();
     let mut rest = names.iter().zip(&arguments);
     let context = &contract.name;
-    let state = if is_async {
+    let is_later = run != Run::Inline;
+    let state = if is_later {
         quote_spanned!(Span::mixed_site()=> &*__state)
     } else {
         quote_spanned!(Span::mixed_site()=> __state)
     };
     let passed = contract.params.all.iter().map(|param| match param {
         Param::State(_) => state.clone(),
-        Param::Context if is_async => quote_spanned!(Span::mixed_site()=> &__context.get()),
+        Param::Context if is_later => quote_spanned!(Span::mixed_site()=> &__context.get()),
         Param::Context => {
             quote_spanned!(Span::mixed_site()=> &#private::context(__request, #context))
         }
         Param::Slot(_) => quote_spanned!(Span::mixed_site()=> __slot),
+        Param::Items(_) => quote_spanned!(Span::mixed_site()=> __items),
+        Param::Sender(_) => quote_spanned!(Span::mixed_site()=> __sender),
         Param::Argument(_) => match rest.next() {
             Some((name, Argument { kind: ArgumentKind::Reference(_), .. })) if contract.params.are_fields() => {
                 quote!(&#name)
@@ -79,9 +112,9 @@ fn body(contract: &Contract<'_>, function: &TokenStream, is_method: bool, is_asy
     });
     let receiver = is_method.then(|| quote!(#state,));
     let call = quote!(#function(#receiver #(#passed),*));
-    let answer = if is_async {
+    let answer = if is_later {
         let has_state = is_method || contract.params.state().is_some();
-        answer_later(contract, function, &call, has_state)
+        answer_later(contract, function, &call, has_state, run)
     } else {
         answer(contract, &call)
     };
@@ -157,6 +190,12 @@ fn answer(contract: &Contract<'_>, call: &TokenStream) -> TokenStream {
         return contract.packed_answer(call);
     }
     let how = contract.error_mode();
+    if let Some(stream) = contract.reply.stream() {
+        let select = contract.select_reply();
+        let (suffix, items) = returned_items(contract, stream.source, call);
+        let open = format_ident!("replies{suffix}");
+        return quote_spanned!(Span::mixed_site()=> #private::#open::<#how, #select, _>(#items));
+    }
     if let ReplyForm::Slot { wire, .. } = contract.reply {
         let wire = wire.map_or_else(|| quote!([#private::u8]), ToTokens::to_token_stream);
         quote_spanned! {Span::mixed_site()=>
@@ -168,23 +207,67 @@ fn answer(contract: &Contract<'_>, call: &TokenStream) -> TokenStream {
     }
 }
 
-/// The expression that makes the future of an `async` function, which keeps the state and makes the reply.
-fn answer_later(contract: &Contract<'_>, function: &TokenStream, call: &TokenStream, has_state: bool) -> TokenStream {
+/// The expression that makes the future of a function that runs as a task or on a thread. The future keeps the state and
+/// makes the reply.
+fn answer_later(
+    contract: &Contract<'_>,
+    function: &TokenStream,
+    call: &TokenStream,
+    has_state: bool,
+    run: Run,
+) -> TokenStream {
     let private = contract.private;
+    let stream = contract.reply.stream();
     let output = if contract.is_packed {
         contract.packed_output()
     } else {
-        let (how, select) = (contract.error_mode(), contract.select_reply());
-        quote_spanned!(Span::mixed_site()=> #private::answer_later::<#how, #select, _>(__value))
+        let how = contract.error_mode();
+        match stream.map(|stream| stream.source) {
+            None => {
+                let select = contract.select_reply();
+                quote_spanned!(Span::mixed_site()=> #private::answer_later::<#how, #select, _>(__value))
+            }
+            // The function returns nothing: the reply is the end of its items.
+            Some(ItemSource::Sender) => quote_spanned! {Span::mixed_site()=>
+                #private::answer_later::<#how, #private::Select<true>, _>(__value)
+            },
+            Some(source) => {
+                let (suffix, items) = returned_items(contract, source, &quote_spanned!(Span::mixed_site()=> __value));
+                let relay = format_ident!("relay{suffix}");
+                let select = contract.select_reply();
+                quote_spanned!(Span::mixed_site()=> #private::#relay::<#how, #select, _>(&__context, #items))
+            }
+        }
     };
     let state = has_state.then(|| quote_spanned!(Span::mixed_site()=> let __state = #private::Clone::clone(__state);));
+    let items =
+        contract.item_wire().map(|wire| quote_spanned!(Span::mixed_site()=> let __items = __context.items::<#wire>();));
+    let sender = contract.params.sender().map(|of| {
+        let select = contract.select_value(of);
+        quote_spanned! {Span::mixed_site()=>
+            let __sender = __context.sender::<<#select as #private::Slot<#of>>::Wire>();
+        }
+    });
+    let wait = (run == Run::Task).then(|| quote!(.await));
     let future = quote_spanned! {Span::mixed_site()=>
         #private::task(async move {
-            let __value = #call.await;
+            let __value = #call #wait;
             #output
         })
     };
     // rustc reports a future that cannot be a task at the name of the function.
     let future = SpanRange::of(function).located(future);
-    quote_spanned!(Span::mixed_site()=> { #state #private::Result::Ok(#future) })
+    quote_spanned!(Span::mixed_site()=> { #state #items #sender #private::Result::Ok(#future) })
+}
+
+/// The returned value as the items of the contract, and what the function that takes them has at the end of its name.
+fn returned_items(contract: &Contract<'_>, source: ItemSource, returned: &TokenStream) -> (&'static str, TokenStream) {
+    let private = contract.private;
+    match source {
+        ItemSource::Iterator | ItemSource::Sender => ("", returned.clone()),
+        ItemSource::FallibleIterator => {
+            ("_or_error", quote_spanned!(Span::mixed_site()=> #private::fallible(#returned)))
+        }
+        ItemSource::FallibleIteratorOfResults => ("_or_error", returned.clone()),
+    }
 }

@@ -122,7 +122,7 @@ impl Contract<'_> {
     }
 
     /// `Select` for a value.
-    fn select_value(&self, ty: &Type) -> TokenStream {
+    pub(crate) fn select_value(&self, ty: &Type) -> TokenStream {
         let private = self.private;
         if known_layout(ty).is_some() {
             return quote!(#private::Select<true>);
@@ -210,6 +210,8 @@ impl Contract<'_> {
         let (private, name) = (self.private, &self.name);
         let request = self.request_form();
         let (reply, error) = (self.reply_type(), self.error_type());
+        let items = self.item_wire().map(|wire| quote!(.with_items(<#wire as #private::Value>::FORM)));
+        let streaming = self.reply.stream().map(|_| quote!(.streaming()));
         // A connection remembers a compared signature by its address, and a static has one address.
         quote! {
             {
@@ -220,7 +222,7 @@ impl Contract<'_> {
                     #request,
                     <#reply as #private::Message>::FORM,
                     <#error as #private::DeclaredError>::VARIANTS,
-                );
+                )#items #streaming;
                 &__SIGNATURE
             }
         }
@@ -228,14 +230,51 @@ impl Contract<'_> {
 
     /// The return type as valid in a constant; `None` without a returned value.
     fn returned_type(&self) -> Option<Type> {
-        match self.reply {
-            ReplyForm::Value(ty) | ReplyForm::Opaque(ty) => {
-                let mut ty = (*ty).clone();
-                make_constant(&mut ty, self.private);
-                Some(ty)
-            }
-            ReplyForm::Nothing | ReplyForm::Slot { .. } => None,
+        let mut ty = self.reply.returned()?.clone();
+        make_constant(&mut ty, self.private);
+        Some(ty)
+    }
+
+    /// The type on the wire of the caller's items.
+    pub(crate) fn item_wire(&self) -> Option<TokenStream> {
+        let (private, ty) = (self.private, self.params.items()?);
+        if known_layout(ty).is_some() {
+            return Some(ty.to_token_stream());
         }
+        let select = self.select_value(ty);
+        Some(quote!(<#select as #private::Slot<#ty>>::Wire))
+    }
+
+    /// The traits that say which streams the endpoint has.
+    pub(crate) fn stream_impls(&self, shared: &TokenStream) -> TokenStream {
+        let (private, marker) = (self.private, &self.marker);
+        let takes_items = self.item_wire().map(|wire| {
+            quote_spanned! {Span::mixed_site()=>
+                #shared
+                #[automatically_derived]
+                impl #private::TakesItems for #marker {
+                    type Item = #wire;
+                }
+            }
+        });
+        let replies = match (self.reply.stream(), &takes_items) {
+            (Some(_), _) => Some(quote!(StreamsReplies)),
+            (None, Some(_)) => Some(quote!(RepliesOnce)),
+            (None, None) => None,
+        };
+        let replies = replies.map(|name| {
+            quote_spanned! {Span::mixed_site()=>
+                #shared
+                #[automatically_derived]
+                impl #private::#name for #marker {}
+            }
+        });
+        quote!(#takes_items #replies)
+    }
+
+    /// Whether a call opens a stream.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.reply.stream().is_some() || self.params.items().is_some()
     }
 
     /// `Select` for the return type.
@@ -331,15 +370,21 @@ impl Contract<'_> {
             let call = span.located(call);
             assertions.extend(quote_spanned!(Span::mixed_site()=> #shared const _: () = #call;));
         };
+        if let Some(of) = self.params.items().filter(|of| known_layout(of).is_none()) {
+            match TensorType::of(innermost(of).0) {
+                Some(tensor) => tensors.extend(tensor.assertions(shared, private)),
+                None => assert(SpanRange::of(of), quote!(#private::travels::<#of>())),
+            }
+        }
         if let ReplyForm::Value(wire) | ReplyForm::Slot { wire: Some(wire), .. } = self.reply
             && let Type::Array(array) = ungroup(wire)
         {
             assert(SpanRange::of(wire), quote!(#private::assert_by_value::<#array>()));
         }
-        if let (ReplyForm::Value(written) | ReplyForm::Opaque(written), Some(ty)) = (self.reply, self.returned_type())
+        if let (Some(written), Some(ty)) = (self.reply.returned(), self.returned_type())
             && !is_known_reply(&ty)
         {
-            let value = result_types(written).map_or(*written, |(value, _)| value);
+            let value = result_types(written).map_or(written, |(value, _)| value);
             match TensorType::of(innermost(value).0) {
                 Some(tensor) => tensors.extend(tensor.assertions(shared, private)),
                 None => assert(SpanRange::of(value), quote!(#private::can_be_reply::<#ty>())),
@@ -355,9 +400,8 @@ impl Contract<'_> {
             }
         }
         let written = match self.reply {
-            ReplyForm::Value(ty) | ReplyForm::Opaque(ty) => Some(*ty),
             ReplyForm::Slot { returned, .. } => *returned,
-            ReplyForm::Nothing => None,
+            reply => reply.returned(),
         };
         if let (Some(written), Some(error)) = (written, self.result_error()) {
             let span = result_types(written).map_or_else(|| SpanRange::of(written), |(_, error)| SpanRange::of(error));

@@ -1,4 +1,5 @@
-//! The rules for an `async` endpoint: its future outlives the request, so it owns what it takes and gives.
+//! The rules for an endpoint that outlives its request: an `async` one, and one with a stream of items as a parameter.
+//! It owns what it takes and gives.
 
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
@@ -12,9 +13,11 @@ use crate::types::{last_segment, text, type_arguments, ungroup};
 
 /// Applies the rules to a function or a method.
 pub(crate) fn check(sig: &Signature, params: &Params<'_>, report: &mut Report) {
-    if sig.asyncness.is_none() {
+    if !outlives_request(sig, params) {
         return;
     }
+    let is_async = sig.asyncness.is_some();
+    let endpoint = if is_async { "an `async` endpoint" } else { "an endpoint with a stream as a parameter" };
     let types = sig.inputs.iter().filter_map(|input| match input {
         FnArg::Typed(param) => Some(&*param.ty),
         FnArg::Receiver(_) => None,
@@ -24,32 +27,37 @@ pub(crate) fn check(sig: &Signature, params: &Params<'_>, report: &mut Report) {
             Param::State(State::Exclusive(state)) => {
                 let state = text(state);
                 let advice = format!(
-                    "an `async` endpoint shares the state with the calls that run beside it: write `&{state}`, with a \
-                     lock in it"
+                    "{endpoint} shares the state with the calls that run beside it: write `&{state}`, with a lock in it"
                 );
                 report.at(ty, advice);
             }
-            Param::Slot(_) => report.at(
-                ty,
-                "an `async` endpoint has no reply slot, because the ring keeps no room until its future ends: return \
-                 the reply",
-            ),
-            Param::Argument(_) if borrows(ty.to_token_stream()) => {
+            Param::Slot(_) => {
                 let advice = format!(
-                    "an `async` endpoint owns its arguments, because the request leaves the ring before the first \
-                     `.await`: write {}",
+                    "{endpoint} has no reply slot, because the ring keeps no room until it ends: return the reply"
+                );
+                report.at(ty, advice);
+            }
+            Param::Argument(_) if borrows(ty.to_token_stream()) => {
+                let leaves = if is_async { "before the first `.await`" } else { "before the function runs" };
+                let advice = format!(
+                    "{endpoint} owns its arguments, because the request leaves the ring {leaves}: write {}",
                     owned_form(ty).map_or("an owned type".to_owned(), |owned| format!("`{owned}`"))
                 );
                 report.at(ty, advice);
             }
-            Param::State(State::Shared(_)) | Param::Context | Param::Argument(_) => {}
+            Param::State(State::Shared(_))
+            | Param::Context
+            | Param::Items(_)
+            | Param::Sender(_)
+            | Param::Argument(_) => {}
         }
     }
     if let ReturnType::Type(_, ty) = &sig.output {
         let value = result_types(ty).map_or(&**ty, |(value, _)| value);
         if borrows(value.to_token_stream()) {
             let advice = format!(
-                "an `async` endpoint owns its reply, because the future that it borrows from ends first: write {}",
+                "{endpoint} owns its reply, because the {} that it borrows from ends first: write {}",
+                if is_async { "future" } else { "function" },
                 owned_form(value).map_or("an owned type".to_owned(), |owned| format!("`{owned}`"))
             );
             report.at(value, advice);
@@ -57,8 +65,13 @@ pub(crate) fn check(sig: &Signature, params: &Params<'_>, report: &mut Report) {
     }
 }
 
+/// Whether the handler runs after its request has left the ring.
+pub(crate) fn outlives_request(sig: &Signature, params: &Params<'_>) -> bool {
+    sig.asyncness.is_some() || params.has_streams()
+}
+
 /// Whether a type borrows for less than `'static`, as far as its syntax tells.
-fn borrows(ty: TokenStream) -> bool {
+pub(super) fn borrows(ty: TokenStream) -> bool {
     let mut tokens = ty.into_iter().peekable();
     while let Some(token) = tokens.next() {
         match token {
@@ -82,7 +95,7 @@ fn borrows(ty: TokenStream) -> bool {
 }
 
 /// The owned form of a borrowed type; `None` if its name does not tell.
-fn owned_form(ty: &Type) -> Option<String> {
+pub(super) fn owned_form(ty: &Type) -> Option<String> {
     if let Type::Reference(reference) = ungroup(ty) {
         return Some(owned(&reference.elem));
     }

@@ -5,9 +5,11 @@ use syn::{Attribute, Expr, ExprLit, ExprUnary, GenericParam, Lit, LitInt, Return
 use super::asynchronous;
 use super::model::{Endpoint, Function, MsgType, ReplyForm};
 use super::params::{self, Params};
+use super::streams::{self, is_like_stream};
 use crate::args::Args;
 use crate::report::Report;
 use crate::types::advice::{packed_reply_advice, reply_advice};
+use crate::types::iterator_type::IteratorType;
 use crate::types::reply_type::{is_known_reply, result_types};
 use crate::types::ungroup;
 
@@ -29,7 +31,9 @@ pub(crate) fn check<'a>(args: &'a Args, function: &'a Function, report: &mut Rep
     let returns = reply(&function.sig.output, is_packed, report);
     let params = params?;
     asynchronous::check(&function.sig, &params, report);
-    let returns = returns && slot_result(&function.sig.output, &params, report);
+    let returns = returns
+        && streams::check(&function.sig, &params, is_packed, false, report)
+        && slot_result(&function.sig.output, &params, report);
     let reply = returns.then(|| ReplyForm::of(&function.sig.output, &params))?;
     Some(Endpoint { function, library: &args.library, msg_type: msg_type?, params, reply, is_packed })
 }
@@ -124,10 +128,11 @@ pub(crate) fn reply(output: &ReturnType, is_packed: bool, report: &mut Report) -
             );
             false
         }
-        Type::ImplTrait(opaque) => {
+        Type::ImplTrait(opaque) if !is_like_stream(ty) => {
             report.at(opaque, "a reply has one type, which both sides know: name it instead of `impl Trait`");
             false
         }
+        whole if IteratorType::of(whole).is_some() || is_like_stream(whole) => true,
         whole => {
             let value = result_types(whole).map_or(whole, |(value, _)| value);
             let advice = if is_packed { packed_reply_advice(whole, value) } else { reply_advice(value) };

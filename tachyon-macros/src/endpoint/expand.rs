@@ -10,6 +10,7 @@ use syn::{Path, Signature};
 
 use super::model::{Endpoint, MsgType};
 use super::params::{State, without_marks};
+use super::streams::with_bounds;
 use crate::attrs;
 use crate::contract::handler::{self, Access};
 use crate::contract::{Contract, client};
@@ -40,6 +41,7 @@ pub(crate) fn endpoint(endpoint: &Endpoint<'_>, item: &TokenStream) -> TokenStre
         is_packed: endpoint.is_packed,
     };
     let item = without_marks(item.clone());
+    let item = if endpoint.reply.stream().is_some() { with_bounds(item, &private) } else { item };
     let client = client_impl(endpoint, &contract);
     let entry = endpoint_impl(endpoint, &contract);
     let marker = marker(endpoint, &private, &quote!(#client #entry));
@@ -102,6 +104,10 @@ fn marker(endpoint: &Endpoint<'_>, private: &Path, implementations: &TokenStream
 ///                            pub fn call_in_place<'c, #lifetime>(caller: &'c mut impl HasCaller, a: u64, b: &str)
 ///                                -> Result<InPlace<'c, R>, CallError> { .. }
 ///                        }
+/// -> impl Iterator       impl count {
+///                            pub fn open<'c, #lifetime>(caller: &'c mut impl HasCaller, a: u64, b: &str)
+///                                -> Result<OpenStream<'c, Self>, CallError> { .. }
+///                        }
 /// ```
 ///
 /// rustc does not report generated code as dead. An `#[allow(dead_code)]` would count as a use, and hide the report of
@@ -111,17 +117,69 @@ fn client_impl(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream 
     let private = contract.private;
     let shared = shared(endpoint);
     let msg_type = msg_type(&endpoint.msg_type);
+    let assertion = assertion(endpoint, private);
+    let items = contract.items(&shared);
+    let streams = contract.stream_impls(&shared);
+    // The client has one parameter more than the function, and clippy's limit is 7.
+    let full = (endpoint.params.all.len() == 7 && endpoint.params.arguments().count() == 7)
+        .then(|| quote!(#[allow(clippy::too_many_arguments, reason = "the caller is an additional parameter")]));
+    let functions =
+        if contract.is_stream() { open_function(endpoint, contract) } else { call_functions(endpoint, contract) };
+    quote_spanned! {Span::mixed_site()=>
+        #items
+
+        #shared
+        #full
+        #[automatically_derived]
+        impl #name {
+            /// The number that names this endpoint on the wire.
+            pub const MSG_TYPE: #private::u16 = #msg_type;
+
+            #functions
+        }
+        #streams
+        #assertion
+    }
+}
+
+/// The client's function that opens a stream.
+fn open_function(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream {
+    let private = contract.private;
     let params = client::params(contract);
     let caller = client::caller_name(contract);
     let lifetime = client::lifetime(contract);
     let (views, request) = client::request(contract);
-    let own = quote!(Self);
-    let (returned, spell) = client::reply(contract, &own);
-    let assertion = assertion(endpoint, private);
-    let items = contract.items(&shared);
-    // The client has one parameter more than the function, and clippy's limit is 7.
-    let full = (endpoint.params.all.len() == 7 && endpoint.params.arguments().count() == 7)
-        .then(|| quote!(#[allow(clippy::too_many_arguments, reason = "the caller is an additional parameter")]));
+    let shown = client::doc_signature(contract);
+    let opened = client::opened(contract, &quote!(Self));
+    let opens = format!("Opens a stream of `{}` in the other process.", endpoint.function.name().unraw());
+    quote_spanned! {Span::mixed_site()=>
+        #[doc = #opens]
+        ///
+        /// ```text
+        #[doc = #shown]
+        /// ```
+        ///
+        /// Dropping the stream cancels it.
+        ///
+        /// # Errors
+        ///
+        /// A `CallError` if the request cannot be sent, or if too many streams are open.
+        pub fn open<'c, #lifetime>(#caller: &'c mut impl #private::HasCaller, #params) -> #opened {
+            #views
+            #private::open::<Self>(#caller, &#request)
+        }
+    }
+}
+
+/// The client's functions for one request and one reply.
+fn call_functions(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream {
+    let name = endpoint.function.name();
+    let private = contract.private;
+    let params = client::params(contract);
+    let caller = client::caller_name(contract);
+    let lifetime = client::lifetime(contract);
+    let (views, request) = client::request(contract);
+    let (returned, spell) = client::reply(contract, &quote!(Self));
     let shown = client::doc_signature(contract);
     let call = format!("Calls `{}` in the other process, and returns the reply as an owned value.", name.unraw());
     let in_place = format!("Calls `{}`, and lends the reply in place, without a copy.", name.unraw());
@@ -148,47 +206,36 @@ fn client_impl(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStream 
         }
     });
     quote_spanned! {Span::mixed_site()=>
-        #items
-
-        #shared
-        #full
-        #[automatically_derived]
-        impl #name {
-            /// The number that names this endpoint on the wire.
-            pub const MSG_TYPE: #private::u16 = #msg_type;
-
-            #[doc = #call]
-            ///
-            /// ```text
-            #[doc = #shown]
-            /// ```
-            ///
-            /// # Errors
-            ///
-            /// A `CallError` if the request cannot be sent, if no reply arrives in time, or if the reply is an error.
-            pub fn call<#lifetime>(#caller: &mut impl #private::Calls, #params) -> #returned {
-                #views
-                #private::call::<Self>(#caller, &#request)#spell
-            }
-
-            #call_in_place
-
-            #[doc = #starts]
-            ///
-            /// # Errors
-            ///
-            /// As for `call`. After an error, the request has not been sent.
-            pub fn start<#lifetime>(
-                #caller: &mut impl #private::HasCaller,
-                #params
-            ) -> #private::Result<#private::Started<Self>, #private::CallError<<Self as #private::Contract>::Error>> {
-                #views
-                #private::start::<Self>(#caller, &#request)
-            }
-
-            #call_async
+        #[doc = #call]
+        ///
+        /// ```text
+        #[doc = #shown]
+        /// ```
+        ///
+        /// # Errors
+        ///
+        /// A `CallError` if the request cannot be sent, if no reply arrives in time, or if the reply is an error.
+        pub fn call<#lifetime>(#caller: &mut impl #private::Calls, #params) -> #returned {
+            #views
+            #private::call::<Self>(#caller, &#request)#spell
         }
-        #assertion
+
+        #call_in_place
+
+        #[doc = #starts]
+        ///
+        /// # Errors
+        ///
+        /// As for `call`. After an error, the request has not been sent.
+        pub fn start<#lifetime>(
+            #caller: &mut impl #private::HasCaller,
+            #params
+        ) -> #private::Result<#private::Started<Self>, #private::CallError<<Self as #private::Contract>::Error>> {
+            #views
+            #private::start::<Self>(#caller, &#request)
+        }
+
+        #call_async
     }
 }
 
@@ -289,9 +336,11 @@ fn endpoint_impl(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStrea
         Some(state @ State::Shared(ty)) => (state.ty(), quote!(#private::Requires<#ty>), Access::Shared),
         Some(state @ State::Exclusive(ty)) => (state.ty(), quote!(#private::Requires<#ty>), Access::Exclusive),
     };
+    let shared_state = endpoint.params.state().is_some().then_some(&state);
     let access = match endpoint.function.sig.asyncness {
+        Some(_) => Access::Async(shared_state),
+        None if endpoint.params.has_streams() => Access::Thread(shared_state),
         None => access,
-        Some(_) => Access::Async(endpoint.params.state().is_some().then_some(&state)),
     };
     let (reply, error) = (contract.reply_type(), contract.error_type());
     let signature = contract.signature(&quote!(#name::MSG_TYPE), &quote!(<#name as #private::Endpoint>::DOC));

@@ -5,6 +5,7 @@ pub(crate) mod check;
 pub(crate) mod expand;
 pub(crate) mod model;
 pub(crate) mod params;
+pub(crate) mod streams;
 pub(crate) mod stub;
 
 use proc_macro2::{Span, TokenStream};

@@ -6,6 +6,7 @@ use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, LitInt, Path, ReturnType, Signature, Type, Visibility};
 
 use super::params::{Params, SlotParam};
+use super::streams::StreamReply;
 
 /// A function without its body, which the macro never parses.
 pub(crate) struct Function {
@@ -121,9 +122,28 @@ pub(crate) enum ReplyForm<'a> {
         /// The return type of the function.
         returned: Option<&'a Type>,
     },
+    /// A stream of items.
+    Stream(StreamReply),
 }
 
 impl<'a> ReplyForm<'a> {
+    /// The type of the returned value, or of an item; `None` if nothing is returned.
+    pub(crate) fn returned(&self) -> Option<&Type> {
+        match self {
+            ReplyForm::Value(ty) | ReplyForm::Opaque(ty) => Some(ty),
+            ReplyForm::Stream(stream) => Some(&stream.item),
+            ReplyForm::Nothing | ReplyForm::Slot { .. } => None,
+        }
+    }
+
+    /// The stream of items.
+    pub(crate) fn stream(&self) -> Option<&StreamReply> {
+        match self {
+            ReplyForm::Stream(stream) => Some(stream),
+            _ => None,
+        }
+    }
+
     /// The form of the reply of a function with this return type and these parameters.
     pub(crate) fn of(output: &'a ReturnType, params: &Params<'a>) -> Self {
         if let Some(SlotParam { wire }) = params.slot() {
@@ -132,6 +152,9 @@ impl<'a> ReplyForm<'a> {
                 ReturnType::Type(_, ty) => Some(&**ty),
             };
             return ReplyForm::Slot { wire, returned };
+        }
+        if let Some(stream) = StreamReply::of(output, params) {
+            return ReplyForm::Stream(stream);
         }
         match output {
             ReturnType::Default => ReplyForm::Nothing,

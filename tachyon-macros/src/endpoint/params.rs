@@ -1,10 +1,11 @@
-//! The parameters of an endpoint: the marked ones (state and context), the reply slot, and the arguments.
+//! The parameters of an endpoint: the marked ones (state and context), the reply slot, the streams, and the arguments.
 
 use proc_macro2::{Group, Ident, Span, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
 use syn::ext::IdentExt;
 use syn::{Attribute, FnArg, Generics, Lifetime, Pat, PatType, Signature, Type, TypeReference};
 
+use super::streams::{self, stream_param};
 use crate::report::Report;
 use crate::types::advice::{argument_advice, element_advice, packed_advice, reference_advice};
 use crate::types::field_type::known_layout;
@@ -26,6 +27,10 @@ pub(crate) enum Param<'a> {
     Context,
     /// `reply: ReplySlot<'_, T>`.
     Slot(SlotParam<'a>),
+    /// `items: Items<T>`.
+    Items(&'a Type),
+    /// `out: StreamSender<T>`.
+    Sender(&'a Type),
     /// A parameter that travels.
     Argument(Argument<'a>),
 }
@@ -88,6 +93,27 @@ impl<'a> Params<'a> {
         })
     }
 
+    /// The type of the caller's items.
+    pub(crate) fn items(&self) -> Option<&'a Type> {
+        self.all.iter().find_map(|param| match param {
+            Param::Items(of) => Some(*of),
+            _ => None,
+        })
+    }
+
+    /// The type of the items that the function sends.
+    pub(crate) fn sender(&self) -> Option<&'a Type> {
+        self.all.iter().find_map(|param| match param {
+            Param::Sender(of) => Some(*of),
+            _ => None,
+        })
+    }
+
+    /// Whether a stream of items is a parameter.
+    pub(crate) fn has_streams(&self) -> bool {
+        self.items().is_some() || self.sender().is_some()
+    }
+
     /// Whether the arguments travel as fields of a head: several arguments, or a single `Option`.
     pub(crate) fn are_fields(&self) -> bool {
         let arguments: Vec<_> = self.arguments().collect();
@@ -143,6 +169,10 @@ fn read<'a>(sig: &'a Signature, has_state: bool, is_packed: bool, report: &mut R
                 report.at(&param.ty, "the reply slot must be the last parameter: move it to the end");
             }
             Some(Param::Slot(slot))
+        } else if let Some(of) = stream_param(&param.ty, "Items") {
+            Some(Param::Items(of))
+        } else if let Some(of) = stream_param(&param.ty, "StreamSender") {
+            Some(Param::Sender(of))
         } else if is_packed {
             packed_argument(param, report).map(Param::Argument)
         } else {
@@ -158,7 +188,11 @@ fn read<'a>(sig: &'a Signature, has_state: bool, is_packed: bool, report: &mut R
             report.at(again, format!("{once}: mark one parameter with `#[{name}]`"));
         }
     }
+    let types: Vec<&Type> = params.iter().map(|param| &*param.ty).collect();
     let params = Params { all };
+    if sound {
+        streams::check_params(&params, &types, is_packed, report);
+    }
     check_names(&params, is_packed, report);
     sound.then_some(params)
 }
@@ -181,10 +215,17 @@ pub(crate) fn is_mark(attr: &Attribute) -> bool {
     ["state", "context"].iter().any(|name| attr.path().is_ident(name))
 }
 
+/// Whether a parameter of this type is a stream.
+pub(crate) fn is_stream_param(ty: &Type) -> bool {
+    ["Items", "StreamSender"].iter().any(|name| stream_param(ty, name).is_some())
+}
+
 /// The number of arguments of a signature that may have mistakes.
 pub(crate) fn count_of_arguments(sig: &Signature) -> usize {
-    let marked = |param: &&PatType| param.attrs.iter().any(is_mark) || reply_slot(&param.ty).is_some();
-    typed_params(sig).filter(|param| !marked(param)).count()
+    let is_argument = |param: &&PatType| {
+        !param.attrs.iter().any(is_mark) && reply_slot(&param.ty).is_none() && !is_stream_param(&param.ty)
+    };
+    typed_params(sig).filter(is_argument).count()
 }
 
 /// The function without the marks of its parameters, which rustc does not know.

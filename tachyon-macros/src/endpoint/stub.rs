@@ -9,10 +9,12 @@ use syn::{Attribute, FnArg, Path, ReturnType, Signature};
 use super::check::{RESERVED, is_tachyon_rpc};
 use super::model::Function;
 use super::params::{count_of_arguments, without_marks};
+use super::streams::stream_param;
 use crate::args::Args;
 use crate::attrs;
 use crate::library::private;
 use crate::report::Report;
+use crate::types::iterator_type::IteratorType;
 use crate::types::reply_type::{is_owned, result_types};
 
 /// The item as written, and the mistakes.
@@ -52,6 +54,7 @@ pub(crate) fn endpoint(
     let shared = attrs::shared(&function.attrs);
     let arguments = stub_arguments(&function.sig, &private);
     let reply = stub_reply(&function.sig.output, &private);
+    let stream = stub_stream(&function.sig, &private).unwrap_or_else(|| quote!(()));
     quote_spanned! {Span::mixed_site()=>
         #item
         #errors
@@ -78,6 +81,13 @@ pub(crate) fn endpoint(
                 _caller: &mut impl #private::Calls,
                 #arguments
             ) -> #private::Result<#private::Started<Self>, #private::CallError> {
+                loop {}
+            }
+
+            pub fn open(
+                _caller: &mut impl #private::Calls,
+                #arguments
+            ) -> #private::Result<#stream, #private::CallError> {
                 loop {}
             }
 
@@ -131,6 +141,24 @@ pub(crate) fn stub_reply(output: &ReturnType, private: &Path) -> TokenStream {
             if is_owned(value) { value.to_token_stream() } else { quote!(#private::Vec<#private::u8>) }
         }
     }
+}
+
+/// An iterator in the place of the open stream; `None` if the function has no stream of replies.
+pub(crate) fn stub_stream(sig: &Signature, private: &Path) -> Option<TokenStream> {
+    let sent = sig.inputs.iter().find_map(|input| match input {
+        FnArg::Typed(param) => stream_param(&param.ty, "StreamSender"),
+        FnArg::Receiver(_) => None,
+    });
+    let item = match (sent, &sig.output) {
+        (Some(item), _) => Some(item),
+        (None, ReturnType::Type(_, ty)) => IteratorType::of(ty)?.item,
+        (None, ReturnType::Default) => return None,
+    };
+    let value = item.map(|item| result_types(item).map_or(item, |(value, _)| value));
+    let value = value
+        .filter(|value| is_owned(value))
+        .map_or_else(|| quote!(#private::Vec<#private::u8>), ToTokens::to_token_stream);
+    Some(quote!(#private::IntoIter<#private::Result<#value, #private::CallError>>))
 }
 
 /// The function without a second `#[tachyon_rpc]`, which is reported already and would collide with the stub.

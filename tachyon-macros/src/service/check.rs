@@ -9,14 +9,15 @@ use syn::{FnArg, ReceiverKind, Signature, TraitItem};
 
 use super::model::{Method, Service, ServiceTrait, WrittenMethod};
 use crate::args::Args;
-use crate::endpoint::asynchronous;
 use crate::endpoint::check::{generics, msg_type, qualifiers, reply, slot_result};
 use crate::endpoint::model::{MsgType, ReplyForm};
-use crate::endpoint::params;
+use crate::endpoint::params::Params;
+use crate::endpoint::{asynchronous, params, streams};
 use crate::report::Report;
 
 /// The names of the clients' own functions.
-pub(super) const TAKEN: [&str; 7] = ["new", "within", "metadata", "idempotent", "starting", "get_mut", "into_inner"];
+pub(super) const TAKEN: [&str; 8] =
+    ["new", "within", "metadata", "idempotent", "window", "starting", "get_mut", "into_inner"];
 
 /// Applies every rule.
 ///
@@ -70,13 +71,14 @@ fn method<'a>(declared: &'a WrittenMethod, report: &mut Report) -> Option<Method
     qualifiers(sig, report);
     generics(sig, report);
     refuse_self_type(sig, report);
-    let exclusive = receiver(sig, report);
     let is_packed = declared.args.as_ref().is_some_and(|args| args.codec.is_some());
     let params = params::of_method(sig, is_packed, report);
     let returns = reply(&sig.output, is_packed, report);
+    let exclusive = receiver(sig, params.as_ref(), report);
     let params = params?;
     asynchronous::check(sig, &params, report);
-    let returns = returns && slot_result(&sig.output, &params, report);
+    let returns =
+        returns && streams::check(sig, &params, is_packed, true, report) && slot_result(&sig.output, &params, report);
     let reply = returns.then(|| ReplyForm::of(&sig.output, &params))?;
     Some(Method { declared: &declared.method, msg_type: number?, exclusive: exclusive?, params, reply, is_packed })
 }
@@ -101,7 +103,7 @@ fn self_type_in(tokens: TokenStream) -> Option<TokenTree> {
 }
 
 /// Whether the method takes `&mut self`.
-fn receiver(sig: &Signature, report: &mut Report) -> Option<bool> {
+fn receiver(sig: &Signature, params: Option<&Params<'_>>, report: &mut Report) -> Option<bool> {
     let Some(FnArg::Receiver(receiver)) = sig.inputs.first() else {
         report.at(
             &sig.ident,
@@ -110,12 +112,15 @@ fn receiver(sig: &Signature, report: &mut Report) -> Option<bool> {
         return None;
     };
     if let ReceiverKind::Reference(_, None, mutability) = &receiver.kind {
-        if sig.asyncness.is_some() && mutability.is_some() {
-            report.at(
-                receiver,
-                "an `async` method shares the implementor with the calls that run beside it: write `&self`, with a \
-                 lock in the implementor",
+        let outlives_request = sig.asyncness.is_some() || params.is_some_and(Params::has_streams);
+        if outlives_request && mutability.is_some() {
+            let method =
+                if sig.asyncness.is_some() { "an `async` method" } else { "a method with a stream as a parameter" };
+            let advice = format!(
+                "{method} shares the implementor with the calls that run beside it: write `&self`, with a lock in the \
+                 implementor"
             );
+            report.at(receiver, advice);
             return None;
         }
         return Some(mutability.is_some());

@@ -9,8 +9,10 @@ use super::model::{Method, Service};
 use crate::attrs;
 use crate::contract::handler::{self, Access};
 use crate::contract::{Contract, client};
+use crate::endpoint::asynchronous::outlives_request;
 use crate::endpoint::expand::{msg_type, needs_tokio};
 use crate::endpoint::model::MsgType;
+use crate::endpoint::streams::add_bounds;
 use crate::library::private;
 use crate::span::{SpanRange, generated};
 
@@ -64,6 +66,7 @@ fn with_futures(item: &ItemTrait, private: &Path) -> ItemTrait {
     let mut item = item.clone();
     for part in &mut item.items {
         let TraitItem::Fn(method) = part else { continue };
+        add_bounds(&mut method.sig.output, private);
         if method.sig.asyncness.take().is_none() {
             continue;
         }
@@ -116,6 +119,7 @@ fn contracts(service: &Service<'_>, private: &Path) -> TokenStream {
         let text = sig.ident.unraw().to_string();
         let doc = attrs::documentation(&method.declared.attrs, private);
         let items = contract.items(&shared);
+        let streams = contract.stream_impls(&shared);
         let (reply, error) = (contract.reply_type(), contract.error_type());
         let signature = contract.signature(&number, &doc);
         tokens.extend(quote_spanned! {Span::mixed_site()=>
@@ -127,6 +131,7 @@ fn contracts(service: &Service<'_>, private: &Path) -> TokenStream {
                 type Error = #error;
                 const SIGNATURE: &'static #private::Signature = #signature;
             }
+            #streams
         });
         listed.push(quote!(#shared #private::Listed::new(#ordinal, #text, #private::Option::Some(#number))));
         let span = SpanRange::of(&number);
@@ -180,6 +185,7 @@ fn server_items(service: &Service<'_>, private: &Path) -> TokenStream {
         let implementor = quote_spanned!(Span::mixed_site()=> Implementor);
         let access = match (method.declared.sig.asyncness, method.exclusive) {
             (Some(_), _) => Access::Async(Some(&implementor)),
+            (None, _) if method.params.has_streams() => Access::Thread(Some(&implementor)),
             (None, true) => Access::Exclusive,
             (None, false) => Access::Shared,
         };
@@ -197,8 +203,13 @@ fn server_items(service: &Service<'_>, private: &Path) -> TokenStream {
     } else {
         quote!(#private::Send + #private::Sync)
     };
-    let is_async = service.methods.iter().any(|method| method.declared.sig.asyncness.is_some());
-    let bound = if is_async { quote!(#trait_name + #private::Send + #private::Sync) } else { quote!(#trait_name) };
+    // The tasks and threads of such methods share the implementor.
+    let is_shared = |method: &Method<'_>| outlives_request(&method.declared.sig, &method.params);
+    let bound = if service.methods.iter().any(is_shared) {
+        quote!(#trait_name + #private::Send + #private::Sync)
+    } else {
+        quote!(#trait_name)
+    };
     quote_spanned! {Span::mixed_site()=>
         // In an `impl` and not in `endpoints` itself: so the trait's methods are used, even in a crate with callers
         // only.
@@ -261,6 +272,9 @@ fn client_items(service: &Service<'_>, private: &Path) -> TokenStream {
         .map(|(ordinal, method)| {
             let contract = contract_of(service, private, ordinal);
             let own = quote!(#marker<#ordinal>);
+            if contract.is_stream() {
+                return (open_method(method, &contract, &own), TokenStream::new());
+            }
             (call_method(method, &contract, &own), start_method(method, &contract, &own))
         })
         .unzip();
@@ -298,6 +312,12 @@ fn client_items(service: &Service<'_>, private: &Path) -> TokenStream {
             #[must_use]
             pub fn idempotent(self) -> Self {
                 Self { calls: self.calls.idempotent() }
+            }
+
+            /// Lets the callee of a stream send at most so many items ahead of the one that the client takes.
+            #[must_use]
+            pub fn window(self, items: #private::u32) -> Self {
+                Self { calls: self.calls.window(items) }
             }
 
             /// Starts a call without waiting for its reply: `client.starting().method(..)?` gives a `Started`, whose
@@ -369,6 +389,42 @@ fn call_method(method: &Method<'_>, contract: &Contract<'_>, own: &TokenStream) 
     }
 }
 
+/// The method of the client that opens a stream.
+fn open_method(method: &Method<'_>, contract: &Contract<'_>, own: &TokenStream) -> TokenStream {
+    let private = contract.private;
+    let function = &method.declared.sig.ident;
+    let docs = method_docs(method);
+    let deprecation = attrs::deprecation(&method.declared.attrs);
+    let shared = attrs::shared(&method.declared.attrs);
+    let params = client::params(contract);
+    let lifetime = client::lifetime(contract);
+    let (views, request) = client::request(contract);
+    let opened = client::opened(contract, own);
+    let shown = client::doc_signature(contract);
+    quote_spanned! {Span::mixed_site()=>
+        #docs
+        ///
+        /// ```text
+        #[doc = #shown]
+        /// ```
+        ///
+        /// Dropping the stream cancels it.
+        ///
+        /// # Errors
+        ///
+        /// A `CallError` if the request cannot be sent, or if too many streams are open.
+        #shared
+        #deprecation
+        pub fn #function<'c, #lifetime>(&'c mut self, #params) -> #opened
+        where
+            C: #private::HasCaller,
+        {
+            #views
+            #private::open::<#own>(&mut self.calls, &#request)
+        }
+    }
+}
+
 /// The method of the starter.
 fn start_method(method: &Method<'_>, contract: &Contract<'_>, own: &TokenStream) -> TokenStream {
     let private = contract.private;
@@ -414,7 +470,8 @@ fn async_client_items(service: &Service<'_>, private: &Path) -> TokenStream {
         "The client of the service `{trait_name}` for tasks: its methods call the implementor in another process. \
          Clones share one connection."
     );
-    let methods = (0..service.methods.len()).map(|ordinal| async_method(service, private, ordinal));
+    let ordinals = (0..service.methods.len()).filter(|&ordinal| !service.methods[ordinal].is_stream());
+    let methods = ordinals.map(|ordinal| async_method(service, private, ordinal));
     quote_spanned! {Span::mixed_site()=>
         #private::with_tokio! {
             #[doc = #doc]
@@ -505,6 +562,11 @@ fn method_docs(method: &Method<'_>) -> TokenStream {
     if docs.peek().is_some() {
         return docs.map(ToTokens::to_token_stream).collect();
     }
-    let called = format!("Calls `{}` and returns the reply as an owned value.", sig.ident.unraw());
+    let name = sig.ident.unraw();
+    let called = if method.is_stream() {
+        format!("Opens a stream of `{name}`.")
+    } else {
+        format!("Calls `{name}` and returns the reply as an owned value.")
+    };
     quote!(#[doc = #called])
 }

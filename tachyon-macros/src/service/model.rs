@@ -124,3 +124,10 @@ pub(crate) struct Method<'a> {
     /// Whether the codec is msgpack.
     pub(crate) is_packed: bool,
 }
+
+impl Method<'_> {
+    /// Whether a call opens a stream.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.reply.stream().is_some() || self.params.items().is_some()
+    }
+}

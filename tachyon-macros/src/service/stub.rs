@@ -9,7 +9,7 @@ use super::check::TAKEN;
 use super::model::ServiceTrait;
 use crate::args::Args;
 use crate::attrs;
-use crate::endpoint::stub::{stub_arguments, stub_reply};
+use crate::endpoint::stub::{stub_arguments, stub_reply, stub_stream};
 use crate::library::private;
 
 /// The trait, the mistakes, and stubs of the client and the service. Their methods take any arguments.
@@ -27,7 +27,8 @@ pub(crate) fn service(args: &Args, declared: &ServiceTrait, report: Result<(), T
             return quote!();
         }
         let arguments = stub_arguments(&declared.method.sig, &private);
-        let reply = stub_reply(&declared.method.sig.output, &private);
+        let sig = &declared.method.sig;
+        let reply = stub_stream(sig, &private).unwrap_or_else(|| stub_reply(&sig.output, &private));
         quote_spanned! {Span::mixed_site()=>
             pub fn #name(
                 &mut self,
@@ -92,6 +93,10 @@ pub(crate) fn service(args: &Args, declared: &ServiceTrait, report: Result<(), T
                 self
             }
 
+            pub fn window(self, _items: #private::u32) -> Self {
+                self
+            }
+
             pub fn starting(&mut self) -> &mut Self {
                 self
             }
@@ -118,7 +123,7 @@ fn async_client(declared: &ServiceTrait, private: &Path) -> TokenStream {
     let methods = methods.filter(|sig| !TAKEN.contains(&sig.ident.unraw().to_string().as_str())).map(|sig| {
         let name = &sig.ident;
         let arguments = stub_arguments(sig, private);
-        let reply = stub_reply(&sig.output, private);
+        let reply = stub_stream(sig, private).unwrap_or_else(|| stub_reply(&sig.output, private));
         quote_spanned! {Span::mixed_site()=>
             pub async fn #name(&self, #arguments) -> #private::Result<#reply, #private::CallError> {
                 loop {}

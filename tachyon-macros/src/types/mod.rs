@@ -3,6 +3,7 @@
 pub(crate) mod advice;
 pub(crate) mod constant;
 pub(crate) mod field_type;
+pub(crate) mod iterator_type;
 pub(crate) mod reply_type;
 pub(crate) mod tensor;
 

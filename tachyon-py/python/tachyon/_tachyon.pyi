@@ -134,10 +134,7 @@ def _current_call() -> CurrentCall | None:
     """Return the request of the handler on this thread."""
 
 def codegen_rust(json: str, /) -> str:
-    """Write the Rust code that calls or serves the endpoints of a description in JSON.
-
-    Raises ValueError for a stream, of which there is no code.
-    """
+    """Write the Rust code that calls or serves the endpoints of a description in JSON."""
 
 def read_description(json: str, /) -> str:
     """Check a description in JSON, of any known schema, and give it in the schema of this version."""
@@ -260,6 +257,7 @@ class Contract:
         parameters: list[tuple[str, bool, bool, Any]],
         raises: list[tuple[str, type[EndpointError], Plan | None]],
         is_method: bool,
+        items: tuple[str, Plan | _Codec | None] | None = None,
     ) -> Self: ...
     @property
     def key(self) -> int:

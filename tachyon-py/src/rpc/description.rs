@@ -6,12 +6,10 @@ use tachyon::codegen;
 use tachyon::describe::Description;
 
 /// Write the Rust code that calls or serves the endpoints of a description in JSON.
-///
-/// Raises `ValueError` for a stream, of which there is no code.
 #[pyfunction]
 #[pyo3(text_signature = "(json, /)")]
 pub(crate) fn codegen_rust(json: &str) -> PyResult<String> {
-    codegen::rust(&read(json)?).map_err(|error| PyValueError::new_err(error.to_string()))
+    Ok(codegen::rust(&read(json)?))
 }
 
 /// Check a description in JSON, of any known schema, and give it in the schema of this version.

@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 
 use crate::dispatch::{
     AsyncReply, Context, ConvertError, Entry, EntryHandler, HandlerError, HandlerFuture, HandlerResult, IntoReply,
-    Reply, ReplySlot, Request, SlotOf, SlotResult, StartHandler, answer_in_slot, share_own,
+    OwnedContext, Replies, Reply, ReplySlot, Request, SlotOf, SlotResult, StartHandler, answer_in_slot, share_own,
 };
 use crate::schema::payload::{DeclaredError, Message, Scratch, Undeclared, Value, assert_by_value, with_scratch};
 
@@ -51,9 +51,69 @@ pub fn answer<H: ConvertError<S::Error>, S: ReplyOf<R>, R>(reply: Reply<'_>, val
     }
 }
 
+/// The items of a returned iterator: `S` selects their type, `H` the form of their error.
+///
+/// # Errors
+/// None: a handler's result.
+pub fn replies<H, S, I>(items: I) -> Result<Replies, HandlerError>
+where
+    H: ConvertError<S::Error>,
+    S: ReplyOf<I::Item>,
+    I: Iterator<Item: 'static> + Send + 'static,
+{
+    Ok(Replies::sent_by(items, |item, reply| answer::<H, S, I::Item>(reply, item)))
+}
+
+/// As [`replies`], for a `Result` of an iterator.
+///
+/// # Errors
+/// The handler's error, before the first item.
+pub fn replies_or_error<H, S, I>(outcome: Result<I, S::Error>) -> Result<Replies, HandlerError>
+where
+    H: ConvertError<S::Error>,
+    S: ReplyOf<I::Item>,
+    I: Iterator<Item: 'static> + Send + 'static,
+{
+    replies::<H, S, I>(outcome.map_err(H::error)?)
+}
+
+/// The items of a `Result` of an iterator, as results: the type of the error stands for the whole stream.
+///
+/// # Errors
+/// The error of the outcome.
+pub fn fallible<I: Iterator, E>(outcome: Result<I, E>) -> Result<impl Iterator<Item = Result<I::Item, E>>, E> {
+    outcome.map(|items| items.map(Ok))
+}
+
 /// The output of an async handler: [`answer`], later.
 pub fn answer_later<H: ConvertError<S::Error>, S: ReplyOf<R>, R: Send + 'static>(value: R) -> AsyncReply {
     AsyncReply::new(|reply| answer::<H, S, R>(reply, value))
+}
+
+/// Sends the items of an iterator that a handler returned, on the handler's own thread. Ends with the first error.
+pub fn send_all<H, S, I>(context: &OwnedContext, items: I) -> AsyncReply
+where
+    H: ConvertError<S::Error>,
+    S: ReplyOf<I::Item>,
+    I: Iterator,
+{
+    for item in items {
+        let sent = S::encode(item).map_err(H::error).and_then(|item| Ok(context.send_encoded(item)?));
+        if let Err(error) = sent {
+            return AsyncReply::new(|_| Err(error));
+        }
+    }
+    AsyncReply::new(|reply| reply.bytes(&[]))
+}
+
+/// The handler of a stream without state that runs on a thread of its own.
+pub const fn thread_stateless<S: ?Sized>(start: StartHandler<()>) -> EntryHandler<S> {
+    EntryHandler::ThreadStateless(start)
+}
+
+/// The handler of a stream with the state `S` that runs on a thread of its own.
+pub const fn thread_shared<S: Send + Sync + ?Sized + 'static>(start: StartHandler<S>) -> EntryHandler<S> {
+    EntryHandler::Thread(start, share_own)
 }
 
 /// The future of an async handler. The only place that reports a future that cannot be a task.
@@ -158,6 +218,12 @@ pub trait ReplyOf<R> {
     /// # Errors
     /// As [`IntoReply::into_reply`].
     fn send(value: R, reply: Reply<'_>) -> Result<HandlerResult, Self::Error>;
+
+    /// The bytes of the reply.
+    ///
+    /// # Errors
+    /// As [`IntoReply::into_reply`].
+    fn encode(value: R) -> Result<Vec<u8>, Self::Error>;
 }
 
 impl<R: IntoReply> ReplyOf<R> for Select<true> {
@@ -168,6 +234,10 @@ impl<R: IntoReply> ReplyOf<R> for Select<true> {
     fn send(value: R, reply: Reply<'_>) -> Result<HandlerResult, R::Error> {
         value.into_reply(reply)
     }
+
+    fn encode(value: R) -> Result<Vec<u8>, R::Error> {
+        value.encode()
+    }
 }
 
 impl<R> ReplyOf<R> for Select<false> {
@@ -175,6 +245,10 @@ impl<R> ReplyOf<R> for Select<false> {
     type Error = Undeclared;
 
     fn send(_value: R, _reply: Reply<'_>) -> Result<HandlerResult, Undeclared> {
+        unreachable!("the compiler refuses the type")
+    }
+
+    fn encode(_value: R) -> Result<Vec<u8>, Undeclared> {
         unreachable!("the compiler refuses the type")
     }
 }

@@ -25,7 +25,7 @@ pub use core::time::Duration;
 pub use core::{concat, format_args};
 pub use std::string::String;
 pub use std::sync::Arc;
-pub use std::vec::Vec;
+pub use std::vec::{IntoIter, Vec};
 
 pub use tachyon_macros::{DeclaredError, Emit, Payload};
 
@@ -33,7 +33,8 @@ pub use self::declared::{declared, zeros};
 pub use self::endpoint::{
     ErrorTravels, InSlot, IsDeclared, IsInSlot, IsInto, IsReply, IsShown, NeverChanged, NotDeclared, NotInSlot,
     NotInto, NotReply, NotShown, ReplyOf, Serves, Spelled, answer, answer_later, answer_slot, can_be_in_slot,
-    can_be_reply, context, empty, error_form, error_travels, handle, start_shared, start_stateless, task,
+    can_be_reply, context, empty, error_form, error_travels, fallible, handle, replies, replies_or_error, send_all,
+    start_shared, start_stateless, task, thread_shared, thread_stateless,
 };
 pub use self::gaps::{
     Asked, Defined, IsDefined, IsFixed, NotDefined, NotFixed, Shape, assert_aligned, assert_fixed,
@@ -51,15 +52,16 @@ pub use self::select::{
 };
 pub use self::table::{Listed, NotAnEndpoint, Probe, Table, assert_own_msg_type, entries, numbers, total};
 #[cfg(feature = "tokio")]
-pub use crate::client::tokio::{AsyncCaller, call_async};
+pub use crate::client::tokio::{AsyncCaller, AsyncStream, call_async, stream};
 pub use crate::dispatch::{
-    Context, ConvertError, Dispatcher, Endpoint, Entry, EntryHandler, ErrorForm, HandlerError, IntoReply, Replied,
-    Reply, Request, Requires, SlotOf, SlotResult, Stateless,
+    AsyncReply, Context, ConvertError, Dispatcher, Endpoint, Entry, EntryHandler, ErrorForm, HandlerError,
+    HandlerFuture, IntoReply, Items, OwnedContext, Replied, Reply, Request, Requires, SlotOf, SlotResult, Stateless,
+    StreamHandler, StreamSender,
 };
 pub use crate::error_kind::ErrorKind;
 pub use crate::rpc::{
-    Body, Borrowed, CallError, Caller, Calls, Contract, Fields, HasCaller, InPlace, SingleValue, Started, With, call,
-    call_in_place, start,
+    Body, Borrowed, CallError, Caller, Calls, Contract, Fields, HasCaller, InPlace, OpenStream, RepliesOnce,
+    SingleValue, Started, StreamsReplies, TakesItems, With, call, call_in_place, open, start,
 };
 pub use crate::schema::describe::Signature;
 /// The error of readers.

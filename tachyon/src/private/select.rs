@@ -5,7 +5,7 @@
 
 use core::marker::PhantomData;
 
-use crate::dispatch::{HandlerResult, Request};
+use crate::dispatch::{HandlerError, Request};
 use crate::rpc::{Body, Borrowed, SingleValue};
 use crate::schema::payload::{Argument, Fixed, Number, Value, assert_by_value, with_scratch};
 
@@ -62,7 +62,7 @@ pub trait Slot<T> {
     ///
     /// # Errors
     /// The request is no `T`, or the handler's error.
-    fn lend(request: Request<'_>, handler: impl FnOnce(&T) -> HandlerResult) -> HandlerResult;
+    fn lend<R>(request: Request<'_>, handler: impl FnOnce(&T) -> Result<R, HandlerError>) -> Result<R, HandlerError>;
 }
 
 impl<T: Value> Slot<T> for Select<true> {
@@ -84,7 +84,7 @@ impl<T: Value> Slot<T> for Select<true> {
     }
 
     #[inline]
-    fn lend(request: Request<'_>, handler: impl FnOnce(&T) -> HandlerResult) -> HandlerResult {
+    fn lend<R>(request: Request<'_>, handler: impl FnOnce(&T) -> Result<R, HandlerError>) -> Result<R, HandlerError> {
         with_scratch(T::LEND_COPIES, request.payload(), |message, scratch| {
             T::lend(message, scratch, "the request", handler)?
         })
@@ -106,7 +106,7 @@ impl<T> Slot<T> for Select<false> {
         SingleValue::<()>::new(())
     }
 
-    fn lend(_request: Request<'_>, _handler: impl FnOnce(&T) -> HandlerResult) -> HandlerResult {
+    fn lend<R>(_request: Request<'_>, _handler: impl FnOnce(&T) -> Result<R, HandlerError>) -> Result<R, HandlerError> {
         unreachable!("the compiler refuses the type")
     }
 }

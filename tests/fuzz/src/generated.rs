@@ -252,9 +252,11 @@ impl<'a> Checker<'a> {
     fn method(&mut self) -> Option<&'a str> {
         if let Some(left_out) = self.line.strip_prefix("    // `") {
             let (name, rest) = left_out.split_once("` (msg_type ")?;
-            if let Some((number, _)) =
-                rest.split_once(") is left out: a description has no types of values in msgpack.")
-            {
+            let without_types = [
+                ") is left out: a description has no types of values in msgpack.",
+                ") is left out: Rust has no streams of empty items.",
+            ];
+            if let Some(number) = without_types.iter().find_map(|reason| rest.strip_suffix(reason)) {
                 (is_identifier(name) && number.parse::<u16>().is_ok()).then_some(())?;
                 self.step()?;
                 return Some(name);
@@ -271,13 +273,13 @@ impl<'a> Checker<'a> {
         self.step()?;
         self.allow("    ", &["non_snake_case"])?;
         let (name, rest) = self.line.strip_prefix("    fn ")?.split_once('(')?;
-        let mut params = HashSet::new();
+        let mut params = Params::default();
         let reply = if rest.is_empty() {
             // One parameter on each line.
             self.step()?;
             self.pass("        &self,")?;
             while let Some(param) = self.line.strip_prefix("        ") {
-                params.insert(self.param(param.strip_suffix(',')?)?).then_some(())?;
+                self.param(param.strip_suffix(',')?, &mut params)?;
                 self.step()?;
             }
             self.line.strip_prefix("    ) -> ")?
@@ -291,22 +293,39 @@ impl<'a> Checker<'a> {
                 while whole.matches('<').count() > whole.matches('>').count() {
                     whole = format!("{whole}, {}", list.next()?);
                 }
-                self.param(&whole)?;
-                params.insert(param.split_once(": ")?.0).then_some(())?;
+                self.param(&whole, &mut params)?;
             }
             reply
         };
-        let (reply, error) = reply.strip_prefix("Result<")?.strip_suffix(">;")?.rsplit_once(", ")?;
+        let streamed = reply.strip_prefix("impl Iterator<Item = ").and_then(|item| item.strip_suffix("> + 'static;"));
+        let result = streamed.or_else(|| reply.strip_suffix(';'))?;
+        let (reply, error) = result.strip_prefix("Result<")?.strip_suffix('>')?.rsplit_once(", ")?;
         let is_error = error == "String" || self.types.get(error) == Some(&Kind::Error);
         (is_identifier(name) && is_error && (reply == "()" || self.is_owned(reply))).then_some(())?;
+        let Params { has_items, has_sender, has_borrowed, .. } = params;
+        (!has_items || !has_borrowed && streamed.is_none()).then_some(())?;
+        (!has_sender || has_items && reply == "()").then_some(())?;
         self.step()?;
         Some(name)
     }
 
-    /// Checks a parameter, and returns its name.
-    fn param<'b>(&self, param: &'b str) -> Option<&'b str> {
+    /// Checks a parameter, and notes it. The streams follow the arguments.
+    fn param(&self, param: &str, params: &mut Params) -> Option<()> {
         let (name, ty) = param.split_once(": ")?;
-        (is_identifier(name) && self.is_param(ty)).then_some(name)
+        (is_identifier(name) && params.names.insert(name.to_owned()) && !params.has_sender).then_some(())?;
+        if let Some(items) = ty.strip_prefix("tachyon::Items<") {
+            params.has_items = true;
+            return self.is_owned(items.strip_suffix('>')?).then_some(());
+        }
+        if let Some(item) = ty.strip_prefix("tachyon::StreamSender<") {
+            params.has_sender = true;
+            return self.is_owned(item.strip_suffix('>')?).then_some(());
+        }
+        if params.has_items {
+            return None;
+        }
+        params.has_borrowed |= !self.is_owned(ty);
+        (self.is_param(ty) || self.is_owned(ty)).then_some(())
     }
 
     /// Whether a parameter may have this type: a number by value, any other type by reference.
@@ -355,6 +374,15 @@ impl<'a> Checker<'a> {
         }
         NUMBERS.contains(&ty) || self.types.get(ty) == Some(&Kind::Fixed)
     }
+}
+
+/// The parameters of a method.
+#[derive(Default)]
+struct Params {
+    names: HashSet<String>,
+    has_items: bool,
+    has_sender: bool,
+    has_borrowed: bool,
 }
 
 /// Whether a tensor may have these arguments: a number, and the number of dimensions.
@@ -412,6 +440,13 @@ mod tests {
         \u{20}       scan: ScanRef<'_>,\n    ) -> Result<Vec<Scan>, LongError>;\n\
         \n    /// Third.\n    #[rpc(msg_type = 3)]\n\
         \u{20}   fn more(&self, a: u8, b: tachyon::List<'_, Scan>, c: Option<&str>) -> Result<(), String>;\n\
+        \n    /// Fourth.\n    #[rpc(msg_type = 4)]\n\
+        \u{20}   fn stream(&self, a: &str) -> impl Iterator<Item = Result<Scan, LongError>> + 'static;\n\
+        \n    /// Fifth.\n    #[rpc(msg_type = 5)]\n\
+        \u{20}   fn upload(&self, a: String, items: tachyon::Items<Scan>) -> Result<u8, String>;\n\
+        \n    /// Sixth.\n    #[rpc(msg_type = 6)]\n    fn chat(\n        &self,\n\
+        \u{20}       items: tachyon::Items<Vec<u8>>,\n        out: tachyon::StreamSender<Order>,\n\
+        \u{20}   ) -> Result<(), String>;\n\
         }\n";
 
     #[test]
@@ -464,8 +499,14 @@ mod tests {
             ("kind = NotFound", "kind = NotFound, kind = NotFound"),
             ("    Busy,\n", "    Busy,\n    /// Busy.\n    #[error(\"Busy\")]\n    Busy,\n"),
             ("pub trait Endpoints {\n", "pub trait Endpoints {\n    const EVIL: u8 = 1;\n"),
-            ("c: Option<&str>) -> Result<(), String>;\n}\n", "c: Option<&str>) -> Result<(), String>;\n}\nmod evil;\n"),
-            ("c: Option<&str>) -> Result<(), String>;\n}\n", "c: Option<&str>) -> Result<(), String>;\n}"),
+            ("    ) -> Result<(), String>;\n}\n", "    ) -> Result<(), String>;\n}\nmod evil;\n"),
+            ("    ) -> Result<(), String>;\n}\n", "    ) -> Result<(), String>;\n}"),
+            ("> + 'static;", "> + evil;"),
+            ("impl Iterator<Item = Result<Scan", "impl Iterator<Item = Result<Missing"),
+            ("a: String, items", "a: &str, items"),
+            ("items: tachyon::Items<Scan>", "items: tachyon::Items<Missing>"),
+            ("StreamSender<Order>", "StreamSender<evil>"),
+            ("        out: tachyon", "        items: tachyon"),
         ] {
             let changed = SOURCE.replacen(from, to, 1);
             assert_ne!(changed, SOURCE, "{from}");

@@ -7,4 +7,4 @@ mod names;
 mod rust;
 mod types;
 
-pub use rust::{CodegenError, rust};
+pub use rust::rust;

@@ -4,8 +4,6 @@ use core::fmt::Write;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use thiserror::Error;
-
 use super::names::{Taken, is_snake_case};
 use super::types::{Types, allow, document};
 use crate::schema::describe::{
@@ -17,7 +15,7 @@ use crate::schema::payload::LONGEST_BY_VALUE;
 const WIDTH: usize = 100;
 
 /// Names in generated code. No type of the callee may have one of them.
-const USED: [&str; 22] = [
+const USED: [&str; 23] = [
     "Endpoints",
     "EndpointsClient",
     "EndpointsService",
@@ -26,6 +24,7 @@ const USED: [&str; 22] = [
     "String",
     "Vec",
     "Option",
+    "Iterator",
     "str",
     "Copy",
     "tachyon",
@@ -42,33 +41,14 @@ const USED: [&str; 22] = [
     "bool",
 ];
 
-/// A description of which no code can be made.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[non_exhaustive]
-pub enum CodegenError {
-    /// An endpoint is a stream.
-    #[error(
-        "`{endpoint}` (msg_type {msg_type}) is a {kind}, and generated code opens no streams; take the endpoint out of \
-         the description"
-    )]
-    Stream {
-        /// The endpoint's name.
-        endpoint: String,
-        /// Its number.
-        msg_type: u16,
-        /// Its streams.
-        kind: EndpointKind,
-    },
-}
-
 /// Writes the payload types and errors of a description, and a service trait `Endpoints` with its endpoints.
 ///
 /// The macro makes a client of the trait: `EndpointsClient` calls the callee of the description. A type that implements
 /// `Endpoints` can take the place of that callee. An endpoint with a value that Rust would pass by value and that is
 /// larger than 64 KiB is left out, with a comment.
 ///
-/// # Errors
-/// [`CodegenError::Stream`] for the first endpoint that is a stream.
+/// A method with a stream of replies returns an iterator, and one with a stream of requests takes `tachyon::Items`; the
+/// client's method opens the stream.
 ///
 /// ```
 /// use tachyon::codegen;
@@ -79,18 +59,15 @@ pub enum CodegenError {
 ///         {"msg_type": 4, "name": "sum", "doc": "Adds up.",
 ///          "request": {"form": "slice", "layout": "f64"}, "reply": {"form": "payload", "layout": "f64"}}]}"#,
 /// )?;
-/// let source = codegen::rust(&description)?;
+/// let source = codegen::rust(&description);
 /// assert!(source.contains("    #[rpc(msg_type = 4)]\n    fn sum(&self, request: &[f64]) -> Result<f64, String>;\n"));
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-pub fn rust(description: &Description) -> Result<String, CodegenError> {
-    if let Some(endpoint) = description.endpoints.iter().find(|endpoint| endpoint.kind().is_stream()) {
-        let EndpointDescription { name, msg_type, .. } = endpoint;
-        return Err(CodegenError::Stream { endpoint: name.clone(), msg_type: *msg_type, kind: endpoint.kind() });
-    }
+pub fn rust(description: &Description) -> String {
     let mut types = Types::new(&USED);
     // Methods of the client.
-    let mut taken = Taken::with(&["new", "within", "metadata", "idempotent", "starting", "get_mut", "into_inner"]);
+    let mut taken =
+        Taken::with(&["new", "within", "metadata", "idempotent", "window", "starting", "get_mut", "into_inner"]);
     let methods: Vec<String> =
         description.endpoints.iter().map(|endpoint| method(endpoint, &mut types, &mut taken)).collect();
     let mut source = String::from("// Generated from a callee's description by `tachyon codegen rust`.\n");
@@ -99,28 +76,32 @@ pub fn rust(description: &Description) -> Result<String, CodegenError> {
     source.push_str(if methods.is_empty() { "" } else { "\n" });
     source.push_str(&methods.join("\n"));
     source.push_str("}\n");
-    Ok(source)
+    source
 }
 
 /// The size in bytes of a value that is too large to be passed by value; `None` if the endpoint has none.
 fn too_large(endpoint: &EndpointDescription) -> Option<usize> {
     // A shared payload is visited once: the number of paths to it may be exponential.
     let mut seen = HashSet::new();
-    let mut in_form = |form| match form {
-        &FormDescription::Empty | FormDescription::Bytes | FormDescription::Msgpack => None,
+    let mut in_form = |form: &FormDescription| match form {
+        FormDescription::Empty | FormDescription::Bytes | FormDescription::Msgpack => None,
         FormDescription::Value(value_type) => too_large_option(value_type, &mut seen),
         FormDescription::Fields(head) => {
             head.fields.iter().find_map(|field| too_large_option(&field.value_type, &mut seen))
         }
     };
-    let whole = match &endpoint.reply {
+    let whole = |form: &FormDescription| match form {
         FormDescription::Value(value_type) if value_type.is_fixed() => Some(value_type.size()),
         _ => None,
     };
-    whole
-        .filter(|size| *size > LONGEST_BY_VALUE)
+    let by_value = |form| whole(form).filter(|size| *size > LONGEST_BY_VALUE);
+    // An endpoint that takes items owns its request.
+    let owned = endpoint.items.as_ref().and_then(|items| by_value(items).or_else(|| by_value(&endpoint.request)));
+    by_value(&endpoint.reply)
+        .or(owned)
         .or_else(|| in_form(&endpoint.reply))
         .or_else(|| in_form(&endpoint.request))
+        .or_else(|| endpoint.items.as_ref().and_then(in_form))
 }
 
 fn too_large_option(value_type: &TypeDescription, seen: &mut HashSet<*const HeadDescription>) -> Option<usize> {
@@ -143,45 +124,56 @@ fn method<'a>(endpoint: &'a EndpointDescription, types: &mut Types<'a>, taken: &
              value.\n"
         );
     }
-    if [&endpoint.request, &endpoint.reply].contains(&&FormDescription::Msgpack) {
+    let forms = [&endpoint.request, &endpoint.reply].into_iter().chain(&endpoint.items);
+    if forms.into_iter().any(|form| *form == FormDescription::Msgpack) {
         let msg_type = endpoint.msg_type;
         return format!(
             "    // `{name}` (msg_type {msg_type}) is left out: a description has no types of values in msgpack.\n"
         );
     }
+    let kind = endpoint.kind();
+    let sends = (kind == EndpointKind::TwoWayStream).then_some(&endpoint.reply);
+    if endpoint.items.iter().chain(sends).any(is_empty) {
+        let msg_type = endpoint.msg_type;
+        return format!("    // `{name}` (msg_type {msg_type}) is left out: Rust has no streams of empty items.\n");
+    }
+    let has_items = endpoint.items.is_some();
     let mut params = vec!["&self".to_owned()];
+    let mut taken = Taken::default();
     match &endpoint.request {
-        FormDescription::Empty | FormDescription::Msgpack => {}
-        FormDescription::Bytes => params.push("request: &[u8]".to_owned()),
+        FormDescription::Empty => {}
+        FormDescription::Fields(head) => params.extend(head.fields.iter().map(|field| {
+            let name = taken.claim(&field.name);
+            let ty = if has_items { types.owned(&field.value_type) } else { types.lent(&field.value_type) };
+            format!("{name}: {ty}")
+        })),
+        form if has_items => params.push(format!("{}: {}", taken.claim("request"), owned(form, types))),
+        FormDescription::Bytes | FormDescription::Msgpack => params.push("request: &[u8]".to_owned()),
         // A fixed payload that is the whole message is lent in place.
         FormDescription::Value(value_type) if value_type.is_fixed() => {
             params.push(format!("request: &{}", types.owned(value_type)));
         }
         FormDescription::Value(value_type) => params.push(format!("request: {}", types.lent(value_type))),
-        FormDescription::Fields(head) => {
-            let mut taken = Taken::default();
-            params.extend(head.fields.iter().map(|field| {
-                let name = taken.claim(&field.name);
-                format!("{name}: {}", types.lent(&field.value_type))
-            }));
-        }
     }
-    let reply = match &endpoint.reply {
-        FormDescription::Empty | FormDescription::Msgpack => "()".to_owned(),
-        FormDescription::Bytes => "Vec<u8>".to_owned(),
-        FormDescription::Value(value_type) => types.owned(value_type),
-        FormDescription::Fields(head) => match &head.fields[..] {
-            [value, ..] => types.owned(&value.value_type),
-            [] => "()".to_owned(),
-        },
-    };
+    let reply = owned(&endpoint.reply, types);
+    if let Some(items) = &endpoint.items {
+        params.push(format!("{}: tachyon::Items<{}>", taken.claim("items"), owned(items, types)));
+    }
     let error = types.errors(endpoint).unwrap_or_else(|| "String".to_owned());
+    let returned = match kind {
+        EndpointKind::ServerStream => format!("impl Iterator<Item = Result<{reply}, {error}>> + 'static"),
+        EndpointKind::TwoWayStream => {
+            params.push(format!("{}: tachyon::StreamSender<{reply}>", taken.claim("out")));
+            format!("Result<(), {error}>")
+        }
+        EndpointKind::Unary | EndpointKind::ClientStream => format!("Result<{reply}, {error}>"),
+    };
     let mut source = String::new();
     document(&mut source, "    ", &endpoint.doc, &format!("The endpoint `{}`.", endpoint.name));
     _ = writeln!(source, "    #[rpc(msg_type = {})]", endpoint.msg_type);
     let is_snake = params.iter().all(|param| param.split(": ").next().is_some_and(is_snake_case));
     allow(&mut source, "    ", is_snake && is_snake_case(&name), "non_snake_case");
-    let line = format!("    fn {name}({}) -> Result<{reply}, {error}>;", params.join(", "));
+    let line = format!("    fn {name}({}) -> {returned};", params.join(", "));
     if line.chars().count() <= WIDTH {
         _ = writeln!(source, "{line}");
     } else {
@@ -189,9 +181,31 @@ fn method<'a>(endpoint: &'a EndpointDescription, types: &mut Types<'a>, taken: &
         for param in params {
             _ = writeln!(source, "        {param},");
         }
-        _ = writeln!(source, "    ) -> Result<{reply}, {error}>;");
+        _ = writeln!(source, "    ) -> {returned};");
     }
     source
+}
+
+/// Whether the messages of a form have no value.
+fn is_empty(form: &FormDescription) -> bool {
+    match form {
+        FormDescription::Empty => true,
+        FormDescription::Fields(head) => head.fields.is_empty(),
+        FormDescription::Bytes | FormDescription::Value(_) | FormDescription::Msgpack => false,
+    }
+}
+
+/// The type of an owned message.
+fn owned<'a>(form: &'a FormDescription, types: &mut Types<'a>) -> String {
+    match form {
+        FormDescription::Empty | FormDescription::Msgpack => "()".to_owned(),
+        FormDescription::Bytes => "Vec<u8>".to_owned(),
+        FormDescription::Value(value_type) => types.owned(value_type),
+        FormDescription::Fields(head) => match &head.fields[..] {
+            [value, ..] => types.owned(&value.value_type),
+            [] => "()".to_owned(),
+        },
+    }
 }
 
 #[cfg(test)]
@@ -208,27 +222,32 @@ mod tests {
                 {{"msg_type": 2, "name": "takes", "request": {{"form": "payload", "layout": {big}}},
                   "reply": {{"form": "empty"}}}}]}}"#
         );
-        let source = rust(&Description::from_json(&json).unwrap()).unwrap();
+        let source = rust(&Description::from_json(&json).unwrap());
         assert!(source.contains("// `gives` (msg_type 1) is left out: Rust takes and gives no value of 65537 bytes"));
         assert!(source.contains("fn takes(&self, request: &[u8; 65537]) -> Result<(), String>;"), "{source}");
     }
 
     #[test]
-    fn a_stream_is_refused_by_name() {
+    fn streams_are_iterators_and_items() {
         let text = FormDescription::Value(TypeDescription::Text);
-        let echo = EndpointDescription::bytes(1, "echo");
         let quotes = EndpointDescription { streams: true, ..EndpointDescription::bytes(2, "quotes") };
-        let upload = EndpointDescription { items: Some(text), ..EndpointDescription::bytes(3, "upload") };
-        let both = EndpointDescription { streams: true, name: "chat".to_owned(), ..upload.clone() };
-        for (stream, refused) in [
-            (quotes, "`quotes` (msg_type 2) is a server stream"),
-            (upload, "`upload` (msg_type 3) is a client stream"),
-            (both, "`chat` (msg_type 3) is a two-way stream"),
+        let upload = EndpointDescription { items: Some(text.clone()), ..EndpointDescription::bytes(3, "upload") };
+        let chat = EndpointDescription {
+            streams: true,
+            name: "chat".to_owned(),
+            request: FormDescription::Empty,
+            reply: text,
+            ..upload.clone()
+        };
+        let source = rust(&Description::new(vec![quotes, upload, chat]));
+        for line in [
+            "fn quotes(&self, request: &[u8]) -> impl Iterator<Item = Result<Vec<u8>, String>> + 'static;",
+            "fn upload(&self, request: Vec<u8>, items: tachyon::Items<String>) -> Result<Vec<u8>, String>;",
+            "fn chat(\n        &self,\n        items: tachyon::Items<String>,\n        out: tachyon::StreamSender<String>,\n    ) -> \
+             Result<(), String>;",
         ] {
-            let error = rust(&Description::new(vec![echo.clone(), stream])).unwrap_err().to_string();
-            assert!(error.starts_with(refused), "{error}");
+            assert!(source.contains(line), "{source}");
         }
-        rust(&Description::new(vec![echo])).unwrap();
     }
 
     #[test]
@@ -239,7 +258,7 @@ mod tests {
                     {{"form": "payload", "layout": {{"kind": "struct", "name": "{name}", "size": 1, "align": 1,
                         "fields": [{{"name": "a", "type": "u8", "offset": 0, "size": 1}}]}}}}}}]}}"#
             );
-            let source = rust(&Description::from_json(&json).unwrap()).unwrap();
+            let source = rust(&Description::from_json(&json).unwrap());
             assert!(source.contains(&format!("pub struct {name}_ {{\n")), "{source}");
             assert!(source.contains("pub a: u8,"), "{source}");
         }

@@ -148,6 +148,35 @@ async fn task(#[state] state: &state, value: u64, context: ::std::option::Option
     ::std::future::ready(value).await
 }
 
+struct Iterator;
+struct Items;
+struct OpenStream;
+struct Replies;
+trait open {}
+trait replies {}
+
+#[tachyon_rpc(msg_type = 6)]
+fn stream(
+    #[state] state: &state,
+    items: u64,
+    sender: &[f32],
+) -> ::std::result::Result<impl ::std::iter::Iterator<Item = more>, errors> {
+    ::std::mem::drop((state, items, sender));
+    ::std::result::Result::Ok(::std::iter::empty())
+}
+
+#[tachyon_rpc]
+trait Streams {
+    #[rpc(msg_type = 1)]
+    fn open(&self, caller: &u64) -> impl ::std::iter::Iterator<Item = u64> + 'static;
+}
+
+impl Streams for state {
+    fn open(&self, caller: &u64) -> impl ::std::iter::Iterator<Item = u64> + 'static {
+        ::std::iter::once(*caller)
+    }
+}
+
 #[tachyon_rpc]
 trait Tasks {
     #[rpc(msg_type = 1)]
@@ -172,7 +201,8 @@ trait Service {
 }
 
 fn main() {
-    let _ = endpoints![echo, handle, answer, contract, task];
+    let _ = endpoints![echo, handle, answer, contract, task, stream];
+    ::std::mem::drop(StreamsService::dispatcher(state {}));
     ::std::mem::drop(TasksService::shared(::std::sync::Arc::new(state {})));
     let one = field { r#fn: 1, core: [0.0; 2] };
     let variable = variable {

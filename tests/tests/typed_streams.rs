@@ -1,0 +1,278 @@
+//! Typed streams: each form of a handler, each type of item and each end, within one process and between two.
+#![allow(clippy::unwrap_used, clippy::float_cmp, reason = "tests of exact values")]
+
+use std::time::Duration;
+
+use tachyon::describe::{Description, EndpointKind};
+use tachyon::dispatch::{Entry, EntryHandler};
+use tachyon::{CallError, Caller, Dispatcher, Endpoint, ErrorKind, Tensor, endpoints, tachyon_rpc, testing};
+use tachyon_tests::process::{Peer, Program};
+use tachyon_tests::streaming::{
+    EXCLUSIVE, Exchange, Line, MarketClient, MarketService, Query, Quote, SHARED, Shop, StockError, abort, boxed,
+    chunks, colours, count, double, frame, frames, lines, maybe, order, parse, quotes, reset, rows, sell, stock, ticks,
+    visits, words,
+};
+use tachyon_tests::temporary::socket;
+
+const STREAM_PEER: Program = Program(env!("CARGO_BIN_EXE_stream_peer"));
+
+/// A caller of `dispatcher` in this process, and one of the program in that role.
+fn callers<S: Send + 'static>(role: &str, dispatcher: Dispatcher<S>) -> [(Caller, Option<Peer>); 2] {
+    let (_folder, path) = socket();
+    let peer = STREAM_PEER.start(role, &path, &[]);
+    let there = Caller::connect(&path).unwrap();
+    [(testing::pair(dispatcher).unwrap(), None), (there, Some(peer))]
+}
+
+fn shared() -> [(Caller, Option<Peer>); 2] {
+    callers("shared", Dispatcher::with_state(Shop::default(), SHARED))
+}
+
+fn finish(caller: Caller, peer: Option<Peer>) {
+    drop(caller);
+    if let Some(peer) = peer {
+        assert_eq!(peer.finish(), "");
+    }
+}
+
+fn all<T, E>(stream: impl Iterator<Item = Result<T, CallError<E>>>) -> Vec<T>
+where
+    CallError<E>: std::fmt::Debug,
+{
+    stream.map(Result::unwrap).collect()
+}
+
+#[test]
+fn every_type_of_item_goes_there_and_back() {
+    for (mut caller, peer) in shared() {
+        let caller_ref = &mut caller;
+        assert_eq!(all(count::open(caller_ref, 1000).unwrap()), (0..1000).collect::<Vec<_>>());
+        assert_eq!(all(count::open(caller_ref, 0).unwrap()), [0; 0]);
+        assert_eq!(all(words::open(caller_ref, "a stream of words").unwrap()), ["a", "stream", "of", "words"]);
+        let query = Query { instrument: 7, count: 3 };
+        let received = all(quotes::open(caller_ref, &query).unwrap());
+        assert_eq!(received, quotes(&query).collect::<Vec<_>>());
+        assert_eq!(received[2], Quote { price: 1.0, instrument: 7, number: 2 });
+        let note = Some("remark");
+        let received = all(lines::open(caller_ref, 5, &[0, 3, 200], note).unwrap());
+        assert_eq!(received, lines(5, &[0, 3, 200], note).collect::<Vec<_>>());
+        assert_eq!(received[1], Line { number: 6, text: "xxx".to_owned(), note: note.map(str::to_owned) });
+        assert_eq!(all(rows::open(caller_ref, 3).unwrap()), [vec![], vec![1.0], vec![2.0, 2.0]]);
+        assert_eq!(all(maybe::open(caller_ref, 3).unwrap()), [Some(0), None, Some(2)]);
+        let received: Vec<Tensor<f32, 2>> = all(frames::open(caller_ref, 2).unwrap());
+        assert_eq!(received, [frame(1), frame(2)]);
+        assert_eq!(all(colours::open(caller_ref).unwrap()), ["red", "green"]);
+        assert_eq!(
+            all(chunks::open(caller_ref, b"abcde", 2).unwrap()),
+            [b"ab".to_vec(), b"cd".to_vec(), b"e".to_vec()]
+        );
+        assert_eq!(all(ticks::open(caller_ref, 4).unwrap()).len(), 4);
+        assert_eq!(all(boxed::open(caller_ref, 3, true).unwrap()), [2, 1, 0]);
+        assert_eq!(double::call(caller_ref, 4).unwrap(), 8);
+        finish(caller, peer);
+    }
+}
+
+#[test]
+fn items_are_lent_in_place_and_other_calls_go_on() {
+    for (mut caller, peer) in shared() {
+        let mut stream = lines::open(&mut caller, 1, &[2, 4], None).unwrap();
+        let first = stream.next_in_place().unwrap().unwrap();
+        assert_eq!((first.get().number, first.get().text), (1, "xx"));
+        drop(first);
+        assert_eq!(double::call(stream.caller(), 21).unwrap(), 42);
+        let second = stream.next_within(Duration::from_secs(20)).unwrap().unwrap();
+        assert_eq!(second.text, "xxxx");
+        assert!(stream.next().is_none());
+        assert!(stream.next().is_none());
+        drop(stream);
+        finish(caller, peer);
+    }
+}
+
+#[test]
+fn an_error_comes_after_the_items_before_it() {
+    for (mut caller, peer) in shared() {
+        let mut stream = sell::open(&mut caller, 2, 5).unwrap();
+        assert_eq!(stream.next().unwrap().unwrap(), 0);
+        assert_eq!(stream.next().unwrap().unwrap(), 1);
+        assert!(matches!(stream.next(), Some(Err(CallError::Failed(StockError::SoldOut { left: 0 })))));
+        assert!(stream.next().is_none());
+        drop(stream);
+        assert_eq!(all(sell::open(&mut caller, 5, 2).unwrap()), [0, 1]);
+
+        let mut stream = parse::open(&mut caller, "4,x,5").unwrap();
+        assert_eq!(stream.next().unwrap().unwrap(), 4);
+        match stream.next() {
+            Some(Err(CallError::Remote(error))) => {
+                assert_eq!((error.kind, &*error.text), (ErrorKind::HandlerFailed, "invalid digit found in string"));
+            }
+            other => panic!("{other:?}"),
+        }
+        drop(stream);
+
+        let mut stream = abort::open(&mut caller, 1).unwrap();
+        assert_eq!(stream.next().unwrap().unwrap(), 0);
+        match stream.next() {
+            Some(Err(CallError::Remote(error))) => assert_eq!(error.kind, ErrorKind::Aborted),
+            other => panic!("{other:?}"),
+        }
+        drop(stream);
+        finish(caller, peer);
+    }
+}
+
+#[test]
+fn an_error_comes_before_the_first_item() {
+    for (mut caller, peer) in shared() {
+        assert_eq!(all(stock::open(&mut caller, "ab").unwrap()), [97, 98]);
+        let mut stream = stock::open(&mut caller, "").unwrap();
+        assert!(matches!(stream.next(), Some(Err(CallError::Failed(StockError::Closed)))));
+        drop(stream);
+        let mut stream = order::open(&mut caller, 0).unwrap();
+        assert!(matches!(stream.next(), Some(Err(CallError::Failed(StockError::Closed)))));
+        drop(stream);
+        let mut stream = order::open(&mut caller, 3).unwrap();
+        assert_eq!(stream.by_ref().take(2).map(Result::unwrap).collect::<Vec<_>>(), [3, 2]);
+        assert!(matches!(stream.next(), Some(Err(CallError::Failed(StockError::SoldOut { left: 1 })))));
+        drop(stream);
+        finish(caller, peer);
+    }
+}
+
+#[test]
+fn handlers_have_the_state_and_the_context() {
+    for (mut caller, peer) in shared() {
+        assert_eq!(all(visits::open(&mut caller, 2).unwrap()), ["visits 0.0", "visits 0.1"]);
+        let mut within = caller.within(Duration::from_secs(20)).window(1);
+        assert_eq!(all(visits::open(&mut within, 2).unwrap()), ["visits 1.0", "visits 1.1"]);
+        finish(caller, peer);
+    }
+    for (mut caller, peer) in callers("exclusive", Dispatcher::with_state(Shop::default(), EXCLUSIVE)) {
+        assert_eq!(all(visits::open(&mut caller, 1).unwrap()), ["visits 0.0"]);
+        assert_eq!(all(reset::open(&mut caller, 50).unwrap()), [1, 50]);
+        let refused = reset::open(&mut caller, 101).unwrap().next().unwrap();
+        assert!(refused.unwrap_err().to_string().contains("too many"));
+        assert_eq!(all(visits::open(&mut caller, 1).unwrap()), ["visits 101.0"]);
+        finish(caller, peer);
+    }
+}
+
+#[test]
+fn a_service_has_streams_beside_calls() {
+    for (caller, peer) in callers("market", MarketService::dispatcher(Exchange::default())) {
+        let mut market = MarketClient::new(caller).within(Duration::from_secs(20)).window(2);
+        let query = Query { instrument: 3, count: 2 };
+        let received = all(market.quotes(9, &query).unwrap());
+        assert_eq!(received, [0, 1].map(|number| Quote { price: 3.0, instrument: 9, number }));
+        assert_eq!(all(market.trades("abc").unwrap()), [0, 1, 2]);
+        let refused = market.trades("").unwrap().next().unwrap();
+        assert!(matches!(refused, Err(CallError::Failed(StockError::Closed))));
+        let mut levels = market.levels(true).unwrap();
+        assert_eq!(levels.by_ref().take(2).map(Result::unwrap).collect::<Vec<_>>(), [2, 1]);
+        assert!(matches!(levels.next(), Some(Err(CallError::Failed(StockError::SoldOut { left: 0 })))));
+        drop(levels);
+        assert_eq!(market.total().unwrap(), 3);
+        assert_eq!(market.starting().total().unwrap().finish(market.get_mut()).unwrap(), 3);
+        finish(market.into_inner(), peer);
+    }
+}
+
+#[test]
+fn workers_serve_streams() {
+    let (_folder, path) = socket();
+    let _peer = STREAM_PEER.start("workers", &path, &[]);
+    let mut callers = [Caller::connect(&path).unwrap(), Caller::connect(&path).unwrap()];
+    let [first, second] = &mut callers;
+    let mut one = count::open(first, 100).unwrap();
+    let mut other = words::open(second, "a b").unwrap();
+    assert_eq!(one.next().unwrap().unwrap(), 0);
+    assert_eq!(other.next().unwrap().unwrap(), "a");
+    assert_eq!(all(one), (1..100).collect::<Vec<_>>());
+    assert_eq!(all(other), ["b"]);
+}
+
+/// The contract of another callee than the one compiled in here.
+mod other {
+    use tachyon::tachyon_rpc;
+
+    #[tachyon_rpc(msg_type = 1)]
+    pub fn count(to: u32) -> impl Iterator<Item = u64> {
+        0..u64::from(to)
+    }
+
+    #[tachyon_rpc(msg_type = 2)]
+    pub fn words(text: &str) -> Vec<u8> {
+        text.into()
+    }
+
+    #[tachyon_rpc(msg_type = 19)]
+    pub fn double(number: u32) -> impl Iterator<Item = u32> {
+        [number; 2].into_iter()
+    }
+}
+
+#[test]
+fn a_stream_of_another_contract_is_not_opened() {
+    for (mut caller, peer) in shared() {
+        let refusals = [
+            other::count::open(&mut caller, 1).map(drop).unwrap_err().to_string(),
+            other::words::call(&mut caller, "a").map(drop).unwrap_err().to_string(),
+            other::double::open(&mut caller, 1).map(drop).unwrap_err().to_string(),
+        ];
+        for (refusal, says) in refusals.iter().zip(["u64", "stream", "stream"]) {
+            assert!(refusal.contains(says), "{refusal}");
+        }
+        assert_eq!(all(count::open(&mut caller, 2).unwrap()), [0, 1]);
+        finish(caller, peer);
+    }
+}
+
+#[test]
+fn a_description_has_the_streams() {
+    let description = Dispatcher::with_state(Shop::default(), SHARED).describe();
+    let shown = |name: &str| {
+        let endpoint = description.endpoints.iter().find(|endpoint| endpoint.name == name).unwrap();
+        (endpoint.kind(), endpoint.to_string())
+    };
+    assert_eq!(shown("count"), (EndpointKind::ServerStream, "count(u32) -> stream of u32".to_owned()));
+    assert_eq!(shown("words").1, "words(str) -> stream of str");
+    assert_eq!(shown("double").0, EndpointKind::Unary);
+    let read = Description::from_json(&description.to_json()).unwrap();
+    assert_eq!(read, description);
+}
+
+#[test]
+fn a_function_with_a_stream_is_a_plain_function() {
+    let text = String::from("of a text");
+    let iterator = words(&text);
+    drop(text);
+    assert_eq!(iterator.collect::<Vec<_>>(), ["of", "a", "text"]);
+    assert_eq!(stock("").err(), Some(StockError::Closed));
+    let moved = std::thread::spawn(|| quotes(&Query { instrument: 1, count: 2 }).count());
+    assert_eq!(moved.join().unwrap(), 2);
+}
+
+#[test]
+#[should_panic(expected = "the signature is that of a stream")]
+fn a_handler_of_one_reply_has_no_signature_of_a_stream() {
+    let _ = Entry::<()>::new(count::SIGNATURE, EntryHandler::Stateless(|(), _, reply| reply.bytes(&[])));
+}
+
+#[test]
+#[should_panic(expected = "the signature is not that of a server stream")]
+fn a_stream_handler_has_no_signature_of_one_reply() {
+    let _ = Entry::<()>::new(double::SIGNATURE, count::ENTRY.handler());
+}
+
+#[test]
+fn a_table_lists_streams_and_calls() {
+    #[tachyon_rpc(msg_type = 40)]
+    fn own() -> impl Iterator<Item = u8> {
+        [1, 2].into_iter()
+    }
+
+    let mut caller = testing::pair(Dispatcher::new(endpoints![own, double])).unwrap();
+    assert_eq!(all(own::open(&mut caller).unwrap()), [1, 2]);
+    assert_eq!(double::call(&mut caller, 2).unwrap(), 4);
+}
