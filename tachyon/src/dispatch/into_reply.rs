@@ -4,6 +4,7 @@ use core::any::Any;
 use core::fmt::Display;
 
 use super::error::HandlerError;
+use super::items::ItemError;
 use super::reply::{HandlerResult, Reply};
 use crate::schema::payload::{DeclaredError, Message, ReplyValue, Undeclared};
 
@@ -25,6 +26,24 @@ pub trait IntoReply {
     /// # Errors
     /// The outer error is the handler's own; the inner error says that the reply cannot be sent.
     fn into_reply(self, reply: Reply<'_>) -> Result<HandlerResult, Self::Error>;
+
+    /// The bytes of the message.
+    ///
+    /// # Errors
+    /// The handler's own.
+    #[doc(hidden)]
+    fn encode(self) -> Result<Vec<u8>, Self::Error>;
+}
+
+/// The bytes of a reply.
+fn encode<T: ReplyValue>(value: &T) -> Vec<u8> {
+    if let Some(bytes) = value.bytes() {
+        return bytes.to_vec();
+    }
+    let view = value.view();
+    let mut bytes = vec![0; <T::Message as Message>::len(view)];
+    <T::Message as Message>::write(view, &mut bytes);
+    bytes
 }
 
 #[diagnostic::do_not_recommend]
@@ -36,6 +55,10 @@ impl<T: ReplyValue> IntoReply for T {
     fn into_reply(self, reply: Reply<'_>) -> Result<HandlerResult, Undeclared> {
         Ok(reply.value(&self))
     }
+
+    fn encode(self) -> Result<Vec<u8>, Undeclared> {
+        Ok(encode(&self))
+    }
 }
 
 impl<T: ReplyValue, E> IntoReply for Result<T, E> {
@@ -46,9 +69,14 @@ impl<T: ReplyValue, E> IntoReply for Result<T, E> {
     fn into_reply(self, reply: Reply<'_>) -> Result<HandlerResult, E> {
         Ok(reply.value(&self?))
     }
+
+    fn encode(self) -> Result<Vec<u8>, E> {
+        Ok(encode(&self?))
+    }
 }
 
-/// Replies with the value, or with its error: a [`HandlerError`] as it is, any other error as its text.
+/// Replies with the value, or with its error: a [`HandlerError`] as it is, an [`ItemError`] by its kind, any other error
+/// as its text.
 #[inline]
 pub(super) fn reply_or_text<R: IntoReply<Error: Display + 'static>>(value: R, reply: Reply<'_>) -> HandlerResult {
     value.into_reply(reply).unwrap_or_else(|error| Err(own_or_text(error)))
@@ -57,10 +85,14 @@ pub(super) fn reply_or_text<R: IntoReply<Error: Display + 'static>>(value: R, re
 #[cold]
 fn own_or_text<E: Display + 'static>(error: E) -> HandlerError {
     let mut error = Some(error);
-    match (&mut error as &mut dyn Any).downcast_mut::<Option<HandlerError>>().and_then(Option::take) {
-        Some(own) => own,
-        None => error.map_or_else(|| HandlerError::failed(""), HandlerError::failed),
+    let any = &mut error as &mut dyn Any;
+    if let Some(own) = any.downcast_mut::<Option<HandlerError>>().and_then(Option::take) {
+        return own;
     }
+    if let Some(of_item) = any.downcast_mut::<Option<ItemError>>().and_then(Option::take) {
+        return of_item.into();
+    }
+    error.map_or_else(|| HandlerError::failed(""), HandlerError::failed)
 }
 
 /// The form in which an endpoint's error travels. Form 0 stands in for a type that the compiler refuses.

@@ -20,8 +20,14 @@ pub(crate) trait StreamBody {
     /// Notes that the caller sends no further item.
     fn end_items(&mut self);
 
-    /// Items of the caller that the handler has taken in all.
+    /// Items of the caller that the handler has taken in all. The serving thread grants credit for them.
     fn taken(&self) -> u64;
+
+    /// Whether a handler that runs elsewhere has changed something since the last step. `_is_blocked` says that an item
+    /// waits for credit or room, as the last step found.
+    fn has_news(&self, _is_blocked: bool) -> bool {
+        false
+    }
 }
 
 /// The outcome of a step.
@@ -108,13 +114,21 @@ impl<B: StreamBody> CalleeStreams<B> {
         self.open.is_empty()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.open.len()
+    }
+
     /// Whether an item waits for credit or room.
     pub(crate) fn is_blocked(&self) -> bool {
         self.open.iter().any(|stream| stream.is_blocked)
     }
 
-    /// Whether an item that waited for credit and room has both, or a fault was found, which the next step reports.
+    /// Whether a stream has a step to take: a handler that runs elsewhere has changed something, an item that waited for
+    /// credit and room has both, or a fault was found, which the step reports.
     pub(crate) fn is_due(&mut self, tx: &mut Tx) -> bool {
+        if self.open.iter().any(|stream| stream.body.has_news(stream.is_blocked)) {
+            return true;
+        }
         if tx.has_deferred() {
             return false;
         }

@@ -8,9 +8,9 @@ use super::error::CallError;
 use super::guard::RpcRxGuard;
 use super::settings::CallSettings;
 use crate::connection::{End, Halt, MAX_PER_LOOK, Unsent, look_for_room, room_while_taking, slice};
-use crate::engine::{Arrived, CallerCore, file, is_item};
+use crate::engine::{Arrived, CallerCore, TooManyStreams, file, is_item};
 use crate::metadata::{METADATA, Metadata};
-use crate::ring::{CELLS, MessageHeader, Reservation};
+use crate::ring::{MessageHeader, Reservation};
 use crate::type_id::{MSG_TYPE_ERROR, ROUTE_END, ROUTE_ITEM, make_type_id, msg_type};
 use crate::wait::Deadline;
 
@@ -88,11 +88,9 @@ impl Caller {
         }
         let size = contents.size();
         let tail_len = metadata.map_or(0, Metadata::tail_len);
+        self.wait_for_cell(deadline)?;
         let mut reservation = self.take_room(size + tail_len, deadline)?;
-        // After the wait for room: until it was over another stream could end.
-        let Some((route, window)) = self.core.open_route(window) else {
-            return Err(CallError::TooManyStreams { max: CELLS });
-        };
+        let Some((route, window)) = self.core.open_route(window) else { return Err(TooManyStreams.into()) };
         let (payload, tail) = slice::reserved_mut(&mut reservation, &self.core.tx).split_at_mut(size);
         contents.write(payload);
         let mut type_id = make_type_id(route, msg_type);
@@ -103,6 +101,22 @@ impl Caller {
         let header = self.core.header(type_id, deadline);
         self.core.publish(reservation, size + tail_len, header);
         Ok(self.core.opened(type_id, deadline, window))
+    }
+
+    /// Waits for a credit cell, while the last message of a stream that was given up is on its way.
+    fn wait_for_cell(&mut self, deadline: Deadline) -> Result<(), CallError> {
+        while !self.core.has_cell()? {
+            if self.core.has_pending_cancellations() {
+                self.wait_for_room(0, deadline)?;
+                self.core.flush_cancellations()?;
+                continue;
+            }
+            self.core.rx.take_current(deadline).map_err(Unsent::Halted)?;
+            let frame = self.core.rx.detach_current();
+            self.core.file(frame).map_err(Unsent::Halted)?;
+            self.core.rx.check_deadline(deadline).map_err(Unsent::Halted)?;
+        }
+        Ok(())
     }
 
     /// Waits for the next item of a stream. `None` after the last one: the stream is done, and forgotten. A stream that
