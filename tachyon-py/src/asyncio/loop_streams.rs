@@ -139,7 +139,7 @@ impl LoopStream {
         match received {
             Some(Ok(item)) => {
                 let Some(contract) = self.endpoint.get().contract() else { return Err(ended()) };
-                PyTuple::new(py, [contract.get().item(py, &item)?]).map(Some)
+                PyTuple::new(py, [contract.get().received_item(py, &item)?]).map(Some)
             }
             Some(Err(_)) => Err(cancelled()),
             None => Err(if self.poll() { cancelled() } else { ended() }),

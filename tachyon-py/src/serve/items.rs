@@ -75,7 +75,7 @@ impl RequestItems {
 
     fn __next__<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
         match py.detach(|| self.receive())? {
-            Some(item) => self.contract.get().item(py, &item).map(Some),
+            Some(item) => self.contract.get().received_item(py, &item).map(Some),
             None => Ok(None),
         }
     }

@@ -11,7 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use tachyon::__binding::{handler_future, later_reply};
 use tachyon::dispatch::{AsyncReply, HandlerResult, OwnedContext, OwnedOpenReplies, OwnedStartHandler, Replies};
-use tachyon::{ErrorKind, HandlerError, ItemError, Reply, Request, StreamSender};
+use tachyon::{HandlerError, ItemError, Reply, Request, StreamSender};
 
 use crate::errors::BadReplyError;
 use crate::memory::buffer_export::type_name;
