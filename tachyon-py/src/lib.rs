@@ -65,8 +65,6 @@ mod _tachyon {
     #[pymodule_export]
     use crate::errors::{error_kinds, kind_of_grpc_code};
     #[pymodule_export]
-    use crate::rpc::bus_view::BusView;
-    #[pymodule_export]
     use crate::rpc::contract::Contract;
     #[pymodule_export]
     use crate::rpc::description::{codegen_rust, read_description};
@@ -87,7 +85,7 @@ mod _tachyon {
     #[pymodule_export]
     use crate::rpc::pool::{PoolLease, PoolPlaces};
     #[pymodule_export]
-    use crate::rpc::rpc_bus::RpcBus;
+    use crate::rpc::rpc_bus::{BusView, RpcBus};
     #[pymodule_export]
     use crate::rpc::stream::{Stream, item_bytes};
     #[pymodule_export]

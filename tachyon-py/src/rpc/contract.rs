@@ -120,6 +120,17 @@ impl<'py> Encoded<'py> {
     }
 }
 
+/// The arguments of a call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arguments {
+    /// Those of the seed: the value of a function of one parameter or none, with settings.
+    OfSeed,
+    /// Those of the function.
+    OfFunction,
+    /// None: a stream is opened, and not called.
+    OfStream,
+}
+
 /// The byte of an empty map in msgpack.
 const NO_ARGUMENTS: u8 = 0x80;
 
@@ -144,8 +155,7 @@ pub(crate) struct Contract {
     /// Whether the two sides can differ in the messages of the endpoint.
     #[pyo3(get)]
     typed: bool,
-    /// Whether the contract is a method's of a Service.
-    is_method: bool,
+    arguments: Arguments,
 }
 
 impl Contract {
@@ -174,9 +184,25 @@ impl Contract {
         self.typed
     }
 
+    /// The arguments that a call of the endpoint takes.
+    #[inline]
+    pub(crate) fn arguments(&self) -> Arguments {
+        self.arguments
+    }
+
     /// Whether the endpoint is a function of one parameter or none, and so takes the call arguments of the seed.
     pub(crate) fn is_single(&self) -> bool {
-        self.parameters.len() <= 1 && !self.is_method
+        self.arguments == Arguments::OfSeed
+    }
+
+    /// Whether the function has a parameter of this name, which callers may use.
+    pub(crate) fn has_parameter(&self, py: Python<'_>, name: &str) -> PyResult<bool> {
+        for own in &self.parameters {
+            if !own.by_position && own.name.bind(py).to_str()? == name {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The endpoint's name.
@@ -327,7 +353,21 @@ impl Contract {
 
     /// The message of an item of the caller's stream.
     pub(crate) fn item<'py>(&self, item: &Bound<'py, PyAny>) -> PyResult<Encoded<'py>> {
-        Ok(Encoded::Object(item.clone()))
+        let written = match &self.items {
+            Some(Form::Empty) if item.is_none() => return Ok(Encoded::Empty),
+            Some(Form::Empty) => {
+                let found = type_name(item)?;
+                Err(PyTypeError::new_err(format!("the item is None, not {found}")))
+            }
+            Some(Form::Value(plan)) => write_value(plan.get(), item, &Place::Root("the item")),
+            Some(Form::Packed { encode, .. }) => call_one(encode.bind(item.py()), item).map(Encoded::Object),
+            Some(Form::Fields(plan)) => {
+                let mut scratch = Scratch::take();
+                write::fields(plan.get(), core::slice::from_ref(item), &mut scratch).map(|()| Encoded::Scratch(scratch))
+            }
+            Some(Form::View | Form::Bytes | Form::ByteArray) | None => return Ok(Encoded::Object(item.clone())),
+        };
+        written.map_err(|error| self.named(core::slice::from_ref(item), error))
     }
 
     /// Names the endpoint in an error about an argument.
@@ -434,8 +474,8 @@ impl Contract {
         }
     }
 
-    /// The value of a reply, which shares no memory with it. `is_private` says that the callee can no longer write to
-    /// the reply.
+    /// The value of a reply, or of an item of a stream of replies, which shares no memory with it. `is_private` says that
+    /// the callee can no longer write to the reply.
     #[inline]
     pub(crate) fn value<'py>(&self, py: Python<'py>, reply: &[u8], is_private: bool) -> PyResult<Bound<'py, PyAny>> {
         let value = received(&self.reply, py, reply, is_private, self.reply_place);
@@ -444,7 +484,7 @@ impl Contract {
                 return error;
             }
             let (name, error) = (&self.name, error.value(py));
-            let what = if self.description.streams { "an item of the callee" } else { "the callee's reply" };
+            let what = if self.streams() { "an item of the callee" } else { "the callee's reply" };
             BadReplyError::new_err(format!("{name}: {what} does not decode: {error}"))
         })
     }
@@ -571,6 +611,11 @@ impl Contract {
         let is_typed = |form: &Form| form.plan().is_some() || matches!(form, Form::Packed { .. });
         let description = described(&json)?;
         let is_stream = description.kind().is_stream();
+        let arguments = match parameters.len() {
+            _ if is_stream => Arguments::OfStream,
+            0 | 1 if !is_method => Arguments::OfSeed,
+            _ => Arguments::OfFunction,
+        };
         Ok(Self {
             typed: is_typed(&request) || is_typed(&reply) || !raises.is_empty() || is_stream,
             name,
@@ -583,7 +628,7 @@ impl Contract {
             description,
             json,
             key: NEXT.fetch_add(2, Ordering::Relaxed),
-            is_method,
+            arguments,
         })
     }
 
