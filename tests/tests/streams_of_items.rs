@@ -1,5 +1,5 @@
-//! Streams of the caller's items, by number: handlers on threads and as tasks, in every way to serve, and every end that
-//! such a stream has.
+//! Streams of the caller's items, by number: handlers on threads and as tasks, in every way to serve, and every end
+//! that such a stream has.
 #![allow(clippy::unwrap_used, reason = "a failing test may panic anywhere")]
 
 use std::sync::Arc;

@@ -36,7 +36,6 @@ pub use layer::{Context, Layer, Outcome};
 #[cfg(feature = "tracing")]
 pub(crate) use owned_context::CallSpan;
 pub use owned_context::OwnedContext;
-pub(crate) use pipe::Detached;
 pub(crate) use reply::ReplyBuffer;
 #[cfg(feature = "python")]
 pub(crate) use reply::ReplyTarget;
@@ -53,7 +52,7 @@ pub(crate) use state::{StateRef, share_own};
 pub(crate) use stream::ServedStream;
 pub use stream::{OpenReplies, OpenRepliesExclusive, OwnedOpenReplies, Replies, StreamHandler};
 pub use table::OwnedHandler;
-pub(crate) use threads::{STREAM_THREADS, StreamThreads};
+pub(crate) use threads::{Detached, STREAM_THREADS, StreamThreads};
 
 pub use crate::engine::CallerInfo;
 
@@ -63,10 +62,10 @@ pub use deferred::Deferred;
 #[doc(hidden)]
 pub use into_reply::{ConvertError, ErrorForm};
 #[doc(hidden)]
-pub use reply::Replied;
+pub use reply::{AsyncReply, Replied};
 #[doc(hidden)]
 pub use slot::SlotOf;
 #[doc(hidden)]
 pub use state::{Share, ShareOwn, SharedState};
 #[doc(hidden)]
-pub use task::{AsyncReply, HandlerFuture, OwnedStartHandler, StartHandler};
+pub use task::{HandlerFuture, OwnedStartHandler, StartHandler};

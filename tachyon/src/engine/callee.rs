@@ -298,9 +298,12 @@ impl<B: StreamBody> CalleeCore<B> {
     /// The held request that may begin: the oldest one, or behind an OPEN without a place the oldest call.
     #[cold]
     fn next_held<S: Service<Begun = B>>(&self, service: &S) -> Option<usize> {
-        let may_begin = |held: &HeldRequest| match opens(held.type_id) {
-            true => self.may_open(held.type_id, service),
-            false => service.admit(held.type_id, self.begun.len()),
+        let may_begin = |held: &HeldRequest| {
+            if opens(held.type_id) {
+                self.may_open(held.type_id, service)
+            } else {
+                service.admit(held.type_id, self.begun.len())
+            }
         };
         let first = self.held.front()?;
         if may_begin(first) {
