@@ -52,7 +52,7 @@ pub(crate) use state::{StateRef, share_own};
 pub(crate) use stream::ServedStream;
 pub use stream::{OpenReplies, OpenRepliesExclusive, OwnedOpenReplies, Replies, StreamHandler};
 pub use table::OwnedHandler;
-pub(crate) use threads::{Detached, STREAM_THREADS, StreamThreads};
+pub(crate) use threads::{STREAM_THREADS, StreamThreads};
 
 pub use crate::engine::CallerInfo;
 
@@ -69,3 +69,5 @@ pub use slot::SlotOf;
 pub use state::{Share, ShareOwn, SharedState};
 #[doc(hidden)]
 pub use task::{HandlerFuture, OwnedStartHandler, StartHandler};
+#[doc(hidden)]
+pub use threads::Detached;

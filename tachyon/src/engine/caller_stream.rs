@@ -24,13 +24,13 @@ pub(crate) struct CallerStream {
     pub(crate) arrived: VecDeque<Arrived>,
     /// The last message: END, the reply to a client stream, an error reply, or the end of the connection.
     pub(crate) end: Option<Outcome>,
-    /// Whether the driver has not asked since the last message.
-    pub(super) has_news: bool,
+    /// Whether the news list the stream: its driver has not asked since the last message.
+    pub(super) is_listed: bool,
 }
 
 /// The credit cells of a caller, and the windows of their streams.
 #[derive(Debug, Default)]
-pub(super) struct Cells {
+pub(crate) struct Cells {
     /// The cells in use, by bit.
     used: u32,
     /// Items that may be under way in all streams with a cell.
@@ -45,7 +45,7 @@ impl Cells {
     }
 
     /// Items that may be under way in all streams with a cell.
-    pub(super) fn windows(&self) -> u64 {
+    pub(crate) fn windows(&self) -> u64 {
         self.windows
     }
 
@@ -78,7 +78,7 @@ impl CallerStream {
             has_sent_end: false,
             arrived: VecDeque::new(),
             end: None,
-            has_news: false,
+            is_listed: false,
         }
     }
 
@@ -104,6 +104,17 @@ impl CallerStream {
     /// Whether the next message lies here.
     pub(crate) fn has_message(&self) -> bool {
         !self.arrived.is_empty() || self.end.is_some()
+    }
+
+    /// Whether the stream takes an item of the caller, or END.
+    pub(crate) fn takes_items(&self) -> bool {
+        self.end.is_none() && !self.has_sent_end
+    }
+
+    /// Whether the last message has come, and is a reply in place of END.
+    pub(crate) fn ends_in_reply(&self) -> bool {
+        let is_reply = |last: &Arrived| route_id(last.type_id) == 0 && msg_type(last.type_id) != MSG_TYPE_ERROR;
+        matches!(&self.end, Some(Ok(last)) if is_reply(last))
     }
 
     /// Gives the stream up. Its window is left until the last message comes; `None` when it has come.

@@ -52,7 +52,7 @@ pub use self::select::{
 };
 pub use self::table::{Listed, NotAnEndpoint, Probe, Table, assert_own_msg_type, entries, numbers, total};
 #[cfg(feature = "tokio")]
-pub use crate::client::tokio::{AsyncCaller, call_async};
+pub use crate::client::tokio::{AsyncCaller, AsyncStream, call_async, stream};
 pub use crate::dispatch::{
     AsyncReply, Context, ConvertError, Dispatcher, Endpoint, Entry, EntryHandler, ErrorForm, HandlerError,
     HandlerFuture, IntoReply, Items, OwnedContext, Replied, Reply, Request, Requires, SlotOf, SlotResult, Stateless,
