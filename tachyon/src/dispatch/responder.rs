@@ -398,7 +398,8 @@ impl<S: ?Sized> Responder<S> {
         pipe: &Arc<Pipe>,
     ) -> Result<bool, HandlerError> {
         let context = deferred.owned_context();
-        let future = registered.start(runs.shared, request, context.clone())?;
+        let started = foreign::run(|| registered.start(runs.shared, request, context.clone()));
+        let future = started.unwrap_or_else(|panicked| Err(HandlerError::failed(panicked)))?;
         #[cfg(feature = "tracing")]
         let future = future.in_span_of(context.clone());
         let handler = Detached::new(future, pipe);

@@ -247,6 +247,24 @@ fn an_end_reaches_a_stream_whose_open_is_held() {
 }
 
 #[test]
+fn a_stop_refuses_each_open_that_has_not_begun() {
+    let (mut core, mut caller) = core(1 << 14);
+    let mut service = Recorder { places: 0, ..Recorder::default() };
+    let held = caller.open(HELD, &[1, 0]).unwrap();
+    turns(&mut core, &mut service);
+    assert!(core.is_holding());
+    let unseen = caller.open(HELD, &[1, 0]).unwrap();
+    assert!(core.refuse_all(&mut service).unwrap());
+    assert!(!core.is_holding());
+    let stopping = make_type_id(ErrorKind::Stopping as u16, MSG_TYPE_ERROR);
+    for stream in [held, unseen] {
+        let (of, type_id, _) = taken_by_hand(&mut caller).unwrap();
+        assert_eq!((of, type_id), (stream, stopping));
+    }
+    assert_no_reply(&mut caller);
+}
+
+#[test]
 fn a_cancel_of_a_held_open_is_answered() {
     let (mut core, mut caller) = core(1 << 14);
     let mut service = Recorder { places: 0, ..Recorder::default() };
