@@ -142,7 +142,7 @@ impl Offload for Later {
     }
 
     fn spawn(&mut self, _: Detached) {
-        unreachable!("no endpoint of the table is async");
+        unreachable!("no endpoint of the table takes items");
     }
 }
 
