@@ -9,7 +9,7 @@ use thiserror::Error;
 pub use crate::bus::{RecvError, SendError};
 pub use crate::client::pool::PoolError;
 pub use crate::connection::{CommitError, WrongDirection};
-pub use crate::dispatch::{HandlerError, RegisterError, SlotError};
+pub use crate::dispatch::{HandlerError, ItemError, RegisterError, SlotError};
 pub use crate::engine::{ErrorKind, RpcError};
 pub use crate::handshake::{ConnectError, ListenError, PathError, ProtocolError, Rejection};
 pub use crate::ring::{CapacityError, Fault};

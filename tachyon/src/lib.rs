@@ -90,10 +90,10 @@ pub use client::pool::{Pool, PoolOptions};
 #[cfg(feature = "tokio")]
 pub use client::tokio::AsyncCaller;
 pub use connection::State;
-pub use dispatch::{Context, Dispatcher, Endpoint, HandlerError, Layer, Reply, Request};
+pub use dispatch::{Context, Dispatcher, Endpoint, HandlerError, Items, Layer, Reply, Request, StreamSender};
 pub use error::{
-    CallError, ConnectError, Error, ErrorKind, ListenError, PoolError, RecvError, RegisterError, RpcError, SendError,
-    ServeError,
+    CallError, ConnectError, Error, ErrorKind, ItemError, ListenError, PoolError, RecvError, RegisterError, RpcError,
+    SendError, ServeError,
 };
 #[cfg(feature = "python")]
 pub use extension::python;

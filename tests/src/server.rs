@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tachyon::server::ServerEvent;
-use tachyon::{Caller, Dispatcher, RpcServer, ServeError, Stopper};
+use tachyon::{Callee, Caller, Dispatcher, RpcServer, ServeError, ServerOptions, Stopper};
 
 use crate::process::Peer;
 
@@ -31,6 +31,77 @@ pub fn serve(mut server: RpcServer, mut dispatcher: Dispatcher, workers: usize) 
         more => dispatcher.serve_workers(&mut server, more),
     });
     (stopper, serving)
+}
+
+/// A way to serve.
+#[derive(Debug, Clone, Copy)]
+pub enum Way {
+    /// A callee with one caller.
+    OneCaller,
+    /// A server with so many workers, where 0 is tokio.
+    Server(usize),
+}
+
+/// Each way to serve.
+pub const WAYS: [Way; 4] = [Way::OneCaller, Way::Server(1), Way::Server(2), Way::Server(0)];
+
+/// A dispatcher that serves in this process.
+#[derive(Debug)]
+pub enum Running {
+    /// A callee with one caller.
+    OneCaller(Serving),
+    /// A server.
+    Server(Stopper, Serving),
+}
+
+impl Running {
+    /// Serves at `path`.
+    ///
+    /// # Panics
+    /// When nothing can listen at the path.
+    pub fn start(path: &Path, way: Way, dispatcher: Dispatcher) -> Self {
+        Self::start_with(path, way, dispatcher, ServerOptions::new())
+    }
+
+    /// As [`start`](Self::start), with options for the servers.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub fn start_with(path: &Path, way: Way, mut dispatcher: Dispatcher, options: ServerOptions) -> Self {
+        let Way::Server(workers) = way else {
+            let path = path.to_owned();
+            return Self::OneCaller(std::thread::spawn(move || {
+                let mut callee = Callee::listen(path, 1 << 16, 1 << 16).expect("the path is free");
+                dispatcher.serve_forever(&mut callee)
+            }));
+        };
+        let (stopper, serving) =
+            serve(RpcServer::listen_with(path, options).expect("the path is free"), dispatcher, workers);
+        Self::Server(stopper, serving)
+    }
+
+    /// Stops a server, and returns the outcome of serving. A callee with one caller ends with its caller.
+    ///
+    /// # Panics
+    /// When the serving thread panicked.
+    pub fn stopped(self) -> Result<(), ServeError> {
+        let serving = match self {
+            Self::OneCaller(serving) => serving,
+            Self::Server(stopper, serving) => {
+                stopper.stop();
+                serving
+            }
+        };
+        serving.join().expect("the serving thread does not panic")
+    }
+
+    /// Ends serving, after the callers are dropped.
+    ///
+    /// # Panics
+    /// When serving failed.
+    pub fn end(self) {
+        self.stopped().expect("serving ends in good order");
+    }
 }
 
 /// Stops a server in another process, and returns the events that it printed.

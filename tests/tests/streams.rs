@@ -1,13 +1,12 @@
 //! Streams of replies, by number: in every way to serve, beside other calls, and every end that a stream has.
 #![allow(clippy::unwrap_used, reason = "a failing test may panic anywhere")]
 
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tachyon::{CallError, Callee, Caller, Dispatcher, ErrorKind, HandlerError, Options, RpcServer, Stopper};
-use tachyon_tests::server::{self, Serving};
+use tachyon::{CallError, Caller, Dispatcher, ErrorKind, HandlerError, Options};
+use tachyon_tests::server::{Running, WAYS, Way};
 use tachyon_tests::temporary::socket;
 use tachyon_tests::wait;
 
@@ -81,51 +80,12 @@ fn dispatcher(dropped: &Arc<Dropped>) -> Dispatcher {
     dispatcher
 }
 
-/// A way to serve: with one caller, or with so many workers, where 0 is tokio.
-#[derive(Debug, Clone, Copy)]
-enum Way {
-    OneCaller,
-    Server(usize),
-}
-
-const WAYS: [Way; 4] = [Way::OneCaller, Way::Server(1), Way::Server(2), Way::Server(0)];
-
-enum Running {
-    OneCaller(std::thread::JoinHandle<()>),
-    Server(Stopper, Serving),
-}
-
-fn serve(path: &Path, way: Way, mut dispatcher: Dispatcher) -> Running {
-    let Way::Server(workers) = way else {
-        let path = path.to_owned();
-        return Running::OneCaller(std::thread::spawn(move || {
-            let mut callee = Callee::listen(path, 1 << 16, 1 << 16).unwrap();
-            dispatcher.serve_forever(&mut callee).unwrap();
-        }));
-    };
-    let (stopper, serving) = server::serve(RpcServer::listen(path).unwrap(), dispatcher, workers);
-    Running::Server(stopper, serving)
-}
-
-impl Running {
-    /// Ends serving, after the callers are dropped.
-    fn end(self) {
-        match self {
-            Self::OneCaller(thread) => thread.join().unwrap(),
-            Self::Server(stopper, serving) => {
-                stopper.stop();
-                serving.join().unwrap().unwrap();
-            }
-        }
-    }
-}
-
 /// Runs a test in every way to serve.
 fn in_every_way(test: impl Fn(&mut Caller, &Dropped)) {
     for way in WAYS {
         let (_folder, path) = socket();
         let dropped = Arc::new(Dropped::default());
-        let running = serve(&path, way, dispatcher(&dropped));
+        let running = Running::start(&path, way, dispatcher(&dropped));
         let mut caller = Caller::connect_with(&path, &Options::new().timeout(PATIENCE)).unwrap();
         test(&mut caller, &dropped);
         drop(caller);
@@ -264,7 +224,7 @@ fn a_caller_that_closes_or_a_server_that_stops_ends_the_streams() {
     for way in WAYS {
         let (_folder, path) = socket();
         let dropped = Arc::new(Dropped::default());
-        let running = serve(&path, way, dispatcher(&dropped));
+        let running = Running::start(&path, way, dispatcher(&dropped));
         let mut caller = Caller::connect_with(&path, &Options::new().timeout(PATIENCE)).unwrap();
         let stream = caller.open(FOREVER, b"").unwrap();
         assert_eq!(next(&mut caller, stream), Some(1));
@@ -279,7 +239,7 @@ fn an_endless_stream_does_not_keep_other_callers_waiting() {
     for workers in [1, 2, 0] {
         let (_folder, path) = socket();
         let dropped = Arc::new(Dropped::default());
-        let running = serve(&path, Way::Server(workers), dispatcher(&dropped));
+        let running = Running::start(&path, Way::Server(workers), dispatcher(&dropped));
         let mut greedy = Caller::connect_with(&path, &Options::new().timeout(PATIENCE)).unwrap();
         let mut other = Caller::connect_with(&path, &Options::new().timeout(PATIENCE)).unwrap();
         let over = AtomicBool::new(false);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::layer::{Context, Origin};
 use super::owned_context::OwnedContext;
+use super::pipe::Pipe;
 use crate::connection::Rx;
 use crate::engine::{CallerInfo, OpenRequest};
 use crate::metadata::Metadata;
@@ -19,7 +20,14 @@ pub struct Deferred {
 }
 
 impl Deferred {
-    pub(super) fn new(caller: &CallerInfo, rx: &Rx, request: &OpenRequest, name: &Arc<str>) -> Self {
+    /// `pipe` joins the handler of a stream.
+    pub(super) fn new(
+        caller: &CallerInfo,
+        rx: &Rx,
+        request: &OpenRequest,
+        name: &Arc<str>,
+        pipe: Option<&Arc<Pipe>>,
+    ) -> Self {
         let OpenRequest { frame, deadline } = request;
         let context = Context {
             msg_type: msg_type(frame.type_id),
@@ -31,7 +39,7 @@ impl Deferred {
             deadline: *deadline,
             origin: Origin::Ring(rx),
         };
-        let context = OwnedContext::named(&context, Arc::clone(name), Some(&rx.connection));
+        let context = OwnedContext::named(&context, Arc::clone(name), Some(&rx.connection), pipe);
         Self { context, taken_at: monotonic_nanos() }
     }
 
@@ -65,7 +73,6 @@ impl Deferred {
     }
 
     /// The context for a handler that owns it.
-    #[cfg(feature = "tokio")]
     pub(super) fn owned_context(&self) -> &OwnedContext {
         &self.context
     }

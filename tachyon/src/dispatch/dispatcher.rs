@@ -7,24 +7,20 @@ use std::time::Duration;
 use super::endpoint::{Endpoint, Entry, EntryHandler};
 use super::error::RegisterError;
 use super::into_reply::{IntoReply, reply_or_text};
+use super::items::{Items, StreamSender};
 use super::layer::{Context, Layer};
 #[cfg(feature = "tokio")]
 use super::owned_context::OwnedContext;
-#[cfg(feature = "tokio")]
-use super::reply::Reply;
-#[cfg(feature = "tokio")]
-use super::request::Request;
 use super::responder::{RequestContext, Responder};
-use super::state::{State, StateRef};
+use super::state::{SharedState, State, StateRef};
 use super::stream::{OwnedOpenReplies, Replies};
 use super::table::{OwnedHandler, Table};
-#[cfg(feature = "tokio")]
-use super::task::{AsyncReply, HandlerFuture};
+use super::task::{AsyncReply, HandlerFuture, OwnedStartHandler};
 use crate::connection::{Rx, Tx};
 use crate::engine::{self, TakenOne, is_open, open_current};
 use crate::ring::Frame;
 use crate::rpc::{Callee, ServeError};
-use crate::schema::describe::{Description, EndpointDescription, WHOLE_TABLE};
+use crate::schema::describe::{Description, EndpointDescription, FormDescription, WHOLE_TABLE};
 use crate::wait::Deadline;
 
 /// A table of endpoints, and the loop that serves them.
@@ -144,10 +140,16 @@ impl<S: ?Sized> Dispatcher<S> {
         if entry.is_exclusive() && self.state.shared().is_some() {
             return Err(RegisterError::Shared { refused: entry.name().to_owned() });
         }
+        if matches!(entry.handler(), EntryHandler::Thread(..))
+            && let Some((_, exclusive)) = self.responder.table.first_exclusive()
+        {
+            return Err(RegisterError::Shared { refused: exclusive.to_owned() });
+        }
         self.responder.table.insert_entry(entry)?;
         match entry.handler() {
             EntryHandler::Async(_, share) => self.state.note_async(Some(share)),
             EntryHandler::AsyncStateless(_) => self.state.note_async(None),
+            EntryHandler::Thread(_, share) => self.state.share(share),
             _ => {}
         }
         self.responder.description.take();
@@ -296,6 +298,75 @@ impl<S: ?Sized> Dispatcher<S> {
         Ok(self)
     }
 
+    /// Adds a closure that takes the caller's items, and answers with one reply, as the endpoint `msg_type`. The closure
+    /// gets the request's bytes and the [`Items`], and returns a reply, or a `Result` of one. It runs on a thread of its
+    /// own, for each stream one, and may block there.
+    ///
+    /// A stream that ends before its time shows the closure [`ItemError::Cancelled`](crate::ItemError::Cancelled) at the
+    /// next item. [`Items`] has an example.
+    ///
+    /// # Errors
+    /// As [`register`](Self::register).
+    pub fn register_client_stream<R>(
+        &mut self,
+        msg_type: u16,
+        name: &str,
+        handler: impl Fn(Vec<u8>, Items<Vec<u8>>) -> R + Send + Sync + 'static,
+    ) -> Result<&mut Self, RegisterError>
+    where
+        R: IntoReply<Error: fmt::Display + 'static> + Send + 'static,
+    {
+        let handler = Arc::new(handler);
+        self.register_described_thread(
+            client_stream(msg_type, name),
+            Box::new(move |request, context| {
+                let (handler, request, items) = (Arc::clone(&handler), request.payload().to_vec(), context.items());
+                Ok(HandlerFuture::new(async move { later(handler(request, items)) }))
+            }),
+        )
+    }
+
+    /// As [`register_client_stream`](Self::register_client_stream), for a closure that answers with items: it also gets
+    /// a [`StreamSender`], and returns `()`, or a `Result` of it. [`StreamSender`] has an example.
+    ///
+    /// # Errors
+    /// As [`register`](Self::register).
+    pub fn register_two_way<R>(
+        &mut self,
+        msg_type: u16,
+        name: &str,
+        handler: impl Fn(Vec<u8>, Items<Vec<u8>>, StreamSender<Vec<u8>>) -> R + Send + Sync + 'static,
+    ) -> Result<&mut Self, RegisterError>
+    where
+        R: IntoReply<Message = (), Error: fmt::Display + 'static> + Send + 'static,
+    {
+        let handler = Arc::new(handler);
+        self.register_described_thread(
+            two_way(msg_type, name),
+            Box::new(move |request, context| {
+                let (handler, request) = (Arc::clone(&handler), request.payload().to_vec());
+                let (items, sender) = (context.items(), context.sender());
+                Ok(HandlerFuture::new(async move { later(handler(request, items, sender)) }))
+            }),
+        )
+    }
+
+    /// Adds a handler that runs on a thread of its own, by the function that starts it, with a description of request,
+    /// items, reply and errors.
+    ///
+    /// # Errors
+    /// As [`register`](Self::register).
+    #[doc(hidden)]
+    pub fn register_described_thread(
+        &mut self,
+        description: EndpointDescription,
+        start: OwnedStartHandler,
+    ) -> Result<&mut Self, RegisterError> {
+        self.responder.table.insert_thread(description, start)?;
+        self.responder.description.take();
+        Ok(self)
+    }
+
     /// Adds an async closure as the endpoint `msg_type`. The closure gets a copy of the request's bytes and returns a
     /// future of a reply, or of a `Result` of one. Needs the cargo feature `tokio` and a server served with
     /// [`serve_async`](Self::serve_async): every other way to serve refuses the table with
@@ -363,14 +434,107 @@ impl<S: ?Sized> Dispatcher<S> {
         R: IntoReply<Error: fmt::Display + 'static> + Send + 'static,
     {
         let handler = Arc::new(handler);
-        let start = move |request: Request<'_>, context: OwnedContext| {
-            let (handler, request) = (Arc::clone(&handler), request.payload().to_vec());
-            HandlerFuture::new(async move {
-                let reply = handler(context, request).await;
-                AsyncReply::new(move |to: Reply<'_>| reply_or_text(reply, to))
-            })
-        };
-        self.responder.table.insert_async(EndpointDescription::bytes(msg_type, name), Box::new(start))?;
+        self.register_described_async(
+            EndpointDescription::bytes(msg_type, name),
+            Box::new(move |request, context| {
+                let (handler, request) = (Arc::clone(&handler), request.payload().to_vec());
+                Ok(HandlerFuture::new(async move { later(handler(context, request).await) }))
+            }),
+        )
+    }
+
+    /// As [`register_client_stream`](Self::register_client_stream), for an async closure, which is a task as those of
+    /// [`register_async`](Self::register_async) are. Needs the cargo feature `tokio`.
+    ///
+    /// ```
+    /// use tachyon::{AsyncCaller, Dispatcher, ItemError, Items, RpcServer};
+    ///
+    /// let mut dispatcher = Dispatcher::default();
+    /// dispatcher.register_async_client_stream(1, "total", |_request, mut items: Items<Vec<u8>>| async move {
+    ///     let mut total = 0;
+    ///     while let Some(item) = items.recv().await {
+    ///         total += item?.len() as u64;
+    ///     }
+    ///     Ok::<u64, ItemError>(total)
+    /// })?;
+    /// # Ok::<(), tachyon::RegisterError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`register`](Self::register).
+    #[cfg(feature = "tokio")]
+    pub fn register_async_client_stream<F, R>(
+        &mut self,
+        msg_type: u16,
+        name: &str,
+        handler: impl Fn(Vec<u8>, Items<Vec<u8>>) -> F + Send + Sync + 'static,
+    ) -> Result<&mut Self, RegisterError>
+    where
+        F: Future<Output = R> + Send + 'static,
+        R: IntoReply<Error: fmt::Display + 'static> + Send + 'static,
+    {
+        let handler = Arc::new(handler);
+        self.register_described_async(
+            client_stream(msg_type, name),
+            Box::new(move |request, context| {
+                let (handler, request, items) = (Arc::clone(&handler), request.payload().to_vec(), context.items());
+                Ok(HandlerFuture::new(async move { later(handler(request, items).await) }))
+            }),
+        )
+    }
+
+    /// As [`register_two_way`](Self::register_two_way), for an async closure. Needs the cargo feature `tokio`.
+    ///
+    /// ```
+    /// use tachyon::{Dispatcher, ItemError, Items, StreamSender};
+    ///
+    /// let mut dispatcher = Dispatcher::default();
+    /// dispatcher.register_async_two_way(
+    ///     1,
+    ///     "shout",
+    ///     |_request, mut items: Items<Vec<u8>>, out: StreamSender<Vec<u8>>| async move {
+    ///         while let Some(item) = items.recv().await {
+    ///             out.send(&item?.to_ascii_uppercase()).await?;
+    ///         }
+    ///         Ok::<(), ItemError>(())
+    ///     },
+    /// )?;
+    /// # Ok::<(), tachyon::RegisterError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`register`](Self::register).
+    #[cfg(feature = "tokio")]
+    pub fn register_async_two_way<F, R>(
+        &mut self,
+        msg_type: u16,
+        name: &str,
+        handler: impl Fn(Vec<u8>, Items<Vec<u8>>, StreamSender<Vec<u8>>) -> F + Send + Sync + 'static,
+    ) -> Result<&mut Self, RegisterError>
+    where
+        F: Future<Output = R> + Send + 'static,
+        R: IntoReply<Message = (), Error: fmt::Display + 'static> + Send + 'static,
+    {
+        let handler = Arc::new(handler);
+        self.register_described_async(
+            two_way(msg_type, name),
+            Box::new(move |request, context| {
+                let (handler, request) = (Arc::clone(&handler), request.payload().to_vec());
+                let (items, sender) = (context.items(), context.sender());
+                Ok(HandlerFuture::new(async move { later(handler(request, items, sender).await) }))
+            }),
+        )
+    }
+
+    /// Adds a handler that is a task of a runtime, by the function that starts it, with a description of request, items,
+    /// reply and errors.
+    #[cfg(feature = "tokio")]
+    fn register_described_async(
+        &mut self,
+        description: EndpointDescription,
+        start: OwnedStartHandler,
+    ) -> Result<&mut Self, RegisterError> {
+        self.responder.table.insert_async(description, start)?;
         self.state.note_async(None);
         self.responder.description.take();
         Ok(self)
@@ -495,9 +659,8 @@ impl<S: ?Sized> Dispatcher<S> {
         (&self.responder, self.state.get())
     }
 
-    /// The state for the tasks of async endpoints, if one of them takes it.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn state_of_tasks(&self) -> Option<&Arc<S>> {
+    /// The state for the tasks and threads of handlers, if one of them takes it.
+    pub(crate) fn state_of_tasks(&self) -> Option<&SharedState<S>> {
         self.state.shared()
     }
 
@@ -505,6 +668,12 @@ impl<S: ?Sized> Dispatcher<S> {
     #[inline]
     pub(crate) fn exclusive(&mut self) -> (&Responder<S>, StateRef<'_, S>) {
         (&self.responder, self.state.get_ref())
+    }
+
+    /// As [`exclusive`](Self::exclusive), and the state for the threads of handlers, if one of them takes it.
+    pub(crate) fn exclusive_with_threads(&mut self) -> (&Responder<S>, StateRef<'_, S>, Option<&SharedState<S>>) {
+        let (state, shared) = self.state.get_both();
+        (&self.responder, state, shared)
     }
 
     #[inline]
@@ -547,6 +716,21 @@ impl<S: ?Sized> Dispatcher<S> {
             responder.answer(state, &RequestContext::default(), rx, tx, frame, deadline)
         })
     }
+}
+
+/// The description of a client stream of bytes.
+fn client_stream(msg_type: u16, name: &str) -> EndpointDescription {
+    EndpointDescription { items: Some(FormDescription::Bytes), ..EndpointDescription::bytes(msg_type, name) }
+}
+
+/// The description of a two-way stream of bytes.
+fn two_way(msg_type: u16, name: &str) -> EndpointDescription {
+    EndpointDescription { streams: true, ..client_stream(msg_type, name) }
+}
+
+/// The output of a closure, as a reply that is sent later.
+fn later<R: IntoReply<Error: fmt::Display + 'static> + Send + 'static>(output: R) -> AsyncReply {
+    AsyncReply::new(move |reply| reply_or_text(output, reply))
 }
 
 /// An end that a dispatcher can serve: a [`Callee`] or a [`RpcServer`](crate::RpcServer). Only this crate implements

@@ -65,6 +65,10 @@ pub enum EntryHandler<S: ?Sized> {
     AsyncStateless(StartHandler<()>),
     /// Awaits, and reads the state, which the tasks of its calls share.
     Async(StartHandler<S>, ShareOwn<S>),
+    /// Takes items or has a sender, and runs on a thread of its own, without access. The future of its start blocks.
+    ThreadStateless(StartHandler<()>),
+    /// As `ThreadStateless`, and reads the state, which the threads of its streams share.
+    Thread(StartHandler<S>, ShareOwn<S>),
 }
 
 /// An endpoint in a dispatch table, as a constant.
@@ -101,6 +105,9 @@ impl<S: ?Sized> Entry<S> {
                 matches!(kind, EndpointKind::ServerStream),
                 "the handler answers with a stream of items, and the signature is not that of a server stream"
             ),
+            EntryHandler::ThreadStateless(_) | EntryHandler::Thread(..) => {
+                assert!(kind.is_stream(), "the handler serves streams, and the signature is no stream's");
+            }
             EntryHandler::AsyncStateless(_) | EntryHandler::Async(..) => {}
         }
         Self { signature: *signature, handler }
@@ -131,9 +138,9 @@ impl<S: ?Sized> Entry<S> {
         matches!(self.handler, EntryHandler::Exclusive(_) | EntryHandler::Stream(StreamHandler::Exclusive(_)))
     }
 
-    /// Whether the handler answers with a stream of items.
+    /// Whether a call opens a stream.
     pub const fn is_stream(&self) -> bool {
-        matches!(self.handler, EntryHandler::Stream(_))
+        self.signature.kind().is_stream()
     }
 
     /// Whether the handler awaits. Only [`serve_async`](crate::Dispatcher::serve_async) serves such an entry.
@@ -158,6 +165,9 @@ impl Entry<()> {
             EntryHandler::AsyncStateless(start) | EntryHandler::Async(start, _) => EntryHandler::AsyncStateless(start),
             EntryHandler::Stream(StreamHandler::Stateless(open) | StreamHandler::Shared(open)) => {
                 EntryHandler::Stream(StreamHandler::Stateless(open))
+            }
+            EntryHandler::ThreadStateless(start) | EntryHandler::Thread(start, _) => {
+                EntryHandler::ThreadStateless(start)
             }
             EntryHandler::Exclusive(_) | EntryHandler::Stream(StreamHandler::Exclusive(_)) => {
                 panic!("an exclusive handler belongs to the state it changes")

@@ -4,6 +4,7 @@ use core::any::Any;
 use core::fmt::Display;
 
 use super::error::HandlerError;
+use super::items::ItemError;
 use super::reply::{HandlerResult, Reply};
 use crate::schema::payload::{DeclaredError, Message, ReplyValue, Undeclared};
 
@@ -48,7 +49,8 @@ impl<T: ReplyValue, E> IntoReply for Result<T, E> {
     }
 }
 
-/// Replies with the value, or with its error: a [`HandlerError`] as it is, any other error as its text.
+/// Replies with the value, or with its error: a [`HandlerError`] as it is, an [`ItemError`] by its kind, any other error
+/// as its text.
 #[inline]
 pub(super) fn reply_or_text<R: IntoReply<Error: Display + 'static>>(value: R, reply: Reply<'_>) -> HandlerResult {
     value.into_reply(reply).unwrap_or_else(|error| Err(own_or_text(error)))
@@ -57,10 +59,14 @@ pub(super) fn reply_or_text<R: IntoReply<Error: Display + 'static>>(value: R, re
 #[cold]
 fn own_or_text<E: Display + 'static>(error: E) -> HandlerError {
     let mut error = Some(error);
-    match (&mut error as &mut dyn Any).downcast_mut::<Option<HandlerError>>().and_then(Option::take) {
-        Some(own) => own,
-        None => error.map_or_else(|| HandlerError::failed(""), HandlerError::failed),
+    let any = &mut error as &mut dyn Any;
+    if let Some(own) = any.downcast_mut::<Option<HandlerError>>().and_then(Option::take) {
+        return own;
     }
+    if let Some(of_item) = any.downcast_mut::<Option<ItemError>>().and_then(Option::take) {
+        return of_item.into();
+    }
+    error.map_or_else(|| HandlerError::failed(""), HandlerError::failed)
 }
 
 /// The form in which an endpoint's error travels. Form 0 stands in for a type that the compiler refuses.

@@ -10,9 +10,11 @@ mod dispatcher;
 mod endpoint;
 mod error;
 mod into_reply;
+mod items;
 mod layer;
 mod one_caller;
 mod owned_context;
+mod pipe;
 mod reply;
 mod request;
 mod responder;
@@ -22,16 +24,19 @@ mod state;
 mod stream;
 mod table;
 mod task;
+mod threads;
 
 pub(crate) use dispatcher::sealed;
 pub use dispatcher::{Dispatcher, Served};
 pub use endpoint::{Endpoint, Entry, EntryHandler, ExclusiveHandler, SharedHandler};
 pub use error::{HandlerError, RegisterError, SlotError};
 pub use into_reply::IntoReply;
+pub use items::{ItemError, Items, Sending, StreamSender};
 pub use layer::{Context, Layer, Outcome};
 #[cfg(feature = "tracing")]
 pub(crate) use owned_context::CallSpan;
 pub use owned_context::OwnedContext;
+pub(crate) use pipe::Detached;
 pub(crate) use reply::ReplyBuffer;
 #[cfg(feature = "python")]
 pub(crate) use reply::ReplyTarget;
@@ -39,7 +44,7 @@ pub use reply::{HandlerResult, Reply};
 pub use request::Request;
 #[cfg(feature = "python")]
 pub(crate) use request::RequestParts;
-pub(crate) use responder::{Deferring, RequestContext, Responder};
+pub(crate) use responder::{Deferring, RequestContext, Responder, Runs};
 pub(crate) use scope::{EntryIn, Join};
 pub use scope::{Requires, Scope, Stateless};
 pub(crate) use slot::answer_in_slot;
@@ -48,6 +53,7 @@ pub(crate) use state::{StateRef, share_own};
 pub(crate) use stream::ServedStream;
 pub use stream::{OpenReplies, OpenRepliesExclusive, OwnedOpenReplies, Replies, StreamHandler};
 pub use table::OwnedHandler;
+pub(crate) use threads::{STREAM_THREADS, StreamThreads};
 
 pub use crate::engine::CallerInfo;
 
@@ -63,4 +69,4 @@ pub use slot::SlotOf;
 #[doc(hidden)]
 pub use state::{Share, ShareOwn, SharedState};
 #[doc(hidden)]
-pub use task::{AsyncReply, HandlerFuture, StartHandler};
+pub use task::{AsyncReply, HandlerFuture, OwnedStartHandler, StartHandler};

@@ -3,7 +3,7 @@
 //! Without open streams a callee takes the short way through [`take_one`](crate::engine::take_one).
 
 use super::dispatcher::Dispatcher;
-use super::responder::{Deferring, RequestContext};
+use super::responder::{Deferring, RequestContext, Runs};
 use super::stream::ServedStream;
 use crate::connection::{Halt, MAX_PER_LOOK, Rx, Tx, Unsent};
 use crate::dispatch::Outcome;
@@ -12,6 +12,7 @@ use crate::engine::{
     is_plain, is_stream_message, open_current, open_metadata, send_error, serve_current,
 };
 use crate::rpc::ServeError;
+use crate::type_id::msg_type;
 use crate::wait::Deadline;
 
 type Streams = CalleeStreams<Box<ServedStream>>;
@@ -96,9 +97,14 @@ impl<S: ?Sized> Dispatcher<S> {
         let frame = rx.current;
         let cell = streams.check_open(&frame, rx)?;
         let caller = CallerInfo::new(1, &rx.connection.peer);
-        let (responder, state) = self.exclusive();
+        let (responder, state, shared) = self.exclusive_with_threads();
         let request = OpenRequest { frame, deadline };
-        let opened = responder.open_stream(state, (&caller, None), (rx, tx), &request);
+        let opened = if responder.is_thread(msg_type(frame.type_id)) && !responder.threads.has_place(None) {
+            Deferring::Answered(responder.refuse_without_thread(tx, &frame))
+        } else {
+            let mut runs = Runs { shared, threads: &responder.threads, spawn: None };
+            responder.open_stream(state, (&caller, None), (rx, tx), &request, &mut runs)
+        };
         rx.release_current();
         match opened {
             Deferring::Begun(stream) => streams.add(&frame, cell, deadline, Box::new(stream), rx),
@@ -162,8 +168,11 @@ fn flush(tx: &mut Tx) -> Result<(), Halt> {
     }
 }
 
-/// Waits for a message, for credit, or for room.
+/// Waits for a message, for credit, for room, or for a handler that runs elsewhere.
 fn wait_beside(streams: &mut Streams, rx: &mut Rx, tx: &mut Tx) -> Result<(), Halt> {
+    if let Some(wake) = rx.connection.peer.wake() {
+        wake.arm();
+    }
     let deadline = streams.deadline();
     let Rx { connection, index, consumer, waiter, .. } = rx;
     let (forward, reverse) = (connection.ring(*index), connection.ring(tx.index));
@@ -180,6 +189,9 @@ fn wait_beside(streams: &mut Streams, rx: &mut Rx, tx: &mut Tx) -> Result<(), Ha
         let due = may_take || !forward.is_open() || deferred != tx.has_deferred() || streams.is_due(tx);
         Ok(due.then_some(()))
     });
+    if let Some(wake) = connection.peer.wake() {
+        wake.disarm();
+    }
     match waited.map_err(|stop| connection.wait_failed(stop)) {
         // The next step ends the stream whose deadline has passed.
         Ok(()) | Err(Halt::TimedOut) => Ok(()),

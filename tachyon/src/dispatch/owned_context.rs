@@ -4,10 +4,13 @@ use std::sync::{Arc, Weak};
 #[cfg(feature = "tracing")]
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::items::{Items, StreamSender};
 use super::layer::{Context, Origin};
+use super::pipe::Pipe;
 use crate::connection::Connection;
 use crate::engine::{CallerInfo, Watch};
 use crate::metadata::Metadata;
+use crate::schema::payload::Message;
 use crate::sync::{AtomicBool, Ordering};
 #[cfg(feature = "tracing")]
 use crate::trace_context::TraceContext;
@@ -32,6 +35,8 @@ struct Call {
     metadata: Metadata,
     /// Dangling for a request that another copy of this crate took. A handler does not keep the connection alive.
     connection: Option<Weak<Connection>>,
+    /// The pipe of a stream whose handler runs outside of the serving thread.
+    pipe: Option<Arc<Pipe>>,
     /// Set when the server cancels the call: the server takes a CANCEL from the ring, where `Watch` would find it.
     cancelled: AtomicBool,
     /// The span of a concurrent call, from `before` to `after` of its layer.
@@ -63,13 +68,40 @@ impl OwnedContext {
         }
     }
 
+    /// The items of the caller, for the handler of a stream.
+    ///
+    /// # Panics
+    /// When the handler is of no stream, or runs inside of the serving thread.
+    #[doc(hidden)]
+    pub fn items<T: Message>(&self) -> Items<T> {
+        Items::over(self.own_pipe())
+    }
+
+    /// The sender of the handler's items.
+    ///
+    /// # Panics
+    /// As [`items`](Self::items).
+    #[doc(hidden)]
+    pub fn sender<T>(&self) -> StreamSender<T> {
+        StreamSender::over(self.own_pipe())
+    }
+
+    fn own_pipe(&self) -> Arc<Pipe> {
+        self.0.pipe.clone().expect("the signature of the endpoint declares a stream")
+    }
+
     /// A copy of a context.
     pub(super) fn of(context: &Context<'_>, connection: Option<&Arc<Connection>>) -> Self {
-        Self::named(context, Arc::from(context.name), connection)
+        Self::named(context, Arc::from(context.name), connection, None)
     }
 
     /// A copy of a context, with the endpoint's name.
-    pub(super) fn named(context: &Context<'_>, name: Arc<str>, connection: Option<&Arc<Connection>>) -> Self {
+    pub(super) fn named(
+        context: &Context<'_>,
+        name: Arc<str>,
+        connection: Option<&Arc<Connection>>,
+        pipe: Option<&Arc<Pipe>>,
+    ) -> Self {
         Self(Arc::new(Call {
             msg_type: context.msg_type,
             name,
@@ -80,6 +112,7 @@ impl OwnedContext {
             deadline: context.deadline,
             metadata: context.metadata().clone(),
             connection: connection.map(Arc::downgrade),
+            pipe: pipe.cloned(),
             cancelled: AtomicBool::new(false),
             #[cfg(feature = "tracing")]
             span: Mutex::new(None),

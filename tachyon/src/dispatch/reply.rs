@@ -9,7 +9,7 @@ use crate::connection::{Tx, slice};
 use crate::extension::{HostReply, HostRoom};
 use crate::ring::{MessageHeader, Reservation};
 use crate::schema::payload::{Message, ReplyValue, SHORT, on_stack};
-use crate::type_id::{ROUTE_ITEM, make_type_id, msg_type};
+use crate::type_id::{ROUTE_END, ROUTE_ITEM, make_type_id, msg_type};
 
 /// The call that a reply is for, and its endpoint.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +28,11 @@ impl ReplyTarget {
     /// An item of a stream.
     pub(super) fn item(msg_type: u16, correlation_id: u64) -> Self {
         Self { type_id: make_type_id(ROUTE_ITEM, msg_type), correlation_id }
+    }
+
+    /// The end of a stream of replies.
+    pub(super) fn end(msg_type: u16, correlation_id: u64) -> Self {
+        Self { type_id: make_type_id(ROUTE_END, msg_type), correlation_id }
     }
 
     #[inline]

@@ -3,21 +3,22 @@
 //! A request without layers and counters takes the fast path, [`Responder::handle`]. With either it goes through
 //! [`Responder::handle_observed`], which measures and reports around `handle`.
 
-#[cfg(feature = "tokio")]
-use std::sync::Arc;
-use std::sync::OnceLock;
+use std::io;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::deferred::Deferred;
 use super::error::{Failure, HandlerError};
 use super::layer::{self, Context, Layers, Origin, Outcome, Refused};
+use super::pipe::{Detached, Pipe};
 use super::reply::{HandlerResult, Replied, Reply, ReplyTarget};
 use super::request::{Request, RequestParts};
-use super::state::StateRef;
+use super::state::{SharedState, StateRef};
 use super::stream::ServedStream;
-use super::table::{Registered, Table};
+use super::table::{Registered, StreamPlace, Table};
 #[cfg(feature = "tokio")]
 use super::task::HandlerFuture;
+use super::threads::{STREAM_THREADS, StreamThreads};
 use crate::connection::{Halt, Rx, Tx, Unsent, slice};
 use crate::engine::{
     BAD_METADATA, CallerInfo, ErrorBody, ErrorKind, OpenRequest, has_metadata, is_cancel, is_control, send_error,
@@ -29,7 +30,7 @@ use crate::ring::{Frame, MessageHeader};
 use crate::rpc::{HandlerFailure, ServeError, control_reply, refusal};
 use crate::schema::describe::{Operation, Query, WHOLE_TABLE, chunk};
 use crate::stats::{CallOutcome, EndpointCounters, WorkerCounters};
-use crate::type_id::{ROUTE_END, make_type_id, msg_type, route_id};
+use crate::type_id::{msg_type, route_id};
 use crate::wait::{Deadline, monotonic_nanos};
 
 /// The hook that [`Dispatcher::on_failure`](crate::Dispatcher::on_failure) sets.
@@ -56,13 +57,22 @@ pub(crate) struct Responder<S: ?Sized> {
     pub(super) layers: Layers,
     pub(super) hide_text: bool,
     pub(super) on_failure: Option<FailureHook>,
+    /// The threads of stream handlers, where no server has its own.
+    pub(super) threads: Arc<StreamThreads>,
     /// The description of the whole table as JSON, once a peer has asked for it. Emptied when the table grows.
     pub(super) description: OnceLock<String>,
 }
 
 impl<S: ?Sized> Responder<S> {
     pub(super) fn new(table: Table<S>) -> Self {
-        Self { table, layers: Layers::new(), hide_text: false, on_failure: None, description: OnceLock::new() }
+        Self {
+            table,
+            layers: Layers::new(),
+            hide_text: false,
+            on_failure: None,
+            threads: StreamThreads::new(STREAM_THREADS),
+            description: OnceLock::new(),
+        }
     }
 
     /// Reports a request that ended in an error reply to the failure hook.
@@ -337,6 +347,7 @@ impl<S: ?Sized> Responder<S> {
         (caller, counters): (&CallerInfo, Option<WorkerCounters<'_>>),
         (rx, tx): (&Rx, &mut Tx),
         request: &OpenRequest,
+        runs: &mut Runs<'_, S>,
     ) -> Deferring<ServedStream> {
         let OpenRequest { frame, deadline } = request;
         let target = ReplyTarget::call(msg_type(frame.type_id), frame.correlation_id);
@@ -346,18 +357,93 @@ impl<S: ?Sized> Responder<S> {
         if deadline.has_passed() {
             return Deferring::Answered(Self::refuse_expired(tx, target).map(drop));
         }
-        let deferred = Deferred::new(caller, rx, request, registered.shared_name());
+        let pipe = match registered.stream_place() {
+            Some(StreamPlace::Thread | StreamPlace::Task) => match rx.connection.peer.make_wake() {
+                Ok(wake) => Some(Pipe::new(wake, tx.max_len())),
+                Err(error) => {
+                    return Deferring::Answered(Err(self.refuse(registered, tx, &target, no_descriptor(error))));
+                }
+            },
+            Some(StreamPlace::Inline) | None => None,
+        };
+        let deferred = Deferred::new(caller, rx, request, registered.shared_name(), pipe.as_ref());
         if let Err(Refused { passed, error }) = layer::before(&self.layers, &deferred.context()) {
-            return Deferring::Answered(self.answer_through(passed, counters, tx, &deferred, |_| Err(error)));
+            return Deferring::Answered(self.answer_through(passed, counters, tx, &deferred, &target, |_| Err(error)));
         }
         let parts = request_parts(rx, frame, target, *deadline, Some(caller));
-        let opened = foreign::run(|| registered.open(state, Request::new(&parts)));
-        let error = match opened {
-            Ok(Ok(replies)) => return Deferring::Begun(ServedStream::new(deferred, replies)),
-            Ok(Err(error)) => error,
-            Err(panicked) => HandlerError::failed(panicked),
+        let request = Request::new(&parts);
+        let error = match &pipe {
+            None => match foreign::run(|| registered.open(state, request)) {
+                Ok(Ok(replies)) => return Deferring::Begun(ServedStream::inline(deferred, replies)),
+                Ok(Err(error)) => error,
+                Err(panicked) => HandlerError::failed(panicked),
+            },
+            Some(pipe) => match self.detach(registered, runs, request, &deferred, pipe) {
+                Ok(is_task) => {
+                    let has = (registered.takes_items(), registered.streams());
+                    return Deferring::Begun(ServedStream::detached(deferred, Arc::clone(pipe), has, is_task));
+                }
+                Err(error) => error,
+            },
         };
         Deferring::Answered(self.answer_deferred(counters, tx, &deferred, |_| Err(error)))
+    }
+
+    /// Starts a handler that runs outside of the serving thread. True for a task.
+    fn detach(
+        &self,
+        registered: &Registered<S>,
+        runs: &mut Runs<'_, S>,
+        request: Request<'_>,
+        deferred: &Deferred,
+        pipe: &Arc<Pipe>,
+    ) -> Result<bool, HandlerError> {
+        let context = deferred.owned_context();
+        let future = registered.start(runs.shared, request, context.clone())?;
+        #[cfg(feature = "tracing")]
+        let future = future.in_span_of(context.clone());
+        let handler = Detached::new(future, pipe);
+        if registered.stream_place() == Some(StreamPlace::Thread) {
+            return runs.threads.run(handler).map(|()| false).map_err(no_thread);
+        }
+        match &mut runs.spawn {
+            Some(spawn) => spawn(handler),
+            // Unreachable: serving without a runtime refuses the table first.
+            None => return Err(HandlerError::failed("is async, and there is no runtime to run it")),
+        }
+        Ok(true)
+    }
+
+    #[cold]
+    fn refuse(
+        &self,
+        registered: &Registered<S>,
+        tx: &mut Tx,
+        target: &ReplyTarget,
+        error: HandlerError,
+    ) -> Box<ServeError> {
+        self.fail(Some(registered), tx, target, false, Ok(Err(error)))
+    }
+
+    /// Refuses an OPEN: too many threads of handlers still run. A callee with one caller has at most 32 open streams, so
+    /// the others are cancelled and have not returned.
+    #[cold]
+    pub(super) fn refuse_without_thread(&self, tx: &mut Tx, frame: &Frame) -> Result<(), Box<ServeError>> {
+        let target = ReplyTarget::call(msg_type(frame.type_id), frame.correlation_id);
+        let Some(registered) = self.table.get(target.msg_type()) else { return Ok(()) };
+        let text = format_args!("{STREAM_THREADS} handlers of streams have not returned; try again later");
+        Err(self.refuse(registered, tx, &target, HandlerError::new(ErrorKind::ResourceExhausted, text)))
+    }
+
+    /// Whether the handlers of a message type run on threads of their own.
+    pub(crate) fn is_thread(&self, msg_type: u16) -> bool {
+        self.table.get(msg_type).and_then(Registered::stream_place) == Some(StreamPlace::Thread)
+    }
+
+    /// Whether the handlers of a message type are tasks of streams.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_task(&self, msg_type: u16) -> bool {
+        self.table.get(msg_type).and_then(Registered::stream_place) == Some(StreamPlace::Task)
     }
 
     /// Sends the last message of a stream whose handler is done.
@@ -367,15 +453,8 @@ impl<S: ?Sized> Responder<S> {
         tx: &mut Tx,
         stream: ServedStream,
     ) -> Result<(), Box<ServeError>> {
-        let ServedStream { deferred, error, .. } = stream;
-        if let Some(error) = error {
-            return self.answer_deferred(counters, tx, &deferred, |_| Err(error));
-        }
-        let type_id = make_type_id(ROUTE_END, deferred.msg_type());
-        let sent = tx.send_reply(&[], MessageHeader::new(type_id, deferred.correlation_id()));
-        let outcome = if sent.is_ok() { Outcome::Replied(0) } else { Outcome::CallerGone };
-        self.record_deferred(counters, &deferred, outcome);
-        Ok(sent.map_err(ServeError::from)?)
+        let (deferred, target, last) = stream.into_last();
+        self.answer_through(self.layers.len(), counters, tx, &deferred, &target, |reply| last.send(reply))
     }
 
     /// Takes a request whose handler runs elsewhere, if `accepts` takes its message type and the layers let it pass.
@@ -391,11 +470,12 @@ impl<S: ?Sized> Responder<S> {
         if !accepts(msg_type(frame.type_id)) || deadline.has_passed() {
             return Deferring::Declined;
         }
-        let deferred = Deferred::new(caller, rx, request, registered.shared_name());
+        let deferred = Deferred::new(caller, rx, request, registered.shared_name(), None);
         match layer::before(&self.layers, &deferred.context()) {
             Ok(()) => Deferring::Begun(deferred),
             Err(Refused { passed, error }) => {
-                Deferring::Answered(self.answer_through(passed, counters, tx, &deferred, |_| Err(error)))
+                let target = ReplyTarget::call(msg_type(frame.type_id), frame.correlation_id);
+                Deferring::Answered(self.answer_through(passed, counters, tx, &deferred, &target, |_| Err(error)))
             }
         }
     }
@@ -410,13 +490,15 @@ impl<S: ?Sized> Responder<S> {
     #[cfg(feature = "tokio")]
     pub(crate) fn start_async(
         &self,
-        state: Option<&Arc<S>>,
+        state: Option<&SharedState<S>>,
         (caller, counters): (&CallerInfo, Option<WorkerCounters<'_>>),
         (rx, tx): (&Rx, &mut Tx),
         request: &OpenRequest,
     ) -> Deferring<(Deferred, HandlerFuture)> {
         let OpenRequest { frame, deadline } = request;
-        let Some(registered) = self.find(frame.type_id).filter(|found| found.is_async()) else {
+        let Some(registered) =
+            self.find(frame.type_id).filter(|found| found.is_async() && found.stream_place().is_none())
+        else {
             return Deferring::Declined;
         };
         let deferred = match self.defer((caller, counters), (rx, tx), request, |_| true) {
@@ -444,7 +526,8 @@ impl<S: ?Sized> Responder<S> {
         deferred: &Deferred,
         handler: impl FnOnce(Reply<'_>) -> HandlerResult,
     ) -> Result<(), Box<ServeError>> {
-        self.answer_through(self.layers.len(), counters, tx, deferred, handler)
+        let target = ReplyTarget::call(deferred.msg_type(), deferred.correlation_id());
+        self.answer_through(self.layers.len(), counters, tx, deferred, &target, handler)
     }
 
     /// Answers a deferred request that the first `passed` layers let pass.
@@ -454,12 +537,12 @@ impl<S: ?Sized> Responder<S> {
         counters: Option<WorkerCounters<'_>>,
         tx: &mut Tx,
         deferred: &Deferred,
+        target: &ReplyTarget,
         handler: impl FnOnce(Reply<'_>) -> HandlerResult,
     ) -> Result<(), Box<ServeError>> {
-        let Context { msg_type, correlation_id, .. } = deferred.context();
         // `defer` found the endpoint, and a table never loses one.
-        let Some(registered) = self.table.get(msg_type) else { return Ok(()) };
-        let result = self.run(registered, tx, &ReplyTarget::call(msg_type, correlation_id), handler);
+        let Some(registered) = self.table.get(target.msg_type()) else { return Ok(()) };
+        let result = self.run(registered, tx, target, handler);
         let outcome = match &result {
             Ok(size) => Outcome::Replied(*size),
             Err(error) => match &**error {
@@ -514,6 +597,28 @@ fn request_parts<'a>(
         #[cfg(feature = "python")]
         foreign: Metadata::none(),
     }
+}
+
+/// Where the handlers of streams run that do not run on the serving thread.
+pub(crate) struct Runs<'a, S: ?Sized> {
+    /// The state, if such a handler takes it.
+    pub(crate) shared: Option<&'a SharedState<S>>,
+    pub(crate) threads: &'a Arc<StreamThreads>,
+    /// Spawns a task; `None` without a runtime.
+    pub(crate) spawn: Option<&'a mut dyn FnMut(Detached)>,
+}
+
+#[cold]
+fn no_descriptor(error: io::Error) -> HandlerError {
+    HandlerError::new(
+        ErrorKind::ResourceExhausted,
+        format_args!("the callee has no descriptor for the stream: {error}"),
+    )
+}
+
+#[cold]
+fn no_thread(error: io::Error) -> HandlerError {
+    HandlerError::new(ErrorKind::ResourceExhausted, format_args!("the callee has no thread for the stream: {error}"))
 }
 
 /// The first step of a request whose handler may run elsewhere.

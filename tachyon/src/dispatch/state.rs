@@ -92,11 +92,19 @@ impl<S: ?Sized> State<S> {
         }
     }
 
-    /// The `Arc` of a shared state.
-    pub(super) fn shared(&self) -> Option<&Arc<S>> {
+    /// The state, if it is shared.
+    pub(super) fn shared(&self) -> Option<&SharedState<S>> {
         match self {
-            Self::Shared(shared) => Some(shared.arc()),
+            Self::Shared(shared) => Some(shared),
             _ => None,
+        }
+    }
+
+    /// As [`get_ref`](Self::get_ref) and [`shared`](Self::shared).
+    pub(super) fn get_both(&mut self) -> (StateRef<'_, S>, Option<&SharedState<S>>) {
+        match self {
+            Self::Shared(shared) => (StateRef::Shared(shared.arc()), Some(shared)),
+            other => (other.get_ref(), None),
         }
     }
 
@@ -106,6 +114,14 @@ impl<S: ?Sized> State<S> {
             (Self::Own(state) | Self::OwnAsync(state), Some(share)) => Self::Shared(share(state)),
             (Self::Own(state), None) => Self::OwnAsync(state),
             (other, _) => other,
+        };
+    }
+
+    /// Shares the state with the threads of handlers.
+    pub(super) fn share(&mut self, share: ShareOwn<S>) {
+        *self = match core::mem::replace(self, Self::Moving) {
+            Self::Own(state) | Self::OwnAsync(state) => Self::Shared(share(state)),
+            other => other,
         };
     }
 }

@@ -1,11 +1,13 @@
-//! Streams of replies: what a handler returns, and the open stream that the serving thread works off.
+//! Streams at their callee: the items that a handler returns, and the open stream that the serving thread works off.
 
 use core::fmt;
 use core::fmt::Display;
+use std::sync::Arc;
 
 use super::deferred::Deferred;
 use super::error::HandlerError;
 use super::into_reply::{IntoReply, reply_or_text};
+use super::pipe::{NextMessage, Pipe, Returned};
 use super::reply::{HandlerResult, Reply, ReplyTarget};
 use super::request::Request;
 use super::state::StateRef;
@@ -94,14 +96,68 @@ impl<S: ?Sized> StreamHandler<S> {
 /// An open stream at its callee.
 pub(crate) struct ServedStream {
     pub(super) deferred: Deferred,
-    replies: Replies,
+    handler: Handler,
     /// The error that ends the stream.
-    pub(super) error: Option<HandlerError>,
+    error: Option<HandlerError>,
+}
+
+/// The handler of an open stream.
+enum Handler {
+    /// It runs on the serving thread, item by item.
+    Inline(Replies),
+    /// It runs elsewhere.
+    Detached(PipeEnd),
+}
+
+/// The serving thread's end of a pipe. The drop cancels the handler.
+struct PipeEnd {
+    pipe: Arc<Pipe>,
+    takes_items: bool,
+    /// Whether the last message is END. Otherwise it is the reply.
+    streams: bool,
+    /// Whether the handler is a task, which counts as a call in flight.
+    #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "only a runtime has tasks"))]
+    is_task: bool,
+}
+
+impl Drop for PipeEnd {
+    fn drop(&mut self) {
+        self.pipe.cancel();
+    }
+}
+
+/// The last message of a stream.
+pub(super) enum LastMessage {
+    Error(HandlerError),
+    End,
+    Returned(Returned),
+}
+
+impl LastMessage {
+    /// Sends the message, as the outcome of the handler.
+    pub(super) fn send(self, reply: Reply<'_>) -> HandlerResult {
+        match self {
+            Self::Error(error) => Err(error),
+            Self::End => reply.bytes(&[]),
+            Self::Returned(Ok(returned)) => returned.send(reply),
+            Self::Returned(Err(panicked)) => Err(HandlerError::failed(panicked)),
+        }
+    }
 }
 
 impl ServedStream {
-    pub(super) fn new(deferred: Deferred, replies: Replies) -> Self {
-        Self { deferred, replies, error: None }
+    pub(super) fn inline(deferred: Deferred, replies: Replies) -> Self {
+        Self { deferred, handler: Handler::Inline(replies), error: None }
+    }
+
+    /// A stream of an endpoint that takes items, streams its replies, or both.
+    pub(super) fn detached(
+        deferred: Deferred,
+        pipe: Arc<Pipe>,
+        (takes_items, streams): (bool, bool),
+        is_task: bool,
+    ) -> Self {
+        Self { deferred, handler: Handler::Detached(PipeEnd { pipe, takes_items, streams, is_task }), error: None }
     }
 
     /// The call.
@@ -109,10 +165,53 @@ impl ServedStream {
         &self.deferred
     }
 
-    /// Runs the handler for one item.
-    fn send_next(&mut self, tx: &mut Tx) -> StreamStep {
-        let Some(next) = self.replies.0.get_mut() else { return StreamStep::Done };
+    /// Whether the handler is a task of a runtime.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn is_task(&self) -> bool {
+        matches!(&self.handler, Handler::Detached(PipeEnd { is_task: true, .. }))
+    }
+
+    /// The last message of a stream whose handler is done, with its target.
+    pub(super) fn into_last(self) -> (Deferred, ReplyTarget, LastMessage) {
+        let Self { deferred, handler, error } = self;
+        let (msg_type, call) = (deferred.msg_type(), deferred.correlation_id());
+        let (target, returned) = match &handler {
+            Handler::Detached(PipeEnd { streams: false, pipe, .. }) => {
+                (ReplyTarget::call(msg_type, call), pipe.take_outcome())
+            }
+            Handler::Detached(PipeEnd { pipe, .. }) => (ReplyTarget::end(msg_type, call), pipe.take_outcome()),
+            Handler::Inline(_) => (ReplyTarget::end(msg_type, call), None),
+        };
+        let last = match (error, returned) {
+            (Some(error), _) => LastMessage::Error(error),
+            (None, Some(returned)) => LastMessage::Returned(returned),
+            (None, None) => LastMessage::End,
+        };
+        (deferred, target, last)
+    }
+
+    /// Takes one step of the handler's items.
+    fn send_next(&mut self, tx: &mut Tx, may_send: bool) -> StreamStep {
         let target = ReplyTarget::item(self.deferred.msg_type(), self.deferred.correlation_id());
+        let next = match &mut self.handler {
+            Handler::Inline(_) if !may_send => return StreamStep::Blocked,
+            Handler::Inline(Replies(next)) => next,
+            Handler::Detached(end) => {
+                return match end.pipe.next(may_send) {
+                    NextMessage::Blocked => StreamStep::Blocked,
+                    NextMessage::Pending => StreamStep::Pending,
+                    NextMessage::Done => StreamStep::Done,
+                    NextMessage::Item(item) => match Reply::over(tx, &target).bytes(&item) {
+                        Ok(_) => StreamStep::Sent,
+                        Err(error) => {
+                            self.error = Some(error);
+                            StreamStep::Done
+                        }
+                    },
+                };
+            }
+        };
+        let Some(next) = next.get_mut() else { return StreamStep::Done };
         let accepted = tx.accepted();
         let reply = Reply::over(tx, &target);
         let outcome = foreign::run(|| next(reply));
@@ -126,23 +225,42 @@ impl ServedStream {
         }
         StreamStep::Done
     }
+
+    fn pipe(&self) -> Option<&Pipe> {
+        match &self.handler {
+            Handler::Inline(_) => None,
+            Handler::Detached(end) => Some(&end.pipe),
+        }
+    }
 }
 
 impl StreamBody for Box<ServedStream> {
     fn takes_items(&self) -> bool {
-        false
+        matches!(&self.handler, Handler::Detached(PipeEnd { takes_items: true, .. }))
     }
 
     fn step(&mut self, tx: &mut Tx, may_send: bool) -> StreamStep {
-        if may_send { self.send_next(tx) } else { StreamStep::Blocked }
+        self.send_next(tx, may_send)
     }
 
-    fn take_item(&mut self, _: &[u8]) {}
+    fn take_item(&mut self, item: &[u8]) {
+        if let Some(pipe) = self.pipe() {
+            pipe.put(item);
+        }
+    }
 
-    fn end_items(&mut self) {}
+    fn end_items(&mut self) {
+        if let Some(pipe) = self.pipe() {
+            pipe.end();
+        }
+    }
 
-    fn taken(&self) -> u64 {
-        0
+    fn note_taken(&mut self) -> u64 {
+        self.pipe().map_or(0, Pipe::note_taken)
+    }
+
+    fn has_news(&self, is_blocked: bool) -> bool {
+        self.pipe().is_some_and(|pipe| pipe.has_news(is_blocked))
     }
 }
 

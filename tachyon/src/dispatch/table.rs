@@ -7,9 +7,9 @@ use super::error::HandlerError;
 use super::owned_context::OwnedContext;
 use super::reply::{HandlerResult, Reply};
 use super::request::Request;
-use super::state::StateRef;
+use super::state::{SharedState, StateRef};
 use super::stream::{OwnedOpenReplies, Replies};
-use super::task::{HandlerFuture, StartClosure};
+use super::task::{HandlerFuture, OwnedStartHandler};
 use crate::dispatch::RegisterError;
 use crate::engine::ErrorKind;
 use crate::schema::describe::{Description, EndpointDescription, FormDescription, WHOLE_TABLE};
@@ -23,7 +23,19 @@ enum Handler<S: ?Sized> {
     Owned(OwnedHandler<S>),
     Stream(OwnedOpenReplies<S>),
     #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "only `register_async` makes one"))]
-    Async(StartClosure),
+    Async(OwnedStartHandler),
+    Thread(OwnedStartHandler),
+}
+
+/// Where the handler of a stream runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum StreamPlace {
+    /// On the serving thread, item by item.
+    Inline,
+    /// On a thread of its own.
+    Thread,
+    /// As a task of a runtime.
+    Task,
 }
 
 /// An endpoint in the table.
@@ -73,18 +85,45 @@ impl<S: ?Sized> Registered<S> {
             }
             (Handler::Entry(EntryHandler::Shared(handler)), state) => handler(state.shared(), request, reply),
             (Handler::Owned(handler), state) => handler(state.shared(), request, reply),
-            (Handler::Stream(_) | Handler::Entry(EntryHandler::Stream(_)), _) => Err(is_a_stream()),
-            // Unreachable: serving without a runtime refuses the table first.
-            (Handler::Async(_) | Handler::Entry(EntryHandler::Async(..) | EntryHandler::AsyncStateless(_)), _) => {
-                Err(HandlerError::failed("is async, and there is no runtime to run it"))
-            }
+            _ => Err(self.refuse_call()),
         }
     }
 
-    /// Opens a stream of replies.
+    #[cold]
+    fn refuse_call(&self) -> HandlerError {
+        match self.stream_place() {
+            Some(_) => HandlerError::new(ErrorKind::BadRequest, "is a stream: open it"),
+            // Unreachable: serving without a runtime refuses the table first.
+            None => HandlerError::failed("is async, and there is no runtime to run it"),
+        }
+    }
+
+    /// Whether the caller sends items.
+    pub(super) fn takes_items(&self) -> bool {
+        self.description.items.is_some()
+    }
+
+    /// Whether the replies are items.
+    pub(super) fn streams(&self) -> bool {
+        self.description.streams
+    }
+
+    /// Where the handler of a stream runs; `None` if the endpoint is no stream.
+    pub(super) fn stream_place(&self) -> Option<StreamPlace> {
+        match &self.handler {
+            Handler::Stream(_) | Handler::Entry(EntryHandler::Stream(_)) => Some(StreamPlace::Inline),
+            Handler::Thread(_) | Handler::Entry(EntryHandler::Thread(..) | EntryHandler::ThreadStateless(_)) => {
+                Some(StreamPlace::Thread)
+            }
+            _ if self.is_async() && (self.takes_items() || self.streams()) => Some(StreamPlace::Task),
+            _ => None,
+        }
+    }
+
+    /// Opens a stream of replies whose handler runs on the serving thread.
     ///
     /// # Errors
-    /// The endpoint answers with one reply, or the handler's error.
+    /// The handler's error.
     #[cold]
     pub(super) fn open(&self, state: StateRef<'_, S>, request: Request<'_>) -> Result<Replies, HandlerError> {
         match &self.handler {
@@ -94,7 +133,6 @@ impl<S: ?Sized> Registered<S> {
         }
     }
 
-    #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "only a runtime runs futures"))]
     pub(super) fn is_async(&self) -> bool {
         matches!(
             self.handler,
@@ -102,31 +140,28 @@ impl<S: ?Sized> Registered<S> {
         )
     }
 
-    /// Begins a call of an async handler.
+    /// Begins a call of a handler that runs outside of the serving thread.
     ///
     /// # Errors
     /// The request is not a value of the endpoint's type.
-    #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "only a runtime runs futures"))]
     pub(super) fn start(
         &self,
-        state: Option<&Arc<S>>,
+        state: Option<&SharedState<S>>,
         request: Request<'_>,
         context: OwnedContext,
     ) -> Result<HandlerFuture, HandlerError> {
         match (&self.handler, state) {
-            (Handler::Async(start), _) => Ok(start(request, context)),
-            (Handler::Entry(EntryHandler::AsyncStateless(start)), _) => start(&Arc::new(()), request, context),
-            (Handler::Entry(EntryHandler::Async(start, _)), Some(state)) => start(state, request, context),
-            // Unreachable: a table with such an endpoint shares its state, and `is_async` was asked.
-            _ => Err(HandlerError::failed("cannot be started as a task")),
+            (Handler::Async(start) | Handler::Thread(start), _) => start(request, context),
+            (Handler::Entry(EntryHandler::AsyncStateless(start) | EntryHandler::ThreadStateless(start)), _) => {
+                start(&Arc::new(()), request, context)
+            }
+            (Handler::Entry(EntryHandler::Async(start, _) | EntryHandler::Thread(start, _)), Some(state)) => {
+                start(state.arc(), request, context)
+            }
+            // Unreachable: a table with such an endpoint shares its state, and the caller asked where the handler runs.
+            _ => Err(HandlerError::failed("cannot run outside of the serving thread")),
         }
     }
-}
-
-/// The refusal of a call to a stream.
-#[cold]
-fn is_a_stream() -> HandlerError {
-    HandlerError::new(ErrorKind::BadRequest, "is a stream: open it")
 }
 
 const PAGE: usize = 256;
@@ -207,11 +242,19 @@ impl<S: ?Sized> Table<S> {
         self.insert(description, Handler::Stream(handler))
     }
 
+    pub(super) fn insert_thread(
+        &mut self,
+        description: EndpointDescription,
+        handler: OwnedStartHandler,
+    ) -> Result<(), RegisterError> {
+        self.insert(description, Handler::Thread(handler))
+    }
+
     #[cfg(feature = "tokio")]
     pub(super) fn insert_async(
         &mut self,
         description: EndpointDescription,
-        handler: StartClosure,
+        handler: OwnedStartHandler,
     ) -> Result<(), RegisterError> {
         let msg_type = description.msg_type;
         self.insert(description, Handler::Async(handler))?;

@@ -1,5 +1,4 @@
-//! Async endpoints: their handlers return futures, which a runtime runs beside the serving task.
-#![cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "only a runtime runs futures"))]
+//! Handlers that run outside of the serving thread: their futures are tasks of a runtime, or run on threads.
 
 use core::pin::Pin;
 use core::task::{Context, Poll};
@@ -24,7 +23,6 @@ impl AsyncReply {
     }
 
     /// Sends the reply. For use within `foreign::run`.
-    #[cfg(feature = "tokio")]
     pub(crate) fn send(self, reply: Reply<'_>) -> HandlerResult {
         self.0.take().map_or_else(|| unreachable!("the reply is taken once"), |send| send(reply))
     }
@@ -77,4 +75,5 @@ impl Future for HandlerFuture {
 pub type StartHandler<S> = fn(&Arc<S>, Request<'_>, OwnedContext) -> Result<HandlerFuture, HandlerError>;
 
 /// As [`StartHandler`], for a closure.
-pub(super) type StartClosure = Box<dyn Fn(Request<'_>, OwnedContext) -> HandlerFuture + Send + Sync>;
+pub type OwnedStartHandler =
+    Box<dyn Fn(Request<'_>, OwnedContext) -> Result<HandlerFuture, HandlerError> + Send + Sync>;

@@ -13,7 +13,7 @@ use super::caller_info::CallerInfo;
 use super::error_reply::{ErrorBody, send_error};
 use super::request::{OpenRequest, is_cancel, is_control, is_plain, open_current, open_metadata, refused_type};
 use crate::aligned::AlignedBytes;
-use crate::connection::{Halt, MAX_PER_LOOK, Rx, Tx, Unsent, is_due, look_for_data, park, slice, unpark};
+use crate::connection::{Connection, Halt, MAX_PER_LOOK, Rx, Tx, Unsent, is_due, look_for_data, park, slice, unpark};
 use crate::error_kind::ErrorKind;
 use crate::metadata::Metadata;
 use crate::ring::{Fault, Frame};
@@ -36,6 +36,9 @@ pub(crate) trait Service {
 
     /// Whether a request of this type may begin, from a caller with `begun` calls in flight.
     fn admit(&self, type_id: u32, begun: usize) -> bool;
+
+    /// As [`admit`](Self::admit), for an OPEN, from a caller with `begun` calls in flight and open streams.
+    fn admit_open(&self, type_id: u32, begun: usize, connection: &Connection) -> bool;
 
     /// Answers a request, or begins it.
     ///
@@ -221,20 +224,34 @@ impl<B: StreamBody> CalleeCore<B> {
         self.streams.deadline()
     }
 
-    /// Asks the peer to ring, as [`park`] does.
+    /// Asks the peer to ring, as [`park`] does, and handlers of streams to wake the driver.
     pub(crate) fn park(&mut self) -> Option<u64> {
         let Self { rx, tx, streams, .. } = self;
-        park(rx, tx, streams.is_blocked(), |tx| streams.is_due(tx))
+        let wake = rx.connection.peer.wake().cloned();
+        if let Some(wake) = &wake {
+            wake.arm();
+        }
+        let second_look = park(rx, tx, streams.is_blocked(), |tx| streams.is_due(tx));
+        if let Some(wake) = wake.filter(|_| second_look.is_none()) {
+            wake.disarm();
+        }
+        second_look
     }
 
     /// Whether a parked connection has work.
     pub(crate) fn is_due(&mut self) -> bool {
-        is_due(&self.rx, &mut self.tx).is_some() || self.streams.is_due(&mut self.tx)
+        is_due(&self.rx, &mut self.tx).is_some()
+            || self.streams.is_due(&mut self.tx)
+            || self.streams.deadline().has_passed()
     }
 
-    /// Asks the peer not to ring: the driver polls the connection again.
+    /// Asks the peer not to ring, and handlers of streams not to wake the driver: it polls the connection again.
     pub(crate) fn unpark(&self) {
         unpark(&self.rx, &self.tx);
+        if let Some(wake) = self.rx.connection.peer.wake() {
+            wake.disarm();
+            wake.reset();
+        }
     }
 
     #[inline]
@@ -247,10 +264,10 @@ impl<B: StreamBody> CalleeCore<B> {
         if self.tx.has_deferred() && !self.flush()? && self.tx.is_overfull() {
             return Ok(TurnResult::Idle);
         }
-        if let Some(first) = self.held.front()
-            && service.admit(first.type_id, self.begun.len())
+        if !self.held.is_empty()
+            && let Some(at) = self.next_held(service)
         {
-            return self.serve_held(service);
+            return self.serve_held(at, service);
         }
         for _ in 0..MAX_PER_LOOK {
             if self.holds_enough() {
@@ -276,7 +293,28 @@ impl<B: StreamBody> CalleeCore<B> {
         Ok(TurnResult::Served)
     }
 
-    /// Opens a current frame that is no call without metadata. True after a CANCEL, which is then taken.
+    /// The held request that may begin: the oldest one, or behind an OPEN without a place the oldest call.
+    #[cold]
+    fn next_held<S: Service<Begun = B>>(&self, service: &S) -> Option<usize> {
+        let may_begin = |held: &HeldRequest| match opens(held.type_id) {
+            true => self.may_open(held.type_id, service),
+            false => service.admit(held.type_id, self.begun.len()),
+        };
+        let first = self.held.front()?;
+        if may_begin(first) {
+            return Some(0);
+        }
+        let at = self.held.iter().position(|held| opens(held.type_id) != opens(first.type_id))?;
+        may_begin(&self.held[at]).then_some(at)
+    }
+
+    /// Whether an OPEN may begin.
+    fn may_open<S: Service<Begun = B>>(&self, type_id: u32, service: &S) -> bool {
+        service.admit_open(type_id, self.begun.len() + self.streams.len(), &self.rx.connection)
+    }
+
+    /// Opens a current frame that is no call without metadata. True after a message that is then taken: a CANCEL, a
+    /// message of a stream, or an OPEN without a place.
     #[cold]
     fn open(&mut self, service: &mut impl Service<Begun = B>) -> Result<bool, Halt> {
         open_metadata(&mut self.rx);
@@ -284,11 +322,15 @@ impl<B: StreamBody> CalleeCore<B> {
             self.take_cancel(service)?;
             return Ok(true);
         }
-        let of_stream = is_stream_message(&self.rx.current);
-        if of_stream {
+        if is_stream_message(&self.rx.current) {
             self.take_stream_message()?;
+            return Ok(true);
         }
-        Ok(of_stream)
+        let has_no_place = is_open(&self.rx.current) && !self.may_open(self.rx.current.type_id, service);
+        if has_no_place {
+            self.hold()?;
+        }
+        Ok(has_no_place)
     }
 
     /// Takes the current frame, a message of an open stream.
@@ -366,10 +408,10 @@ impl<B: StreamBody> CalleeCore<B> {
         }
     }
 
-    /// Serves the oldest request that is held.
+    /// Serves a request that is held.
     #[cold]
-    fn serve_held(&mut self, service: &mut impl Service<Begun = B>) -> Result<TurnResult, Halt> {
-        let Some(held) = self.held.pop_front() else { return Ok(TurnResult::Idle) };
+    fn serve_held(&mut self, at: usize, service: &mut impl Service<Begun = B>) -> Result<TurnResult, Halt> {
+        let Some(held) = self.held.remove(at) else { return Ok(TurnResult::Idle) };
         self.held_bytes -= held.payload.len();
         self.rx.set_current_copied(held.correlation_id, held.type_id, held.payload);
         self.rx.set_metadata(self.rx.current.position, held.metadata);

@@ -20,8 +20,12 @@ pub(crate) trait StreamBody {
     /// Notes that the caller sends no further item.
     fn end_items(&mut self);
 
-    /// Items of the caller that the handler has taken in all.
-    fn taken(&self) -> u64;
+    /// Items of the caller that the handler has taken in all. The serving thread grants credit for them.
+    fn note_taken(&mut self) -> u64;
+
+    /// Whether a handler that runs elsewhere has changed something since the last step. `is_blocked` says that an item
+    /// waits for credit or room, as the last step found.
+    fn has_news(&self, is_blocked: bool) -> bool;
 }
 
 /// The outcome of a step.
@@ -54,7 +58,11 @@ impl StreamBody for core::convert::Infallible {
         match *self {}
     }
 
-    fn taken(&self) -> u64 {
+    fn note_taken(&mut self) -> u64 {
+        match *self {}
+    }
+
+    fn has_news(&self, _: bool) -> bool {
         match *self {}
     }
 }
@@ -108,13 +116,21 @@ impl<B: StreamBody> CalleeStreams<B> {
         self.open.is_empty()
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.open.len()
+    }
+
     /// Whether an item waits for credit or room.
     pub(crate) fn is_blocked(&self) -> bool {
         self.open.iter().any(|stream| stream.is_blocked)
     }
 
-    /// Whether an item that waited for credit and room has both, or a fault was found, which the next step reports.
+    /// Whether a stream has a step to take: a handler that runs elsewhere has changed something, an item that waited for
+    /// credit and room has both, or a fault was found, which the step reports.
     pub(crate) fn is_due(&mut self, tx: &mut Tx) -> bool {
+        if self.open.iter().any(|stream| stream.body.has_news(stream.is_blocked)) {
+            return true;
+        }
         if tx.has_deferred() {
             return false;
         }
@@ -185,7 +201,7 @@ impl<B: StreamBody> CalleeStreams<B> {
             let at = self.next % self.open.len();
             self.next = at + 1;
             let stream = &mut self.open[at];
-            stream.window.note_taken(stream.body.taken(), rx);
+            stream.window.note_taken(stream.body.note_taken(), rx);
             let may_send = has_room(tx)? && stream.credit.check(tx)?;
             let step = stream.body.step(tx, may_send);
             stream.is_blocked = step == StreamStep::Blocked;

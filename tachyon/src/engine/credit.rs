@@ -37,6 +37,10 @@ impl SendCredit {
             return Ok(true);
         }
         let (found, from, to) = (producer.granted(self.cell), self.granted, self.sent + MAX_WINDOW);
+        // The receiving end has ended the stream, and its last message follows.
+        if found == 0 {
+            return Ok(false);
+        }
         if !(from..=to).contains(&found) {
             return Err(Fault::Credit { found, from, to });
         }

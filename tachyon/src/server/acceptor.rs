@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use super::control::{AcceptorEvent, Control, Notifier};
+use super::control::{AcceptorEvent, Control};
 use super::options::ServerOptions;
 use super::poller::{BATCH, Poller, Token};
 use super::quota::{CallerQuota, QuotaGrant, QuotaOwner};
 use super::session::Arrival;
 use crate::connection::Established;
 use crate::handshake::{ListenError, Listener, Offer, PendingClient, Progress, Rejection};
-use crate::wait::Deadline;
+use crate::wait::{Deadline, Notifier};
 
 /// Most handshakes at a time. Further clients wait in the kernel's queue.
 const MAX_PENDING: usize = 64;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::process::{Pid, getpid};
 
 use super::acceptor::Acceptor;
-use super::control::{Control, Notifier};
+use super::control::Control;
 use super::options::{AcceptorMode, ServerOptions};
 use super::poller::{Poller, Token};
 use super::worker::worker_lost;
@@ -17,7 +17,7 @@ use crate::foreign;
 use crate::handshake::ListenError;
 use crate::rpc::ServeError;
 use crate::sync::{AtomicBool, Ordering};
-use crate::wait::thread;
+use crate::wait::{Notifier, thread};
 
 /// Stack of the thread in bytes. The thread runs no code of users.
 const STACK: usize = 256 << 10;

@@ -4,50 +4,23 @@ use core::fmt;
 use std::collections::VecDeque;
 use std::error::Error;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
-
-use rustix::event::{EventfdFlags, eventfd};
 
 use super::events::{DisconnectReason, ServerEvent};
 use super::service::NoService;
 use super::session::Arrival;
 use crate::connection::ProcessMutex;
+use crate::dispatch::StreamThreads;
 use crate::foreign;
 use crate::handshake::Rejection;
 use crate::stats::Publication;
 use crate::sync::{AtomicUsize, Ordering};
-use crate::wait::{Deadline, StopTime};
+use crate::wait::{Deadline, Notifier, StopTime};
 
 /// The hook that [`RpcServer::on_event`](crate::RpcServer::on_event) sets.
 pub(super) type EventHook = Box<dyn Fn(&ServerEvent<'_>) + Send + Sync>;
-
-/// Wakes a thread that sleeps in an epoll, now or at its next sleep: an eventfd of this process.
-#[derive(Debug)]
-pub(super) struct Notifier(OwnedFd);
-
-impl Notifier {
-    pub(super) fn new() -> io::Result<Self> {
-        Ok(Self(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?))
-    }
-
-    pub(super) fn notify(&self) {
-        // Fails only for a full counter, which wakes already.
-        let _ = rustix::io::write(&self.0, &1u64.to_ne_bytes());
-    }
-
-    /// Resets the counter. The thread does so before it looks for the reason.
-    pub(super) fn reset(&self) {
-        let _ = rustix::io::read(&self.0, &mut [0; 8]);
-    }
-}
-
-impl AsFd for Notifier {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-}
 
 /// An event of the acceptor, for a worker.
 #[derive(Debug)]
@@ -105,6 +78,7 @@ impl AsFd for Inbox {
 /// The shared state of a server.
 pub(crate) struct Control {
     pub(super) stop_time: Arc<StopTime>,
+    pub(super) threads: Arc<StreamThreads>,
     inboxes: ProcessMutex<Vec<Arc<Inbox>>>,
     /// Wakes the acceptor's thread, while there is one.
     acceptor_notifier: ProcessMutex<Option<Arc<Notifier>>>,
@@ -113,9 +87,10 @@ pub(crate) struct Control {
 }
 
 impl Control {
-    pub(crate) fn new(stop_timeout: Duration) -> Self {
+    pub(crate) fn new(stop_timeout: Duration, stream_threads: usize) -> Self {
         Self {
             stop_time: Arc::new(StopTime::new(stop_timeout)),
+            threads: StreamThreads::new(stream_threads),
             inboxes: ProcessMutex::default(),
             acceptor_notifier: ProcessMutex::default(),
             hook: None,

@@ -16,8 +16,8 @@ use super::service::{Begun, Blocking, outcome_of};
 use super::session::Arrival;
 use super::worker::Worker;
 use super::{RpcServer, Stopper};
-use crate::connection::{Established, Halt, Rx, Tx, slice};
-use crate::dispatch::{Deferred, Deferring, Dispatcher, HandlerError, Reply, StateRef};
+use crate::connection::{Connection, Established, Halt, Rx, Tx, slice};
+use crate::dispatch::{Deferred, Deferring, Dispatcher, HandlerError, Reply, STREAM_THREADS, StateRef};
 use crate::engine::{CallerInfo, CancelReason, Handled, OpenRequest, Service, is_open};
 use crate::options::Options;
 use crate::rpc::ServeError;
@@ -72,7 +72,7 @@ impl Driven {
     pub(crate) fn connection(established: &Established) -> io::Result<Self> {
         let ended = Arc::new(Mutex::new(None));
         let noted = Arc::clone(&ended);
-        let mut control = Control::new(Duration::from_secs(1));
+        let mut control = Control::new(Duration::from_secs(1), STREAM_THREADS);
         control.set_hook(Box::new(move |event| {
             if let ServerEvent::Left(_, reason) = event {
                 *noted.lock().unwrap_or_else(PoisonError::into_inner) = Some(*reason);
@@ -98,7 +98,8 @@ impl Driven {
     ) -> Result<Next, ServeError> {
         dispatcher.check_shared()?;
         let publication = self.publication.clone();
-        let mut service = Offloading { blocking: blocking(dispatcher, publication.as_ref()), room, offload };
+        let control = Arc::clone(&self.worker.control);
+        let mut service = Offloading { blocking: blocking(dispatcher, publication.as_ref(), &control), room, offload };
         if room > 0 {
             self.worker.poll_holding();
         }
@@ -139,7 +140,8 @@ impl Driven {
             return Err(ServeError::Forked);
         }
         let Self { worker, publication, .. } = self;
-        let Blocking { responder, counters, .. } = blocking(dispatcher, publication.as_ref());
+        let control = Arc::clone(&worker.control);
+        let Blocking { responder, counters, .. } = blocking(dispatcher, publication.as_ref(), &control);
         let write = |reply: Reply<'_>| outcome.and_then(|payload| reply.bytes(&payload));
         let answered = worker.finish_call(caller, call, |begun, tx| match begun {
             Begun::Call(deferred) => responder.answer_deferred(counters, tx, &deferred, write),
@@ -163,17 +165,27 @@ impl Driven {
         self.worker.overran
     }
 
+    /// Waits up to `limit` for handlers of streams that run on threads, and returns the number of those that have not
+    /// returned.
+    pub fn wait_for_threads(&self, limit: Duration) -> usize {
+        self.worker.control.threads.wait_idle(limit)
+    }
+
     /// Answers requests that have not begun with `Stopping`. False when a caller has no room for replies, or goes on
     /// sending.
     pub fn refuse_all<S: ?Sized>(&mut self, dispatcher: &Dispatcher<S>, offload: &mut impl Offload) -> bool {
         let Self { worker, publication, .. } = self;
-        worker.refuse_all(&mut Offloading { blocking: blocking(dispatcher, publication.as_ref()), room: 0, offload })
+        let control = Arc::clone(&worker.control);
+        let blocking = blocking(dispatcher, publication.as_ref(), &control);
+        worker.refuse_all(&mut Offloading { blocking, room: 0, offload })
     }
 
     /// Ends all offloaded requests without an answer, for a server that stops. Their callers get error replies.
     pub fn abandon<S: ?Sized>(&mut self, dispatcher: &Dispatcher<S>, offload: &mut impl Offload) {
         let Self { worker, publication, .. } = self;
-        worker.abandon(&mut Offloading { blocking: blocking(dispatcher, publication.as_ref()), room: 0, offload });
+        let control = Arc::clone(&worker.control);
+        let blocking = blocking(dispatcher, publication.as_ref(), &control);
+        worker.abandon(&mut Offloading { blocking, room: 0, offload });
     }
 }
 
@@ -203,6 +215,10 @@ impl<S: ?Sized, A: Offload> Service for Offloading<'_, S, A> {
         self.room > 0 || route_id(type_id) != 0 || !self.offload.accepts(msg_type(type_id))
     }
 
+    fn admit_open(&self, type_id: u32, _: usize, connection: &Connection) -> bool {
+        self.blocking.has_thread(type_id, connection)
+    }
+
     fn handle(
         &mut self,
         caller: &CallerInfo,
@@ -211,7 +227,7 @@ impl<S: ?Sized, A: Offload> Service for Offloading<'_, S, A> {
         request: &OpenRequest,
     ) -> Result<Handled<Self::Begun>, Halt> {
         if is_open(&request.frame) {
-            return self.blocking.open(caller, rx, tx, request);
+            return self.blocking.open(caller, rx, tx, request, None);
         }
         let Blocking { responder, counters, .. } = self.blocking;
         let accepts = |msg_type| self.offload.accepts(msg_type);
@@ -267,8 +283,15 @@ fn never_polling(options: &Options) -> Options {
 fn blocking<'a, S: ?Sized>(
     dispatcher: &'a Dispatcher<S>,
     publication: Option<&'a Arc<Publication>>,
+    control: &'a Control,
 ) -> Blocking<'a, S> {
     let (responder, state) = dispatcher.shared();
     let counters: Option<WorkerCounters<'a>> = publication.map(|publication| publication.writer.worker(0));
-    Blocking { responder, state: StateRef::Shared(state), counters }
+    Blocking {
+        responder,
+        state: StateRef::Shared(state),
+        counters,
+        shared: dispatcher.state_of_tasks(),
+        threads: &control.threads,
+    }
 }

@@ -6,12 +6,13 @@ use std::sync::Arc;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use super::service::{Begun, Blocking, outcome_of};
-use crate::connection::{Halt, Rx, Tx, Unsent};
-use crate::dispatch::{AsyncReply, Deferred, Deferring, HandlerError, Outcome};
+use crate::connection::{Connection, Halt, Rx, Tx, Unsent};
+use crate::dispatch::{AsyncReply, Deferred, Deferring, Detached, HandlerError, Outcome, ServedStream};
 use crate::engine::{
     CallerInfo, CancelReason, ErrorBody, ErrorKind, Handled, OpenRequest, Service, is_open, send_error,
 };
 use crate::foreign::Panicked;
+use crate::type_id::msg_type;
 use crate::wait::{Deadline, StopTime};
 
 /// A running async handler.
@@ -37,9 +38,8 @@ pub(super) type FinishedTask = (u64, u64, TaskOutcome);
 /// The handlers of one server. The drop drops all tasks.
 pub(super) struct AsyncHandlers<'a, S: ?Sized> {
     pub(super) blocking: Blocking<'a, S>,
-    /// The state, if an async endpoint takes it.
-    state: Option<&'a Arc<S>>,
-    tasks: JoinSet<FinishedTask>,
+    /// The task of a stream answers by itself.
+    tasks: JoinSet<Option<FinishedTask>>,
     running: usize,
     /// Most running handlers: of all callers, and of each.
     most: (usize, usize),
@@ -50,13 +50,8 @@ pub(super) struct AsyncHandlers<'a, S: ?Sized> {
 }
 
 impl<'a, S: ?Sized> AsyncHandlers<'a, S> {
-    pub(super) fn new(
-        blocking: Blocking<'a, S>,
-        state: Option<&'a Arc<S>>,
-        most: (usize, usize),
-        stop_time: Arc<StopTime>,
-    ) -> Self {
-        Self { blocking, state, tasks: JoinSet::new(), running: 0, most, stop_time, started: false, freed: false }
+    pub(super) fn new(blocking: Blocking<'a, S>, most: (usize, usize), stop_time: Arc<StopTime>) -> Self {
+        Self { blocking, tasks: JoinSet::new(), running: 0, most, stop_time, started: false, freed: false }
     }
 
     /// Running handlers that are not cancelled.
@@ -79,7 +74,7 @@ impl<'a, S: ?Sized> AsyncHandlers<'a, S> {
         self.tasks.len()
     }
 
-    /// An ended task, if there is one. Skips cancelled tasks.
+    /// An ended task of a call, if there is one. Skips cancelled tasks.
     pub(super) fn next(&mut self) -> Option<FinishedTask> {
         while let Some(joined) = self.tasks.try_join_next() {
             if let Some(finished) = finished(joined) {
@@ -128,23 +123,61 @@ impl<'a, S: ?Sized> AsyncHandlers<'a, S> {
         }))
     }
 
+    fn has_place(&self, begun: usize) -> bool {
+        let (all, each) = self.most;
+        self.running == 0 || (self.running < all && begun < each)
+    }
+
+    /// Opens a stream, whose handler may be a task.
+    #[cold]
+    fn open(
+        &mut self,
+        caller: &CallerInfo,
+        rx: &Rx,
+        tx: &mut Tx,
+        request: &OpenRequest,
+    ) -> Result<Handled<Begun<Task>>, Halt> {
+        let Self { blocking, tasks, running, started, .. } = self;
+        let mut spawn = |handler: Detached| {
+            tasks.spawn(async move {
+                handler.await;
+                None
+            });
+            *running += 1;
+            *started = true;
+        };
+        blocking.open(caller, rx, tx, request, Some(&mut spawn))
+    }
+
+    /// Notes the end of a stream.
+    fn note_ended(&mut self, stream: &ServedStream) {
+        if stream.is_task() {
+            self.running = self.running.saturating_sub(1);
+            self.freed = true;
+        }
+    }
+
     pub(super) fn abort_all(&mut self) {
         self.tasks.abort_all();
         self.running = 0;
     }
 }
 
-/// Skips a cancelled task. A task never panics: `Foreign` guards the handler's future and its destructor.
-fn finished(joined: Result<FinishedTask, JoinError>) -> Option<FinishedTask> {
-    joined.ok()
+/// Skips a cancelled task, and the task of a stream. A task never panics: `Foreign` guards the handler's future and its destructor.
+fn finished(joined: Result<Option<FinishedTask>, JoinError>) -> Option<FinishedTask> {
+    joined.ok().flatten()
 }
 
 impl<S: ?Sized> Service for AsyncHandlers<'_, S> {
     type Begun = Begun<Task>;
 
     fn admit(&self, type_id: u32, begun: usize) -> bool {
-        let (all, each) = self.most;
-        self.running == 0 || (self.running < all && begun < each) || !self.blocking.responder.is_async(type_id)
+        self.has_place(begun) || !self.blocking.responder.is_async(type_id)
+    }
+
+    fn admit_open(&self, type_id: u32, begun: usize, connection: &Connection) -> bool {
+        (self.has_place(begun) || !self.blocking.responder.is_task(msg_type(type_id)))
+            && self.blocking.has_thread(type_id, connection)
     }
 
     fn handle(
@@ -155,10 +188,10 @@ impl<S: ?Sized> Service for AsyncHandlers<'_, S> {
         request: &OpenRequest,
     ) -> Result<Handled<Self::Begun>, Halt> {
         if is_open(&request.frame) {
-            return self.blocking.open(caller, rx, tx, request);
+            return self.open(caller, rx, tx, request);
         }
-        let Blocking { responder, counters, .. } = self.blocking;
-        let (deferred, future) = match responder.start_async(self.state, (caller, counters), (rx, tx), request) {
+        let Blocking { responder, counters, shared, .. } = self.blocking;
+        let (deferred, future) = match responder.start_async(shared, (caller, counters), (rx, tx), request) {
             Deferring::Begun(begun) => begun,
             Deferring::Answered(outcome) => return responder.report(outcome).map(|()| Handled::Replied),
             Deferring::Declined => {
@@ -171,13 +204,13 @@ impl<S: ?Sized> Service for AsyncHandlers<'_, S> {
         let handle = self.tasks.spawn(async move {
             // The first poll of a task may come late: a blocking handler can keep the runtime's thread.
             if stop_time.is_stopping() {
-                return (caller, call, TaskOutcome::NotStarted);
+                return Some((caller, call, TaskOutcome::NotStarted));
             }
             let returned = match deadline.remaining() {
                 None => Some(future.await),
                 Some(left) => tokio::time::timeout(left, future).await.ok(),
             };
-            (caller, call, returned.map_or(TaskOutcome::DeadlinePassed, TaskOutcome::Returned))
+            Some((caller, call, returned.map_or(TaskOutcome::DeadlinePassed, TaskOutcome::Returned)))
         });
         self.running += 1;
         self.started = true;
@@ -185,13 +218,18 @@ impl<S: ?Sized> Service for AsyncHandlers<'_, S> {
     }
 
     fn end(&mut self, tx: &mut Tx, stream: Self::Begun) -> Result<(), Halt> {
-        self.blocking.end_stream(tx, stream.stream())
+        let stream = stream.stream();
+        self.note_ended(&stream);
+        self.blocking.end_stream(tx, stream)
     }
 
     fn cancel(&mut self, call: Self::Begun, why: CancelReason) {
         let Task { deferred, handle } = match call {
             Begun::Call(task) => task,
-            Begun::Stream(stream) => return self.blocking.cancel_stream(&stream, why),
+            Begun::Stream(stream) => {
+                self.note_ended(&stream);
+                return self.blocking.cancel_stream(&stream, why);
+            }
         };
         deferred.cancel();
         handle.abort();

@@ -39,7 +39,7 @@ use self::control::Control;
 use self::parked::ParkedSessions;
 use self::service::{Blocking, SharedBlocking};
 use self::slow::SlowEndpoints;
-use self::worker::{Worker, worker_lost};
+use self::worker::{GRACE, Worker, handlers_left, worker_lost};
 use crate::dispatch::{Dispatcher, Served, StateRef, sealed};
 use crate::foreign::Panicked;
 use crate::handshake::ListenError;
@@ -121,7 +121,7 @@ impl RpcServer {
     /// As [`listen`](Self::listen), and for ring sizes that are not powers of two.
     pub fn listen_with(path: impl AsRef<Path>, options: ServerOptions) -> Result<Self, ListenError> {
         let acceptor = AcceptorDriver::new(path.as_ref(), &options)?;
-        let control = Arc::new(Control::new(options.stop_timeout));
+        let control = Arc::new(Control::new(options.stop_timeout, options.stream_threads));
         Ok(Self { acceptor: Some(acceptor), options, control })
     }
 
@@ -183,8 +183,9 @@ impl RpcServer {
         let Some(mut acceptor) = self.acceptor.take() else { return Ok(()) };
         let publication = self.publish(dispatcher, acceptor.path(), 1);
         let counters = publication.as_ref().map(|publication| publication.writer.worker(0));
-        let (responder, state) = dispatcher.exclusive();
-        let mut service = Blocking { responder, state, counters };
+        let (responder, state, shared) = dispatcher.exclusive_with_threads();
+        let threads = &self.control.threads;
+        let mut service = Blocking { responder, state, counters, shared, threads };
         let outcome = Worker::new(&*self.control, Some(&mut acceptor), self.options.connection.clone())
             .and_then(|mut worker| worker.start_acceptor(&self.control).map(|()| worker))
             .map_err(ServeError::Io)
@@ -196,6 +197,10 @@ impl RpcServer {
     fn finish(&mut self, mut acceptor: AcceptorDriver, outcome: Result<(), ServeError>) -> Result<(), ServeError> {
         let outcome = both(outcome, acceptor.stop_thread());
         self.control.remove_workers();
+        let outcome = match outcome {
+            Err(ServeError::Interrupted | ServeError::Forked) => outcome,
+            _ => both(outcome, handlers_left(self.control.threads.wait_idle(GRACE))),
+        };
         if matches!(outcome, Err(ServeError::Interrupted)) && !self.control.is_stopping() {
             self.acceptor = Some(acceptor);
         }
@@ -211,6 +216,7 @@ impl RpcServer {
         let Some(mut acceptor) = self.acceptor.take() else { return Ok(()) };
         let publication = self.publish(dispatcher, acceptor.path(), workers);
         let (responder, state) = dispatcher.shared();
+        let of_threads = dispatcher.state_of_tasks();
         let counters = |worker| publication.as_ref().map(|publication| publication.writer.worker(worker));
         let (control, options) = (&*self.control, &self.options.connection);
         let slow = SlowEndpoints::new();
@@ -226,7 +232,8 @@ impl RpcServer {
         };
         let outcome = std::thread::scope(|scope| {
             let run = |worker: Worker<&Control, &mut AcceptorDriver, _>, index| {
-                let blocking = Blocking { responder, state: StateRef::Shared(state), counters: counters(index) };
+                let (state, counters, threads) = (StateRef::Shared(state), counters(index), &control.threads);
+                let blocking = Blocking { responder, state, counters, shared: of_threads, threads };
                 let outcome = worker.run(&mut SharedBlocking { blocking, slow: &slow });
                 control.stop();
                 outcome

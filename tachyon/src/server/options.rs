@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::quota::Limits;
+use crate::dispatch::STREAM_THREADS;
 use crate::handshake::{Kind, Offer, Rejection, Role, Wishes};
 use crate::options::Options;
 use crate::ring::{CapacityError, Geometry, Use};
@@ -39,6 +40,7 @@ pub struct ServerOptions {
     pub(super) stop_timeout: Duration,
     pub(super) stats: bool,
     pub(super) acceptor: AcceptorMode,
+    pub(super) stream_threads: usize,
     /// Most running async handlers, of all callers and of each.
     #[cfg(feature = "tokio")]
     pub(super) in_flight: (usize, usize),
@@ -57,6 +59,7 @@ impl ServerOptions {
             stop_timeout: Duration::from_secs(1),
             stats: true,
             acceptor: AcceptorMode::Thread,
+            stream_threads: STREAM_THREADS,
             #[cfg(feature = "tokio")]
             in_flight: (1024, 256),
             each_process: usize::MAX,
@@ -135,6 +138,15 @@ impl ServerOptions {
     #[cfg(feature = "tokio")]
     pub fn in_flight(mut self, all: usize, each: usize) -> Self {
         self.in_flight = (all.max(1), each.max(1));
+        self
+    }
+
+    /// Most threads for handlers of streams: each plain handler that takes items, or has a
+    /// [`StreamSender`](crate::StreamSender), runs on one until it returns, also after a cancel. Default: 64; 0 counts
+    /// as 1. A stream that is opened meanwhile begins when a thread has ended. Workers that open streams at the same
+    /// moment may exceed the limit by one thread each.
+    pub fn stream_threads(mut self, threads: usize) -> Self {
+        self.stream_threads = threads.max(1);
         self
     }
 

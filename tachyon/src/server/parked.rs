@@ -5,7 +5,7 @@
 //! | place | polled by | leaves the place |
 //! |---|---|---|
 //! | a worker's slab | that worker, in each pass | when it parks, is handed over, or ends |
-//! | `parked` | no worker: its socket and pidfd are armed in the epoll | on their event, or for its second look |
+//! | `parked` | no worker: its socket, its pidfd and the wake of its handlers are armed in the epoll | on their event, for its second look, or at the deadline of a stream |
 //! | `ready` | no worker: handed over by a busy worker | when a worker wakes by the notifier |
 //!
 //! Three invariants guarantee that no ring is lost and that no session has two workers:
@@ -18,7 +18,7 @@
 //! - A worker notifies after it put a session into `ready`, and resets the notifier before it takes a session out. A
 //!   worker that leaves a session behind notifies again.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -42,7 +42,7 @@ pub(super) struct ParkedSessions<B> {
     pub(super) poller: Arc<Poller>,
     /// Events of the acceptor. The notifier also wakes a worker for `ready`.
     pub(super) inbox: Arc<Inbox>,
-    /// A timerfd that expires when the next second look is due.
+    /// A timerfd that expires when the next second look, or the look at a deadline, is due.
     timer: OwnedFd,
     /// Sleeping workers.
     idle: AtomicUsize,
@@ -54,9 +54,23 @@ struct State<B> {
     parked: Slab<Session<B>>,
     /// Second looks in the order of their times: time in `CLOCK_MONOTONIC` nanoseconds, key in `parked`, caller.
     second_looks: VecDeque<(u64, usize, u64)>,
+    /// The earliest deadlines of the streams of parked sessions: time in `CLOCK_MONOTONIC` nanoseconds, key in `parked`.
+    deadlines: BTreeSet<(u64, usize)>,
     ready: VecDeque<Session<B>>,
-    /// Whether the timer runs, or has expired without a look so far.
-    timer_set: bool,
+    /// When the timer expires, in `CLOCK_MONOTONIC` nanoseconds. Past if it has expired without a look so far, the
+    /// largest number if it is not set.
+    timer_at: u64,
+}
+
+impl<B: StreamBody> State<B> {
+    /// Takes a session out of the parked ones.
+    fn unpark(&mut self, key: usize) -> Option<Session<B>> {
+        let session = self.parked.try_remove(key)?;
+        if let Some(due) = session.deadline_at() {
+            self.deadlines.remove(&(due, key));
+        }
+        Some(session)
+    }
 }
 
 impl<B: StreamBody> ParkedSessions<B> {
@@ -74,8 +88,9 @@ impl<B: StreamBody> ParkedSessions<B> {
             state: ProcessMutex::new(State {
                 parked: Slab::new(),
                 second_looks: VecDeque::new(),
+                deadlines: BTreeSet::new(),
                 ready: VecDeque::new(),
-                timer_set: false,
+                timer_at: u64::MAX,
             }),
         }))
     }
@@ -105,16 +120,15 @@ impl<B: StreamBody> ParkedSessions<B> {
             return Err(Box::new((session, error)));
         }
         state.second_looks.push_back((session.second_look_at(), key, session.id()));
+        state.deadlines.extend(session.deadline_at().map(|due| (due, key)));
         state.parked.insert(session);
-        if !state.timer_set {
-            self.set_timer(&mut state);
-        }
+        self.set_timer(&mut state);
         Ok(())
     }
 
     /// Takes the session of an event, if it is still parked.
     pub(super) fn take(&self, key: usize) -> Option<Session<B>> {
-        self.state.lock()?.parked.try_remove(key)
+        self.state.lock()?.unpark(key)
     }
 
     /// Hands busy sessions over to other workers.
@@ -140,11 +154,11 @@ impl<B: StreamBody> ParkedSessions<B> {
         one.into_iter().collect()
     }
 
-    /// Takes the second looks that are due, and returns the sessions that have a request, or an end.
+    /// Takes the second looks that are due, and the looks at deadlines, and returns the sessions that have work.
     pub(super) fn take_second_looks(&self) -> Vec<Session<B>> {
         let Some(mut state) = self.state.lock() else { return Vec::new() };
         let _ = rustix::io::read(&self.timer, &mut [0; 8]);
-        state.timer_set = false;
+        state.timer_at = u64::MAX;
         let (now, mut found) = (monotonic_nanos(), Vec::new());
         while let Some(&(due, key, id)) = state.second_looks.front()
             && due <= now
@@ -153,27 +167,42 @@ impl<B: StreamBody> ParkedSessions<B> {
             // A session that left and parked again has a later entry.
             let is_due = |session: &Session<B>| session.id() == id && session.second_look_at() == due;
             if state.parked.get_mut(key).is_some_and(|session| is_due(session) && session.look_again()) {
-                found.push(state.parked.remove(key));
+                found.extend(state.unpark(key));
+            }
+        }
+        while let Some(&(due, key)) = state.deadlines.first()
+            && due <= now
+        {
+            state.deadlines.pop_first();
+            if state.parked.get_mut(key).is_some_and(Session::look_again) {
+                found.extend(state.unpark(key));
             }
         }
         self.set_timer(&mut state);
         found
     }
 
-    /// Sets the timer to the next second look. One setting serves all second looks of the next 10 ms.
+    /// Sets the timer to the next look, unless it expires before. One setting serves all second looks of the next 10 ms.
     fn set_timer(&self, state: &mut State<B>) {
-        let Some(&(due, ..)) = state.second_looks.front() else { return };
+        let second_look = state.second_looks.front().map(|(due, ..)| *due);
+        let deadline = state.deadlines.first().map(|(due, _)| *due);
+        let Some(due) = second_look.into_iter().chain(deadline).min().filter(|due| *due < state.timer_at) else {
+            return;
+        };
         let (seconds, nanos) = (due / 1_000_000_000, due % 1_000_000_000);
         let at = Timespec { tv_sec: seconds.cast_signed(), tv_nsec: nanos.cast_signed() };
         let once = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: at };
         // Fails only for an invalid time.
-        state.timer_set = timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &once).is_ok();
+        if timerfd_settime(&self.timer, TimerfdTimerFlags::ABSTIME, &once).is_ok() {
+            state.timer_at = due;
+        }
     }
 
     /// Takes all sessions, for a server that stops.
     pub(super) fn drain(&self) -> Vec<Session<B>> {
         let Some(mut state) = self.state.lock() else { return Vec::new() };
         state.second_looks.clear();
+        state.deadlines.clear();
         let ready = core::mem::take(&mut state.ready);
         let parked = core::mem::take(&mut state.parked);
         parked.into_iter().map(|(_, session)| session).chain(ready).collect()

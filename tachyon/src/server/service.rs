@@ -1,14 +1,18 @@
-//! Services whose handlers run on the serving thread.
+//! Services whose calls run on the serving thread.
 
 use core::convert::Infallible;
+use std::sync::Arc;
 
 use super::slow::SlowEndpoints;
-use crate::connection::{Halt, Rx, Tx};
-use crate::dispatch::{Deferring, Outcome, RequestContext, Responder, ServedStream, StateRef};
+use crate::connection::{Connection, Halt, Rx, Tx};
+use crate::dispatch::{
+    Deferring, Detached, Outcome, RequestContext, Responder, Runs, ServedStream, SharedState, StateRef, StreamThreads,
+};
 use crate::engine::{
     CallerInfo, CancelReason, ErrorKind, Handled, OpenRequest, Service, StreamBody, StreamStep, is_open,
 };
 use crate::stats::WorkerCounters;
+use crate::type_id::msg_type;
 use crate::wait::monotonic_nanos;
 
 /// A call that has begun, by the driver's handle `T`, or an open stream.
@@ -52,11 +56,12 @@ impl<T> StreamBody for Begun<T> {
         self.stream_mut().end_items();
     }
 
-    fn taken(&self) -> u64 {
-        match self {
-            Self::Stream(stream) => stream.taken(),
-            Self::Call(_) => 0,
-        }
+    fn note_taken(&mut self) -> u64 {
+        self.stream_mut().note_taken()
+    }
+
+    fn has_news(&self, is_blocked: bool) -> bool {
+        matches!(self, Self::Stream(stream) if stream.has_news(is_blocked))
     }
 }
 
@@ -65,6 +70,9 @@ pub(crate) struct Blocking<'a, S: ?Sized> {
     pub(crate) responder: &'a Responder<S>,
     pub(crate) state: StateRef<'a, S>,
     pub(crate) counters: Option<WorkerCounters<'a>>,
+    /// The state for handlers that run elsewhere, if one of them takes it.
+    pub(crate) shared: Option<&'a SharedState<S>>,
+    pub(crate) threads: &'a Arc<StreamThreads>,
 }
 
 impl<S: ?Sized> Blocking<'_, S> {
@@ -90,13 +98,24 @@ impl<S: ?Sized> Blocking<'_, S> {
         rx: &Rx,
         tx: &mut Tx,
         request: &OpenRequest,
+        spawn: Option<&mut dyn FnMut(Detached)>,
     ) -> Result<Handled<Begun<T>>, Halt> {
-        let Self { responder, state, counters } = self;
-        match responder.open_stream(state.reborrow(), (caller, *counters), (rx, tx), request) {
+        let Self { responder, state, counters, shared, threads } = self;
+        let spawn = spawn.map(|spawn| spawn as &mut dyn FnMut(Detached));
+        let mut runs = Runs { shared: *shared, threads, spawn };
+        match responder.open_stream(state.reborrow(), (caller, *counters), (rx, tx), request, &mut runs) {
             Deferring::Begun(stream) => Ok(Handled::Stream(Begun::Stream(Box::new(stream)))),
             Deferring::Answered(outcome) => responder.report(outcome).map(|()| Handled::Replied),
             Deferring::Declined => Ok(Handled::Replied),
         }
+    }
+
+    /// Whether an OPEN may begin. If not, the end of a thread wakes the serving thread.
+    #[cold]
+    pub(super) fn has_thread(&self, type_id: u32, connection: &Connection) -> bool {
+        // Without a descriptor for the wake the OPEN begins, and is refused.
+        !self.responder.is_thread(msg_type(type_id))
+            || connection.peer.make_wake().map_or(true, |wake| self.threads.has_place(Some(wake)))
     }
 
     /// Sends the last message of a stream.
@@ -119,6 +138,10 @@ impl<S: ?Sized> Service for Blocking<'_, S> {
         true
     }
 
+    fn admit_open(&self, type_id: u32, _: usize, connection: &Connection) -> bool {
+        self.has_thread(type_id, connection)
+    }
+
     fn handle(
         &mut self,
         caller: &CallerInfo,
@@ -127,7 +150,7 @@ impl<S: ?Sized> Service for Blocking<'_, S> {
         request: &OpenRequest,
     ) -> Result<Handled<Self::Begun>, Halt> {
         if is_open(&request.frame) {
-            return self.open(caller, rx, tx, request);
+            return self.open(caller, rx, tx, request, None);
         }
         self.answer(caller, rx, tx, request).map(|()| Handled::Replied)
     }
@@ -161,6 +184,10 @@ impl<S: ?Sized> Service for SharedBlocking<'_, S> {
 
     fn admit(&self, _: u32, _: usize) -> bool {
         true
+    }
+
+    fn admit_open(&self, type_id: u32, _: usize, connection: &Connection) -> bool {
+        self.blocking.has_thread(type_id, connection)
     }
 
     fn handle(
@@ -201,6 +228,10 @@ impl Service for NoService {
     type Begun = Infallible;
 
     fn admit(&self, _: u32, _: usize) -> bool {
+        false
+    }
+
+    fn admit_open(&self, _: u32, _: usize, _: &Connection) -> bool {
         false
     }
 

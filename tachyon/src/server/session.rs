@@ -45,6 +45,10 @@ pub(super) struct Session<B> {
     second_look_at: u64,
     /// Whether the descriptors are in an epoll that arms them for one event at a time.
     watched: bool,
+    /// Whether the wake of the streams' handlers is in an epoll.
+    wake_watched: bool,
+    /// The earliest deadline of the streams when the session parked, in `CLOCK_MONOTONIC` nanoseconds; 0 for none.
+    deadline_at: u64,
     /// Whether the worker polls the session. Otherwise the session is parked.
     pub(super) polled: bool,
     /// Held for its drop.
@@ -78,6 +82,8 @@ impl<B: StreamBody> Session<B> {
             rung_at: 0,
             second_look_at: 0,
             watched: false,
+            wake_watched: false,
+            deadline_at: 0,
             polled: true,
             stats_row: None,
         }
@@ -116,6 +122,21 @@ impl<B: StreamBody> Session<B> {
         if let Some(process) = self.peer().process() {
             poller.arm(process, Token::Peer(key), watched)?;
         }
+        if let Some(wake) = self.core.rx.connection.peer.wake() {
+            let watched = core::mem::replace(&mut self.wake_watched, true);
+            poller.arm(&**wake, Token::Ring(key), watched)?;
+        }
+        Ok(())
+    }
+
+    /// Watches the wake of the streams' handlers, once there is one.
+    pub(super) fn watch_wake(&mut self, poller: &Poller, key: usize) -> std::io::Result<()> {
+        if let Some(wake) = self.core.rx.connection.peer.wake()
+            && !self.wake_watched
+        {
+            poller.add(&**wake, Token::Ring(key))?;
+            self.wake_watched = true;
+        }
         Ok(())
     }
 
@@ -123,6 +144,9 @@ impl<B: StreamBody> Session<B> {
         poller.remove(self.peer());
         if let Some(process) = self.peer().process() {
             poller.remove(process);
+        }
+        if let Some(wake) = self.peer().wake().filter(|_| self.wake_watched) {
+            poller.remove(&**wake);
         }
     }
 
@@ -208,7 +232,13 @@ impl<B: StreamBody> Session<B> {
         self.idle_looks = 0;
         let Some(second_look) = self.core.park() else { return PollOutcome::Idle };
         self.second_look_at = second_look;
+        self.deadline_at = self.core.stream_deadline().nanos().unwrap_or(0);
         PollOutcome::Parked
+    }
+
+    /// The earliest deadline of the streams when the session parked, in `CLOCK_MONOTONIC` nanoseconds.
+    pub(super) fn deadline_at(&self) -> Option<u64> {
+        (self.deadline_at != 0).then_some(self.deadline_at)
     }
 
     /// When the second look is due, in `CLOCK_MONOTONIC` nanoseconds.
@@ -216,7 +246,7 @@ impl<B: StreamBody> Session<B> {
         self.second_look_at
     }
 
-    /// Takes the second look at a parked session: true if it has to be polled again.
+    /// Takes the second look at a parked session, or the look at a deadline: true if it has to be polled again.
     pub(super) fn look_again(&mut self) -> bool {
         let due = self.core.is_due();
         if due {

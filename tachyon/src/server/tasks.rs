@@ -101,8 +101,13 @@ impl<S: ?Sized> Dispatcher<S> {
         worker.start_acceptor(control).map_err(ServeError::Io)?;
         let (responder, state) = self.shared();
         let handlers = AsyncHandlers::new(
-            Blocking { responder, state: StateRef::Shared(state), counters },
-            self.state_of_tasks(),
+            Blocking {
+                responder,
+                state: StateRef::Shared(state),
+                counters,
+                shared: self.state_of_tasks(),
+                threads: &control.threads,
+            },
             options.in_flight,
             Arc::clone(&control.stop_time),
         );
@@ -126,7 +131,7 @@ impl<S: ?Sized> Dispatcher<S> {
     pub(crate) async fn serve_connection(&self, established: &Established) -> Result<(), ServeError> {
         self.check_shared()?;
         let options = ServerOptions::new();
-        let mut control = Control::new(options.stop_timeout);
+        let mut control = Control::new(options.stop_timeout, options.stream_threads);
         let stop_time = Arc::clone(&control.stop_time);
         control.set_hook(Box::new(move |event| {
             if matches!(event, ServerEvent::Left(..)) {
@@ -136,9 +141,9 @@ impl<S: ?Sized> Dispatcher<S> {
         let mut worker = Worker::new(&control, None, options.connection.clone()).map_err(ServeError::Io)?;
         worker.add(Arrival::new(1, established, None));
         let (responder, state) = self.shared();
-        let blocking = Blocking { responder, state: StateRef::Shared(state), counters: None };
-        let handlers =
-            AsyncHandlers::new(blocking, self.state_of_tasks(), options.in_flight, Arc::clone(&control.stop_time));
+        let (state, shared, threads) = (StateRef::Shared(state), self.state_of_tasks(), &control.threads);
+        let blocking = Blocking { responder, state, counters: None, shared, threads };
+        let handlers = AsyncHandlers::new(blocking, options.in_flight, Arc::clone(&control.stop_time));
         ServerTask { worker, handlers, interrupt: None, schedule: PollSchedule::new() }.run().await
     }
 }
@@ -268,11 +273,13 @@ impl<S: ?Sized> ServerTask<'_, S> {
         self.worker.abandon(&mut self.handlers);
         self.handlers.abort_all();
         let grace = Instant::now() + GRACE;
-        while self.handlers.left() > 0 && Instant::now() < grace {
+        let threads = Arc::clone(&self.worker.control.threads);
+        let left = |handlers: &AsyncHandlers<'_, S>| handlers.left() + threads.wait_idle(Duration::ZERO);
+        while left(&self.handlers) > 0 && Instant::now() < grace {
             drop(next_event(None, &mut self.handlers, Some(STOP_RETRY)).await);
         }
         self.worker.shut(&mut self.handlers);
-        self.worker.stop_outcome(self.handlers.left())
+        self.worker.stop_outcome(left(&self.handlers))
     }
 }
 

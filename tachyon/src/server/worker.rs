@@ -5,7 +5,7 @@
 //! callers alone, and a worker without busy callers sleeps.
 
 use core::ops::{Deref, DerefMut};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -40,12 +40,17 @@ const CHECK_EVERY: Duration = Duration::from_millis(5);
 const STOP_RETRY: Duration = Duration::from_millis(1);
 
 /// Time for a handler to return after it can see that the time of a stop is over.
-const GRACE: Duration = Duration::from_millis(100);
+pub(super) const GRACE: Duration = Duration::from_millis(100);
 
 /// The error of a serving thread that panicked.
 #[cold]
 pub(super) fn worker_lost(panicked: &Panicked) -> ServeError {
     ServeError::WorkerLost(panicked.to_string())
+}
+
+/// The outcome of a stop with this many handlers left.
+pub(super) fn handlers_left(count: usize) -> Result<(), ServeError> {
+    if count == 0 { Ok(()) } else { Err(ServeError::HandlersLeft { count }) }
 }
 
 /// A worker and its callers. `B` stands for a running call.
@@ -65,6 +70,8 @@ pub(crate) struct Worker<C, E, B> {
     pub(super) overran: usize,
     /// Second looks of parked sessions in the order of their times: time in `CLOCK_MONOTONIC` nanoseconds, key, caller.
     second_looks: VecDeque<(u64, usize, u64)>,
+    /// The earliest deadlines of the streams of parked sessions: time in `CLOCK_MONOTONIC` nanoseconds, key.
+    deadlines: BTreeSet<(u64, usize)>,
     inbox: Arc<Inbox>,
     pub(super) control: C,
     /// `None` for all workers but the first.
@@ -123,6 +130,7 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = AcceptorDriver>, B: Stream
             holding: false,
             overran: 0,
             second_looks: VecDeque::new(),
+            deadlines: BTreeSet::new(),
             inbox,
             control,
             acceptor,
@@ -200,7 +208,15 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = AcceptorDriver>, B: Stream
                         self.park_shared(key);
                         continue;
                     }
+                    if let Err(error) = session.watch_wake(&self.poller, key) {
+                        self.control.report(&ServerEvent::Error(&error));
+                        session.core.cancel_all(service);
+                        self.polled.swap_remove(at);
+                        self.disconnect(key, DisconnectReason::Died);
+                        continue;
+                    }
                     self.holding |= session.core.is_holding();
+                    self.deadlines.extend(session.deadline_at().map(|due| (due, key)));
                     self.second_looks.push_back((session.second_look_at(), key, session.id()));
                     self.polled.swap_remove(at);
                     continue;
@@ -232,12 +248,10 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = AcceptorDriver>, B: Stream
         if !core::mem::take(&mut self.holding) {
             return;
         }
-        let (polled, sessions) = (&mut self.polled, &mut self.sessions);
-        for (key, session) in sessions {
-            if !session.polled && session.core.is_holding() {
-                session.polled = true;
-                polled.push(key);
-            }
+        let holds =
+            |(key, session): (usize, &Session<B>)| (!session.polled && session.core.is_holding()).then_some(key);
+        for key in self.sessions.iter().filter_map(holds).collect::<Vec<_>>() {
+            self.poll(key);
         }
     }
 
@@ -273,6 +287,7 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = AcceptorDriver>, B: Stream
     fn disconnect(&mut self, key: usize, reason: DisconnectReason) {
         let session = self.sessions.remove(key);
         session.unwatch(&self.poller);
+        self.forget_deadline(key, session.deadline_at());
         self.keys.remove(&session.id());
         self.inbox.remove_caller();
         self.control.report(&ServerEvent::Left(&session.core.info, reason));
@@ -310,6 +325,7 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = AcceptorDriver>, B: Stream
         self.had_events = !tokens.is_empty();
         self.tokens = tokens;
         self.had_events |= self.take_second_looks();
+        self.had_events |= self.take_deadlines();
         self.share_with_idle();
         match &mut self.acceptor {
             Some(acceptor) => acceptor.step(&self.control).map_err(ServeError::Io),
@@ -337,12 +353,37 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = AcceptorDriver>, B: Stream
         self.polled.len() > polled
     }
 
+    /// Looks at parked sessions with a stream whose deadline has passed. True when one is polled again.
+    fn take_deadlines(&mut self) -> bool {
+        if self.deadlines.is_empty() {
+            return false;
+        }
+        let (now, polled) = (monotonic_nanos(), self.polled.len());
+        while let Some(&(due, key)) = self.deadlines.first()
+            && due <= now
+        {
+            self.deadlines.pop_first();
+            if self.sessions.get_mut(key).is_some_and(|session| !session.polled && session.look_again()) {
+                self.poll(key);
+            }
+        }
+        self.polled.len() > polled
+    }
+
+    fn forget_deadline(&mut self, key: usize, due: Option<u64>) {
+        if let Some(due) = due {
+            self.deadlines.remove(&(due, key));
+        }
+    }
+
     /// Polls a session from now on.
     fn poll(&mut self, key: usize) {
         let session = &mut self.sessions[key];
         if !session.polled {
             session.polled = true;
             self.polled.push(key);
+            let due = session.deadline_at();
+            self.forget_deadline(key, due);
         }
     }
 
@@ -357,7 +398,8 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = AcceptorDriver>, B: Stream
         let acceptor = self.acceptor.as_ref().and_then(|acceptor| acceptor.next_deadline());
         let second_look =
             self.second_looks.front().map(|(due, ..)| Deadline::at_nanos(*due).remaining().unwrap_or_default());
-        acceptor.into_iter().chain(second_look).chain(interrupt.map(|_| INTERRUPT_SLICE)).min()
+        let deadline = self.deadlines.first().map(|(due, _)| Deadline::at_nanos(*due).remaining().unwrap_or_default());
+        acceptor.into_iter().chain(second_look).chain(deadline).chain(interrupt.map(|_| INTERRUPT_SLICE)).min()
     }
 
     fn handle_event(&mut self, token: Token, slept_at: Option<u64>) {
@@ -524,10 +566,7 @@ impl<C: Deref<Target = Control>, E: DerefMut<Target = AcceptorDriver>, B: Stream
 
     /// The outcome of a stop with this many handlers left, besides those that overran.
     pub(super) fn stop_outcome(&self, left: usize) -> Result<(), ServeError> {
-        match left + self.overran {
-            0 => Ok(()),
-            count => Err(ServeError::HandlersLeft { count }),
-        }
+        handlers_left(left + self.overran)
     }
 
     /// Answers requests that have not begun with `Stopping`, and works off open streams. False when a caller has no

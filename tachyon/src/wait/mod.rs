@@ -8,6 +8,8 @@ mod budget;
 mod deadline;
 mod interarrival;
 #[cfg(not(loom))]
+mod notifier;
+#[cfg(not(loom))]
 mod peer;
 #[cfg(not(loom))]
 pub(crate) mod reaper;
@@ -28,6 +30,8 @@ use budget::park_cost;
 pub(crate) use budget::park_cost_bounds;
 pub(crate) use budget::{Budget, Spin, looks_per_reading};
 pub(crate) use deadline::{Deadline, StopTime, monotonic_nanos};
+#[cfg(not(loom))]
+pub(crate) use notifier::{Notifier, ServingWake};
 pub(crate) use peer::Peer;
 use sleep::{Slept, sleep};
 pub(crate) use sleepers::Ticket;

@@ -1,9 +1,12 @@
 //! The process at the other end: rings it, and notices its end.
 
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, OnceLock};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::notifier::ServingWake;
 use super::sleepers::Sleepers;
 use super::socket::{Heard, Socket};
 use super::{budget, monotonic_nanos};
@@ -21,13 +24,16 @@ pub(crate) struct Peer {
     pid: Option<u32>,
     uid: Option<u32>,
     gone: AtomicBool,
+    /// Made for the first stream whose handler runs outside of the serving thread.
+    wake: OnceLock<Arc<ServingWake>>,
     /// The threads of this side that wait for the peer.
     pub(super) sleepers: Sleepers,
 }
 
 impl Peer {
     pub(crate) fn new(socket: Socket, pidfd: Option<OwnedFd>, pid: Option<u32>, uid: Option<u32>) -> Self {
-        Self { socket, pidfd, pid, uid, gone: AtomicBool::new(false), sleepers: Sleepers::default() }
+        let (gone, sleepers) = (AtomicBool::new(false), Sleepers::default());
+        Self { socket, pidfd, pid, uid, gone, wake: OnceLock::new(), sleepers }
     }
 
     /// The peer's process id; `None` if the process is in a pid namespace that this process does not see.
@@ -113,6 +119,19 @@ impl Peer {
             }
         }
         self.was_gone()
+    }
+
+    /// The wake of the serving thread; `None` before the first stream that needs it.
+    pub(crate) fn wake(&self) -> Option<&Arc<ServingWake>> {
+        self.wake.get()
+    }
+
+    /// As [`wake`](Self::wake), and makes it. One thread at a time serves a connection.
+    pub(crate) fn make_wake(&self) -> io::Result<&Arc<ServingWake>> {
+        if self.wake.get().is_none() {
+            drop(self.wake.set(Arc::new(ServingWake::new()?)));
+        }
+        Ok(self.wake.get().unwrap_or_else(|| unreachable!("set above")))
     }
 
     /// Hangs up, which wakes a waiting peer and waiting threads of this process.

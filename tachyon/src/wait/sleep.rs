@@ -3,7 +3,7 @@
 use std::io;
 use std::time::Duration;
 
-use rustix::event::{PollFd, Timespec, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
 use super::sleepers::{LeadOrFollow, Ticket};
@@ -15,7 +15,7 @@ use crate::ring::Fault;
 pub(super) enum Slept {
     /// By a ring message, with the sending time that the message states; `None` if another thread took the message.
     Rung(Option<u64>),
-    /// By the peer's end, the limit or a signal.
+    /// By the peer's end, a handler of a stream, the limit or a signal.
     Otherwise,
     /// The peer sent a message that is no ring message.
     Broken(Fault),
@@ -29,6 +29,9 @@ pub(super) fn sleep(peer: &Peer, ticket: Ticket, limit: Option<Duration>) -> io:
         LeadOrFollow::NoRings => return Ok(Slept::Otherwise),
     };
     let mut fds: Vec<PollFd<'_>> = peer.poll_fds().collect();
+    let of_peer = fds.len();
+    let wake = peer.wake();
+    fds.extend(wake.map(|wake| PollFd::new(wake, PollFlags::IN)));
     let timeout = limit.map(|limit| Timespec::try_from(limit).unwrap_or(Timespec { tv_sec: i64::MAX, tv_nsec: 0 }));
     let slept_at = monotonic_nanos();
     match poll(&mut fds, timeout.as_ref()) {
@@ -36,7 +39,12 @@ pub(super) fn sleep(peer: &Peer, ticket: Ticket, limit: Option<Duration>) -> io:
         Err(Errno::INTR) => return Ok(Slept::Otherwise),
         Err(errno) => return Err(errno.into()),
     }
-    if !peer.note(&fds) {
+    if let Some(wake) = wake.filter(|_| !fds[of_peer].revents().is_empty()) {
+        // Armed again before the next look, as each sleep has to be.
+        wake.reset();
+        wake.arm();
+    }
+    if !peer.note(&fds[..of_peer]) {
         return Ok(Slept::Otherwise);
     }
     Ok(match peer.hear_after_sleep(slept_at) {

@@ -1,0 +1,122 @@
+//! The threads of stream handlers: each plain handler that takes items, or has a sender, runs on one.
+
+use core::task::{Context, Poll, Waker};
+use std::io;
+use std::pin::pin;
+use std::sync::{Arc, PoisonError};
+use std::task::Wake;
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use super::pipe::Detached;
+use crate::connection::ProcessMutex;
+use crate::sync::Condvar;
+use crate::wait::{Deadline, ServingWake};
+
+/// Most threads of stream handlers by default.
+pub(crate) const STREAM_THREADS: usize = 64;
+
+/// The threads of one server, or of one dispatcher.
+#[derive(Debug)]
+pub(crate) struct StreamThreads {
+    most: usize,
+    state: ProcessMutex<State>,
+    /// Notified by the end of each thread.
+    ended: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    running: usize,
+    /// Connections that hold an OPEN until a thread ends.
+    waiting: Vec<Arc<ServingWake>>,
+}
+
+impl StreamThreads {
+    pub(crate) fn new(most: usize) -> Arc<Self> {
+        Arc::new(Self { most, state: ProcessMutex::default(), ended: Condvar::new() })
+    }
+
+    /// Whether another thread may run. If not, the end of a thread notifies `wake`.
+    pub(crate) fn has_place(&self, wake: Option<&Arc<ServingWake>>) -> bool {
+        let Some(mut state) = self.state.lock() else { return true };
+        if state.running < self.most {
+            return true;
+        }
+        if let Some(wake) = wake
+            && !state.waiting.iter().any(|waiting| Arc::ptr_eq(waiting, wake))
+        {
+            state.waiting.push(Arc::clone(wake));
+        }
+        false
+    }
+
+    /// Runs a handler on a thread of its own.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub(super) fn run(self: &Arc<Self>, handler: Detached) -> io::Result<()> {
+        let place = Place::take(self);
+        let run = move || {
+            block_on(handler);
+            drop(place);
+        };
+        thread::Builder::new().name("tachyon-stream".to_owned()).spawn(run).map(drop)
+    }
+
+    /// Waits up to `limit` for all threads, and returns the number of those that still run.
+    pub(crate) fn wait_idle(&self, limit: Duration) -> usize {
+        let deadline = Deadline::after(limit);
+        let Some(mut state) = self.state.lock() else { return 0 };
+        while state.running > 0
+            && let Some(left) = deadline.remaining().filter(|left| !left.is_zero())
+        {
+            state = self.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        state.running
+    }
+}
+
+/// The place of a running thread.
+#[derive(Debug)]
+struct Place(Arc<StreamThreads>);
+
+impl Place {
+    fn take(threads: &Arc<StreamThreads>) -> Self {
+        if let Some(mut state) = threads.state.lock() {
+            state.running += 1;
+        }
+        Self(Arc::clone(threads))
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some(mut state) = self.0.state.lock() else { return };
+        state.running -= 1;
+        let waiting = core::mem::take(&mut state.waiting);
+        drop(state);
+        self.0.ended.notify_all();
+        // All of them: a connection whose OPEN was cancelled meanwhile takes no place.
+        waiting.iter().for_each(|wake| wake.wake_once());
+    }
+}
+
+/// Wakes a thread that runs a future.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// Runs a future on this thread.
+fn block_on(future: impl Future<Output = ()>) {
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    while let Poll::Pending = future.as_mut().poll(&mut context) {
+        thread::park();
+    }
+}
