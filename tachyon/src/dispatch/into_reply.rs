@@ -26,6 +26,13 @@ pub trait IntoReply {
     /// # Errors
     /// The outer error is the handler's own; the inner error says that the reply cannot be sent.
     fn into_reply(self, reply: Reply<'_>) -> Result<HandlerResult, Self::Error>;
+
+    /// The value.
+    ///
+    /// # Errors
+    /// The handler's own.
+    #[doc(hidden)]
+    fn into_value(self) -> Result<impl ReplyValue<Message = Self::Message>, Self::Error>;
 }
 
 #[diagnostic::do_not_recommend]
@@ -37,6 +44,10 @@ impl<T: ReplyValue> IntoReply for T {
     fn into_reply(self, reply: Reply<'_>) -> Result<HandlerResult, Undeclared> {
         Ok(reply.value(&self))
     }
+
+    fn into_value(self) -> Result<impl ReplyValue<Message = T::Message>, Undeclared> {
+        Ok(self)
+    }
 }
 
 impl<T: ReplyValue, E> IntoReply for Result<T, E> {
@@ -46,6 +57,10 @@ impl<T: ReplyValue, E> IntoReply for Result<T, E> {
     #[inline]
     fn into_reply(self, reply: Reply<'_>) -> Result<HandlerResult, E> {
         Ok(reply.value(&self?))
+    }
+
+    fn into_value(self) -> Result<impl ReplyValue<Message = T::Message>, E> {
+        self
     }
 }
 

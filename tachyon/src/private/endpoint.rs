@@ -5,9 +5,11 @@ use core::marker::PhantomData;
 
 use crate::dispatch::{
     AsyncReply, Context, ConvertError, Entry, EntryHandler, HandlerError, HandlerFuture, HandlerResult, IntoReply,
-    Replies, Reply, ReplySlot, Request, SlotOf, SlotResult, StartHandler, answer_in_slot, share_own,
+    OwnedContext, Replies, Reply, ReplySlot, Request, SlotOf, SlotResult, StartHandler, answer_in_slot, share_own,
 };
-use crate::schema::payload::{DeclaredError, Message, Scratch, Undeclared, Value, assert_by_value, with_scratch};
+use crate::schema::payload::{
+    DeclaredError, Message, ReplyValue, Scratch, Undeclared, Value, assert_by_value, with_scratch,
+};
 
 use super::select::Select;
 
@@ -77,6 +79,40 @@ where
     replies::<H, S, I>(outcome.map_err(H::error)?)
 }
 
+/// Sends the items of an iterator that a handler outside of the serving thread returned. The thread waits while the
+/// caller takes no items.
+pub fn relay<H, S, I>(context: &OwnedContext, items: I) -> AsyncReply
+where
+    H: ConvertError<S::Error>,
+    S: ReplyOf<I::Item>,
+    I: Iterator,
+{
+    let sender = context.sender::<()>();
+    for item in items {
+        let sent = S::encode(item).map_err(H::error).and_then(|item| Ok(sender.blocking_send_bytes(item)?));
+        if let Err(error) = sent {
+            return AsyncReply::new(move |_| Err(error));
+        }
+    }
+    AsyncReply::new(|reply| reply.value(&()))
+}
+
+/// As [`relay`], for a `Result` of an iterator.
+pub fn relay_or_error<H, S, I>(context: &OwnedContext, outcome: Result<I, S::Error>) -> AsyncReply
+where
+    H: ConvertError<S::Error>,
+    S: ReplyOf<I::Item>,
+    I: Iterator,
+{
+    match outcome {
+        Ok(items) => relay::<H, S, I>(context, items),
+        Err(error) => {
+            let error = H::error(error);
+            AsyncReply::new(move |_| Err(error))
+        }
+    }
+}
+
 /// The items of a `Result` of an iterator, as results: the type of the error stands for the whole stream.
 ///
 /// # Errors
@@ -103,6 +139,16 @@ pub const fn start_stateless<S: ?Sized>(start: StartHandler<()>) -> EntryHandler
 /// The handler of an async endpoint with the state `S`.
 pub const fn start_shared<S: Send + Sync + ?Sized + 'static>(start: StartHandler<S>) -> EntryHandler<S> {
     EntryHandler::Async(start, share_own)
+}
+
+/// The handler of a stream on a thread of its own, without state.
+pub const fn thread_stateless<S: ?Sized>(start: StartHandler<()>) -> EntryHandler<S> {
+    EntryHandler::ThreadStateless(start)
+}
+
+/// The handler of a stream on a thread of its own, with the state `S`.
+pub const fn thread_shared<S: Send + Sync + ?Sized + 'static>(start: StartHandler<S>) -> EntryHandler<S> {
+    EntryHandler::Thread(start, share_own)
 }
 
 /// Passes a handler its reply slot.
@@ -192,6 +238,12 @@ pub trait ReplyOf<R> {
     /// # Errors
     /// As [`IntoReply::into_reply`].
     fn send(value: R, reply: Reply<'_>) -> Result<HandlerResult, Self::Error>;
+
+    /// The bytes of the reply.
+    ///
+    /// # Errors
+    /// As [`IntoReply::into_reply`].
+    fn encode(value: R) -> Result<Vec<u8>, Self::Error>;
 }
 
 impl<R: IntoReply> ReplyOf<R> for Select<true> {
@@ -202,6 +254,16 @@ impl<R: IntoReply> ReplyOf<R> for Select<true> {
     fn send(value: R, reply: Reply<'_>) -> Result<HandlerResult, R::Error> {
         value.into_reply(reply)
     }
+
+    fn encode(value: R) -> Result<Vec<u8>, R::Error> {
+        let value = value.into_value()?;
+        if let Some(bytes) = value.bytes() {
+            return Ok(bytes.to_vec());
+        }
+        let mut bytes = vec![0; R::Message::len(value.view())];
+        R::Message::write(value.view(), &mut bytes);
+        Ok(bytes)
+    }
 }
 
 impl<R> ReplyOf<R> for Select<false> {
@@ -209,6 +271,10 @@ impl<R> ReplyOf<R> for Select<false> {
     type Error = Undeclared;
 
     fn send(_value: R, _reply: Reply<'_>) -> Result<HandlerResult, Undeclared> {
+        unreachable!("the compiler refuses the type")
+    }
+
+    fn encode(_value: R) -> Result<Vec<u8>, Undeclared> {
         unreachable!("the compiler refuses the type")
     }
 }
