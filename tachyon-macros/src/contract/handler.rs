@@ -240,14 +240,14 @@ fn answer_later(
         }
     };
     let state = has_state.then(|| quote_spanned!(Span::mixed_site()=> let __state = #private::Clone::clone(__state);));
-    let items =
-        contract.item_wire().map(|wire| quote_spanned!(Span::mixed_site()=> let __items = __context.items::<#wire>();));
-    let sender = contract.params.sender().map(|of| {
+    let items = contract.params.items().map(|of| {
         let select = contract.select_value(of);
-        quote_spanned! {Span::mixed_site()=>
-            let __sender = __context.sender::<<#select as #private::Slot<#of>>::Wire>();
-        }
+        quote_spanned!(Span::mixed_site()=> let __items = <#select as #private::TakeItems<#of>>::items(&__context);)
     });
+    let sender = contract
+        .params
+        .sender()
+        .map(|of| quote_spanned!(Span::mixed_site()=> let __sender = __context.sender::<#of>();));
     let wait = (run == Run::Task).then(|| quote!(.await));
     let future = quote_spanned! {Span::mixed_site()=>
         #private::task(async move {

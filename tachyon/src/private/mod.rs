@@ -47,7 +47,7 @@ pub use self::msgpack::{
     finish_packed,
 };
 pub use self::select::{
-    IsArgument, IsValue, Lendable, NotArgument, NotValue, Parameter, PassSlice, Select, Slot, Take, Travels,
+    IsArgument, IsValue, Lendable, NotArgument, NotValue, Parameter, PassSlice, Select, Slot, Take, TakeItems, Travels,
     can_be_element, can_be_in_tensor, can_be_lent, can_be_parameter, travels,
 };
 pub use self::table::{Listed, NotAnEndpoint, Probe, Table, assert_own_msg_type, entries, numbers, total};
