@@ -16,6 +16,8 @@ pub const RECORD_AND_DIE_ONCE: u16 = 3;
 pub const SLEEP: u16 = 4;
 /// Stops the server.
 pub const STOP: u16 = 5;
+/// A stream of numbers from 1 up, each a little-endian `u64`. It ends before the number in the request.
+pub const COUNT: u16 = 6;
 
 /// A folder with the socket and the log of servers that follow each other.
 #[derive(Debug)]

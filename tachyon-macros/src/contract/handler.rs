@@ -233,9 +233,9 @@ fn answer_later(
             },
             Some(source) => {
                 let (suffix, items) = returned_items(contract, source, &quote_spanned!(Span::mixed_site()=> __value));
-                let relay = format_ident!("relay{suffix}");
+                let send = format_ident!("send_all{suffix}");
                 let select = contract.select_reply();
-                quote_spanned!(Span::mixed_site()=> #private::#relay::<#how, #select, _>(&__context, #items))
+                quote_spanned!(Span::mixed_site()=> #private::#send::<#how, #select, _>(&__context, #items))
             }
         }
     };

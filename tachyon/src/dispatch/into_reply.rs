@@ -27,12 +27,23 @@ pub trait IntoReply {
     /// The outer error is the handler's own; the inner error says that the reply cannot be sent.
     fn into_reply(self, reply: Reply<'_>) -> Result<HandlerResult, Self::Error>;
 
-    /// The value.
+    /// The bytes of the message.
     ///
     /// # Errors
     /// The handler's own.
     #[doc(hidden)]
-    fn into_value(self) -> Result<impl ReplyValue<Message = Self::Message>, Self::Error>;
+    fn encode(self) -> Result<Vec<u8>, Self::Error>;
+}
+
+/// The bytes of a reply.
+fn encode<T: ReplyValue>(value: &T) -> Vec<u8> {
+    if let Some(bytes) = value.bytes() {
+        return bytes.to_vec();
+    }
+    let view = value.view();
+    let mut bytes = vec![0; <T::Message as Message>::len(view)];
+    <T::Message as Message>::write(view, &mut bytes);
+    bytes
 }
 
 #[diagnostic::do_not_recommend]
@@ -45,8 +56,8 @@ impl<T: ReplyValue> IntoReply for T {
         Ok(reply.value(&self))
     }
 
-    fn into_value(self) -> Result<impl ReplyValue<Message = T::Message>, Undeclared> {
-        Ok(self)
+    fn encode(self) -> Result<Vec<u8>, Undeclared> {
+        Ok(encode(&self))
     }
 }
 
@@ -59,8 +70,8 @@ impl<T: ReplyValue, E> IntoReply for Result<T, E> {
         Ok(reply.value(&self?))
     }
 
-    fn into_value(self) -> Result<impl ReplyValue<Message = T::Message>, E> {
-        self
+    fn encode(self) -> Result<Vec<u8>, E> {
+        Ok(encode(&self?))
     }
 }
 

@@ -194,11 +194,6 @@ impl<T> StreamSender<T> {
     pub(super) fn over(pipe: Arc<Pipe>) -> Self {
         Self { pipe, item: PhantomData }
     }
-
-    /// As [`blocking_send`](Self::blocking_send), for an item that is encoded.
-    pub(crate) fn blocking_send_bytes(&self, item: Vec<u8>) -> Result<(), ItemError> {
-        Ok(self.pipe.wait_send(item)?)
-    }
 }
 
 impl<T: Value> StreamSender<T> {
@@ -216,7 +211,7 @@ impl<T: Value> StreamSender<T> {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn blocking_send<'v>(&self, item: impl IntoView<'v, T>) -> Result<(), ItemError> {
-        self.blocking_send_bytes(encode(item))
+        Ok(self.pipe.wait_send(encode(item))?)
     }
 }
 

@@ -38,7 +38,9 @@ pub(crate) trait Service {
     fn admit(&self, type_id: u32, begun: usize) -> bool;
 
     /// As [`admit`](Self::admit), for an OPEN, from a caller with `begun` calls in flight and open streams.
-    fn admit_open(&self, type_id: u32, begun: usize, connection: &Connection) -> bool;
+    fn admit_open(&self, type_id: u32, begun: usize, _connection: &Connection) -> bool {
+        self.admit(type_id, begun)
+    }
 
     /// Answers a request, or begins it.
     ///

@@ -24,9 +24,15 @@ pub(crate) struct CallerCore<T> {
     pub(crate) verified: VerifiedEndpoints,
     /// Calls whose cancellation found no room.
     cancellations: VecDeque<u64>,
+    /// Streams whose next item waits for credit.
+    credit_waits: Vec<u64>,
 }
 
-/// What became of an item, or of an END.
+/// Every credit cell belongs to an open stream.
+#[derive(Debug)]
+pub(crate) struct TooManyStreams;
+
+/// The outcome of an attempt to send an item, or END.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ItemSent {
     Sent,
@@ -51,6 +57,7 @@ impl<T> CallerCore<T> {
             calls: Calls::new(),
             verified: VerifiedEndpoints::default(),
             cancellations: VecDeque::new(),
+            credit_waits: Vec::new(),
         }
     }
 
@@ -92,6 +99,18 @@ impl<T> CallerCore<T> {
         self.calls.sent(tag)
     }
 
+    /// Whether a credit cell is free. False while the last message of a stream that was given up is on its way.
+    ///
+    /// # Errors
+    /// All cells belong to open streams.
+    pub(crate) fn has_cell(&self) -> Result<bool, TooManyStreams> {
+        match self.calls.cells().unused() {
+            Some(_) => Ok(true),
+            None if self.calls.has_closing() => Ok(false),
+            None => Err(TooManyStreams),
+        }
+    }
+
     /// The route of an OPEN, whose callee may send `window` items ahead; `None` while every credit cell has a stream.
     /// [`opened`](Self::opened) follows, once the OPEN was sent.
     pub(crate) fn open_route(&mut self, window: Option<u32>) -> Option<(u16, Window)> {
@@ -113,23 +132,56 @@ impl<T> CallerCore<T> {
         drop(self.flush_cancellations());
     }
 
-    /// Sends an item of a stream if there are credit and room. A stream that has ended takes no item.
+    /// Sends an item of a stream if there are credit and room. A stream that has ended, or has the caller's END, takes
+    /// no item.
     ///
     /// # Errors
     /// The item can never fit, or the connection has ended.
     pub(crate) fn try_send_item(&mut self, id: u64, payload: &[u8]) -> Result<ItemSent, Unsent> {
+        let may_send = self.flush_cancellations()?;
         let Self { tx, calls, .. } = self;
         let Some(stream) = calls.stream(id) else { return Ok(ItemSent::Ended) };
         tx.check(payload.len())?;
-        if stream.end.is_some() {
+        if !stream.takes_items() {
             return Ok(ItemSent::Ended);
         }
         let header = MessageHeader::new(make_type_id(ROUTE_ITEM, stream.msg_type), id);
-        if !stream.credit.check(tx)? || !tx.try_send(payload, header)? {
+        if !may_send || !stream.credit.check(tx)? || !tx.try_send(payload, header)? {
             return Ok(ItemSent::Full);
         }
         stream.credit.note_sent();
         Ok(ItemSent::Sent)
+    }
+
+    /// Whether the next item of a stream need not wait for credit. A stream that has ended takes no item.
+    ///
+    /// # Errors
+    /// A credit that no correct callee grants.
+    pub(crate) fn has_credit(&mut self, id: u64) -> Result<bool, Halt> {
+        let Self { tx, calls, .. } = self;
+        calls.stream(id).filter(|stream| stream.takes_items()).map_or(Ok(true), |stream| stream.credit.check(tx))
+    }
+
+    /// Notes that the next item of a stream waits for credit. True for a new wait: the driver [arms](Self::arm) anew.
+    pub(crate) fn await_credit(&mut self, id: u64) -> bool {
+        let is_new = !self.credit_waits.contains(&id);
+        if is_new {
+            self.credit_waits.push(id);
+        }
+        is_new
+    }
+
+    /// Whether [`take_credited`](Self::take_credited) gives a stream.
+    fn has_credited(&mut self) -> bool {
+        let Self { tx, calls, credit_waits, .. } = self;
+        credit_waits.iter().any(|id| need_not_wait(calls, tx, *id))
+    }
+
+    /// Takes the streams that need not wait for credit any more: there is credit, the stream has ended, or the next
+    /// item reports a fault.
+    pub(crate) fn take_credited(&mut self) -> Vec<u64> {
+        let Self { tx, calls, credit_waits, .. } = self;
+        credit_waits.extract_if(.., |id| need_not_wait(calls, tx, *id)).collect()
     }
 
     /// Sends the END of the caller's items if there is room. A stream that has ended, or has its END, needs none.
@@ -137,12 +189,13 @@ impl<T> CallerCore<T> {
     /// # Errors
     /// The connection has ended.
     pub(crate) fn try_send_end(&mut self, id: u64) -> Result<ItemSent, Unsent> {
+        let may_send = self.flush_cancellations()?;
         let Self { tx, calls, .. } = self;
         let Some(stream) = calls.stream(id) else { return Ok(ItemSent::Ended) };
-        if stream.end.is_some() || stream.has_sent_end {
+        if !stream.takes_items() {
             return Ok(ItemSent::Ended);
         }
-        if !tx.try_send(&[], MessageHeader::new(make_type_id(ROUTE_END, stream.msg_type), id))? {
+        if !may_send || !tx.try_send(&[], MessageHeader::new(make_type_id(ROUTE_END, stream.msg_type), id))? {
             return Ok(ItemSent::Full);
         }
         stream.has_sent_end = true;
@@ -242,20 +295,23 @@ impl<T> CallerCore<T> {
         Ok(connection.peer.is_gone())
     }
 
-    /// Asks the callee to ring for the next reply, and for room of so many bytes if a request waits for it. True when
-    /// there is nothing to do yet: the driver sleeps, for no longer than [`SECOND_LOOK`](crate::wait::SECOND_LOOK) at
-    /// first.
+    /// Asks the callee to ring for the next reply, for room of so many bytes if a request waits for it, and for credit
+    /// if an item waits for it. True when there is nothing to do yet: the driver sleeps, for no longer than
+    /// [`SECOND_LOOK`](crate::wait::SECOND_LOOK) at first.
     pub(crate) fn arm(&mut self, room: Option<usize>) -> bool {
         let connection = Arc::clone(&self.tx.connection);
         let replies = &connection.ring(1).header().consumer_parked.0;
         let requests = &connection.ring(0).header().producer_parked.0;
         // A cancellation needs a slot and no more.
         let room = room.or(self.has_pending_cancellations().then_some(0));
+        // The callee rings for credit as for room. Credit needs no room.
+        let room = room.map(Some).or((!self.credit_waits.is_empty()).then_some(None));
         let words = [replies, requests];
         let words = if room.is_some() { &words[..] } else { &words[..1] };
         let mut look = || {
             // The driver reports an error by its next look.
-            let has_room = room.is_some_and(|len| !matches!(self.tx.try_reserve(len), Ok(None)));
+            let has_room =
+                room.flatten().is_some_and(|len| !matches!(self.tx.try_reserve(len), Ok(None))) || self.has_credited();
             Ok::<_, core::convert::Infallible>((has_room || self.may_have_more()).then_some(()))
         };
         matches!(arm_and_look(words, &mut look), Ok(Armed::Sleep { .. }))
@@ -265,7 +321,7 @@ impl<T> CallerCore<T> {
     /// callee may have rung for the reply to a call that was given up, which the look took.
     pub(crate) fn is_armed(&self, room: bool) -> bool {
         let connection = &self.tx.connection;
-        let room = room || self.has_pending_cancellations();
+        let room = room || self.has_pending_cancellations() || !self.credit_waits.is_empty();
         connection.ring(1).header().consumer_parked.0.is_set()
             && (!room || connection.ring(0).header().producer_parked.0.is_set())
     }
@@ -330,6 +386,14 @@ impl<T> CallerCore<T> {
         ended.into_iter().filter_map(|(_, tag)| tag).collect()
     }
 
+    /// Ends all calls with their connection. Gives what was attached to them. A stream keeps the items that have come,
+    /// and ends with `end` after them.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn lose_all(&mut self, end: &End) -> Vec<T> {
+        self.cancellations.clear();
+        self.calls.lose_all(end)
+    }
+
     /// Whether cancellations wait for room.
     #[inline]
     pub(crate) fn has_pending_cancellations(&self) -> bool {
@@ -366,6 +430,7 @@ impl<T> CallerCore<T> {
         }
         self.calls.lose(end);
         self.cancellations.clear();
+        self.credit_waits.clear();
         // The next callee may declare the same endpoints differently.
         self.verified = VerifiedEndpoints::default();
         let Some(established) = established else { return };
@@ -374,6 +439,12 @@ impl<T> CallerCore<T> {
         (tx.waiter, rx.waiter) = (self.tx.waiter, self.rx.waiter);
         (self.tx, self.rx) = (tx, rx);
     }
+}
+
+/// Whether the next item of a stream need not wait for credit.
+fn need_not_wait<T>(calls: &mut Calls<T>, tx: &Tx, id: u64) -> bool {
+    let stream = calls.stream(id).filter(|stream| stream.takes_items());
+    stream.is_none_or(|stream| !matches!(stream.credit.is_open(&tx.producer), Ok(false)))
 }
 
 /// As [`CallerCore::file`], while the other direction is in use.

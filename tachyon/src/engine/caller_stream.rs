@@ -106,6 +106,17 @@ impl CallerStream {
         !self.arrived.is_empty() || self.end.is_some()
     }
 
+    /// Whether the stream takes an item of the caller, or END.
+    pub(crate) fn takes_items(&self) -> bool {
+        self.end.is_none() && !self.has_sent_end
+    }
+
+    /// Whether the last message has come, and is a reply in place of END.
+    pub(crate) fn ends_in_reply(&self) -> bool {
+        let is_reply = |last: &Arrived| route_id(last.type_id) == 0 && msg_type(last.type_id) != MSG_TYPE_ERROR;
+        matches!(&self.end, Some(Ok(last)) if is_reply(last))
+    }
+
     /// Gives the stream up. Its window is left until the last message comes; `None` when it has come.
     pub(super) fn give_up(self) -> Option<Window> {
         self.end.is_none().then_some(self.window)

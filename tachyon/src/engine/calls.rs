@@ -134,6 +134,11 @@ impl<T> Calls<T> {
         &self.cells
     }
 
+    /// Whether a stream that was given up awaits its last message.
+    pub(super) fn has_closing(&self) -> bool {
+        self.closing > 0
+    }
+
     /// Notes that the call with the next id opened a stream.
     pub(super) fn opened(&mut self, stream: Box<CallerStream>) -> u64 {
         let id = self.next;
@@ -349,6 +354,17 @@ impl<T> Calls<T> {
         }
         self.drop_news(id, &stream);
         stream.end
+    }
+
+    /// As [`lose`](Self::lose). Gives the tags of calls in flight, and keeps no outcome for them.
+    #[cfg(feature = "tokio")]
+    pub(super) fn lose_all(&mut self, end: &End) -> Vec<T> {
+        self.move_single();
+        let waiting = self.table.extract_if(|_, entry| matches!(entry, Entry::Waiting(_)));
+        let tags = waiting.filter_map(|(_, entry)| if let Entry::Waiting(tag) = entry { Some(tag) } else { None });
+        let tags = tags.collect();
+        self.lose(end);
+        tags
     }
 
     /// Ends a connection: calls in flight are lost, and later ids belong to the next connection.

@@ -58,7 +58,7 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
         _ => PollingMode::Park,
     };
     let options = Options::new().polling(polling);
-    let worker = Worker::new(Arc::new(Control::new(Duration::ZERO)), None, options.clone())
+    let worker = Worker::new(Arc::new(Control::new(Duration::ZERO, 1)), None, options.clone())
         .expect("an epoll instance and a notifier");
     let driven = Driven { worker, publication: None, ended: None };
     let mut service = Service { driven, later: Later { requests: Vec::new(), deferring: how & 8 != 0 } };
@@ -164,7 +164,7 @@ impl crate::engine::Service for Immediate<'_> {
         request: &OpenRequest,
     ) -> Result<Handled<Self::Begun>, Halt> {
         if is_open(&request.frame) {
-            return self.blocking.open(caller, rx, tx, request);
+            return self.blocking.open(caller, rx, tx, request, None);
         }
         self.blocking.answer(caller, rx, tx, request).map(|()| Handled::Replied)
     }
@@ -189,8 +189,9 @@ impl Service {
 
     /// One pass over the polled callers, which may admit no request.
     fn pass(&mut self, dispatcher: &mut Dispatcher, admits: bool) {
-        let (responder, state) = dispatcher.exclusive();
-        let blocking = Blocking { responder, state, counters: None };
+        let (responder, state, shared) = dispatcher.exclusive_with_threads();
+        let threads = Arc::clone(&self.driven.worker.control.threads);
+        let blocking = Blocking { responder, state, counters: None, shared, threads: &threads };
         if admits {
             self.driven.worker.poll_holding();
         }

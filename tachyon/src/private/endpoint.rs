@@ -7,9 +7,7 @@ use crate::dispatch::{
     AsyncReply, Context, ConvertError, Entry, EntryHandler, HandlerError, HandlerFuture, HandlerResult, IntoReply,
     OwnedContext, Replies, Reply, ReplySlot, Request, SlotOf, SlotResult, StartHandler, answer_in_slot, share_own,
 };
-use crate::schema::payload::{
-    DeclaredError, Message, ReplyValue, Scratch, Undeclared, Value, assert_by_value, with_scratch,
-};
+use crate::schema::payload::{DeclaredError, Message, Scratch, Undeclared, Value, assert_by_value, with_scratch};
 
 use super::select::Select;
 
@@ -79,40 +77,6 @@ where
     replies::<H, S, I>(outcome.map_err(H::error)?)
 }
 
-/// Sends the items of an iterator that a handler outside of the serving thread returned. The thread waits while the
-/// caller takes no items.
-pub fn relay<H, S, I>(context: &OwnedContext, items: I) -> AsyncReply
-where
-    H: ConvertError<S::Error>,
-    S: ReplyOf<I::Item>,
-    I: Iterator,
-{
-    let sender = context.sender::<()>();
-    for item in items {
-        let sent = S::encode(item).map_err(H::error).and_then(|item| Ok(sender.blocking_send_bytes(item)?));
-        if let Err(error) = sent {
-            return AsyncReply::new(move |_| Err(error));
-        }
-    }
-    AsyncReply::new(|reply| reply.value(&()))
-}
-
-/// As [`relay`], for a `Result` of an iterator.
-pub fn relay_or_error<H, S, I>(context: &OwnedContext, outcome: Result<I, S::Error>) -> AsyncReply
-where
-    H: ConvertError<S::Error>,
-    S: ReplyOf<I::Item>,
-    I: Iterator,
-{
-    match outcome {
-        Ok(items) => relay::<H, S, I>(context, items),
-        Err(error) => {
-            let error = H::error(error);
-            AsyncReply::new(move |_| Err(error))
-        }
-    }
-}
-
 /// The items of a `Result` of an iterator, as results: the type of the error stands for the whole stream.
 ///
 /// # Errors
@@ -124,6 +88,45 @@ pub fn fallible<I: Iterator, E>(outcome: Result<I, E>) -> Result<impl Iterator<I
 /// The output of an async handler: [`answer`], later.
 pub fn answer_later<H: ConvertError<S::Error>, S: ReplyOf<R>, R: Send + 'static>(value: R) -> AsyncReply {
     AsyncReply::new(|reply| answer::<H, S, R>(reply, value))
+}
+
+/// Sends the items of an iterator that a handler returned, on the handler's own thread. Ends with the first error.
+pub fn send_all<H, S, I>(context: &OwnedContext, items: I) -> AsyncReply
+where
+    H: ConvertError<S::Error>,
+    S: ReplyOf<I::Item>,
+    I: Iterator,
+{
+    for item in items {
+        let sent = S::encode(item).map_err(H::error).and_then(|item| Ok(context.send_encoded(item)?));
+        if let Err(error) = sent {
+            return AsyncReply::new(|_| Err(error));
+        }
+    }
+    AsyncReply::new(|reply| reply.bytes(&[]))
+}
+
+/// As [`send_all`], for a `Result` of an iterator.
+pub fn send_all_or_error<H, S, I>(context: &OwnedContext, outcome: Result<I, S::Error>) -> AsyncReply
+where
+    H: ConvertError<S::Error>,
+    S: ReplyOf<I::Item>,
+    I: Iterator,
+{
+    match outcome.map_err(H::error) {
+        Ok(items) => send_all::<H, S, I>(context, items),
+        Err(error) => AsyncReply::new(|_| Err(error)),
+    }
+}
+
+/// The handler of a stream without state that runs on a thread of its own.
+pub const fn thread_stateless<S: ?Sized>(start: StartHandler<()>) -> EntryHandler<S> {
+    EntryHandler::ThreadStateless(start)
+}
+
+/// The handler of a stream with the state `S` that runs on a thread of its own.
+pub const fn thread_shared<S: Send + Sync + ?Sized + 'static>(start: StartHandler<S>) -> EntryHandler<S> {
+    EntryHandler::Thread(start, share_own)
 }
 
 /// The future of an async handler. The only place that reports a future that cannot be a task.
@@ -139,16 +142,6 @@ pub const fn start_stateless<S: ?Sized>(start: StartHandler<()>) -> EntryHandler
 /// The handler of an async endpoint with the state `S`.
 pub const fn start_shared<S: Send + Sync + ?Sized + 'static>(start: StartHandler<S>) -> EntryHandler<S> {
     EntryHandler::Async(start, share_own)
-}
-
-/// The handler of a stream on a thread of its own, without state.
-pub const fn thread_stateless<S: ?Sized>(start: StartHandler<()>) -> EntryHandler<S> {
-    EntryHandler::ThreadStateless(start)
-}
-
-/// The handler of a stream on a thread of its own, with the state `S`.
-pub const fn thread_shared<S: Send + Sync + ?Sized + 'static>(start: StartHandler<S>) -> EntryHandler<S> {
-    EntryHandler::Thread(start, share_own)
 }
 
 /// Passes a handler its reply slot.
@@ -256,13 +249,7 @@ impl<R: IntoReply> ReplyOf<R> for Select<true> {
     }
 
     fn encode(value: R) -> Result<Vec<u8>, R::Error> {
-        let value = value.into_value()?;
-        if let Some(bytes) = value.bytes() {
-            return Ok(bytes.to_vec());
-        }
-        let mut bytes = vec![0; R::Message::len(value.view())];
-        R::Message::write(value.view(), &mut bytes);
-        Ok(bytes)
+        value.encode()
     }
 }
 

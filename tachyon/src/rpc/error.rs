@@ -6,9 +6,10 @@ use std::time::Duration;
 use thiserror::Error;
 
 use crate::connection::{Halt, Unsent, family};
-use crate::engine::{ErrorKind, RpcError};
+use crate::engine::{ErrorKind, RpcError, TooManyStreams};
 use crate::handshake::ConnectError;
 use crate::metadata::MetadataError;
+use crate::ring::CELLS;
 use crate::schema::describe::Mismatch;
 use crate::schema::payload::{DeclaredError, Malformed, Undeclared};
 
@@ -231,6 +232,12 @@ impl<E: DeclaredError> CallError<E> {
 impl<E> From<Mismatch> for CallError<E> {
     fn from(mismatch: Mismatch) -> Self {
         Self::Mismatch(mismatch)
+    }
+}
+
+impl<E> From<TooManyStreams> for CallError<E> {
+    fn from(_: TooManyStreams) -> Self {
+        Self::TooManyStreams { max: CELLS }
     }
 }
 

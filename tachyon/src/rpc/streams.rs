@@ -8,10 +8,10 @@ use super::error::CallError;
 use super::guard::RpcRxGuard;
 use super::settings::CallSettings;
 use crate::connection::{End, Halt, MAX_PER_LOOK, Unsent, look_for_room, room_while_taking, slice};
-use crate::engine::{Arrived, CallerCore, file, is_item};
+use crate::engine::{Arrived, CallerCore, TooManyStreams, file, is_item};
 use crate::metadata::{METADATA, Metadata};
-use crate::ring::{CELLS, MessageHeader, Reservation};
-use crate::type_id::{MSG_TYPE_ERROR, ROUTE_END, ROUTE_ITEM, make_type_id, msg_type, route_id};
+use crate::ring::{MessageHeader, Reservation};
+use crate::type_id::{MSG_TYPE_ERROR, ROUTE_END, ROUTE_ITEM, make_type_id, msg_type};
 use crate::wait::Deadline;
 
 /// The next message of a stream, which lies in the current frame of the reverse ring if it is an item or an error.
@@ -88,11 +88,9 @@ impl Caller {
         }
         let size = contents.size();
         let tail_len = metadata.map_or(0, Metadata::tail_len);
+        self.wait_for_cell(deadline)?;
         let mut reservation = self.take_room(size + tail_len, deadline)?;
-        // After the wait for room: until it was over another stream could end.
-        let Some((route, window)) = self.core.open_route(window) else {
-            return Err(CallError::TooManyStreams { max: CELLS });
-        };
+        let Some((route, window)) = self.core.open_route(window) else { return Err(TooManyStreams.into()) };
         let (payload, tail) = slice::reserved_mut(&mut reservation, &self.core.tx).split_at_mut(size);
         contents.write(payload);
         let mut type_id = make_type_id(route, msg_type);
@@ -103,6 +101,22 @@ impl Caller {
         let header = self.core.header(type_id, deadline);
         self.core.publish(reservation, size + tail_len, header);
         Ok(self.core.opened(type_id, deadline, window))
+    }
+
+    /// Waits for a credit cell, while the last message of a stream that was given up is on its way.
+    fn wait_for_cell(&mut self, deadline: Deadline) -> Result<(), CallError> {
+        while !self.core.has_cell()? {
+            if self.core.has_pending_cancellations() {
+                self.wait_for_room(0, deadline)?;
+                self.core.flush_cancellations()?;
+                continue;
+            }
+            self.core.rx.take_current(deadline).map_err(Unsent::Halted)?;
+            let frame = self.core.rx.detach_current();
+            self.core.file(frame).map_err(Unsent::Halted)?;
+            self.core.rx.check_deadline(deadline).map_err(Unsent::Halted)?;
+        }
+        Ok(())
     }
 
     /// Waits for the next item of a stream. `None` after the last one: the stream is done, and forgotten. A stream that
@@ -225,11 +239,7 @@ impl Caller {
             self.core.rx.set_current_copied(id, item.type_id, item.payload);
             return Ok(StreamMessage::Item);
         }
-        let stream = self.core.calls.stream(id);
-        let ends_in_reply = stream.and_then(|stream| stream.end.as_ref()).is_some_and(
-            |end| matches!(end, Ok(last) if route_id(last.type_id) == 0 && msg_type(last.type_id) != MSG_TYPE_ERROR),
-        );
-        if ends_in_reply {
+        if self.core.calls.stream(id).is_some_and(|stream| stream.ends_in_reply()) {
             return Ok(StreamMessage::End);
         }
         let Some(outcome) = self.core.take_stream_outcome(id) else {
@@ -313,8 +323,9 @@ impl Caller {
         self.core.take_stream_outcome(id)
     }
 
-    /// Sends an item to the callee of a stream, waiting for credit and for room. False when the stream has ended, and
-    /// the callee takes nothing more: [`finish`](Self::finish) or [`next_item`](Self::next_item) has the outcome.
+    /// Sends an item to the callee of a stream, waiting for credit and for room. False when the callee takes nothing
+    /// more: after [`end_items`](Self::end_items), and when the stream has ended. [`finish`](Self::finish) or
+    /// [`next_item`](Self::next_item) has the outcome.
     ///
     /// # Errors
     /// [`CallError::TooLarge`]: the item can never fit the ring; the stream stays open. [`CallError::TimedOut`] when
@@ -367,7 +378,7 @@ impl Caller {
             (tx, rx, calls),
             whole,
             |connection, forward, producer, calls| {
-                let Some(stream) = calls.stream(id).filter(|stream| stream.end.is_none()) else {
+                let Some(stream) = calls.stream(id).filter(|stream| stream.takes_items()) else {
                     return Ok(Some(None));
                 };
                 let has_credit = match len {

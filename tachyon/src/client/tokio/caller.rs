@@ -1,5 +1,6 @@
 //! The caller for async code.
 
+use core::borrow::Borrow;
 use core::fmt;
 use core::future::poll_fn;
 use core::pin::pin;
@@ -14,6 +15,7 @@ use tokio::task::AbortHandle;
 use super::descriptors::Readable;
 use super::driver::Driver;
 use super::session::{Bytes, Request, Session, within};
+use super::stream::RawStream;
 use crate::connection::Established;
 use crate::handshake::{ConnectError, absolute};
 use crate::metadata::Metadata;
@@ -86,8 +88,9 @@ struct Shared {
 }
 
 /// A session and its driver task. The drop ends the task.
-struct Link {
-    session: Arc<Session>,
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) session: Arc<Session>,
     driver: AbortHandle,
 }
 
@@ -246,6 +249,31 @@ impl AsyncCaller {
         handle
     }
 
+    /// A handle to the same connection whose streams have at most `items` items of the callee under way: sent by the
+    /// callee, and not taken by [`RawStream::recv`]. At least one, and at most as many as the other streams of the
+    /// connection leave of half of the ring's slots. By default 32, and at most an eighth of the slots.
+    ///
+    /// ```
+    /// use tachyon::{Dispatcher, testing};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let mut dispatcher = Dispatcher::default();
+    /// dispatcher.register_stream(1, "frames", |_: &[u8]| (0..3u8).map(|frame| vec![frame; 1000]))?;
+    /// let caller = testing::pair_async(dispatcher)?;
+    /// let frames = caller.window(1).open(1, b"").await?;
+    /// while let Some(frame) = frames.recv().await {
+    ///     assert_eq!(frame?.len(), 1000);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn window(&self, items: u32) -> Self {
+        let mut handle = self.clone();
+        handle.settings.set_window(items);
+        handle
+    }
+
     /// Adds a layer, which sees every later call of this handle, and of the handles that are made of it afterwards,
     /// before it is sent, and its outcome. A dropped future is [`CallOutcome::GivenUp`]. Without layers a call does not
     /// read the clock.
@@ -314,7 +342,87 @@ impl AsyncCaller {
         self.persist(Target::typed(signature), body).await
     }
 
-    /// Number of calls in flight.
+    /// Opens a stream of an endpoint. Calls and other streams go on beside it. The stream keeps the connection open. A
+    /// caller that [reconnects](Options::reconnect) opens no stream again that was open: its items end with the
+    /// connection.
+    ///
+    /// The [time](Self::within) of this handle is the time of the whole stream.
+    ///
+    /// ```
+    /// use tachyon::{Dispatcher, testing};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let mut dispatcher = Dispatcher::default();
+    /// dispatcher.register_stream(1, "count", |request: &[u8]| 0..request[0])?;
+    /// let caller = testing::pair_async(dispatcher)?;
+    /// let count = caller.open(1, &[3]).await?;
+    /// let mut numbers = Vec::new();
+    /// while let Some(item) = count.recv().await {
+    ///     numbers.push(item?[0]);
+    /// }
+    /// assert_eq!(numbers, [0, 1, 2]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`call`](Self::call), and [`CallError::TooManyStreams`]; in every case nothing was sent. An endpoint that is
+    /// no stream, or that the callee does not have, is the first outcome of [`RawStream::recv`].
+    ///
+    /// # Panics
+    /// As [`call`](Self::call).
+    pub async fn open(&self, msg_type: u16, payload: &[u8]) -> Result<RawStream, CallError> {
+        if msg_type == MSG_TYPE_ERROR {
+            return Err(CallError::ReservedMsgType);
+        }
+        self.open_target(Target::raw(msg_type), &Bytes(payload)).await
+    }
+
+    /// Opens a stream, in as many attempts as [`Attempts`] allows.
+    pub(super) async fn open_target(&self, target: Target, body: &(dyn Body + Sync)) -> Result<RawStream, CallError> {
+        let (deadline, metadata) = (deadline(Some(&self.settings)), self.settings.metadata()?);
+        let call = Call { target, body, metadata, deadline };
+        let mut attempts = Attempts::new(self.shared.options.reconnects(), false, deadline);
+        loop {
+            let mut link = None;
+            match self.attempt_open(&call, &mut link).await {
+                Err(error) if attempts.again(&error) => {
+                    attempts = next_attempt(attempts, error, link, deadline).await?;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// Makes one attempt at opening a stream, and notes the connection of the attempt.
+    async fn attempt_open(&self, call: &Call<'_>, link: &mut Option<Arc<Link>>) -> Result<RawStream, CallError> {
+        if self.layers.is_empty() {
+            return self.open_unlayered(call, link).await;
+        }
+        let layers = self.layers.clone();
+        let flight = layers.before(call.seen())?;
+        let mut layered = LayeredCall { layers, flight: Some(flight) };
+        let opened = self.open_unlayered(&Call { metadata: layered.metadata(), ..*call }, link).await;
+        match opened {
+            Ok(stream) => Ok(stream.layered(layered)),
+            Err(error) => {
+                layered.ended(CallOutcome::Failed(&error));
+                Err(error)
+            }
+        }
+    }
+
+    async fn open_unlayered(&self, call: &Call<'_>, link: &mut Option<Arc<Link>>) -> Result<RawStream, CallError> {
+        let &Call { target, body, metadata, deadline } = call;
+        let link = self.agreed(call, link).await?;
+        let request = Request { type_id: make_type_id(0, target.msg_type()), body, metadata, due: deadline };
+        let id = link.session.open(&request, self.settings.window(), deadline).await?;
+        // Without an await in between: from here on a drop cancels the stream.
+        Ok(RawStream::new(Arc::clone(link), id, deadline))
+    }
+
+    /// Number of calls in flight, and of open streams.
     pub fn outstanding(&self) -> usize {
         self.shared.link().session.outstanding()
     }
@@ -333,10 +441,7 @@ impl AsyncCaller {
             let mut link = None;
             match self.attempt(&call, &mut link).await {
                 Err(error) if attempts.again(&error) => {
-                    let Some(link) = link else { return Err(attempts.outcome(error)) };
-                    // A callee that stops closes the connection.
-                    let ended = within(deadline, link.session.ended()).await;
-                    ended.ok_or_else(|| attempts.outcome(CallError::TimedOut { sent: false }))?;
+                    attempts = next_attempt(attempts, error, link, deadline).await?;
                 }
                 outcome => return outcome.map_err(|error| attempts.outcome(error)),
             }
@@ -354,10 +459,7 @@ impl AsyncCaller {
     }
 
     async fn attempt_layered(&self, call: &Call<'_>, link: &mut Option<Arc<Link>>) -> Result<Vec<u8>, CallError> {
-        let &Call { target, body, metadata, deadline } = call;
-        let metadata = metadata.cloned().unwrap_or_default();
-        let seen = OutgoingCall::new(target.msg_type(), target.name(), body.size(), metadata, deadline);
-        let mut flight = LayeredCall { layers: &self.layers, flight: Some(self.layers.before(seen)?) };
+        let mut flight = LayeredCall { layers: &self.layers, flight: Some(self.layers.before(call.seen())?) };
         let outcome = self.attempt_unlayered(&Call { metadata: flight.metadata(), ..*call }, link).await;
         flight.ended(match &outcome {
             Ok(reply) => CallOutcome::Replied(reply.len()),
@@ -368,7 +470,16 @@ impl AsyncCaller {
 
     async fn attempt_unlayered(&self, call: &Call<'_>, link: &mut Option<Arc<Link>>) -> Result<Vec<u8>, CallError> {
         let &Call { target, body, metadata, deadline } = call;
-        let session = &link.insert(self.shared.living(deadline).await?).session;
+        let link = self.agreed(call, link).await?;
+        let type_id = make_type_id(0, target.msg_type());
+        link.session.exchange(&Request { type_id, body, metadata, due: deadline }, deadline).await
+    }
+
+    /// The connection for a call whose endpoint was compared with the callee's.
+    async fn agreed<'l>(&self, call: &Call<'_>, link: &'l mut Option<Arc<Link>>) -> Result<&'l Arc<Link>, CallError> {
+        let &Call { target, deadline, .. } = call;
+        let link = &*link.insert(self.shared.living(deadline).await?);
+        let session = &link.session;
         // The callee may declare the endpoint differently from the callee before.
         if let Endpoint::Typed(signature) = target.endpoint
             && !session.is_verified(signature)
@@ -376,8 +487,7 @@ impl AsyncCaller {
             // On the heap: the futures of all later calls keep no room for a comparison.
             Box::pin(session.verify(signature, deadline)).await?;
         }
-        let type_id = make_type_id(0, target.msg_type());
-        session.exchange(&Request { type_id, body, metadata, due: deadline }, deadline).await
+        Ok(link)
     }
 }
 
@@ -390,25 +500,48 @@ struct Call<'a> {
     deadline: Deadline,
 }
 
+impl Call<'_> {
+    /// The call as layers see it.
+    fn seen(&self) -> OutgoingCall {
+        let metadata = self.metadata.cloned().unwrap_or_default();
+        OutgoingCall::new(self.target.msg_type(), self.target.name(), self.body.size(), metadata, self.deadline)
+    }
+}
+
+/// Waits for the end of the connection of a failed attempt.
+async fn next_attempt(
+    attempts: Attempts,
+    error: CallError,
+    link: Option<Arc<Link>>,
+    deadline: Deadline,
+) -> Result<Attempts, CallError> {
+    let Some(link) = link else { return Err(attempts.outcome(error)) };
+    // A callee that stops closes the connection.
+    let ended = within(deadline, link.session.ended()).await;
+    ended.ok_or_else(|| attempts.outcome(CallError::TimedOut { sent: false }))?;
+    Ok(attempts)
+}
+
 /// A call that layers have seen. Dropping it shows them that the call was given up.
-struct LayeredCall<'a> {
-    layers: &'a CallerLayers,
+#[derive(Debug)]
+pub(super) struct LayeredCall<L: Borrow<CallerLayers>> {
+    layers: L,
     flight: Option<CallInFlight>,
 }
 
-impl LayeredCall<'_> {
+impl<L: Borrow<CallerLayers>> LayeredCall<L> {
     fn metadata(&self) -> Option<&Metadata> {
         self.flight.as_ref().map(|flight| &flight.call.metadata).filter(|metadata| !metadata.is_empty())
     }
 
-    fn ended(&mut self, outcome: CallOutcome<'_>) {
+    pub(super) fn ended(&mut self, outcome: CallOutcome<'_>) {
         if let Some(flight) = self.flight.take() {
-            self.layers.after(&flight, outcome);
+            self.layers.borrow().after(&flight, outcome);
         }
     }
 }
 
-impl Drop for LayeredCall<'_> {
+impl<L: Borrow<CallerLayers>> Drop for LayeredCall<L> {
     fn drop(&mut self) {
         self.ended(CallOutcome::GivenUp);
     }

@@ -1,5 +1,5 @@
-//! The driver task of a connection: takes replies from the ring, wakes senders that wait for room, and notices the end
-//! of the callee.
+//! The driver task of a connection: takes replies from the ring, wakes the tasks that wait for room or for a stream,
+//! and notices the end of the callee.
 
 use core::future::poll_fn;
 use core::pin::{Pin, pin};
@@ -13,21 +13,21 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::descriptors::{Source, WatchedDescriptor};
 use super::session::{MAX_BATCH, RoundResult, Session, undriven};
 use crate::connection::End;
-use crate::wait::SECOND_LOOK;
+use crate::wait::{Deadline, SECOND_LOOK};
 
 pub(super) struct Driver {
     session: Arc<Session>,
     socket: WatchedDescriptor,
     process: Option<WatchedDescriptor>,
-    /// Due 10 ms after the last arming.
-    second_look: Pin<Box<Sleep>>,
+    /// For the second look, 10 ms after the last arming, and for the deadlines of streams.
+    alarm: Pin<Box<Sleep>>,
 }
 
 /// The event that ended a sleep.
 enum Woken {
     /// The callee rang.
     Rung,
-    /// A task of this process requests a look.
+    /// A task of this process requests a look, or the deadline of a stream has passed.
     Requested,
     /// The second look is due.
     Due,
@@ -45,8 +45,8 @@ impl Driver {
         let connection = &session.connection;
         let socket = WatchedDescriptor::new(connection, Source::Socket)?.ok_or(io::ErrorKind::NotFound)?;
         let process = WatchedDescriptor::new(connection, Source::Process)?;
-        let second_look = Box::pin(sleep(Duration::ZERO));
-        Ok(Self { session: Arc::clone(session), socket, process, second_look })
+        let alarm = Box::pin(sleep(Duration::ZERO));
+        Ok(Self { session: Arc::clone(session), socket, process, alarm })
     }
 
     /// Drives the connection to its end.
@@ -64,38 +64,44 @@ impl Driver {
         loop {
             // Read before the look: the look finds all that the callee sent before an end seen here.
             let gone = self.session.connection.peer.was_gone();
-            let due = match self.session.round(armed) {
+            let (pass, deadline) = match self.session.round(armed) {
+                Ok(pass) => pass,
                 Err(halt) => return halt.into(),
-                Ok(RoundResult::More) if gone && rounds_after_end == 0 => return End::PeerDead,
-                Ok(RoundResult::More) => {
+            };
+            let due = match pass {
+                RoundResult::More if gone && rounds_after_end == 0 => return End::PeerDead,
+                RoundResult::More => {
                     rounds_after_end -= usize::from(gone);
                     armed = false;
                     tokio::task::yield_now().await;
                     continue;
                 }
-                Ok(_) if gone => return End::PeerDead,
-                Ok(RoundResult::Armed) => Some(Duration::from_nanos(SECOND_LOOK)),
-                Ok(RoundResult::StillArmed) => None,
+                _ if gone => return End::PeerDead,
+                RoundResult::Armed => Some(Duration::from_nanos(SECOND_LOOK)),
+                RoundResult::StillArmed => None,
             };
-            match self.sleep(due).await {
+            match self.sleep(due, deadline).await {
                 Ok(woken) => armed = matches!(woken, Woken::Due),
                 Err(end) => return end,
             }
         }
     }
 
-    /// Sleeps until an event, at most until the second look is due.
-    async fn sleep(&mut self, due: Option<Duration>) -> Result<Woken, End> {
-        if let Some(due) = due {
-            self.second_look.as_mut().reset(Instant::now() + due);
+    /// Sleeps until an event, at most until the second look is due, and until the deadline of a stream.
+    async fn sleep(&mut self, due: Option<Duration>, deadline: Deadline) -> Result<Woken, End> {
+        let left = deadline.remaining();
+        let is_second_look = due.is_some_and(|due| left.is_none_or(|left| due <= left));
+        let limit = if is_second_look { due } else { left };
+        if let Some(limit) = limit {
+            self.alarm.as_mut().reset(Instant::now() + limit);
         }
         let mut requested = pin!(self.session.look.notified());
-        let Self { socket, process, second_look, .. } = self;
+        let Self { socket, process, alarm, .. } = self;
         let outcome = poll_fn(|context| {
             let mut woken = requested.as_mut().poll(context).is_ready().then_some(Woken::Requested);
             // A task that requests a look may have armed anew just now: that second look is due later.
-            if due.is_some() && second_look.as_mut().poll(context).is_ready() && woken.is_none() {
-                woken = Some(Woken::Due);
+            if limit.is_some() && alarm.as_mut().poll(context).is_ready() && woken.is_none() {
+                woken = Some(if is_second_look { Woken::Due } else { Woken::Requested });
             }
             for descriptor in core::iter::once(&*socket).chain(process.as_ref()) {
                 if let Poll::Ready(end) = descriptor.poll_event(context) {

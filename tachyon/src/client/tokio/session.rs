@@ -1,6 +1,7 @@
 //! The session of an async caller: one connection and its calls in flight.
 //!
-//! Tasks send under a lock, which is held for a copy at most. The driver takes replies under the same lock.
+//! Tasks send under a lock, which is held for a copy at most. The driver takes replies under the same lock, and files
+//! the messages of streams for the tasks that take them.
 
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll};
@@ -8,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
 
+use super::streams::StreamTasks;
 use crate::connection::{Connection, End, Established, Halt, Unsent, slice};
 use crate::engine::{CallerCore, Reply, RpcError};
 use crate::metadata::{METADATA, Metadata};
@@ -44,13 +46,14 @@ pub(super) struct Session {
 
 /// The state that tasks and driver share.
 #[derive(Debug)]
-struct Traffic {
-    core: CallerCore<ReplySender>,
+pub(super) struct Traffic {
+    pub(super) core: CallerCore<ReplySender>,
     /// Senders that wait for room. A new sender queues behind them.
-    queued: usize,
-    /// Bytes of the request whose sender waits for room.
-    wanted: Option<usize>,
-    end: Option<End>,
+    pub(super) queued: usize,
+    /// Bytes of the message whose sender waits for room.
+    pub(super) wanted: Option<usize>,
+    pub(super) tasks: StreamTasks,
+    pub(super) end: Option<End>,
 }
 
 /// How a pass of the driver ended.
@@ -77,7 +80,13 @@ impl Session {
         };
         Self {
             connection: Arc::clone(&established.connection),
-            traffic: Mutex::new(Traffic { core: CallerCore::over(established), queued: 0, wanted: None, end: None }),
+            traffic: Mutex::new(Traffic {
+                core: CallerCore::over(established),
+                queued: 0,
+                wanted: None,
+                tasks: StreamTasks::default(),
+                end: None,
+            }),
             look: Notify::new(),
             room: Notify::new(),
             over: Notify::new(),
@@ -88,7 +97,7 @@ impl Session {
     }
 
     /// Ignores poisoning: the state is consistent whenever the lock is free.
-    fn traffic(&self) -> MutexGuard<'_, Traffic> {
+    pub(super) fn traffic(&self) -> MutexGuard<'_, Traffic> {
         self.traffic.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -147,18 +156,29 @@ impl Session {
         };
         let id = match sent {
             Ok(id) => id,
-            Err(sender) => self.send_in_turn(request, sender).await?,
+            Err(sender) => {
+                let mut sender = Some(sender);
+                let try_send = |traffic: &mut Traffic| {
+                    let Some(tag) = sender.take() else { return Ok(None) };
+                    let sent = traffic.try_send(request, tag, true)?;
+                    Ok(sent.map_err(|back| sender = Some(back)).ok())
+                };
+                self.send_in_turn(try_send).await?
+            }
         };
         Ok(Call { session: self, id, deadline, reply })
     }
 
-    async fn send_in_turn(&self, request: &Request<'_>, mut sender: ReplySender) -> Result<u64, CallError> {
+    /// Sends a message in its sender's turn. Awaits room while `try_send` finds none.
+    pub(super) async fn send_in_turn<T>(
+        &self,
+        mut try_send: impl FnMut(&mut Traffic) -> Result<Option<T>, CallError>,
+    ) -> Result<T, CallError> {
         let _queued = Queued::join(self);
         let _turn = self.send_turn.lock().await;
         loop {
-            match self.traffic().try_send(request, sender, true)? {
-                Ok(id) => return Ok(id),
-                Err(back) => sender = back,
+            if let Some(sent) = try_send(&mut self.traffic())? {
+                return Ok(sent);
             }
             // The driver asks the callee to ring for room.
             self.look.notify_one();
@@ -166,29 +186,30 @@ impl Session {
         }
     }
 
-    /// Delivers replies to their calls, and asks the callee to ring once the ring is empty. `armed` says that an
-    /// earlier pass has asked.
+    /// Delivers replies to their calls, wakes the tasks of streams, and asks the callee to ring once the ring is empty.
+    /// `armed` says that an earlier pass has asked. Gives the time of the next pass that
+    /// the deadline of a stream needs, too.
     ///
     /// # Errors
     /// The end of the connection, after all replies before it.
-    pub(super) fn round(&self, armed: bool) -> Result<RoundResult, Halt> {
+    pub(super) fn round(&self, armed: bool) -> Result<(RoundResult, Deadline), Halt> {
         let mut traffic = self.traffic();
         let pass = traffic.round(armed)?;
         if pass == RoundResult::More && traffic.wanted.take().is_some() {
             self.room.notify_one();
         }
-        Ok(pass)
+        Ok((pass, traffic.tasks.alarm()))
     }
 
     /// Ends the session and all its calls. The first end counts.
     pub(super) fn end(&self, end: End) {
         let mut traffic = self.traffic();
-        let calls = traffic.core.end_all(false);
-        let end = traffic.end.get_or_insert(end);
-        for reply in calls {
+        let end = traffic.end.get_or_insert(end).clone();
+        for reply in traffic.core.lose_all(&end) {
             // Fails if the task has dropped the call.
             drop(reply.send(Err(Halt::from(end.clone()).into())));
         }
+        traffic.tasks.wake_all();
         drop(traffic);
         // The sender that waits for room finds the end, and so does each sender after it.
         self.room.notify_one();
@@ -220,6 +241,7 @@ impl Session {
 }
 
 /// A request of any kind.
+#[derive(Clone, Copy)]
 pub(super) struct Request<'a> {
     pub(super) type_id: u32,
     pub(super) body: &'a (dyn Body + Sync),
@@ -245,6 +267,16 @@ impl Body for Bytes<'_> {
     }
 }
 
+/// Writes the contents of a request, and its metadata behind them.
+pub(super) fn write(body: &dyn Body, metadata: Option<&Metadata>, out: &mut [u8]) {
+    let size = body.size();
+    let (payload, tail) = out.split_at_mut(size);
+    body.write(payload);
+    if let Some(metadata) = metadata {
+        metadata.write_tail(size, tail);
+    }
+}
+
 impl Traffic {
     /// Sends if there is room and no other sender queues, or if it is this sender's turn.
     fn try_send(
@@ -253,26 +285,29 @@ impl Traffic {
         reply: ReplySender,
         my_turn: bool,
     ) -> Result<Result<u64, ReplySender>, CallError> {
-        if let Some(end) = &self.end {
-            return Err(Unsent::Halted(end.clone().into()).into());
-        }
         let size = body.size();
         let total = size + metadata.map_or(0, Metadata::tail_len);
-        self.core.tx.check(total)?;
-        if self.queued > 0 && !my_turn {
+        if !self.may_send(total, my_turn)? {
             return Ok(Err(reply));
         }
         let sent = match (body.bytes(), metadata) {
             (Some(bytes), None) => self.core.try_send(type_id, bytes, due, reply)?,
             (_, None) => self.try_write(type_id, size, due, reply, |out| body.write(out))?,
-            (_, Some(metadata)) => self.try_write(type_id | METADATA, total, due, reply, |out| {
-                let (payload, tail) = out.split_at_mut(size);
-                body.write(payload);
-                metadata.write_tail(size, tail);
-            })?,
+            (_, Some(metadata)) => {
+                self.try_write(type_id | METADATA, total, due, reply, |out| write(body, Some(metadata), out))?
+            }
         };
         self.wanted = sent.is_err().then_some(total);
         Ok(sent)
+    }
+
+    /// Whether it is the sender's turn to send `len` bytes.
+    pub(super) fn may_send(&self, len: usize, my_turn: bool) -> Result<bool, CallError> {
+        if let Some(end) = &self.end {
+            return Err(Unsent::Halted(end.clone().into()).into());
+        }
+        self.core.tx.check(len)?;
+        Ok(my_turn || self.queued == 0)
     }
 
     /// Sends a request of `len` bytes that `write` writes where they travel, if there is room.
@@ -297,6 +332,12 @@ impl Traffic {
     }
 
     fn round(&mut self, armed: bool) -> Result<RoundResult, Halt> {
+        let pass = self.deliver_all(armed);
+        self.wake_streams();
+        pass
+    }
+
+    fn deliver_all(&mut self, armed: bool) -> Result<RoundResult, Halt> {
         let mut armed = armed;
         for _ in 0..MAX_BATCH {
             let Some(reply) = self.core.next()? else {

@@ -21,7 +21,7 @@ pub async fn call_async<C: Contract>(
 }
 
 /// The value of a reply that the peer can no longer change.
-fn own<C: Contract>(reply: &[u8]) -> Result<C::Reply, CallError<C::Error>> {
+pub(super) fn own<C: Contract>(reply: &[u8]) -> Result<C::Reply, CallError<C::Error>> {
     let aligned;
     let reply = if reply.as_ptr().addr().is_multiple_of(8) {
         reply

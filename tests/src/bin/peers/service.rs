@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tachyon::{Dispatcher, RpcServer, ServerOptions, Stopper};
 use tachyon_tests::process::arguments;
-use tachyon_tests::service::{ECHO, RECORD, RECORD_AND_DIE_ONCE, SLEEP, STOP};
+use tachyon_tests::service::{COUNT, ECHO, RECORD, RECORD_AND_DIE_ONCE, SLEEP, STOP};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = arguments();
@@ -41,6 +41,10 @@ fn dispatcher(log: File, stopper: Stopper) -> Result<Dispatcher, Box<dyn Error>>
     dispatcher.register(SLEEP, "sleep", |request: &[u8]| {
         std::thread::sleep(Duration::from_millis(u64::from_le_bytes(request.try_into()?)));
         Ok::<_, std::array::TryFromSliceError>(request.to_vec())
+    })?;
+    dispatcher.register_stream(COUNT, "count", |request| {
+        let until = request.try_into().map_or(0, u64::from_le_bytes);
+        1..until
     })?;
     dispatcher.register(STOP, "stop", move |_: &[u8]| stopper.stop())?;
     Ok(dispatcher)
