@@ -8,7 +8,7 @@ import inspect
 import json
 import sys
 import typing
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from tachyon._declared import describe, raised
 from tachyon._forms import EMPTY, RAW, Form, form, whole
@@ -16,6 +16,7 @@ from tachyon._hints import layout
 from tachyon._layout import HeadField, HeadLayout, Layout, OptionLayout, Types
 from tachyon._names import normal, wire_name
 from tachyon._shapes import check
+from tachyon._stream_hints import StreamHint, check_items, check_reply, runs, stream_hint
 from tachyon._tachyon import Contract
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def doc_of(function: Callable[..., Any]) -> str:
 
 
 def contract_of(function: Callable[..., Any], msg_type: int, raises: object, codec: object = None) -> Contract | None:
-    """Read a function's hints; None if the request is a view of bytes and the reply is bytes.
+    """Read a function's hints; None if the request is a view of bytes and there is one reply of bytes.
 
     Raises TypeError for a function that cannot take a request, and for a hint that cannot travel.
     """
@@ -52,10 +53,11 @@ def contract_of(function: Callable[..., Any], msg_type: int, raises: object, cod
     check(function, getattr(function, "__qualname__", _name(function)).rpartition("<locals>.")[2], signature)
     # Hints in strings may name classes of the function around the decorator.
     around = sys._getframe(1).f_locals  # pyright: ignore[reportPrivateUsage]
-    request, reply, parameters, _ = _read(function, signature, around, codec)
-    if request is RAW and reply.is_raw and not errors and not any(has_default for _, _, has_default, _ in parameters):
+    read = _read(function, signature, around, codec)
+    is_plain = read.request is RAW and read.reply.is_raw and not errors and not read.is_stream
+    if is_plain and not any(has_default for _, _, has_default, _ in read.parameters):
         return None
-    return _made(function, msg_type, errors, (request, reply, parameters), is_method=False)
+    return _made(function, msg_type, errors, read, is_method=False)
 
 
 def _check_codec(codec: object) -> None:
@@ -77,18 +79,33 @@ def method_contract(  # noqa: PLR0913, PLR0917  # called by the Service alone
         raise TypeError(message)
     own = signature.replace(parameters=parameters[1:])
     check(function, place, own)
-    request, reply, made, hints = _read(function, own, around, codec)
-    return _made(function, msg_type, errors, (request, reply, made), is_method=True), hints
+    read = _read(function, own, around, codec)
+    return _made(function, msg_type, errors, read, is_method=True), read.hints
 
 
 _Parameter: TypeAlias = tuple[str, bool, bool, Any]
 """A parameter for the extension: name, positional-only or not, has a default or not, the default."""
 
 
+class _Read(NamedTuple):
+    """The hints of a function: its forms, its parameters but that of the items, and the resolved hints."""
+
+    request: Form
+    items: Form | None
+    reply: Form
+    streams: bool
+    parameters: list[_Parameter]
+    hints: dict[str, Any]
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether items travel in one of the directions."""
+        return self.streams or self.items is not None
+
+
 def _read(
     function: Callable[..., Any], signature: inspect.Signature, around: Mapping[str, Any], codec: object
-) -> tuple[Form, Form, list[_Parameter], dict[str, Any]]:
-    """Read the forms of request and reply, the parameters, and the resolved hints."""
+) -> _Read:
     name = _name(function)
     parameters = [
         parameter
@@ -103,32 +120,64 @@ def _read(
     returns: Any = signature.return_annotation
     if returns is not inspect.Signature.empty:
         returns = hints["return"] = _resolved(function, "return", returns, around)
+    replies = stream_hint(returns, f"the reply of {name}")
+    check_reply(function, name, returns, replies)
+    taken = _items(function, name, parameters, hints, replies)
+    if taken is not None:
+        del parameters[-1]
+    one_reply = returns if replies is None else replies.items
+    items = None
     if codec is None:
         request = _request(name, parameters, hints)
-        reply = RAW if returns is inspect.Signature.empty else form(returns, f"the reply of {name}")
+        what = "the reply" if replies is None else "an item"
+        reply = RAW if one_reply is inspect.Signature.empty else form(one_reply, f"{what} of {name}")
+        if taken is not None:
+            items = form(taken.items, f"an item for {name}")
     else:
-        request, reply = _packed(name, parameters, hints, returns)
+        request, reply = _packed(name, parameters, hints, one_reply)
+        if taken is not None:
+            items = _packed_items(name, taken.items)
     made = [_parameter(own, hints.get(own.name), request, name) for own in parameters]
-    return request, reply, made, hints
+    return _Read(request, items, reply, replies is not None or runs(function).generator, made, hints)
+
+
+def _items(
+    function: Callable[..., Any],
+    name: str,
+    parameters: list[inspect.Parameter],
+    hints: Mapping[str, Any],
+    replies: StreamHint | None,
+) -> StreamHint | None:
+    """Find the parameter of the caller's items, the last one; None without one."""
+    for at, own in enumerate(parameters):
+        place = f"parameter `{own.name}` of {name}"
+        found = stream_hint(hints.get(own.name), place)
+        if found is None:
+            continue
+        if at + 1 < len(parameters):
+            message = f"{place} is the stream of the caller's items; put it last, after the arguments"
+            raise TypeError(message)
+        if own.default is not inspect.Parameter.empty:
+            message = f"{place} is the stream of the caller's items, which has no default; remove it"
+            raise TypeError(message)
+        check_items(function, place, found, replies)
+        return found
+    return None
 
 
 def _made(
-    function: Callable[..., Any],
-    msg_type: int,
-    errors: list[type[EndpointError]],
-    parts: tuple[Form, Form, list[_Parameter]],
-    *,
-    is_method: bool,
+    function: Callable[..., Any], msg_type: int, errors: list[type[EndpointError]], read: _Read, *, is_method: bool
 ) -> Contract:
-    request, reply, parameters = parts
+    request, items, reply, streams, parameters, _ = read
     return Contract(
         _name(function),
-        describe_endpoint(function, msg_type, (request, reply), errors),
+        describe_endpoint(function, msg_type, (request, reply), errors, items=items, streams=streams),
         request.parts,
         reply.parts,
         parameters,
         [(error.__name__, error, error.__layout__.plan if error.__layout__.fields else None) for error in errors],
         is_method,
+        items and items.parts,
     )
 
 
@@ -181,8 +230,14 @@ def _packed(
         raise TypeError(message)
     return (
         Form("msgpack", codec=_msgpack.arguments(name, named)),
-        Form("msgpack", codec=_msgpack.reply(name, returns)),
+        Form("msgpack", codec=_msgpack.value(returns, f"the reply of {name}", "the reply")),
     )
+
+
+def _packed_items(name: str, hint: Any) -> Form:
+    from tachyon import _msgpack  # noqa: PLC0415 - needs an optional dependency
+
+    return Form("msgpack", codec=_msgpack.value(hint, f"an item for {name}", "an item"))
 
 
 def _wire_name(name: str) -> str:

@@ -58,11 +58,11 @@ def arguments(name: str, parameters: list[tuple[str, Any, inspect.Parameter]]) -
     return write, read
 
 
-def reply(name: str, hint: Any) -> Codec:
-    """Make the codec of a reply."""
+def value(hint: Any, place: str, what: str) -> Codec:
+    """Make the codec of one value; `place` is that of its hint, `what` names the value in errors."""
     msgspec = _msgspec()
-    _check(msgspec, hint, f"the reply of {name}")
-    return msgspec.msgpack.Encoder().encode, _decoder(msgspec, hint, "the reply")
+    _check(msgspec, hint, place)
+    return msgspec.msgpack.Encoder().encode, _decoder(msgspec, hint, what)
 
 
 def untyped() -> Codec:

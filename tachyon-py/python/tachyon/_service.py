@@ -7,15 +7,15 @@ import functools
 import inspect
 import sys
 from abc import ABCMeta
-from types import FunctionType, NoneType
+from types import FunctionType
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, NoReturn, ParamSpec, Self, TypeVar
 
 from tachyon._contract import method_contract, resolved_or_none
 from tachyon._forms import form
-from tachyon._hints import layout, shown
+from tachyon._hints import shown
 from tachyon._layout import Types
 from tachyon._pool import Pool, PoolView
-from tachyon._shapes import refuse_generators
+from tachyon._stream_hints import check_implementation, signature_of, stream_hint, type_name
 from tachyon._tachyon import BusView, RpcBus
 
 if TYPE_CHECKING:
@@ -97,9 +97,10 @@ def _check(place: str, found: object, endpoint: RpcEndpoint[..., Any, Any], arou
     if not callable(method):
         message = f"{place} is {type(found).__name__}, and {declared} is a method"
         raise TypeError(message)
-    refuse_generators(method, place)
+    own_hint = vars(endpoint.__wrapped__)[_HINTS].get("return")
+    check_implementation(method, place, endpoint.__wrapped__, own_hint, declared)
     try:
-        signature = _signature(method)
+        signature = signature_of(method)
     except (TypeError, ValueError):
         return  # Builtins without a signature.
     own = list(signature.parameters.values())
@@ -121,15 +122,6 @@ def _check(place: str, found: object, endpoint: RpcEndpoint[..., Any, Any], arou
     _check_hints(place, method, hints, endpoint, around)
 
 
-def _signature(method: Any) -> inspect.Signature:
-    if sys.version_info >= (3, 14):
-        # Names for type checkers only are not there at run time.
-        from annotationlib import Format  # noqa: PLC0415 - the module is new
-
-        return inspect.signature(method, annotation_format=Format.FORWARDREF)
-    return inspect.signature(method)
-
-
 def _listed(parameters: list[inspect.Parameter]) -> str:
     return f"({', '.join(['self', *(each.name for each in parameters)])})"
 
@@ -149,8 +141,8 @@ def _check_hints(
         own = resolved_or_none(method, name, hint, around)
         if own is not None and _forms_differ(own, declared[name]):
             what = "the reply" if name == "return" else f"`{name}`"
-            other = f"{_type_name(declared[name])} in {_place(endpoint)}"
-            message = f"{place}: {what} is {_type_name(own)}, and {other}"
+            other = f"{type_name(declared[name])} in {_place(endpoint)}"
+            message = f"{place}: {what} is {type_name(own)}, and {other}"
             raise TypeError(message)
 
 
@@ -158,6 +150,14 @@ def _forms_differ(mine: Any, its: Any) -> bool:
     """Whether two hints are two types; a wider hint, such as `object` or a protocol, does not travel."""
     if mine == its or mine is object:
         return False
+    try:
+        mine_streams, its_streams = stream_hint(mine, ""), stream_hint(its, "")
+    except TypeError:
+        return False
+    if mine_streams and its_streams:
+        return _forms_differ(mine_streams.items, its_streams.items)
+    if mine_streams or its_streams:
+        return True
     described: list[Any] = []
     for hint in (mine, its):
         types = Types()
@@ -167,13 +167,6 @@ def _forms_differ(mine: Any, its: Any) -> bool:
             return False
         described.append((made.kind, made.describe(types), types.list))
     return bool(described[0] != described[1])
-
-
-def _type_name(hint: Any) -> str:
-    try:
-        return layout(hint, "").name
-    except TypeError:
-        return "None" if hint is NoneType else shown(hint)
 
 
 def _body(function: Any) -> list[tuple[str, object]] | None:

@@ -19,7 +19,6 @@ def check(function: Callable[..., Any], name: str, signature: inspect.Signature 
         if function in {bytes, bytearray}:
             return  # As a function, each gives the request back.
         _refuse(f"{name} is a class, and an endpoint is a function", "decorate a function that makes one")
-    refuse_generators(function, name)
     if signature is None:
         return
     # A partial binds its keywords.
@@ -45,17 +44,6 @@ def check(function: Callable[..., Any], name: str, signature: inspect.Signature 
             _refuse(
                 f"{name} takes `{own}` by keyword only, and a request gives arguments by position",
                 f"put `{own}` before the `*`, or bind a value of it with functools.partial",
-            )
-
-
-def refuse_generators(function: Callable[..., Any], name: str) -> None:
-    """Raise TypeError for a generator."""
-    # An object with a `__call__` runs that method.
-    for runs in (function, getattr(type(function), "__call__", None)):  # noqa: B004 - the method itself is checked
-        if inspect.isgeneratorfunction(runs) or inspect.isasyncgenfunction(runs):
-            _refuse(
-                f"{name} is a generator, and replies are no streams yet",
-                "return all values at once: `-> list[tachyon.u32]`, return [...]",
             )
 
 

@@ -257,6 +257,7 @@ class Contract:
         parameters: list[tuple[str, bool, bool, Any]],
         raises: list[tuple[str, type[EndpointError], Plan | None]],
         is_method: bool,
+        items: tuple[str, Plan | _Codec | None] | None = None,
     ) -> Self: ...
     @property
     def key(self) -> int:

@@ -8,7 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyMemoryView};
+use pyo3::types::{PyBytes, PyList};
 use tachyon::__binding::{Deferred, Driven, Next, Offload, monotonic_now};
 use tachyon::server::DisconnectReason;
 use tachyon::{Dispatcher, ErrorKind, HandlerError, ServeError};
@@ -20,11 +20,10 @@ use crate::memory::payload::Payload;
 use crate::rpc::contract::Encoded;
 use crate::rpc::endpoint::RpcEndpoint;
 use crate::rpc::rpc_bus::RpcBus;
-use crate::runtime::invoke::call_one;
 use crate::runtime::logging::{Level, log_or_print};
 use crate::serve::current_call::{CallParts, CurrentCall, Watch};
 use crate::serve::endpoint_table::{RpcDispatcher, Shared};
-use crate::serve::handler::{Failure, no_bytes};
+use crate::serve::handler::{Failure, call_on_copy, no_bytes};
 use crate::serve::rpc_server::RpcServer;
 
 /// The server or the bus that the loop serves.
@@ -318,16 +317,6 @@ impl LoopRequest {
 
     /// Call the handler, which makes its coroutine.
     fn start<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        let (endpoint, payload) = (self.endpoint.get(), self.payload.bind(py));
-        let function = endpoint.function().bind(py);
-        let view = || PyMemoryView::from(payload.as_any());
-        match endpoint.contract() {
-            None => call_one(function, view()?.as_any()),
-            Some(contract) => {
-                let contract = contract.get();
-                let view = if contract.reads_in_place() { Some(view()?) } else { None };
-                contract.call(function, payload.as_bytes(), view.as_ref(), true)
-            }
-        }
+        call_on_copy(self.endpoint.get(), self.payload.bind(py))
     }
 }

@@ -108,7 +108,12 @@ const NO_ARGUMENTS: u8 = 0x80;
 pub(crate) struct Contract {
     name: String,
     request: Form,
+    /// The caller's items.
+    items: Option<Form>,
+    /// The reply, or each item of a stream of replies.
     reply: Form,
+    /// `the reply`, or `an item`.
+    reply_place: &'static str,
     parameters: Vec<Parameter>,
     raises: Vec<Raised>,
     description: EndpointDescription,
@@ -138,6 +143,11 @@ impl Contract {
 
     pub(crate) fn description(&self) -> &EndpointDescription {
         &self.description
+    }
+
+    /// Whether items travel in one of the directions.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.description.kind().is_stream()
     }
 
     pub(crate) fn is_typed(&self) -> bool {
@@ -298,14 +308,15 @@ impl Contract {
         }
     }
 
-    /// The message of a reply.
+    /// The message of a reply, or of an item of a stream of replies.
     pub(crate) fn answer<'py>(&self, value: Bound<'py, PyAny>) -> PyResult<Encoded<'py>> {
-        let place = Place::Root("the reply");
+        let root = self.reply_place;
+        let place = Place::Root(root);
         let written = match &self.reply {
             Form::Empty if value.is_none() => return Ok(Encoded::Empty),
             Form::Empty => {
                 let found = type_name(&value)?;
-                Err(PyTypeError::new_err(format!("the reply is None, not {found}")))
+                Err(PyTypeError::new_err(format!("{root} is None, not {found}")))
             }
             Form::Value(plan) => write_value(plan.get(), &value, &place),
             Form::Packed { encode, .. } => call_one(encode.bind(value.py()), &value).map(Encoded::Object),
@@ -318,9 +329,12 @@ impl Contract {
             // A function with hints and without one for its reply returns bytes.
             Form::View if !self.takes_bytes() && !has_buffer(&value) => {
                 let found = type_name(&value)?;
-                Err(PyTypeError::new_err(format!(
-                    "the reply is bytes, not {found}; give it a hint, such as `-> str`, `-> tachyon.f64` or `-> None`"
-                )))
+                let hints = if self.description.streams {
+                    "`-> Iterator[str]` or `-> Iterator[tachyon.f64]`"
+                } else {
+                    "`-> str`, `-> tachyon.f64` or `-> None`"
+                };
+                Err(PyTypeError::new_err(format!("{root} is bytes, not {found}; give it a hint, such as {hints}")))
             }
             Form::View | Form::Bytes | Form::ByteArray => return Ok(Encoded::Object(value)),
         };
@@ -471,7 +485,8 @@ fn write_value<'py>(plan: &Plan, value: &Bound<'py, PyAny>, place: &Place<'_>) -
 #[pymethods]
 impl Contract {
     #[new]
-    #[pyo3(signature = (name, json, request, reply, parameters, raises, is_method))]
+    #[pyo3(signature = (name, json, request, reply, parameters, raises, is_method, items=None))]
+    #[allow(clippy::too_many_arguments, reason = "the parts that `tachyon._contract` reads")]
     fn new(
         name: String,
         json: String,
@@ -480,6 +495,7 @@ impl Contract {
         parameters: Vec<(Py<PyString>, bool, bool, Py<PyAny>)>,
         raises: Vec<(String, Py<PyType>, Option<Py<Plan>>)>,
         is_method: bool,
+        items: Option<(String, Option<Bound<'_, PyAny>>)>,
     ) -> PyResult<Self> {
         static NEXT: AtomicUsize = AtomicUsize::new(1);
         let parameter = |(name, by_position, has_default, default): (_, _, bool, _)| Parameter {
@@ -495,7 +511,9 @@ impl Contract {
             typed: is_typed(&request) || is_typed(&reply) || !raises.is_empty() || is_stream,
             name,
             request,
+            items: items.map(|(kind, parts)| Form::of(&kind, parts)).transpose()?,
             reply,
+            reply_place: if description.streams { "an item" } else { "the reply" },
             parameters: parameters.into_iter().map(parameter).collect(),
             raises: raises.into_iter().map(|(name, class, plan)| Raised { name, class, plan }).collect(),
             description,
@@ -531,7 +549,7 @@ impl Contract {
 
     #[allow(clippy::missing_errors_doc, reason = "the interpreter's protocol")]
     fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
-        for form in [&self.request, &self.reply] {
+        for form in [&self.request, &self.reply].into_iter().chain(&self.items) {
             visit.call(form.plan())?;
             if let Form::Packed { encode, decode } = form {
                 visit.call(encode)?;

@@ -9,6 +9,7 @@ use tachyon::describe::EndpointDescription;
 
 use crate::memory::buffer_export::type_name;
 use crate::rpc::contract::{self, Contract};
+use crate::runtime::package::imported;
 
 /// A function bound to a message type. Calling it runs it here; `call` runs it in the peer.
 #[pyclass(module = "tachyon", frozen, dict, weakref)]
@@ -16,7 +17,7 @@ pub(crate) struct RpcEndpoint {
     pub(super) function: Py<PyAny>,
     pub(super) msg_type: u16,
     pub(super) idempotent: bool,
-    /// Whether the function is a coroutine function.
+    /// Whether an event loop has to run the function.
     asynchronous: bool,
     /// The types of its hints; `None` for bytes in and out.
     pub(super) contract: Option<Py<Contract>>,
@@ -64,6 +65,11 @@ impl RpcEndpoint {
         self.asynchronous
     }
 
+    /// Whether items travel in one of the directions.
+    pub(crate) fn is_stream(&self) -> bool {
+        self.contract.as_ref().is_some_and(|contract| contract.get().is_stream())
+    }
+
     /// The decorated function.
     pub(crate) fn function(&self) -> &Py<PyAny> {
         &self.function
@@ -105,12 +111,7 @@ fn check_callable(function: &Bound<'_, PyAny>) -> PyResult<()> {
     Err(PyTypeError::new_err(format!("an endpoint's handler is a function, not {}", type_name(function)?)))
 }
 
-/// Whether a call of the function makes a coroutine, which an event loop has to run.
+/// Whether an event loop has to run the function.
 fn is_async(function: &Bound<'_, PyAny>) -> PyResult<bool> {
-    static IS_COROUTINE_FUNCTION: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    let py = function.py();
-    let asks = IS_COROUTINE_FUNCTION.import(py, "inspect", "iscoroutinefunction")?;
-    // An object with an `async def __call__` counts too.
-    Ok(asks.call1((function,))?.is_truthy()?
-        || asks.call1((function.get_type().getattr(intern!(py, "__call__"))?,))?.is_truthy()?)
+    imported!(function.py(), "tachyon._stream_hints", "is_async")?.call1((function,))?.is_truthy()
 }

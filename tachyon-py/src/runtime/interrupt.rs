@@ -28,6 +28,8 @@ thread_local! {
     static SERVED: RefCell<Option<Stopper>> = const { RefCell::new(None) };
     /// The flag that ends the serving of this thread, which does not look for signals.
     static STOP: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
+    /// The flag of an exception that ends the serving of a bus by this thread.
+    static ENDED: RefCell<Option<Arc<AtomicBool>>> = const { RefCell::new(None) };
     /// The last check for signals by a server on this thread.
     static LOOKED: Cell<Option<Instant>> = const { Cell::new(None) };
 }
@@ -42,8 +44,19 @@ pub(crate) fn stop_requested() -> Option<bool> {
     STOP.with_borrow(|stop| stop.as_ref().map(|stop| stop.load(Ordering::Relaxed) || interpreter_shutdown::has_begun()))
 }
 
+/// Serves streams of a bus, which go on beside a failed handler. Setting `ended` interrupts the serving.
+pub(crate) fn until_ended<R>(ended: &Arc<AtomicBool>, serve: impl FnOnce() -> R) -> R {
+    let before = ENDED.replace(Some(Arc::clone(ended)));
+    let outcome = serve();
+    ENDED.set(before);
+    outcome
+}
+
 /// The interrupt hook of the core.
 pub(crate) fn asked_to_stop() -> bool {
+    if ENDED.with_borrow(|ended| ended.as_ref().is_some_and(|ended| ended.load(Ordering::Relaxed))) {
+        return true;
+    }
     if let Some(stop) = stop_requested() {
         return stop;
     }

@@ -20,6 +20,10 @@ unsafe extern "C-unwind" {
         arguments: *mut ffi::PyObject,
         keywords: *mut ffi::PyObject,
     ) -> *mut ffi::PyObject;
+    /// As above.
+    fn PyObject_GetIter(iterable: *mut ffi::PyObject) -> *mut ffi::PyObject;
+    /// As above.
+    fn PyIter_Next(iterator: *mut ffi::PyObject) -> *mut ffi::PyObject;
 }
 
 /// Calls with one argument.
@@ -51,6 +55,33 @@ pub(crate) fn call_all<'py>(
     });
     // SAFETY: a new reference, or null with an exception set.
     unsafe { Bound::from_owned_ptr_or_opt(function.py(), returned) }.ok_or_else(|| raised(function.py()))
+}
+
+/// Calls without arguments.
+pub(crate) fn call_none<'py>(function: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    call_all(function, &PyTuple::empty(function.py()))
+}
+
+/// The iterator over the items of an object.
+pub(crate) fn iterator<'py>(iterable: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    // SAFETY: a live object.
+    let found = park_on_shutdown(|| unsafe { PyObject_GetIter(iterable.as_ptr()) });
+    // SAFETY: a new reference, or null with an exception set.
+    unsafe { Bound::from_owned_ptr_or_opt(iterable.py(), found) }.ok_or_else(|| raised(iterable.py()))
+}
+
+/// The next item of an iterator; `None` after the last one.
+pub(crate) fn next<'py>(iterator: &Bound<'py, PyAny>) -> PyResult<Option<Bound<'py, PyAny>>> {
+    let py = iterator.py();
+    // SAFETY: an iterator, from `iterator` above.
+    let found = park_on_shutdown(|| unsafe { PyIter_Next(iterator.as_ptr()) });
+    // SAFETY: a new reference, or null with an exception set or at the end.
+    match unsafe { Bound::from_owned_ptr_or_opt(py, found) } {
+        Some(item) => Ok(Some(item)),
+        // SAFETY: asks for the exception of this thread, which holds the GIL.
+        None if unsafe { ffi::PyErr_Occurred() }.is_null() => Ok(None),
+        None => Err(raised(py)),
+    }
 }
 
 /// The exception that is set.

@@ -6,6 +6,7 @@
 use core::cell::RefCell;
 use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
+use std::sync::Arc;
 
 use pyo3::prelude::*;
 use pyo3::types::PyString;
@@ -53,6 +54,8 @@ pub(crate) struct CallParts {
 pub(crate) enum Watch {
     /// The handler runs on the serving thread and reads the ring.
     Ring(CallWatch),
+    /// As `Ring`, for a stream: its end, which takes a CANCEL from the ring, sets the flag.
+    Stream(CallWatch, Arc<AtomicBool>),
     /// The handler is a task, and the loop sets the flag.
     Task(AtomicBool),
     /// A layer sees the call.
@@ -138,6 +141,7 @@ impl CurrentCall {
         self.deadline.is_some_and(|at| monotonic_now() >= at)
             || match &self.watch {
                 Watch::Ring(watch) => watch.is_cancelled(),
+                Watch::Stream(watch, ended) => ended.load(Ordering::Relaxed) || watch.is_cancelled(),
                 Watch::Task(cancelled) => cancelled.load(Ordering::Relaxed),
                 Watch::Context(context) => context.get().is_cancelled(),
             }
@@ -154,6 +158,21 @@ struct Running {
     endpoint: Py<RpcEndpoint>,
     parts: CallParts,
     watch: CallWatch,
+    /// For a stream: whether the stream has ended.
+    ended: Option<Arc<AtomicBool>>,
+}
+
+impl Running {
+    fn new(endpoint: Py<RpcEndpoint>, request: Request<'_>, ended: Option<Arc<AtomicBool>>) -> Self {
+        let parts = CallParts {
+            caller: request.caller(),
+            correlation_id: request.correlation_id(),
+            request_size: request.payload().len(),
+            deadline: request_deadline(request),
+            metadata: request_metadata(request).map(|metadata| Box::new(metadata.clone())),
+        };
+        Self { endpoint, parts, watch: CallWatch::new(request), ended }
+    }
 }
 
 thread_local! {
@@ -165,18 +184,8 @@ thread_local! {
 pub(crate) struct CallScope(());
 
 impl CallScope {
-    pub(crate) fn begin(endpoint: Py<RpcEndpoint>, request: Request<'_>, caller: CallerInfo) -> Self {
-        let running = Running {
-            endpoint,
-            parts: CallParts {
-                caller,
-                correlation_id: request.correlation_id(),
-                request_size: request.payload().len(),
-                deadline: request_deadline(request),
-                metadata: request_metadata(request).map(|metadata| Box::new(metadata.clone())),
-            },
-            watch: CallWatch::new(request),
-        };
+    pub(crate) fn begin(endpoint: Py<RpcEndpoint>, request: Request<'_>) -> Self {
+        let running = Running::new(endpoint, request, None);
         RUNNING.with_borrow_mut(|all| all.push(running));
         Self(())
     }
@@ -186,6 +195,43 @@ impl Drop for CallScope {
     fn drop(&mut self) {
         // Outside the borrow: this may drop the last reference.
         drop(RUNNING.with_borrow_mut(Vec::pop));
+    }
+}
+
+/// The call of a stream, whose handler runs in steps.
+pub(crate) struct StreamCall {
+    /// `None` while a step runs.
+    running: Option<Running>,
+    ended: Arc<AtomicBool>,
+}
+
+impl StreamCall {
+    pub(crate) fn new(endpoint: Py<RpcEndpoint>, request: Request<'_>) -> Self {
+        let ended = Arc::<AtomicBool>::default();
+        Self { running: Some(Running::new(endpoint, request, Some(Arc::clone(&ended)))), ended }
+    }
+
+    /// Runs a step of the handler.
+    pub(crate) fn step<R>(&mut self, run: impl FnOnce() -> R) -> R {
+        /// Takes the call back, also after a panic.
+        struct Step<'a>(&'a mut Option<Running>);
+
+        impl Drop for Step<'_> {
+            fn drop(&mut self) {
+                *self.0 = RUNNING.with_borrow_mut(Vec::pop);
+            }
+        }
+
+        if let Some(running) = self.running.take() {
+            RUNNING.with_borrow_mut(|all| all.push(running));
+        }
+        let _step = Step(&mut self.running);
+        run()
+    }
+
+    /// Marks the call as cancelled.
+    pub(crate) fn cancel(&self) {
+        self.ended.store(true, Ordering::Relaxed);
     }
 }
 
@@ -199,7 +245,12 @@ pub(crate) fn is_handling() -> bool {
 #[pyo3(name = "_current_call")]
 pub(crate) fn current_call(py: Python<'_>) -> PyResult<Option<CurrentCall>> {
     let running = RUNNING.with_borrow(|all| {
-        all.last().map(|last| (last.endpoint.clone_ref(py), last.parts.clone(), last.watch.clone()))
+        let Running { endpoint, parts, watch, ended } = all.last()?;
+        let watch = match ended {
+            None => Watch::Ring(watch.clone()),
+            Some(ended) => Watch::Stream(watch.clone(), Arc::clone(ended)),
+        };
+        Some((endpoint.clone_ref(py), parts.clone(), watch))
     });
-    running.map(|(endpoint, parts, watch)| CurrentCall::new(endpoint.bind(py), parts, Watch::Ring(watch))).transpose()
+    running.map(|(endpoint, parts, watch)| CurrentCall::new(endpoint.bind(py), parts, watch)).transpose()
 }

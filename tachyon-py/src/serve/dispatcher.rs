@@ -78,7 +78,11 @@ impl RpcDispatcher {
             taking = rx_end.take(py, spins, remaining.left(py)?)?;
         }
         let (requests, replies) = (&mut rx_end.ring, &mut tx_end.ring);
-        let outcome = if self.shared.has_rust() {
+        let outcome = if !taking.is_plain() {
+            // An OPEN is served until its stream has ended, with waits between the items.
+            let serve = || serve_taken(table, requests, replies, taking);
+            py.detach(|| interrupt::until_ended(&self.shared.has_ended, serve))
+        } else if self.shared.has_rust() {
             py.detach(move || serve_taken(table, requests, replies, taking))
         } else {
             serve_taken(table, requests, replies, taking)
@@ -107,10 +111,10 @@ impl RpcDispatcher {
             py,
             |py| self.shared.reports.flush(py),
             |stop| stop.store(true, Ordering::Relaxed),
-            || {
+            || interrupt::until_ended(&self.shared.has_ended, || {
                 while interrupt::stop_requested() != Some(true) {
                     match serve_once(table, requests, replies, None) {
-                        Ok(()) if self.shared.has_ended() => return Ok(()),
+                        Ok(()) | Err(ServeError::Interrupted) if self.shared.has_ended() => return Ok(()),
                         Ok(()) => {}
                         Err(failure @ (ServeError::NoHandler { .. } | ServeError::Handler(_))) => {
                             self.shared.note(&failure);
@@ -122,7 +126,7 @@ impl RpcDispatcher {
                     }
                 }
                 Err(ServeError::Interrupted)
-            },
+            }),
         );
         self.shared.reports.defer(false);
         if let Some(before) = before {

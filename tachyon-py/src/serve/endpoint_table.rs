@@ -18,6 +18,7 @@ use crate::serve::current_call::CallScope;
 use crate::serve::handler::{self, take_cause};
 use crate::serve::layer::PyLayer;
 use crate::serve::rust_endpoint::RustEndpoint;
+use crate::serve::stream;
 
 /// State that the table's handlers and the serving loop share.
 #[derive(Default)]
@@ -35,7 +36,7 @@ pub(crate) struct Shared {
     /// An exception of a handler or a layer that ends the serving, not only its call.
     pub(super) ended: Mutex<Option<PyErr>>,
     /// Whether `ended` has an exception.
-    has_ended: AtomicBool,
+    pub(super) has_ended: Arc<AtomicBool>,
     /// Reports of requests that failed without Python code.
     pub(super) reports: Reports,
 }
@@ -45,7 +46,7 @@ pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Shared {
-    fn endpoint(&self, py: Python<'_>, place: usize) -> Option<Py<RpcEndpoint>> {
+    pub(super) fn endpoint(&self, py: Python<'_>, place: usize) -> Option<Py<RpcEndpoint>> {
         lock(&self.endpoints).get(place).map(|endpoint| endpoint.clone_ref(py))
     }
 
@@ -160,12 +161,16 @@ impl RpcDispatcher {
                 let Some(endpoint) = shared.endpoint(py, place) else {
                     return Err(CoreHandlerError::failed("the dispatcher was garbage collected"));
                 };
-                let _call = CallScope::begin(endpoint.clone_ref(py), request, request.caller());
+                let _call = CallScope::begin(endpoint.clone_ref(py), request);
                 handler::run(py, endpoint.get(), request, reply)
             })
         };
         let description = endpoint.get().describe(py, &name)?;
-        table.register_described(description, Box::new(handler)).map_err(Raise::raise)?;
+        if endpoint.get().is_stream() {
+            table.register_described_stream(description, stream::opening(&self.shared, place)).map_err(Raise::raise)?;
+        } else {
+            table.register_described(description, Box::new(handler)).map_err(Raise::raise)?;
+        }
         lock(&self.shared.endpoints).push(endpoint.clone().unbind());
         if endpoint.get().is_async() {
             lock(&self.shared.coroutines).insert(endpoint.get().type_number(), place);

@@ -56,6 +56,12 @@ impl Failure {
         Self { error: HandlerError::new(kind, text), cause: (!kind.is_answer()).then_some(cause) }
     }
 
+    /// The error to reply with. Sets the exception behind it on this thread.
+    pub(super) fn put(self) -> HandlerError {
+        CAUSE.set(self.cause);
+        self.error
+    }
+
     fn raised(kind: ErrorKind, cause: PyErr) -> Self {
         Self { error: HandlerError::new(kind, &cause), cause: Some(cause) }
     }
@@ -156,10 +162,41 @@ pub(crate) fn run(
     };
     match response {
         Ok(response) => send(py, &response, reply),
-        Err(Failure { error, cause }) => {
-            CAUSE.set(cause);
-            Err(error)
+        Err(failure) => Err(failure.put()),
+    }
+}
+
+/// Runs an endpoint's handler on a copy of the request, which the result may show.
+pub(crate) fn call_on_copy<'py>(endpoint: &RpcEndpoint, payload: &Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyAny>> {
+    let function = endpoint.function().bind(payload.py());
+    let view = || PyMemoryView::from(payload.as_any());
+    match endpoint.contract() {
+        None => call_one(function, view()?.as_any()),
+        Some(contract) => {
+            let contract = contract.get();
+            let view = if contract.reads_in_place() { Some(view()?) } else { None };
+            contract.call(function, payload.as_bytes(), view.as_ref(), true)
         }
+    }
+}
+
+/// Sends a value of a handler that got a copy of the request.
+///
+/// # Errors
+/// As [`run`].
+pub(super) fn send_value(
+    endpoint: &RpcEndpoint,
+    value: Bound<'_, PyAny>,
+    reply: Reply<'_>,
+) -> Result<Replied, HandlerError> {
+    let py = value.py();
+    let written = match endpoint.contract() {
+        None => Ok(Encoded::Object(value)),
+        Some(contract) => contract.get().answer(value).map_err(|raised| Failure::of_handler(endpoint, py, raised)),
+    };
+    match written.and_then(Response::of) {
+        Ok(response) => send(py, &response, reply),
+        Err(failure) => Err(failure.put()),
     }
 }
 

@@ -9,3 +9,4 @@ mod layer;
 pub(crate) mod rpc_server;
 pub(crate) mod rust_endpoint;
 pub(crate) mod stats;
+mod stream;

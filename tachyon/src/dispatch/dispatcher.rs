@@ -17,7 +17,7 @@ use super::stream::{OwnedOpenReplies, Replies};
 use super::table::{OwnedHandler, Table};
 use super::task::{AsyncReply, HandlerFuture, OwnedStartHandler};
 use crate::connection::{Rx, Tx};
-use crate::engine::{self, TakenOne, is_open, open_current};
+use crate::engine::{self, TakenOne, is_open, is_stream_message, open_current};
 use crate::ring::Frame;
 use crate::rpc::{Callee, ServeError};
 use crate::schema::describe::{Description, EndpointDescription, FormDescription, WHOLE_TABLE};
@@ -526,10 +526,13 @@ impl<S: ?Sized> Dispatcher<S> {
         )
     }
 
-    /// Adds a handler that is a task of a runtime, by the function that starts it, with a description of request, items,
-    /// reply and errors.
-    #[cfg(feature = "tokio")]
-    fn register_described_async(
+    /// Adds a handler that is a task of a runtime or of an event loop, by the function that starts it, with a description
+    /// of request, items, reply and errors.
+    ///
+    /// # Errors
+    /// As [`register`](Self::register).
+    #[doc(hidden)]
+    pub fn register_described_async(
         &mut self,
         description: EndpointDescription,
         start: OwnedStartHandler,
@@ -710,6 +713,12 @@ impl<S: ?Sized> Dispatcher<S> {
         rx.set_current(frame);
         if is_open(&rx.current) {
             return self.serve_streams(rx, tx);
+        }
+        if is_stream_message(&rx.current) {
+            // It was under way when its stream ended.
+            open_current(rx)?;
+            rx.release_current();
+            return Ok(());
         }
         let (responder, state) = self.exclusive();
         engine::serve_current(rx, tx, |rx, tx, frame, deadline| {

@@ -602,7 +602,7 @@ pub(crate) fn serve_current<R, E: From<Halt>>(
     outcome
 }
 
-/// What [`take_one`] took.
+/// The message that [`take_one`] took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TakenOne {
     /// A call.
