@@ -34,7 +34,8 @@ mod types;
 ///   Write `caller.within(time)` instead of `caller` to limit the time of the whole call, and `&mut &pool` to call
 ///   through a pool;
 /// - `echo::call_async(&caller, ..)` calls from a task, with the cargo feature `tokio` of `tachyon`;
-/// - of a stream, in place of these, `quotes::open(&mut caller, ..)` opens the stream: see [below](#streams);
+/// - of a stream, in place of these, `quotes::open(&mut caller, ..)` and `quotes::stream(&caller, ..)`, from a task,
+///   open the stream: see [below](#streams);
 /// - `impl Endpoint for echo` is the entry in a dispatch table, see [`endpoints!`].
 ///
 /// [`use`]: https://doc.rust-lang.org/reference/items/use-declarations.html

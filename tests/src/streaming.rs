@@ -422,3 +422,41 @@ impl Store for Shop {
         self.opened.load(Ordering::Relaxed)
     }
 }
+
+/// A service with streams of tasks.
+#[tachyon_rpc]
+pub trait Relay: Sync {
+    /// A two-way stream.
+    #[rpc(msg_type = 51)]
+    async fn pass(&self, by: u32, items: Items<u32>, out: StreamSender<u32>) -> Result<(), ItemError>;
+
+    /// A client stream.
+    #[rpc(msg_type = 52)]
+    async fn longest(&self, items: Items<String>) -> Result<String, StockError>;
+
+    /// A server stream of the serving thread.
+    #[rpc(msg_type = 53)]
+    fn countdown(&self, from: u32) -> impl Iterator<Item = u32> + 'static;
+}
+
+impl Relay for Shop {
+    async fn pass(&self, by: u32, mut items: Items<u32>, out: StreamSender<u32>) -> Result<(), ItemError> {
+        while let Some(item) = items.recv().await {
+            out.send(item? * by).await?;
+        }
+        Ok(())
+    }
+
+    async fn longest(&self, mut items: Items<String>) -> Result<String, StockError> {
+        let mut longest = None;
+        while let Some(item) = items.recv().await {
+            let item = item.map_err(|_| StockError::Closed)?;
+            longest = longest.filter(|found: &String| found.len() > item.len()).or(Some(item));
+        }
+        longest.ok_or(StockError::SoldOut { left: 0 })
+    }
+
+    fn countdown(&self, from: u32) -> impl Iterator<Item = u32> + 'static {
+        (0..from).rev()
+    }
+}

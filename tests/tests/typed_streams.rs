@@ -3,15 +3,19 @@
 
 use std::time::Duration;
 
+use tachyon::client::tokio::AsyncStream;
 use tachyon::describe::{Description, EndpointKind};
 use tachyon::dispatch::{Entry, EntryHandler};
-use tachyon::{CallError, Caller, Dispatcher, Endpoint, ErrorKind, Tensor, endpoints, tachyon_rpc, testing};
+use tachyon::rpc::StreamsReplies;
+use tachyon::{
+    AsyncCaller, CallError, Caller, Dispatcher, Endpoint, ErrorKind, Tensor, endpoints, tachyon_rpc, testing,
+};
 use tachyon_tests::process::{Peer, Program};
 use tachyon_tests::streaming::{
-    EXCLUSIVE, Exchange, Line, MarketClient, MarketService, Query, Quote, SHARED, Shop, StockError, StoreClient,
-    StoreService, THREADS, abort, audit, boxed, chunks, colours, count, double, doubled, frame, frames, labelled,
-    lines, maybe, order, parse, quotes, reset, rows, sell, shout, shout_later, stock, sum, sum_later, ticker,
-    ticker_later, ticks, upload, visits, words,
+    EXCLUSIVE, Exchange, Line, MarketClient, MarketService, Query, Quote, RelayAsyncClient, RelayService, SHARED, Shop,
+    StockError, StoreClient, StoreService, TASKS, THREADS, abort, audit, boxed, chunks, colours, count, double,
+    doubled, frame, frames, labelled, lines, maybe, order, parse, quotes, reset, rows, sell, shout, shout_later, stock,
+    sum, sum_later, ticker, ticker_later, ticks, upload, visits, words,
 };
 use tachyon_tests::temporary::socket;
 
@@ -436,7 +440,86 @@ fn kinds_follow_from_the_signatures() {
 }
 
 #[test]
-#[should_panic(expected = "is no stream")]
+#[should_panic(expected = "is of no stream")]
 fn a_handler_on_a_thread_has_no_signature_of_one_reply() {
     let _ = Entry::<()>::new(double::SIGNATURE, upload::ENTRY.handler());
+}
+
+async fn collected<C: StreamsReplies>(stream: &AsyncStream<C>) -> Vec<C::Reply> {
+    let mut items = Vec::new();
+    while let Some(item) = stream.recv().await {
+        items.push(item.unwrap_or_else(|error| panic!("{error:?}")));
+    }
+    items
+}
+
+async fn streams_of_tasks(caller: &AsyncCaller) {
+    assert_eq!(collected(&count::stream(caller, 100).await.unwrap()).await, (0..100).collect::<Vec<_>>());
+    assert_eq!(collected(&words::stream(caller, "a b").await.unwrap()).await, ["a", "b"]);
+    assert_eq!(collected(&ticker_later::stream(caller, 40).await.unwrap()).await, (0..40).collect::<Vec<_>>());
+    let sold = sell::stream(&caller.within(Duration::from_secs(20)).window(1), 1, 2).await.unwrap();
+    assert_eq!(sold.recv().await.unwrap().unwrap(), 0);
+    assert!(matches!(sold.recv().await, Some(Err(CallError::Failed(StockError::SoldOut { left: 0 })))));
+    assert!(sold.recv().await.is_none());
+
+    let numbers = sum_later::stream(caller).await.unwrap();
+    for number in 0..100u32 {
+        assert!(numbers.send(number).await.unwrap());
+    }
+    assert_eq!(numbers.finish().await.unwrap(), 4950);
+    let file = upload::stream(caller, "name").await.unwrap();
+    assert!(file.send(b"bytes").await.unwrap());
+    assert_eq!(double::call_async(caller, 4).await.unwrap(), 8);
+    assert_eq!(file.finish().await.unwrap(), "name: 5");
+
+    let chat = shout_later::stream(caller).await.unwrap();
+    assert!(chat.send("a").await.unwrap());
+    assert_eq!(chat.recv().await.unwrap().unwrap(), "A");
+    chat.end().await.unwrap();
+    assert!(chat.recv().await.is_none());
+    let chat = shout::stream(caller).await.unwrap();
+    assert!(chat.send("b").await.unwrap());
+    assert_eq!(chat.recv().await.unwrap().unwrap(), "B");
+    drop(chat);
+    assert!(other::count::stream(caller, 1).await.is_err_and(|error| error.to_string().contains("u64")));
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+#[test]
+fn tasks_open_streams() {
+    runtime().block_on(async {
+        let dispatcher = Dispatcher::with_state(Shop::default(), TASKS);
+        streams_of_tasks(&testing::pair_async(dispatcher).unwrap()).await;
+    });
+    let (_folder, path) = socket();
+    let _peer = STREAM_PEER.start("tasks", &path, &[]);
+    runtime().block_on(async {
+        streams_of_tasks(&AsyncCaller::connect(&path).await.unwrap()).await;
+    });
+}
+
+#[test]
+fn a_service_has_streams_of_tasks() {
+    runtime().block_on(async {
+        let caller = testing::pair_async(RelayService::dispatcher(Shop::default())).unwrap();
+        let relay = RelayAsyncClient::new(caller).within(Duration::from_secs(20)).window(4);
+        let pass = relay.pass(3).await.unwrap();
+        for number in 0..50u32 {
+            assert!(pass.send(number).await.unwrap());
+            assert_eq!(pass.recv().await.unwrap().unwrap(), 3 * number);
+        }
+        pass.end().await.unwrap();
+        assert!(pass.recv().await.is_none());
+        let texts = relay.longest().await.unwrap();
+        for text in ["a", "longest", "long"] {
+            assert!(texts.send(text).await.unwrap());
+        }
+        assert_eq!(texts.finish().await.unwrap(), "longest");
+        let refused = relay.longest().await.unwrap().finish().await;
+        assert!(matches!(refused, Err(CallError::Failed(StockError::SoldOut { left: 0 }))));
+        assert_eq!(collected(&relay.countdown(3).await.unwrap()).await, [2, 1, 0]);
+    });
 }
