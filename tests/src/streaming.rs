@@ -48,7 +48,7 @@ pub enum StockError {
     /// There is no more.
     #[error("{left} left")]
     SoldOut {
-        /// What is left.
+        /// The rest.
         left: u32,
     },
     /// The shop is closed.

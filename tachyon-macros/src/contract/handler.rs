@@ -207,8 +207,8 @@ fn answer(contract: &Contract<'_>, call: &TokenStream) -> TokenStream {
     }
 }
 
-/// The expression that makes the future of a function that runs as a task or on a thread. The future keeps the state and
-/// makes the reply.
+/// The expression that makes the future of a function that runs as a task or on a thread. The future keeps the state
+/// and makes the reply.
 fn answer_later(
     contract: &Contract<'_>,
     function: &TokenStream,

@@ -1,8 +1,8 @@
 //! Serves streams in a process of its own.
 //!
 //! `stream_peer ROLE SOCKET`: `shared` serves the endpoints that share the state, `exclusive` those that change it,
-//! `threads` those that run on threads of their own, `market` and `store` a service, each to one caller. `workers` is as
-//! `shared`, by two workers, and `tasks` serves by tokio, both until the process is killed.
+//! `threads` those that run on threads of their own, `market` and `store` a service, each to one caller. `workers` is
+//! as `shared`, by two workers, and `tasks` serves by tokio, both until the process is killed.
 
 use std::error::Error;
 use std::path::Path;
