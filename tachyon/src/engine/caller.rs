@@ -34,7 +34,8 @@ pub(crate) struct TooManyStreams;
 
 /// The outcome of an attempt to send an item, or END.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ItemSent {
+pub enum ItemSent {
+    /// It was sent.
     Sent,
     /// There is no credit, or no room.
     Full,
