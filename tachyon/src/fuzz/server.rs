@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{Hostile, Pair, REPEATED, ScriptedCaller, attack_beside, dispatcher, linked};
 use crate::connection::{Established, Halt, Rx, State, Tx};
-use crate::dispatch::{Deferred, Dispatcher};
+use crate::dispatch::{Deferred, Detached, Dispatcher};
 use crate::engine::{CallerInfo, CancelReason, ErrorKind, Handled, OpenRequest, is_open};
 use crate::handshake::Role;
 use crate::options::Options;
@@ -139,6 +139,10 @@ impl Offload for Later {
         let of = (request.caller().id, request.correlation_id());
         let at = self.requests.iter().position(|(call, _)| *call == of);
         self.requests.swap_remove(at.expect("a cancelled request has begun and has no answer"));
+    }
+
+    fn spawn(&mut self, _: Detached) {
+        unreachable!("no endpoint has a handler that the loop polls");
     }
 }
 
