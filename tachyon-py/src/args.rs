@@ -114,6 +114,16 @@ pub(crate) fn count(name: &str, value: Integer) -> PyResult<usize> {
     }
 }
 
+/// Most items of a stream that may be under way. No ring has room for more than the core's limit.
+pub(crate) fn window(value: Option<Integer>) -> PyResult<Option<u32>> {
+    let Some(value) = value else { return Ok(None) };
+    match value {
+        Integer::Fits(value @ 1..) => Ok(Some(u32::try_from(value).unwrap_or(u32::MAX))),
+        Integer::Huge => Ok(Some(u32::MAX)),
+        _ => Err(InvalidArgumentError::new_err("window, the items that may be under way, must be at least 1")),
+    }
+}
+
 /// Polls before the wait parks, for one call.
 #[inline]
 pub(crate) fn spins(value: Option<Integer>) -> PyResult<Option<PollingMode>> {

@@ -146,6 +146,7 @@ raise_family!(CallError, begun: |error| {
 }, {
     Self::TooLarge { .. } => TooLargeError,
     Self::ReservedMsgType | Self::UnknownCorrelation(_) => InvalidArgumentError,
+    Self::TooManyStreams { .. } => BusyError,
     Self::Mismatch(_) => LayoutMismatchError,
     Self::BadReply { .. } | Self::Describe(_) => BadReplyError,
 }

@@ -85,6 +85,8 @@ mod _tachyon {
     #[pymodule_export]
     use crate::rpc::rpc_bus::RpcBus;
     #[pymodule_export]
+    use crate::rpc::stream::{Stream, item_bytes};
+    #[pymodule_export]
     use crate::serve::current_call::{CurrentCall, current_call};
     #[pymodule_export]
     use crate::serve::decorator::tachyon_rpc;

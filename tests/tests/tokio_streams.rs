@@ -15,7 +15,7 @@ use tachyon::{
 };
 use tachyon_tests::process::Program;
 use tachyon_tests::server::{self, Serving};
-use tachyon_tests::service::{COUNT as COUNT_U64, ECHO as SERVICE_ECHO, Place};
+use tachyon_tests::service::{COUNT as COUNT_U64, ECHO as SERVICE_ECHO, Place, UPLOAD};
 use tachyon_tests::temporary::socket;
 use tempfile::TempDir;
 use tokio::runtime::Builder;
@@ -426,6 +426,16 @@ fn a_killed_callee_ends_streams_after_their_items() {
         }
         let finishing = caller.open(COUNT_U64, &u64::MAX.to_le_bytes()).await.unwrap();
         let finishing = tokio::spawn(finishing.finish());
+        let upload = caller.open(UPLOAD, b"").await.unwrap();
+        let uploading = tokio::spawn(async move {
+            let lost = loop {
+                match upload.send(&[7; 300]).await {
+                    Ok(true) => {}
+                    lost => break lost,
+                }
+            };
+            (lost, upload.finish().await)
+        });
         sleep(5 * MOMENT).await;
         let killed = Instant::now();
         service.kill();
@@ -434,6 +444,9 @@ fn a_killed_callee_ends_streams_after_their_items() {
             assert!(last > 0 && matches!(error, CallError::PeerDead { sent: true }), "{last}: {error:?}");
         }
         assert!(matches!(finishing.await.unwrap(), Err(CallError::PeerDead { sent: true })));
+        let (lost, finished) = uploading.await.unwrap();
+        assert!(matches!(lost, Ok(false) | Err(CallError::PeerDead { .. })), "{lost:?}");
+        assert!(matches!(finished, Err(CallError::PeerDead { sent: true })), "{finished:?}");
         assert!(killed.elapsed() < Duration::from_secs(2));
         for item in 1..=8u64 {
             assert_eq!(unread.recv().await.unwrap().unwrap(), item.to_le_bytes());
@@ -446,6 +459,11 @@ fn a_killed_callee_ends_streams_after_their_items() {
         assert_eq!(next.recv().await.unwrap().unwrap(), 1u64.to_le_bytes());
         assert_eq!(next.recv().await.unwrap().unwrap(), 2u64.to_le_bytes());
         assert!(next.recv().await.is_none());
+        let upload = caller.open(UPLOAD, b"").await.unwrap();
+        for _ in 0..100 {
+            assert!(upload.send(b"item").await.unwrap());
+        }
+        assert_eq!(upload.finish().await.unwrap(), 100u64.to_le_bytes());
         assert_eq!(caller.call(SERVICE_ECHO, b"x").await.unwrap(), b"x");
     });
 }

@@ -14,6 +14,7 @@ from tachyon._description import Description
 from tachyon._hints import IntEnum, bool, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64  # noqa: A004
 from tachyon._pool import Pool
 from tachyon._service import Service, awaited, blocking
+from tachyon._streams import AsyncStream
 from tachyon._struct import Struct, pad
 from tachyon._tachyon import (
     MSG_TYPE_ERROR,
@@ -30,6 +31,7 @@ from tachyon._tachyon import (
     RxBatchGuard,
     RxGuard,
     RxMsgView,
+    Stream,
     TxGuard,
     __version__,
     _decode_error,  # pyright: ignore[reportPrivateUsage]  # part of the API, under the name older callers know
@@ -57,6 +59,7 @@ from tachyon.errors import (
 __all__ = [
     "MSG_TYPE_ERROR",
     "Array",
+    "AsyncStream",
     "BadRequestError",
     "Bus",
     "BusClosedError",
@@ -86,6 +89,7 @@ __all__ = [
     "RxMsgView",
     "ServerBusyError",
     "Service",
+    "Stream",
     "Struct",
     "TachyonError",
     "TimedOutError",

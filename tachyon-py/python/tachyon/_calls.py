@@ -1,4 +1,4 @@
-"""Calls from coroutines: one `LoopConnection` for each bus on which an event loop calls.
+"""Calls and streams of coroutines: one `LoopConnection` for each bus on which an event loop calls.
 
 The loop watches one descriptor per bus, which is readable when replies or room have come. All code here runs in the
 loop's thread and never waits.
@@ -12,7 +12,7 @@ import math
 import os
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from tachyon._tachyon import METADATA, Attempts, Comparison, LoopCalls, LoopConnecting, LoopReconnecting, RpcBus
 from tachyon.errors import (
@@ -30,7 +30,7 @@ from tachyon.errors import (
 from tachyon.layers import ShownCall
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
     from tachyon._tachyon import AsyncRequest, Contract, Metadata
 
@@ -73,8 +73,60 @@ class Call:
         return None if self.deadline is None else max(0.0, self.deadline - loop.time())
 
 
+class Opening(Call):
+    """The request that opens a stream. Its reply is empty, and comes when the request was sent."""
+
+    __slots__ = ("contract", "window")
+
+    payload: bytes
+
+    def __init__(  # noqa: PLR0913, PLR0917  # the parts of one stream
+        self,
+        payload: bytes,
+        type_id: int,
+        deadline: float | None,
+        loop: asyncio.AbstractEventLoop,
+        window: int | None,
+        contract: Contract | None,
+    ) -> None:
+        """Describe a stream whose callee may send `window` items ahead."""
+        super().__init__(payload, type_id, deadline, loop)
+        self.window = window
+        self.contract = contract
+
+
+class OpenStream:
+    """An open stream of a connection."""
+
+    __slots__ = ("arrived", "contract", "end", "number", "readers", "senders")
+
+    def __init__(self, number: int, contract: Contract | None) -> None:
+        """Describe the stream with a correlation id."""
+        self.number = number
+        self.contract = contract
+        # Tasks that wait for a message, and tasks that wait for credit, or for so many bytes of room.
+        self.readers: list[asyncio.Future[None]] = []
+        self.senders: list[tuple[asyncio.Future[None], int | None]] = []
+        # The messages that a connection had when it ended: items, then the end. True stands for the last item, a reply.
+        self.arrived: deque[bytes] = deque()
+        self.end: bool | Exception | None = None
+
+    def wake(self) -> None:
+        """Wake the tasks that wait for a message, for credit or for room."""
+        for reader in self.readers:
+            wake(reader)
+        self.readers.clear()
+        self.wake_senders()
+
+    def wake_senders(self) -> None:
+        """Wake the tasks that wait for credit or room."""
+        for sender, _ in self.senders:
+            wake(sender)
+        self.senders.clear()
+
+
 class LoopConnection:
-    """A bus that one event loop owns, with its calls in flight and the calls that wait for room."""
+    """A bus that one event loop owns, with its calls in flight, its streams, and the calls that wait for room."""
 
     def __init__(self, bus: RpcBus, loop: asyncio.AbstractEventLoop, agreed: set[int]) -> None:
         """Make the loop the owner of the bus; the contracts `agreed` were compared on its connection before."""
@@ -87,7 +139,10 @@ class LoopConnection:
         self._bus = weakref.ref(bus, lambda _: LoopConnection._collected(connection()))
         self._in_flight: dict[int, Call] = {}
         self._queue: deque[Call] = deque()
-        self._arrived: list[tuple[int, bytes | RpcError]] = []
+        self._arrived: list[tuple[int, bytes | RpcError | None]] = []
+        self._streams: dict[int, OpenStream] = {}
+        # Streams that wait until a closed one has got its last message.
+        self._openings: list[Opening] = []
         self._renewal: asyncio.Task[None] | None = None
         self._connecting: LoopReconnecting | None = None
         self._waiters: list[asyncio.Future[None]] = []
@@ -162,6 +217,8 @@ class LoopConnection:
         return reply
 
     def _try_send(self, bus: RpcBus, call: Call) -> bool:
+        if isinstance(call, Opening):
+            return self._try_open(bus, call)
         if isinstance(call.payload, Comparison):
             number = self._calls.ask(bus, call.payload)
         else:
@@ -172,8 +229,24 @@ class LoopConnection:
         self._in_flight[number] = call
         return True
 
+    def _try_open(self, bus: RpcBus, call: Opening) -> bool:
+        number = self._calls.open(bus, call.payload, call.type_id, call.left(self.loop), call.window)
+        if number is None:
+            self._openings.append(call)
+            return True
+        if number == 0:
+            return False
+        call.number = number
+        self._streams[number] = OpenStream(number, call.contract)
+        call.reply.set_result(b"")
+        return True
+
     def _give_up(self, bus: RpcBus, call: Call) -> None:
-        if call.number != 0:
+        if isinstance(call, Opening) and call.number != 0:
+            self.close_stream(bus, call.number)
+        elif isinstance(call, Opening) and call in self._openings:
+            self._openings.remove(call)
+        elif call.number != 0:
             if self._in_flight.pop(call.number, None) is not None and self._ended is None:
                 # The callee knows the deadline.
                 cancel = call.deadline is None or self.loop.time() < call.deadline
@@ -219,15 +292,20 @@ class LoopConnection:
         elif more is not None:
             self._look_later()
         self._deliver()
-        if ended is None:
-            self._send_queued(bus)
-        else:
+        if ended is not None:
             self._end(bus, ended)
+            return
+        self._send_queued(bus)
+        if more:
+            for stream in self._streams.values():
+                stream.wake_senders()
 
     def _wanted_room(self) -> int | None:
-        """Return the bytes of the first call in the queue."""
+        """Return the bytes of the first call in the queue, or else of the first item that waits for room."""
         if not self._queue:
-            return None
+            # A sender that gave up would request room for ever.
+            senders = (sender for stream in self._streams.values() for sender in stream.senders)
+            return next((size for waiter, size in senders if size is not None and not waiter.done()), None)
         payload = self._queue[0].payload
         return 0 if isinstance(payload, Comparison) else len(payload)
 
@@ -235,6 +313,11 @@ class LoopConnection:
         delivered = 0
         try:
             for number, reply in self._arrived:
+                if reply is None:
+                    if (stream := self._streams.get(number)) is not None:
+                        stream.wake()
+                    delivered += 1
+                    continue
                 call = self._in_flight.get(number)
                 if call is not None and not call.reply.done():
                     call.reply.set_result(reply)
@@ -248,6 +331,9 @@ class LoopConnection:
 
     def _send_queued(self, bus: RpcBus) -> None:
         queue = self._queue
+        if self._openings:
+            queue.extendleft(reversed(self._openings))
+            self._openings.clear()
         while queue:
             call = queue[0]
             try:
@@ -261,18 +347,127 @@ class LoopConnection:
         """End all calls with the error that ended the connection."""
         self._ended = error
         self.unwatch()
-        for call in (*self._in_flight.values(), *self._queue):
+        for stream in self._streams.values():
+            self._drain(bus, stream, error)
+        for call in (*self._in_flight.values(), *self._queue, *self._openings):
             if not call.reply.done():
                 # The call behind a comparison was not sent.
                 sent = call.number != 0 and not isinstance(call.payload, Comparison)
                 call.reply.set_exception(copy_of(error, sent=sent))
         self._in_flight.clear()
         self._queue.clear()
+        self._streams.clear()
+        self._openings.clear()
         for waiter in self._waiters:
-            if not waiter.done():
-                waiter.set_result(None)
+            wake(waiter)
         self._waiters.clear()
         LoopCalls.release(bus)
+
+    def _drain(self, bus: RpcBus, stream: OpenStream, error: TachyonError) -> None:
+        """Take all messages of a stream whose connection has ended."""
+        try:
+            while stream.end is None:
+                found = self._calls.take_item(bus, stream.number, stream.contract)
+                if isinstance(found, bytes):
+                    stream.arrived.append(found)
+                elif found:
+                    stream.arrived.append(self._calls.take_last(bus, stream.number, stream.contract) or b"")
+                    stream.end = True
+                else:
+                    stream.end = copy_of(error, sent=True) if found is None else False
+        except Exception as raised:  # noqa: BLE001 - also errors that the endpoint declares
+            # Without its traceback, which refers to this frame.
+            stream.end = raised.with_traceback(None)
+        stream.wake()
+
+    def stream(self, number: int) -> OpenStream:
+        """Return a stream that was just opened."""
+        return self._streams[number]
+
+    def take_item(self, bus: RpcBus, stream: OpenStream) -> bytes | bool | None:
+        """Take the next item of a stream: None when there is none yet, False after the last one.
+
+        True stands for a reply that ends the stream, for `take_last`. Raises the error that ended the stream.
+        """
+        if stream.end is None:
+            try:
+                return self._calls.take_item(bus, stream.number, stream.contract)
+            except BusyError:
+                # Another thread tries to use the bus and holds its lock for a moment.
+                self.loop.call_soon(stream.wake)
+                return None
+        if len(stream.arrived) > (stream.end is True):
+            return stream.arrived.popleft()
+        if isinstance(stream.end, Exception):
+            raise stream.end
+        return stream.end
+
+    def take_last(self, bus: RpcBus, stream: OpenStream) -> bytes | None:
+        """Take the reply that ends a stream, and drop the items before it; None when there is none yet."""
+        if stream.end is None:
+            try:
+                return self._calls.take_last(bus, stream.number, stream.contract)
+            except BusyError:
+                # As in `take_item`.
+                self.loop.call_soon(stream.wake)
+                return None
+        if isinstance(stream.end, Exception):
+            raise stream.end
+        return stream.arrived.pop() if stream.end else b""
+
+    def send_item(
+        self, bus: RpcBus, stream: OpenStream, item: bytes | None
+    ) -> Literal["sent", "ended", "credit", "room"]:
+        """Send an item, END for None, or say what `wait_to_send` waits for."""
+        if stream.end is not None:
+            return "ended"
+        try:
+            return self._calls.send_item(bus, stream.number, item)
+        except BusyError:
+            # As in `take_item`. The wait for room looks again at once.
+            return "room"
+
+    def wait_to_send(self, stream: OpenStream, room: int | None) -> asyncio.Future[None]:
+        """Return a future that has a result once there may be so many bytes of room, or credit without `room`."""
+        waiter: asyncio.Future[None] = self.loop.create_future()
+        stream.senders = [*(sender for sender in stream.senders if not sender[0].done()), (waiter, room)]
+        # Requests a wake-up.
+        self.loop.call_soon(self._receive)
+        return waiter
+
+    def wait_to_read(self, stream: OpenStream) -> asyncio.Future[None]:
+        """Return a future that has a result once a message may have come."""
+        waiter: asyncio.Future[None] = self.loop.create_future()
+        stream.readers = [*(reader for reader in stream.readers if not reader.done()), waiter]
+        return waiter
+
+    def abandon_stream(self, number: int, on_end: Callable[[], None] | None) -> None:
+        """Cancel a stream that was freed, in any thread, and call its function."""
+        try:
+            self.loop.call_soon_threadsafe(self._abandon, number, on_end)
+        except RuntimeError:
+            # The loop is closed, and owns no bus.
+            if on_end is not None:
+                on_end()
+
+    def _abandon(self, number: int, on_end: Callable[[], None] | None) -> None:
+        bus = self._bus()
+        if bus is not None:
+            self.close_stream(bus, number)
+        if on_end is not None:
+            on_end()
+
+    def close_stream(self, bus: RpcBus, number: int, *, cancel: bool = True) -> None:
+        """Forget a stream. One that has not ended is cancelled at its callee if `cancel` is set."""
+        stream = self._streams.pop(number, None)
+        if stream is None:
+            return
+        if self._ended is None:
+            # A bus that was closed meanwhile has no streams.
+            with contextlib.suppress(TachyonError):
+                if self._calls.forget(bus, number, cancel):
+                    self.loop.call_soon(self._receive)
+        stream.wake()
 
     @property
     def reconnects(self) -> bool:
@@ -356,18 +551,20 @@ class LoopConnection:
         return None if self._connecting is None else self._connecting.missing()
 
 
+def wake(waiter: asyncio.Future[None]) -> None:
+    """Resolve a future, unless its task was cancelled."""
+    if not waiter.done():
+        waiter.set_result(None)
+
+
 async def readable(descriptor: int, seconds: float) -> None:
     """Wait until a descriptor (-1 for none) is readable, or these seconds have passed."""
     loop, process = asyncio.get_running_loop(), os.getpid()
     ready: asyncio.Future[None] = loop.create_future()
 
-    def tell() -> None:
-        if not ready.done():
-            ready.set_result(None)
-
-    timer = loop.call_later(seconds, tell) if seconds < math.inf else None
+    timer = loop.call_later(seconds, wake, ready) if seconds < math.inf else None
     if descriptor >= 0:
-        loop.add_reader(descriptor, tell)
+        loop.add_reader(descriptor, wake, ready)
     try:
         await ready
     finally:
@@ -457,23 +654,21 @@ def timed_out(bus: RpcBus, call: Call) -> TachyonError:
     return error
 
 
-async def _exchange(  # noqa: PLR0913, PLR0917  # the parts of one call
-    bus: RpcBus,
-    payload: bytes,
-    type_id: int,
-    idempotent: bool,  # noqa: FBT001
-    timeout: float | None,  # noqa: ASYNC109  # travels with the request
-    contract: Contract | None,
-) -> bytes:
-    """Make a call within its timeout."""
-    loop = asyncio.get_running_loop()
+def deadline_after(loop: asyncio.AbstractEventLoop, timeout: float | None) -> float | None:
+    """Return the deadline of a call that may take `timeout` seconds."""
     if timeout is None:
-        return await exchange_with_retries(bus, Call(payload, type_id, None, loop), contract, idempotent=idempotent)
+        return None
     if not timeout >= 0:
         message = f"a timeout is a number of seconds from 0 up, or None for no limit, not {timeout}"
         raise InvalidArgumentError(message)
-    call = Call(payload, type_id, loop.time() + timeout, loop)
+    return loop.time() + timeout
+
+
+async def exchange(bus: RpcBus, call: Call, contract: Contract | None, *, idempotent: bool) -> bytes:
+    """Make a call within its deadline."""
     try:
+        if call.deadline is None:
+            return await exchange_with_retries(bus, call, contract, idempotent=idempotent)
         async with asyncio.timeout_at(call.deadline):
             return await exchange_with_retries(bus, call, contract, idempotent=idempotent)
     except RpcError as error:
@@ -505,7 +700,10 @@ async def acall_within(  # noqa: PLR0913  # the parts of one call
     if metadata is not None:
         payload, type_id = metadata.message(payload), type_id | METADATA
     try:
-        reply = await _exchange(bus, payload, type_id, idempotent, timeout, contract)
+        loop = asyncio.get_running_loop()
+        reply = await exchange(
+            bus, Call(payload, type_id, deadline_after(loop, timeout), loop), contract, idempotent=idempotent
+        )
     except RpcError as error:
         if contract is None or (declared := contract.declared_error(error.kind, error.payload)) is None:
             raise

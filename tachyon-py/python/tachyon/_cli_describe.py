@@ -6,21 +6,18 @@ import json
 import stat
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from tachyon import _cli_call
 from tachyon._codegen import python
 from tachyon._description import Description, from_json
-from tachyon._forms import RAW
 from tachyon._printable import printable
-from tachyon._tachyon import RpcBus, codegen_rust, read_error
-from tachyon._values import JsonError, decode, encode, form_of
+from tachyon._tachyon import RpcBus, codegen_rust
 from tachyon.errors import OnePeerError, TachyonError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable
-
-    from tachyon.errors import ErrorKind
 
     Subparsers = argparse._SubParsersAction[  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
         argparse.ArgumentParser
@@ -41,7 +38,12 @@ def register(subparsers: Subparsers) -> None:
     describe.add_argument("path", help="path of the callee's socket")
     describe.add_argument("--json", action="store_true", help="print JSON, for a file that `tachyon codegen` reads")
 
-    call = _command(subparsers, "call", _call, "call one endpoint of a callee")
+    call = _command(
+        subparsers,
+        "call",
+        _cli_call.call,
+        "call one endpoint of a callee; of a stream, print items as lines, and read this side's from standard input",
+    )
     call.add_argument("path", help="path of the callee's socket")
     call.add_argument("name", help="name or msg_type of the endpoint")
     call.add_argument("json", nargs="?", help="the request, such as '{\"instrument\": 7}'; a string if it takes bytes")
@@ -104,60 +106,6 @@ def table(description: Description) -> str:
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )
-
-
-def _caller(path: str, timeout: float) -> RpcBus:
-    """Connect, with a warning if this takes the place of the only caller."""
-    try:
-        return RpcBus.connect(path, timeout=timeout, probe=True)
-    except OnePeerError:
-        print(f"tachyon: the callee at {printable(path)} takes one caller, and ends after this call", file=sys.stderr)
-    return RpcBus.connect(path, timeout=timeout)
-
-
-def _call(arguments: argparse.Namespace) -> int:
-    with _caller(arguments.path, arguments.timeout) as bus:
-        description = bus.describe(timeout=arguments.timeout)
-        name: str = arguments.name
-        try:
-            endpoint = description[int(name) if name.isdecimal() else name]
-        except KeyError:
-            known = ", ".join(each.name for each in description) or "none"
-            message = f"the callee has no endpoint `{name}`; its endpoints: {known}"
-            raise JsonError(message) from None
-        if endpoint.kind != "unary":
-            message = f"{endpoint.name} is a {endpoint.kind}, and `tachyon call` opens no streams; open it in a program"
-            raise CommandError(message)
-        request, reply = form_of(endpoint.request, endpoint.name), form_of(endpoint.reply, endpoint.name)
-        given: Any = None if arguments.json is None else json.loads(arguments.json)
-        sent = encode(request, given, "the request")
-        started = bus.start(sent, endpoint.msg_type, timeout=arguments.timeout)
-        with bus.finish(started, timeout=arguments.timeout) as guard:
-            data = bytes(memoryview(guard))
-            kind = guard.error_kind
-    if kind is not None:
-        failure = f"{endpoint.name}: {kind.name} {_said(kind, data)}".rstrip()
-        print(f"tachyon: {printable(failure)}", file=sys.stderr)
-        return 1
-    if reply is RAW:
-        print(json.dumps(data.decode()) if _is_text(data) else json.dumps({"hex": data.hex()}))
-    else:
-        print(json.dumps(decode(reply, data, "the reply")))
-    return 0
-
-
-def _said(kind: ErrorKind, data: bytes) -> str:
-    """Give the name and the text of an error reply."""
-    error = read_error(kind, data)
-    return ": ".join(part for part in (error.name, error.text) if part)
-
-
-def _is_text(data: bytes) -> bool:
-    try:
-        data.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def _codegen(arguments: argparse.Namespace) -> int:

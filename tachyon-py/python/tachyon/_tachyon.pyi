@@ -25,6 +25,7 @@ from tachyon._connecting import Connecting, Polling
 from tachyon._declared import EndpointError
 from tachyon._description import Description
 from tachyon._service import Service
+from tachyon._streams import AsyncStream
 from tachyon.errors import ErrorKind, RpcError, TachyonError, TimedOutError
 from tachyon.layers import AfterCall, AfterOutgoing, BeforeCall, BeforeOutgoing
 
@@ -63,6 +64,7 @@ __all__ = [
     "RxMsgView",
     "StatsCounts",
     "StatsObserver",
+    "Stream",
     "TxGuard",
     "Values",
     "__version__",
@@ -71,6 +73,7 @@ __all__ = [
     "checked_polling",
     "codegen_rust",
     "error_kinds",
+    "item_bytes",
     "kind_of_grpc_code",
     "live_servers",
     "make_type_id",
@@ -92,6 +95,9 @@ _ServiceT = TypeVar("_ServiceT", bound=Service)
 _TakenT_contra = TypeVar("_TakenT_contra", contravariant=True)
 _ReplyT_co = TypeVar("_ReplyT_co", default=bytes, covariant=True)
 _HereT_co = TypeVar("_HereT_co", default=_ReplyT_co, covariant=True)
+_ItemT_co = TypeVar("_ItemT_co", covariant=True)
+_SentT_contra = TypeVar("_SentT_contra", contravariant=True)
+_EndT_co = TypeVar("_EndT_co", covariant=True)
 _TakenT = TypeVar("_TakenT")
 _GivenT = TypeVar("_GivenT")
 _Awaited: TypeAlias = Coroutine[Any, Any, _GivenT]
@@ -126,6 +132,9 @@ def tachyon_rpc(
 
     In the body of a `Service` the decorator declares a method, and leaves the function as it is.
     """
+
+def item_bytes(item: object, contract: Contract | None) -> bytes:
+    """Return the bytes of an item of a stream: a value of the contract's items, or any bytes-like object."""
 
 def checked_polling(polling: Polling) -> Polling:
     """Return a word of `polling`, or raise for another value."""
@@ -265,6 +274,15 @@ class Contract:
     @property
     def typed(self) -> bool:
         """Whether the two sides can differ in the types of the endpoint."""
+    @property
+    def name(self) -> str:
+        """The endpoint's name."""
+    @property
+    def streams(self) -> bool:
+        """Whether the callee replies with a stream of items."""
+    @property
+    def takes_items(self) -> bool:
+        """Whether the callee takes a stream of items."""
     def describe(self) -> str:
         """Give the description of the endpoint alone, as JSON."""
     def decode(self, data: bytes) -> Any:
@@ -573,6 +591,35 @@ class RpcBus:
         """Do what `finish` does, under its older name."""
     def forget(self, correlation_id: int) -> bool:
         """Give a call up: its handler is cancelled, a late reply dropped. False when no such call is in flight."""
+    def stream(
+        self,
+        msg_type: int,
+        payload: Buffer = ...,
+        *,
+        timeout: float | None = None,
+        item_timeout: float | None = None,
+        window: int | None = None,
+    ) -> Stream[bytes, Buffer, bytes]:
+        """Open a stream of an endpoint, by number: an iterator of the callee's items as bytes.
+
+        `timeout`, in seconds, is for the whole stream and travels with the request as a deadline; `item_timeout` is for
+        each wait, after which the stream stays open. The callee may send `window` items ahead. Use the stream in a
+        `with` block, which closes it. At most 32 streams are open on a bus: one more raises `BusyError`.
+        """
+    def astream(
+        self,
+        msg_type: int,
+        payload: Buffer = ...,
+        *,
+        timeout: float | None = None,
+        item_timeout: float | None = None,
+        window: int | None = None,
+    ) -> AsyncStream[bytes, Buffer, bytes]:
+        """Open a stream from a coroutine: `async with bus.astream(msg_type, payload) as stream`.
+
+        Parameters are those of `stream`. The stream opens when the block is entered, or with its first operation. The
+        bus belongs to the running event loop, as `acall` says.
+        """
     def serve(self, spin_threshold: int | None = None, *, timeout: float | None = None) -> RpcRxGuard:
         """Wait for a request and read it in place."""
     def reply(
@@ -835,6 +882,45 @@ class _TakesNothing(Protocol):
     def __call__(self) -> object: ...
 
 @final
+class Stream(Generic[_ItemT_co, _SentT_contra, _EndT_co]):
+    """An open stream: an iterator of the callee's items, and the sender of this side's.
+
+    Leaving the `with` block closes the stream, which cancels it at the callee unless it has ended. A stream whose items
+    are all taken is closed. Other calls and streams of the bus go on beside it.
+    """
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> _ItemT_co: ...
+    def send(self, item: _SentT_contra, /) -> bool:
+        """Send an item, waiting for credit and for room.
+
+        Returns False when the callee has ended the stream and takes nothing more: the outcome, of `finish` or of the
+        next item, says why.
+        """
+    def end(self) -> None:
+        """Tell the callee that no further item comes. A second call does nothing."""
+    def finish(self) -> _EndT_co:
+        """Tell the callee that no further item comes, and wait for its reply.
+
+        For streams of this side's items alone. Items of the callee that were not taken are dropped.
+        """
+    def close(self) -> None:
+        """Close the stream. One that has not ended is cancelled: its handler is told, and its items are dropped."""
+    @property
+    def closed(self) -> bool:
+        """Whether the stream has ended, or was closed."""
+    def __enter__(self) -> Self: ...
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+        /,
+    ) -> None: ...
+    @classmethod
+    def __class_getitem__(cls, item: object) -> GenericAlias: ...
+
+@final
 class BusView:
     """A bus from `RpcBus.within` or `RpcBus.metadata`, with settings for each call."""
 
@@ -844,6 +930,29 @@ class BusView:
         """Return the bus with these settings, and with one entry of metadata more for each call."""
     def start(self, payload: Buffer, msg_type: int) -> int:
         """Send a request with these settings, as `RpcBus.start` does, and return its correlation id."""
+    def stream(
+        self,
+        msg_type: int,
+        payload: Buffer = ...,
+        *,
+        timeout: float | None = None,
+        item_timeout: float | None = None,
+        window: int | None = None,
+    ) -> Stream[bytes, Buffer, bytes]:
+        """Open a stream with these settings, as `RpcBus.stream` does.
+
+        Of a `timeout` and the view's, the shorter one counts.
+        """
+    def astream(
+        self,
+        msg_type: int,
+        payload: Buffer = ...,
+        *,
+        timeout: float | None = None,
+        item_timeout: float | None = None,
+        window: int | None = None,
+    ) -> AsyncStream[bytes, Buffer, bytes]:
+        """Open a stream from a coroutine with these settings, as `RpcBus.astream` does."""
 
 @final
 class Metadata:
@@ -1149,8 +1258,22 @@ class LoopCalls:
         """Send a request and return its correlation id; 0 when the ring is full."""
     def ask(self, bus: RpcBus, comparison: Comparison) -> int:
         """Send the next question of a comparison and return its correlation id; 0 when the ring is full."""
+    def open(self, bus: RpcBus, payload: bytes, type_id: int, timeout: float | None, window: int | None) -> int | None:
+        """Open a stream and return its correlation id; 0 when the ring is full, None when it waits for a place."""
+    def take_item(self, bus: RpcBus, correlation_id: int, contract: Contract | None) -> bytes | bool | None:
+        """Take the next item of a stream; None when there is none, False after the last one, True before a reply."""
+    def take_last(self, bus: RpcBus, correlation_id: int, contract: Contract | None) -> bytes | None:
+        """Take the reply that ends a stream; None when there is none yet."""
+    def send_item(
+        self, bus: RpcBus, correlation_id: int, item: bytes | None
+    ) -> Literal["sent", "ended", "credit", "room"]:
+        """Send an item, END for None; say that the callee takes nothing more, or what there is none of."""
     def receive(
-        self, bus: RpcBus, into: list[tuple[int, bytes | RpcError]], armed: bool, room: int | None
+        self,
+        bus: RpcBus,
+        into: list[tuple[int, bytes | RpcError | None]],
+        armed: bool,
+        room: int | None,
     ) -> bool | None:
         """Append the replies that have come; return whether more may be there already, None if `armed` before."""
     def forget(self, bus: RpcBus, correlation_id: int, cancel: bool) -> bool:

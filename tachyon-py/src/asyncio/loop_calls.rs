@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList};
+use pyo3::types::{PyBool, PyBytes, PyList};
 use tachyon::__binding::{
-    Agreement, Attempts as CoreAttempts, CallerSteps, ConnectedBus, ConnectingBus, Limit, Readiness, Reconnecting,
-    Taking, decode_error, plain_type_id,
+    Agreement, Attempts as CoreAttempts, CallerSteps, ConnectedBus, ConnectingBus, ItemSent, Limit, Readiness,
+    Reconnecting, StreamSteps, StreamTaken, Taking, decode_error, plain_type_id,
 };
 use tachyon::{CallError, ErrorKind, Options};
 
@@ -20,8 +20,8 @@ use crate::args::{self, Integer, Polling};
 use crate::bus::lifetime::calling_options;
 use crate::errors::{PeerClosedError, PeerDeadError, Raise, RpcError};
 use crate::memory::buffer_export::copied_from;
-use crate::rpc::contract::described;
-use crate::rpc::error_reply::{error_reply, remote_error};
+use crate::rpc::contract::{Contract, described};
+use crate::rpc::error_reply::{error_reply, raised, remote_error};
 use crate::rpc::rpc_bus::RpcBus;
 
 /// Most replies taken in one turn, so that a peer that never stops sending does not block the loop.
@@ -78,10 +78,11 @@ impl LoopCalls {
         Ok(caller.ask(&comparison.core()).map_err(Raise::raise)?.unwrap_or(0))
     }
 
-    /// Append the replies that have come to `into`, as pairs of correlation id and `bytes` or exception. Returns True
-    /// when more may be there already. Returns False when the callee was just asked for a wake-up at the next reply,
-    /// and at `room` bytes of room if a request waits for room. Returns None when there was no reply and the callee had
-    /// been asked before (`armed`). Raises the end of the connection after all replies before it are taken.
+    /// Append the replies that have come to `into`, as pairs of correlation id and `bytes` or exception; None for a
+    /// stream that got messages or credit. Returns True when more may be there already. Returns False when the callee
+    /// was just asked for a wake-up at the next reply, at `room` bytes of room if a request waits for room, and at
+    /// credit if an item waits for it. Returns None when there was no reply and the callee had been asked before
+    /// (`armed`). Raises the end of the connection after all replies before it are taken.
     #[allow(clippy::unused_self, reason = "only a holder of a `LoopCalls` may receive")]
     fn receive(
         &self,
@@ -97,7 +98,12 @@ impl LoopCalls {
         let gone = caller.hear().map_err(Raise::raise)?;
         let mut armed = armed;
         for _ in 0..MAX_REPLIES {
-            let Some(taking) = caller.next_reply().map_err(Raise::raise)? else {
+            let taking = caller.next_reply().map_err(Raise::raise)?;
+            for id in caller.take_news().into_iter().chain(caller.take_credited()) {
+                into.append((id, py.None()))?;
+                armed = false;
+            }
+            let Some(taking) = taking else {
                 if caller.may_have_more() {
                     return Ok(Some(true));
                 }
@@ -113,6 +119,89 @@ impl LoopCalls {
             armed = false;
         }
         Ok(Some(true))
+    }
+
+    /// Open a stream, and return its correlation id; 0 when the ring is full, and `receive` then requests room; None
+    /// when a stream that was given up has its place until a message that `receive` takes. `window` is the number of
+    /// items that the callee may send ahead. Parameters are otherwise those of `send`.
+    #[allow(clippy::unused_self, reason = "only a holder of a `LoopCalls` may send")]
+    fn open(
+        &self,
+        bus: &Bound<'_, RpcBus>,
+        payload: &[u8],
+        type_id: u32,
+        timeout: Option<f64>,
+        window: Option<Integer>,
+    ) -> PyResult<Option<u64>> {
+        let (limit, window) = (Limit::after(args::timeout(timeout)?), args::window(window)?);
+        let mut forward = bus.get().forward()?;
+        let caller = &mut forward.loop_calling()?.caller;
+        if !caller.has_place().map_err(Raise::raise)? {
+            return Ok(None);
+        }
+        Ok(Some(caller.try_open(type_id, payload, limit, window).map_err(Raise::raise)?.unwrap_or(0)))
+    }
+
+    /// Take the next item of a stream that `receive` has met: None when there is none yet, False after the last one.
+    /// True stands for a reply that ends the stream, for `take_last`. Raises the error that ended the stream.
+    #[allow(clippy::unused_self, reason = "only a holder of a `LoopCalls` may receive")]
+    fn take_item<'py>(
+        &self,
+        bus: &Bound<'py, RpcBus>,
+        correlation_id: u64,
+        contract: Option<&Bound<'py, Contract>>,
+    ) -> PyResult<Option<Bound<'py, PyAny>>> {
+        let py = bus.py();
+        let mut forward = bus.get().forward()?;
+        let calling = forward.loop_calling()?;
+        match calling.caller.take_filed(correlation_id).map_err(Raise::raise)? {
+            None => Ok(None),
+            Some(StreamTaken::End) => {
+                let has_reply = calling.caller.is_stream(correlation_id);
+                Ok(Some(PyBool::new(py, has_reply).to_owned().into_any()))
+            }
+            Some(StreamTaken::Item(item)) => calling.own(py, item).map(|(_, item)| Some(item.into_any())),
+            Some(StreamTaken::Error(reply)) => {
+                let (type_id, payload) = calling.own(py, reply)?;
+                Err(raised(type_id, &payload, contract.map(Bound::get)))
+            }
+        }
+    }
+
+    /// Take the reply that ends a stream, and drop the items before it; None when there is none yet. Raises the error
+    /// that ended the stream.
+    #[allow(clippy::unused_self, reason = "only a holder of a `LoopCalls` may receive")]
+    fn take_last<'py>(
+        &self,
+        bus: &Bound<'py, RpcBus>,
+        correlation_id: u64,
+        contract: Option<&Bound<'py, Contract>>,
+    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let py = bus.py();
+        let mut forward = bus.get().forward()?;
+        let calling = forward.loop_calling()?;
+        let Some(reply) = calling.caller.take_filed_last(correlation_id).map_err(Raise::raise)? else {
+            return Ok(None);
+        };
+        let (type_id, payload) = calling.own(py, reply)?;
+        if plain_type_id(type_id) == u32::from(tachyon::type_id::MSG_TYPE_ERROR) {
+            return Err(raised(type_id, &payload, contract.map(Bound::get)));
+        }
+        Ok(Some(payload))
+    }
+
+    /// Send an item of a stream, END for None: `"sent"`, `"ended"` when the callee takes nothing more, `"credit"` or
+    /// `"room"` when there is none, and `receive` then requests it.
+    #[allow(clippy::unused_self, reason = "only a holder of a `LoopCalls` may send")]
+    fn send_item(&self, bus: &Bound<'_, RpcBus>, correlation_id: u64, item: Option<&[u8]>) -> PyResult<&str> {
+        let mut forward = bus.get().forward()?;
+        let caller = &mut forward.loop_calling()?.caller;
+        Ok(match caller.try_send_item(correlation_id, item).map_err(Raise::raise)? {
+            ItemSent::Sent => "sent",
+            ItemSent::Ended => "ended",
+            ItemSent::Full if item.is_some() && caller.lacks_credit(correlation_id).map_err(Raise::raise)? => "credit",
+            ItemSent::Full => "room",
+        })
     }
 
     /// Give a call up: its handler is cancelled if `cancel` is set, and a late reply is dropped. Returns True when the

@@ -21,18 +21,21 @@ pub(crate) enum DelayedRelease {
     Message,
     /// Give the reservation back unused.
     Reservation,
+    /// Cancel the streams that were given up.
+    Streams,
     /// Close the connection.
     Connection,
 }
 
 impl DelayedRelease {
-    const ALL: [Self; 3] = [Self::Message, Self::Reservation, Self::Connection];
+    const ALL: [Self; 4] = [Self::Message, Self::Reservation, Self::Streams, Self::Connection];
 
     const fn bit(self) -> u8 {
         match self {
             Self::Message => 2,
             Self::Reservation => 4,
-            Self::Connection => 8,
+            Self::Streams => 8,
+            Self::Connection => 16,
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::memory::payload::Payload;
 use crate::rpc::caller_end::CallOptions;
 use crate::rpc::metadata::Metadata;
 use crate::rpc::rpc_bus::RpcBus;
+use crate::rpc::stream::{Opening, Stream};
 
 /// A bus from `RpcBus.within` or `RpcBus.metadata`, with settings for each call.
 #[pyclass(module = "tachyon._tachyon", frozen)]
@@ -97,6 +98,50 @@ impl BusView {
         };
         let metadata = self.metadata.as_ref().map(|metadata| metadata.bind(py).clone());
         self.bus.get().start_with(py, &payload, options, self.seconds, metadata)
+    }
+
+    /// Open a stream with these settings, as `RpcBus.stream` does. A `timeout` beside the view's: the shorter one counts.
+    #[pyo3(
+        signature = (msg_type, payload=None, *, timeout=None, item_timeout=None, window=None),
+        text_signature = "($self, msg_type, payload=b'', *, timeout=None, item_timeout=None, window=None)"
+    )]
+    fn stream(
+        &self,
+        py: Python<'_>,
+        msg_type: Integer,
+        payload: Option<&Bound<'_, PyAny>>,
+        timeout: Option<f64>,
+        item_timeout: Option<f64>,
+        window: Option<Integer>,
+    ) -> PyResult<Stream> {
+        let msg_type = args::msg_type(msg_type)?;
+        let payload = payload.map_or(Ok(Payload::Written(&[])), Payload::of)?;
+        let timeout = args::sooner(timeout, self.seconds);
+        let metadata = self.metadata.as_ref().map(|metadata| metadata.bind(py).clone());
+        let opening = Opening { msg_type, name: "", timeout, item_timeout, window, metadata, contract: None };
+        Stream::open(self.bus.bind(py), &payload, &opening)
+    }
+
+    /// Open a stream from a coroutine with these settings, as `RpcBus.astream` does.
+    #[pyo3(
+        signature = (msg_type, payload=None, *, timeout=None, item_timeout=None, window=None),
+        text_signature = "($self, msg_type, payload=b'', *, timeout=None, item_timeout=None, window=None)"
+    )]
+    fn astream<'py>(
+        &self,
+        py: Python<'py>,
+        msg_type: Integer,
+        payload: Option<&Bound<'py, PyAny>>,
+        timeout: Option<f64>,
+        item_timeout: Option<f64>,
+        window: Option<Integer>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let msg_type = args::msg_type(msg_type)?;
+        let payload = payload.map_or(Ok(Payload::Written(&[])), Payload::of)?;
+        let timeout = args::sooner(timeout, self.seconds);
+        let metadata = self.metadata.as_ref().map(|metadata| metadata.bind(py).clone());
+        let opening = Opening { msg_type, name: "", timeout, item_timeout, window, metadata, contract: None };
+        opening.awaited(self.bus.bind(py).as_any(), &payload)
     }
 
     fn __repr__(&self) -> String {

@@ -3,12 +3,14 @@
 use core::time::Duration;
 
 use pyo3::prelude::*;
-use tachyon::__binding::{CallerSteps, Limit, ReplyTaken, Room};
+use pyo3::types::PyBytes;
+use tachyon::__binding::{CallerSteps, ItemSent, Limit, ReplyTaken, Room, StreamSteps, StreamTaken};
 use tachyon::{CallError, Caller, PollingMode};
 
 use crate::bus::lifetime::{SharedCloser, closed};
 use crate::bus::ring_ends::{InUse, POLLS};
 use crate::errors::Raise;
+use crate::memory::buffer_export::copied_from;
 use crate::memory::payload::Payload;
 use crate::rpc::contract::Contract;
 
@@ -200,6 +202,95 @@ impl CallerEnd {
                 // The callee knows the deadline of the call.
                 self.caller.give_up(correlation_id, !matches!(error, CallError::TimedOut { .. }));
                 Err(error)
+            }
+        }
+    }
+
+    /// Opens a stream, and returns its correlation id.
+    pub(crate) fn open(
+        &mut self,
+        py: Python<'_>,
+        payload: &Payload<'_, '_>,
+        options: &CallOptions<'_>,
+        window: Option<u32>,
+    ) -> PyResult<u64> {
+        self.requests.check()?;
+        self.send_open(py, payload, options, window).map_err(Raise::raise)
+    }
+
+    fn send_open(
+        &mut self,
+        py: Python<'_>,
+        payload: &Payload<'_, '_>,
+        options: &CallOptions<'_>,
+        window: Option<u32>,
+    ) -> Result<u64, CallError> {
+        let CallOptions { type_id, limit, contract, .. } = *options;
+        let data = payload.as_slice();
+        // As in `send`.
+        if !self.caller.may_reconnect()
+            && contract.is_none_or(|contract| contract.is_agreed(&mut self.caller))
+            && let Some(id) = self.caller.try_open(type_id, data, limit, window)?
+        {
+            return Ok(id);
+        }
+        let size = data.len();
+        let verify = contract.map(Contract::verified);
+        let room = self.wait_detached(py, None, |caller| caller.wait_to_open(type_id, size, limit, verify))?;
+        self.caller.open_in(room, type_id, payload.as_slice(), limit, window)
+    }
+
+    /// Takes the next message of a stream, waiting for it. The calling function releases an item in place.
+    #[inline]
+    pub(crate) fn next_item(
+        &mut self,
+        py: Python<'_>,
+        id: u64,
+        timeout: Option<Duration>,
+    ) -> Result<StreamTaken, CallError> {
+        match self.caller.look_for_item(id, POLLS)? {
+            Some(taken) => Ok(taken),
+            None => {
+                let limit = Limit::after(timeout);
+                self.wait_detached(py, None, |caller| caller.take_item(id, limit))
+            }
+        }
+    }
+
+    /// Takes the last message of a stream, waiting for it.
+    pub(crate) fn take_last(&mut self, py: Python<'_>, id: u64, limit: Limit) -> Result<ReplyTaken, CallError> {
+        self.wait_detached(py, None, |caller| caller.take_last(id, limit))
+    }
+
+    /// Sends an item of a stream, or END, waiting for credit and for room. False when the stream has ended.
+    pub(crate) fn send_item(
+        &mut self,
+        py: Python<'_>,
+        id: u64,
+        item: Option<&Payload<'_, '_>>,
+        timeout: Option<Duration>,
+    ) -> Result<bool, CallError> {
+        match self.caller.try_send_item(id, item.map(Payload::as_slice))? {
+            ItemSent::Sent => return Ok(true),
+            ItemSent::Ended => return Ok(false),
+            ItemSent::Full => {}
+        }
+        let (len, limit) = (item.map(|item| item.as_slice().len()), Limit::after(timeout));
+        let Some(room) = self.wait_detached(py, None, |caller| caller.wait_to_send(id, len, limit))? else {
+            return Ok(false);
+        };
+        self.caller.send_in(id, room, item.map(Payload::as_slice))?;
+        Ok(true)
+    }
+
+    /// Copies a reply, and releases one in place: type identifier and bytes.
+    pub(crate) fn own<'py>(&mut self, py: Python<'py>, reply: ReplyTaken) -> PyResult<(u32, Bound<'py, PyBytes>)> {
+        match reply {
+            ReplyTaken::Kept(type_id, payload) => Ok((type_id, PyBytes::new(py, &payload))),
+            ReplyTaken::InPlace(taking) => {
+                let payload = copied_from(py, taking);
+                self.release(taking.position());
+                Ok((taking.type_id(), payload?))
             }
         }
     }

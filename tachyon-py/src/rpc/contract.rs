@@ -13,7 +13,7 @@ use tachyon::describe::{Description, EndpointDescription};
 
 use crate::errors::{BadReplyError, BadRequestError};
 use crate::memory::buffer_export::type_name;
-use crate::memory::payload::has_buffer;
+use crate::memory::payload::{Payload, has_buffer};
 use crate::runtime::invoke::call_one;
 use crate::runtime::package::imported;
 use crate::values::plan::{Plan, plan_mismatch};
@@ -100,6 +100,26 @@ pub(crate) enum Encoded<'py> {
     Scratch(Scratch),
 }
 
+impl<'py> Encoded<'py> {
+    /// The bytes of the message.
+    #[inline]
+    pub(crate) fn payload(&self) -> PyResult<Payload<'_, 'py>> {
+        match self {
+            Self::Empty => Ok(Payload::Written(&[])),
+            Self::Scratch(scratch) => Ok(Payload::Written(scratch)),
+            Self::Object(object) => Payload::of(object),
+        }
+    }
+
+    /// The object to send, if the message is one.
+    pub(crate) fn as_object(&self) -> Option<&Bound<'py, PyAny>> {
+        match self {
+            Self::Object(object) => Some(object),
+            Self::Empty | Self::Scratch(_) => None,
+        }
+    }
+}
+
 /// The byte of an empty map in msgpack.
 const NO_ARGUMENTS: u8 = 0x80;
 
@@ -157,6 +177,21 @@ impl Contract {
     /// Whether the endpoint is a function of one parameter or none, and so takes the call arguments of the seed.
     pub(crate) fn is_single(&self) -> bool {
         self.parameters.len() <= 1 && !self.is_method
+    }
+
+    /// The endpoint's name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the callee replies with a stream of items.
+    pub(crate) fn streams(&self) -> bool {
+        self.description.streams
+    }
+
+    /// Whether the callee takes a stream of items.
+    pub(crate) fn takes_items(&self) -> bool {
+        self.description.items.is_some()
     }
 
     pub(crate) fn takes_nothing(&self) -> bool {
@@ -288,6 +323,11 @@ impl Contract {
             (_, [value]) => Ok(Encoded::Object(value.clone())),
             _ => Err(plan_mismatch()),
         }
+    }
+
+    /// The message of an item of the caller's stream.
+    pub(crate) fn item<'py>(&self, item: &Bound<'py, PyAny>) -> PyResult<Encoded<'py>> {
+        Ok(Encoded::Object(item.clone()))
     }
 
     /// Names the endpoint in an error about an argument.
@@ -521,6 +561,25 @@ impl Contract {
             key: NEXT.fetch_add(2, Ordering::Relaxed),
             is_method,
         })
+    }
+
+    /// The endpoint's name.
+    #[getter]
+    #[pyo3(name = "name")]
+    fn own_name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether the callee replies with a stream of items.
+    #[getter(streams)]
+    fn is_streaming(&self) -> bool {
+        self.streams()
+    }
+
+    /// Whether the callee takes a stream of items.
+    #[getter(takes_items)]
+    fn is_taking_items(&self) -> bool {
+        self.takes_items()
     }
 
     /// The description of the endpoint alone, as JSON.

@@ -1,5 +1,7 @@
 //! The two directions of an RPC bus, as the holder of their lock sees them.
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use pyo3::prelude::*;
 use tachyon::__binding::{CallerSteps, rpc_caller};
 use tachyon::PollingMode;
@@ -50,6 +52,25 @@ pub(crate) struct ForwardDirection {
     /// The reasons for the slow path.
     pub(crate) special: Special,
     pub(crate) closer: SharedCloser,
+    pub(crate) abandoned: AbandonedStreams,
+}
+
+/// Streams that were given up while another thread may have used the direction, by correlation id.
+#[derive(Clone, Default)]
+pub(crate) struct AbandonedStreams(Arc<Mutex<Vec<u64>>>);
+
+impl AbandonedStreams {
+    fn list(&self) -> MutexGuard<'_, Vec<u64>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn push(&self, id: u64) {
+        self.list().push(id);
+    }
+
+    fn take(&self) -> Vec<u64> {
+        core::mem::take(&mut *self.list())
+    }
 }
 
 impl ForwardDirection {
@@ -192,6 +213,12 @@ impl Release for ForwardDirection {
             (DelayedRelease::Message, ForwardRole::Calling(calling)) => calling.give_back(),
             (DelayedRelease::Message, ForwardRole::Serving(rx_end)) => rx_end.give_back(),
             (DelayedRelease::Reservation, ForwardRole::Calling(calling)) => calling.roll_back(),
+            (DelayedRelease::Streams, ForwardRole::Calling(calling)) => {
+                for id in self.abandoned.take() {
+                    calling.caller.give_up(id, true);
+                }
+            }
+            (DelayedRelease::Streams, _) => drop(self.abandoned.take()),
             (DelayedRelease::Connection, _) => self.closing = true,
             _ => {}
         }

@@ -279,11 +279,7 @@ impl<'py> Call<'py> {
     /// The bytes of the request.
     #[inline]
     fn payload(&self) -> PyResult<Payload<'_, 'py>> {
-        match &self.written {
-            Encoded::Empty => Ok(Payload::Written(&[])),
-            Encoded::Scratch(scratch) => Ok(Payload::Written(scratch)),
-            Encoded::Object(object) => Payload::of(object),
-        }
+        self.written.payload()
     }
 }
 

@@ -2,9 +2,9 @@
 
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
-use tachyon::ErrorKind;
+use tachyon::{CallError, ErrorKind};
 
-use crate::errors::{InvalidArgumentError, RpcError, remote};
+use crate::errors::{BadReplyError, InvalidArgumentError, Raise, RpcError, remote};
 use crate::memory::payload::Payload;
 use crate::rpc::contract::Contract;
 use crate::runtime::package::imported;
@@ -30,6 +30,17 @@ pub(crate) fn remote_error(
         }
     }
     remote(error, payload)
+}
+
+/// The exception that the caller gets for an error reply, by its type identifier and bytes.
+#[cold]
+pub(crate) fn raised(type_id: u32, payload: &Bound<'_, PyBytes>, contract: Option<&Contract>) -> PyErr {
+    match tachyon::__binding::decode_error(type_id, payload.as_bytes()) {
+        // The callee saw the deadline first; this side would have seen it next.
+        Some(error) if error.kind == ErrorKind::DeadlinePassed => CallError::TimedOut { sent: true }.raise(),
+        Some(error) => remote_error(&error, payload, contract),
+        None => BadReplyError::new_err("the callee sent a reply in place of an error"),
+    }
 }
 
 /// Give the exception for an error reply of a kind.

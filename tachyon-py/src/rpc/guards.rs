@@ -9,14 +9,12 @@ use pyo3::ffi;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyMemoryView};
 use tachyon::__binding::{Room, Taking, decode_error, plain_type_id};
-use tachyon::{CallError, ErrorKind};
 
 use crate::args::{self, Integer};
 use crate::bus::try_lock::DelayedRelease;
-use crate::errors::Raise;
 use crate::memory::buffer_export::{BufferExport, GuardEnd, kept_view_error};
 use crate::rpc::contract::Contract;
-use crate::rpc::error_reply::{error_kind, remote_error};
+use crate::rpc::error_reply::{error_kind, raised};
 use crate::rpc::metadata::mapping;
 use crate::rpc::rpc_bus::RpcBus;
 
@@ -110,12 +108,7 @@ impl RpcRxGuard {
         if plain_type_id(self.type_id) != u32::from(tachyon::type_id::MSG_TYPE_ERROR) {
             return Ok(None);
         }
-        let payload = self.buffer.to_bytes(py)?;
-        Ok(decode_error(self.type_id, payload.as_bytes()).map(|error| match error.kind {
-            // The callee saw the deadline first; this side would have seen it next.
-            ErrorKind::DeadlinePassed => CallError::TimedOut { sent: true }.raise(),
-            _ => remote_error(&error, &payload, contract),
-        }))
+        Ok(Some(raised(self.type_id, &self.buffer.to_bytes(py)?, contract)))
     }
 }
 

@@ -14,3 +14,4 @@ pub(crate) mod metadata;
 pub(crate) mod pair;
 pub(crate) mod pool;
 pub(crate) mod rpc_bus;
+pub(crate) mod stream;

@@ -20,10 +20,11 @@ use crate::errors::{InvalidArgumentError, Raise, TachyonError, WrongDirectionErr
 use crate::memory::payload::Payload;
 use crate::rpc::bus_view::BusView;
 use crate::rpc::caller_end::{CallOptions, CallerEnd};
-use crate::rpc::directions::{ForwardDirection, ForwardRole, ReverseDirection, Special};
+use crate::rpc::directions::{AbandonedStreams, ForwardDirection, ForwardRole, ReverseDirection, Special};
 use crate::rpc::guards::{RpcRxGuard, RpcTxGuard};
 use crate::rpc::layers::{Layers, Shown, ShownCall};
 use crate::rpc::metadata::Metadata;
+use crate::rpc::stream::{Opening, Stream};
 use crate::runtime::interrupt::detached;
 use crate::runtime::package::imported;
 use crate::serve::endpoint_table::RpcDispatcher;
@@ -37,6 +38,7 @@ pub(crate) struct RpcBus {
     forward: TryLock<ForwardDirection>,
     reverse: TryLock<ReverseDirection>,
     lifetime: Lifetime,
+    abandoned: AbandonedStreams,
     /// The event loop's part of this bus, a `LoopConnection` of `tachyon._calls`. A table of connections would hide the
     /// cycle of bus, connection and waiting tasks from the garbage collector.
     loop_connection: Mutex<Option<Py<PyAny>>>,
@@ -59,12 +61,22 @@ impl RpcBus {
 
     fn from_role(role: ForwardRole, lifetime: Lifetime, Polling(polling): Polling) -> Self {
         let (special, closer) = (Special::default(), lifetime.shared_closer());
-        let forward = ForwardDirection { role, polling, first_polling: polling, closing: false, special, closer };
+        let abandoned = AbandonedStreams::default();
+        let forward = ForwardDirection {
+            role,
+            polling,
+            first_polling: polling,
+            closing: false,
+            special,
+            closer,
+            abandoned: abandoned.clone(),
+        };
         let reverse = ReverseDirection { tx_end: None, closing: false };
         Self {
             forward: TryLock::new(forward),
             reverse: TryLock::new(reverse),
             lifetime,
+            abandoned,
             loop_connection: Mutex::default(),
             layers: Mutex::default(),
         }
@@ -164,15 +176,32 @@ impl RpcBus {
         timeout: Option<f64>,
         metadata: Option<Bound<'_, Metadata>>,
     ) -> PyResult<u64> {
+        self.send_shown(py, "", payload, options, timeout, metadata, |calling, payload, options| {
+            calling.call(py, payload, options)
+        })
+    }
+
+    /// Sends the request of a call or a stream by `send`, with metadata. Layers see the request if the bus has some.
+    #[allow(clippy::too_many_arguments, reason = "the parts of one request")]
+    pub(crate) fn send_shown(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        payload: &Payload<'_, '_>,
+        options: CallOptions<'_>,
+        timeout: Option<f64>,
+        metadata: Option<Bound<'_, Metadata>>,
+        send: impl FnOnce(&mut CallerEnd, &Payload<'_, '_>, &CallOptions<'_>) -> PyResult<u64>,
+    ) -> PyResult<u64> {
         let msg_type = tachyon::type_id::msg_type(options.type_id);
         let size = payload.as_slice().len();
-        let seen = self.show(py, &Shown { msg_type, name: "", size, timeout, metadata: metadata.as_ref() })?;
+        let seen = self.show(py, &Shown { msg_type, name, size, timeout, metadata: metadata.as_ref() })?;
         let metadata = match &seen {
             Some(seen) => seen.metadata(py)?,
             None => metadata,
         };
         let sent = with_metadata(payload, options, metadata.as_ref(), |payload, options| {
-            self.forward()?.calling_beside_layers()?.call(py, payload, options)
+            send(self.forward()?.calling_beside_layers()?, payload, options)
         });
         if let Some(seen) = seen {
             match &sent {
@@ -243,6 +272,12 @@ impl RpcBus {
     /// Releases the slot of a guard on a callee's replies, at once or when the direction is free.
     pub(crate) fn delay_reverse(&self, release: DelayedRelease) {
         self.reverse.delay(release);
+    }
+
+    /// Cancels a stream, at once or when the direction is free.
+    pub(crate) fn abandon_stream(&self, id: u64) {
+        self.abandoned.push(id);
+        self.forward.delay(DelayedRelease::Streams);
     }
 
     /// Marks the direction of a received message as in use by views that outlive their guard.
@@ -665,6 +700,51 @@ impl RpcBus {
         let shown = self.layers().take(correlation_id);
         shown.map_or(Ok(()), |shown| shown.given_up(py))?;
         Ok(forgotten)
+    }
+
+    /// Open a stream of an endpoint, by number: an iterator of the callee's items as bytes.
+    ///
+    /// `timeout`, in seconds, is for the whole stream and travels with the request as a deadline; `item_timeout` is for
+    /// each wait, after which the stream stays open. The callee may send `window` items ahead. Use the stream in a
+    /// `with` block, which closes it. At most 32 streams are open on a bus: one more raises `BusyError`.
+    #[pyo3(
+        signature = (msg_type, payload=None, *, timeout=None, item_timeout=None, window=None),
+        text_signature = "($self, msg_type, payload=b'', *, timeout=None, item_timeout=None, window=None)"
+    )]
+    fn stream(
+        slf: &Bound<'_, Self>,
+        msg_type: Integer,
+        payload: Option<&Bound<'_, PyAny>>,
+        timeout: Option<f64>,
+        item_timeout: Option<f64>,
+        window: Option<Integer>,
+    ) -> PyResult<Stream> {
+        let msg_type = args::msg_type(msg_type)?;
+        let payload = payload.map_or(Ok(Payload::Written(&[])), Payload::of)?;
+        let opening = Opening { msg_type, name: "", timeout, item_timeout, window, metadata: None, contract: None };
+        Stream::open(slf, &payload, &opening)
+    }
+
+    /// Open a stream from a coroutine: `async with bus.astream(msg_type, payload) as stream`.
+    ///
+    /// Parameters are those of `stream`. The stream opens when the block is entered, or with its first operation. The
+    /// bus belongs to the running event loop, as `acall` says.
+    #[pyo3(
+        signature = (msg_type, payload=None, *, timeout=None, item_timeout=None, window=None),
+        text_signature = "($self, msg_type, payload=b'', *, timeout=None, item_timeout=None, window=None)"
+    )]
+    fn astream<'py>(
+        slf: &Bound<'py, Self>,
+        msg_type: Integer,
+        payload: Option<&Bound<'py, PyAny>>,
+        timeout: Option<f64>,
+        item_timeout: Option<f64>,
+        window: Option<Integer>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let msg_type = args::msg_type(msg_type)?;
+        let payload = payload.map_or(Ok(Payload::Written(&[])), Payload::of)?;
+        let opening = Opening { msg_type, name: "", timeout, item_timeout, window, metadata: None, contract: None };
+        opening.awaited(slf.as_any(), &payload)
     }
 
     /// Wait for a request and read it in place.

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::attempts::look;
+use super::streams::detach_reply;
 use super::{Closer, Mapping, Room, Taking, swap};
 use crate::connection::State;
 use crate::engine::{CallState, ErrorKind, Reply};
@@ -43,8 +44,8 @@ impl Limit {
 /// Room for one request, with the header of the request. Valid until it is sent, or until the next reservation.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestRoom {
-    reservation: Reservation,
-    header: MessageHeader,
+    pub(super) reservation: Reservation,
+    pub(super) header: MessageHeader,
 }
 
 /// A reply: in the ring, or a copy, because it came before its waiter.
@@ -226,12 +227,7 @@ impl CallerSteps for Caller {
 
     fn take_reply(&mut self, correlation_id: u64, limit: Limit) -> Result<ReplyTaken, CallError> {
         self.take(correlation_id, limit.0)?;
-        let kept = self.core.rx.take_copied();
-        let frame = self.core.rx.detach_current();
-        Ok(match kept {
-            None => ReplyTaken::InPlace(Taking(frame)),
-            Some(payload) => ReplyTaken::Kept(frame.type_id, payload.to_vec()),
-        })
+        Ok(detach_reply(self))
     }
 
     #[inline]

@@ -8,6 +8,7 @@ mod attempts;
 mod calling;
 mod control;
 mod readiness;
+mod streams;
 
 use core::ptr::NonNull;
 use std::io;
@@ -42,6 +43,7 @@ pub use attempts::{
 pub use calling::{CallerSteps, Limit, ReplyTaken, RequestRoom};
 pub use control::answer_own;
 pub use readiness::{ConnectedBus, ConnectingBus, Readiness, Reconnecting};
+pub use streams::{ItemSent, StreamSteps, StreamTaken};
 
 /// A declared error by its kind and name, with its encoded fields.
 #[cold]

@@ -356,17 +356,6 @@ impl<T> Calls<T> {
         stream.end
     }
 
-    /// As [`lose`](Self::lose). Gives the tags of calls in flight, and keeps no outcome for them.
-    #[cfg(feature = "tokio")]
-    pub(super) fn lose_all(&mut self, end: &End) -> Vec<T> {
-        self.move_single();
-        let waiting = self.table.extract_if(|_, entry| matches!(entry, Entry::Waiting(_)));
-        let tags = waiting.filter_map(|(_, entry)| if let Entry::Waiting(tag) = entry { Some(tag) } else { None });
-        let tags = tags.collect();
-        self.lose(end);
-        tags
-    }
-
     /// Ends a connection: calls in flight are lost, and later ids belong to the next connection.
     pub(super) fn lose(&mut self, end: &End) {
         self.first = self.next;

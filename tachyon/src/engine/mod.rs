@@ -18,12 +18,11 @@ pub(crate) use callee::{CalleeCore, CancelReason, Handled, Service, TakenOne, Tu
 pub(crate) use callee_streams::{
     CalleeStreams, OpenStream, Stepped, StreamBody, StreamEnd, StreamStep, is_open, is_stream_message,
 };
-#[cfg(feature = "tokio")]
-pub(crate) use caller::ItemSent;
+pub use caller::ItemSent;
 pub(crate) use caller::{CallerCore, Reply, TooManyStreams, file};
 pub use caller_info::CallerInfo;
 pub(crate) use caller_stream::is_item;
-pub(crate) use calls::{Arrived, CallState, Calls};
+pub(crate) use calls::{Arrived, CallState, Calls, Outcome};
 pub use error_reply::RpcError;
 pub(crate) use error_reply::{ErrorBody, ErrorReply, send_error};
 pub(crate) use request::{

@@ -142,7 +142,7 @@ impl Offload for Later {
     }
 
     fn spawn(&mut self, _: Detached) {
-        unreachable!("no endpoint has a handler that the loop polls");
+        unreachable!("no endpoint of the table takes items");
     }
 }
 

@@ -40,6 +40,7 @@ pub use layer::{CallOutcome, CallerLayer, OutgoingCall};
 pub(crate) use reconnect::connecting_by;
 pub(crate) use settings::{deadline, metadata};
 pub use stream::OpenStream;
+pub(crate) use streams::StreamMessage;
 pub use typed::Started;
 #[cfg(feature = "tokio")]
 pub(crate) use typed::{typed_error, unreadable};

@@ -11,12 +11,13 @@ use crate::connection::{End, Halt, MAX_PER_LOOK, Unsent, look_for_room, room_whi
 use crate::engine::{Arrived, CallerCore, TooManyStreams, file, is_item};
 use crate::metadata::{METADATA, Metadata};
 use crate::ring::{MessageHeader, Reservation};
+use crate::schema::describe::EndpointDescription;
 use crate::type_id::{MSG_TYPE_ERROR, ROUTE_END, ROUTE_ITEM, make_type_id, msg_type};
 use crate::wait::Deadline;
 
 /// The next message of a stream, which lies in the current frame of the reverse ring if it is an item or an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum StreamMessage {
+pub(crate) enum StreamMessage {
     Item,
     /// The callee sends no further item. The stream is forgotten, except for a reply.
     End,
@@ -86,9 +87,9 @@ impl Caller {
         if msg_type == MSG_TYPE_ERROR {
             return Err(CallError::ReservedMsgType);
         }
+        self.wait_for_cell(deadline)?;
         let size = contents.size();
         let tail_len = metadata.map_or(0, Metadata::tail_len);
-        self.wait_for_cell(deadline)?;
         let mut reservation = self.take_room(size + tail_len, deadline)?;
         let Some((route, window)) = self.core.open_route(window) else { return Err(TooManyStreams.into()) };
         let (payload, tail) = slice::reserved_mut(&mut reservation, &self.core.tx).split_at_mut(size);
@@ -103,20 +104,44 @@ impl Caller {
         Ok(self.core.opened(type_id, deadline, window))
     }
 
-    /// Waits for a credit cell, while the last message of a stream that was given up is on its way.
+    /// Takes room for an OPEN, as [`reserve_until`](Self::reserve_until) does for a call.
+    pub(crate) fn reserve_open(
+        &mut self,
+        size: usize,
+        deadline: Deadline,
+        verify: Option<(&EndpointDescription, usize)>,
+    ) -> Result<Reservation, CallError> {
+        self.connected(deadline, |caller| {
+            if let Some((here, key)) = verify {
+                caller.verify(|| here.clone(), key, deadline)?;
+            }
+            caller.wait_for_cell(deadline)?;
+            Ok(caller.take_room(size, deadline)?)
+        })
+    }
+
+    /// Waits for a free credit cell, while streams that were given up hold some until their last message. Comes before
+    /// the reservation: a cancellation that is owed needs room, too.
+    ///
+    /// # Errors
+    /// [`CallError::TooManyStreams`] when all cells belong to open streams.
     fn wait_for_cell(&mut self, deadline: Deadline) -> Result<(), CallError> {
         while !self.core.has_cell()? {
-            if self.core.has_pending_cancellations() {
+            while !self.core.flush_cancellations()? {
                 self.wait_for_room(0, deadline)?;
-                self.core.flush_cancellations()?;
-                continue;
             }
-            self.core.rx.take_current(deadline).map_err(Unsent::Halted)?;
-            let frame = self.core.rx.detach_current();
-            self.core.file(frame).map_err(Unsent::Halted)?;
-            self.core.rx.check_deadline(deadline).map_err(Unsent::Halted)?;
+            self.file_next(deadline).map_err(Unsent::Halted)?;
         }
         Ok(())
+    }
+
+    /// Waits for a message, and files it.
+    fn file_next(&mut self, deadline: Deadline) -> Result<(), Halt> {
+        self.core.rx.take_current(deadline)?;
+        let frame = self.core.rx.detach_current();
+        self.core.file(frame)?;
+        // While messages keep coming the waiter never reads the clock.
+        self.core.rx.check_deadline(deadline)
     }
 
     /// Waits for the next item of a stream. `None` after the last one: the stream is done, and forgotten. A stream that
@@ -163,7 +188,7 @@ impl Caller {
 
     /// Takes the next message of a stream, waiting for it.
     #[inline]
-    pub(super) fn take_message(&mut self, id: u64, deadline: Deadline) -> Result<StreamMessage, CallError> {
+    pub(crate) fn take_message(&mut self, id: u64, deadline: Deadline) -> Result<StreamMessage, CallError> {
         let CallerCore { calls, rx, .. } = &mut self.core;
         if let Some(stream) = calls.stream(id)
             && !stream.has_message()
@@ -225,7 +250,7 @@ impl Caller {
 
     /// Takes a message that was copied out before.
     #[inline]
-    fn take_message_here(&mut self, id: u64) -> Result<Option<StreamMessage>, CallError> {
+    pub(crate) fn take_message_here(&mut self, id: u64) -> Result<Option<StreamMessage>, CallError> {
         match self.core.calls.stream(id) {
             None => Err(CallError::UnknownCorrelation(id)),
             Some(stream) if !stream.has_message() => Ok(None),
@@ -268,7 +293,7 @@ impl Caller {
 
     /// The error of a wait that ended without a message.
     #[cold]
-    fn stream_halted(&mut self, id: u64, halt: Halt, whole: Deadline) -> CallError {
+    pub(crate) fn stream_halted(&mut self, id: u64, halt: Halt, whole: Deadline) -> CallError {
         let over = match halt {
             Halt::TimedOut => whole.has_passed(),
             Halt::Closed | Halt::PeerDead => true,
@@ -294,10 +319,7 @@ impl Caller {
             }
             let whole = self.core.calls.stream(id).map_or(Deadline::never(), |stream| stream.deadline);
             self.core.grant(id);
-            self.core.rx.take_current(deadline.min(whole))?;
-            let frame = self.core.rx.detach_current();
-            self.core.file(frame)?;
-            self.core.rx.check_deadline(deadline.min(whole))?;
+            self.file_next(deadline.min(whole))?;
         }
     }
 
@@ -341,7 +363,7 @@ impl Caller {
         len: usize,
         write: impl FnOnce(&mut [u8]),
     ) -> Result<bool, CallError> {
-        let Some(mut reservation) = self.take_item_room(id, Some(len))? else { return Ok(false) };
+        let Some(mut reservation) = self.take_item_room(id, Some(len), Deadline::never())? else { return Ok(false) };
         write(slice::reserved_mut(&mut reservation, &self.core.tx));
         let Some(stream) = self.core.calls.stream(id) else { return Ok(false) };
         stream.credit.note_sent();
@@ -358,7 +380,7 @@ impl Caller {
         if self.core.calls.stream(id).is_some_and(|stream| stream.has_sent_end) {
             return Ok(());
         }
-        let Some(reservation) = self.take_item_room(id, None)? else { return Ok(()) };
+        let Some(reservation) = self.take_item_room(id, None, Deadline::never())? else { return Ok(()) };
         let Some(stream) = self.core.calls.stream(id) else { return Ok(()) };
         stream.has_sent_end = true;
         let header = MessageHeader::new(make_type_id(ROUTE_END, stream.msg_type), id);
@@ -366,8 +388,14 @@ impl Caller {
         Ok(())
     }
 
-    /// Takes room for an item of `len` bytes, with credit, or for an END. `None` when the stream has ended.
-    fn take_item_room(&mut self, id: u64, len: Option<usize>) -> Result<Option<Reservation>, CallError> {
+    /// Takes room for an item of `len` bytes, with credit, or for an END, waiting for it until `deadline`. `None` when
+    /// the stream has ended, or has its END.
+    pub(crate) fn take_item_room(
+        &mut self,
+        id: u64,
+        len: Option<usize>,
+        deadline: Deadline,
+    ) -> Result<Option<Reservation>, CallError> {
         let whole = match self.core.calls.stream(id) {
             None => return Err(CallError::UnknownCorrelation(id)),
             Some(stream) => stream.deadline,
@@ -376,7 +404,7 @@ impl Caller {
         tx.check(len.unwrap_or(0))?;
         let found = room_while_taking(
             (tx, rx, calls),
-            whole,
+            deadline.min(whole),
             |connection, forward, producer, calls| {
                 let Some(stream) = calls.stream(id).filter(|stream| stream.takes_items()) else {
                     return Ok(Some(None));

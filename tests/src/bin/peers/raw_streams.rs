@@ -1,0 +1,107 @@
+//! Serves streams by number: `raw_streams callee|server|workers|tokio SOCKET`. Prints `dropped` for each iterator of
+//! `FOREVER` that is dropped.
+
+use std::error::Error;
+use std::path::Path;
+use std::time::Duration;
+
+use tachyon::{Callee, Dispatcher, ErrorKind, HandlerError, RpcServer, ServerOptions};
+use tachyon_tests::process::{arguments, report};
+
+type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+const ECHO: u16 = 1;
+const COUNT: u16 = 2;
+const FOREVER: u16 = 3;
+const FAIL_AFTER: u16 = 4;
+const PANIC_AFTER: u16 = 5;
+const LARGE: u16 = 6;
+/// One item for each request in milliseconds.
+const SLOW: u16 = 7;
+/// Dies after so many items.
+const DIE_AFTER: u16 = 8;
+const STOP: u16 = 9;
+
+fn main() -> Outcome {
+    let arguments = arguments();
+    let [role, path] = &arguments[..] else { return Err("usage: raw_streams ROLE SOCKET".into()) };
+    let path = Path::new(path);
+    if *role == "callee" {
+        let mut callee = Callee::listen(path, 1 << 16, 1 << 16)?;
+        return Ok(dispatcher()?.serve_forever(&mut callee)?);
+    }
+    let options = ServerOptions::new().ring_sizes(1 << 16, 1 << 16).stats(false);
+    let mut server = RpcServer::listen_with(path, options)?;
+    let stopper = server.stopper();
+    let mut dispatcher = dispatcher()?;
+    dispatcher.register(STOP, "stop", move |_: &[u8]| stopper.stop())?;
+    match *role {
+        "server" => Ok(dispatcher.serve_forever(&mut server)?),
+        "workers" => Ok(dispatcher.serve_workers(&mut server, 2)?),
+        "tokio" => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            Ok(runtime.block_on(dispatcher.serve_async(&mut server))?)
+        }
+        _ => Err(format!("no such role: {arguments:?}").into()),
+    }
+}
+
+/// Counts up, and reports when it is dropped.
+struct Forever(u32);
+
+impl Iterator for Forever {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        self.0 += 1;
+        Some(self.0)
+    }
+}
+
+impl Drop for Forever {
+    fn drop(&mut self) {
+        report("dropped").expect("the test reads the output");
+    }
+}
+
+/// The number in a request; 0 in an empty one.
+fn number(request: &[u8]) -> u32 {
+    request.try_into().map(u32::from_le_bytes).unwrap_or_default()
+}
+
+fn dispatcher() -> Outcome<Dispatcher> {
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut dispatcher = Dispatcher::default();
+    dispatcher
+        .register(ECHO, "echo", <[u8]>::to_vec)?
+        .register_stream(COUNT, "count", |request| 0..number(request))?
+        .register_stream(FOREVER, "forever", |_| Forever(0))?
+        .register_stream(FAIL_AFTER, "fail_after", |request| {
+            let last = number(request);
+            (0..=last).map(
+                move |item| {
+                    if item == last { Err(HandlerError::new(ErrorKind::NotFound, "no more")) } else { Ok(item) }
+                },
+            )
+        })?
+        .register_stream(PANIC_AFTER, "panic_after", |request| {
+            let last = number(request);
+            (0..=last).map(move |item| {
+                assert!(item < last, "at the last");
+                item
+            })
+        })?
+        .register_stream(LARGE, "large", |request| {
+            let count = number(request);
+            (0..count).map(|item| vec![u8::try_from(item % 251).unwrap_or_default(); 3000])
+        })?
+        .register_stream(SLOW, "slow", |request| {
+            let pause = Duration::from_millis(u64::from(number(request)));
+            (0..3_u32).inspect(move |_| std::thread::sleep(pause))
+        })?
+        .register_stream(DIE_AFTER, "die_after", |request| {
+            let last = number(request);
+            (0..=last).map(move |item| if item == last { std::process::abort() } else { item })
+        })?;
+    Ok(dispatcher)
+}
