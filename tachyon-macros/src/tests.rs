@@ -172,7 +172,10 @@ fn streams() {
         ("fn f(#[state] s: &mut S) -> Box<dyn Iterator<Item = Option<u8>> + Send + 'static> {}", vec![]),
         ("fn f(items: Items<u8>) -> u8 {}", vec![]),
         ("fn f(a: u8, #[context] cx: &Context, items: tachyon::Items<Vec<u8>>) -> impl Iterator<Item = u8> {}", vec![]),
-        ("async fn f(#[state] s: &S, a: String, items: Items<Quote>, out: StreamSender<u8>) -> Result<(), E> {}", vec![]),
+        (
+            "async fn f(#[state] s: &S, a: String, items: Items<Quote>, out: StreamSender<u8>) -> Result<(), E> {}",
+            vec![],
+        ),
         ("fn f(out: StreamSender<Option<u8>>) {}", vec![]),
         ("fn f() -> impl Iterator {}", vec!["the type of the items"]),
         ("fn f() -> impl Iterator<Item = impl Sized> {}", vec!["an item has one type"]),

@@ -18,6 +18,8 @@ pub const SLEEP: u16 = 4;
 pub const STOP: u16 = 5;
 /// A stream of numbers from 1 up, each a little-endian `u64`. It ends before the number in the request.
 pub const COUNT: u16 = 6;
+/// A stream of the caller's items. The reply is their number, a little-endian `u64`.
+pub const UPLOAD: u16 = 7;
 
 /// A folder with the socket and the log of servers that follow each other.
 #[derive(Debug)]

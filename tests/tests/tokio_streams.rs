@@ -15,7 +15,7 @@ use tachyon::{
 };
 use tachyon_tests::process::Program;
 use tachyon_tests::server::{self, Serving};
-use tachyon_tests::service::{COUNT as COUNT_U64, ECHO as SERVICE_ECHO, Place};
+use tachyon_tests::service::{COUNT as COUNT_U64, ECHO as SERVICE_ECHO, Place, UPLOAD};
 use tachyon_tests::temporary::socket;
 use tempfile::TempDir;
 use tokio::runtime::Builder;
@@ -76,26 +76,21 @@ fn dispatcher(iterators: &Arc<Iterators>) -> Dispatcher {
         .unwrap()
         .register_stream(FAIL_AFTER, "fail_after", |request| {
             let last = number(request);
-            (0..=last).map(move |item| match item == last {
-                true => Err(HandlerError::new(ErrorKind::NotFound, "no more")),
-                false => Ok(item),
-            })
+            (0..=last).map(
+                move |item| {
+                    if item == last { Err(HandlerError::new(ErrorKind::NotFound, "no more")) } else { Ok(item) }
+                },
+            )
         })
         .unwrap()
         .register_stream(PANIC_AFTER, "panic_after", |request| {
             let last = number(request);
-            (0..=last).map(move |item| {
-                assert!(item < last, "at the last");
-                item
-            })
+            (0..=last).inspect(move |item| assert!(*item < last, "at the last"))
         })
         .unwrap()
         .register_stream(SLOW, "slow", |request| {
             let pause = Duration::from_millis(number(request).into());
-            (0..2u32).map(move |item| {
-                std::thread::sleep(pause * item);
-                item
-            })
+            (0..2u32).inspect(move |item| std::thread::sleep(pause * *item))
         })
         .unwrap()
         .register_stream(LARGE, "large", |request| {
@@ -431,6 +426,16 @@ fn a_killed_callee_ends_streams_after_their_items() {
         }
         let finishing = caller.open(COUNT_U64, &u64::MAX.to_le_bytes()).await.unwrap();
         let finishing = tokio::spawn(finishing.finish());
+        let upload = caller.open(UPLOAD, b"").await.unwrap();
+        let uploading = tokio::spawn(async move {
+            let lost = loop {
+                match upload.send(&[7; 300]).await {
+                    Ok(true) => {}
+                    lost => break lost,
+                }
+            };
+            (lost, upload.finish().await)
+        });
         sleep(5 * MOMENT).await;
         let killed = Instant::now();
         service.kill();
@@ -439,6 +444,9 @@ fn a_killed_callee_ends_streams_after_their_items() {
             assert!(last > 0 && matches!(error, CallError::PeerDead { sent: true }), "{last}: {error:?}");
         }
         assert!(matches!(finishing.await.unwrap(), Err(CallError::PeerDead { sent: true })));
+        let (lost, finished) = uploading.await.unwrap();
+        assert!(matches!(lost, Ok(false) | Err(CallError::PeerDead { .. })), "{lost:?}");
+        assert!(matches!(finished, Err(CallError::PeerDead { sent: true })), "{finished:?}");
         assert!(killed.elapsed() < Duration::from_secs(2));
         for item in 1..=8u64 {
             assert_eq!(unread.recv().await.unwrap().unwrap(), item.to_le_bytes());
@@ -451,6 +459,11 @@ fn a_killed_callee_ends_streams_after_their_items() {
         assert_eq!(next.recv().await.unwrap().unwrap(), 1u64.to_le_bytes());
         assert_eq!(next.recv().await.unwrap().unwrap(), 2u64.to_le_bytes());
         assert!(next.recv().await.is_none());
+        let upload = caller.open(UPLOAD, b"").await.unwrap();
+        for _ in 0..100 {
+            assert!(upload.send(b"item").await.unwrap());
+        }
+        assert_eq!(upload.finish().await.unwrap(), 100u64.to_le_bytes());
         assert_eq!(caller.call(SERVICE_ECHO, b"x").await.unwrap(), b"x");
     });
 }

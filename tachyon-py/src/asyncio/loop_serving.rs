@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyList};
-use tachyon::__binding::{Deferred, Driven, Next, Offload, monotonic_now};
+use tachyon::__binding::{Deferred, Detached, Driven, Next, Offload, monotonic_now};
 use tachyon::server::DisconnectReason;
 use tachyon::{Dispatcher, ErrorKind, HandlerError, ServeError};
 
@@ -119,6 +119,10 @@ impl Offload for TurnRequests<'_> {
 
     fn cancel(&mut self, request: &Deferred) {
         self.cancelled.push((request.caller().id, request.correlation_id()));
+    }
+
+    fn spawn(&mut self, _: Detached) {
+        unreachable!("no handler of the table takes items");
     }
 }
 

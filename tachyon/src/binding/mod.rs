@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use crate::bus::{Bus, RecvError, SendError};
 use crate::connection::{Connection, Rx, State, Tx, WrongDirection, in_process};
-use crate::dispatch::{Dispatcher, HandlerError};
+use crate::dispatch::{AsyncReply, Dispatcher, HandlerError, HandlerFuture, HandlerResult, Reply};
 use crate::engine::{ErrorBody, ErrorKind, RpcError, send_error};
 use crate::metadata::Metadata;
 use crate::ring::{Frame, MessageHeader, Reservation, RingMemory};
@@ -27,7 +27,7 @@ use crate::type_id::MSG_TYPE_ERROR;
 use crate::wait::{Budget, PollingMode};
 
 pub use crate::client::pool::{FairQueue, Lease, LeaseRequest, NoLease, QueueClosed};
-pub use crate::dispatch::Deferred;
+pub use crate::dispatch::{Deferred, Detached};
 pub use crate::extension::{NativeError, adopt};
 pub use crate::metadata::METADATA;
 pub use crate::rpc::{Agreement, Attempts};
@@ -49,6 +49,16 @@ pub use streams::{ItemSent, StreamSteps, StreamTaken};
 #[cold]
 pub fn declared_error(kind: ErrorKind, name: &str, text: &str, fields: Vec<u8>) -> HandlerError {
     HandlerError::named(kind, name, text, fields)
+}
+
+/// The handler of a stream that runs outside of the serving thread, as the future of its start function.
+pub fn handler_future(handler: impl Future<Output = AsyncReply> + Send + 'static) -> HandlerFuture {
+    HandlerFuture::new(handler)
+}
+
+/// The outcome of such a handler, which `send` sends on the serving thread.
+pub fn later_reply(send: impl FnOnce(Reply<'_>) -> HandlerResult + Send + 'static) -> AsyncReply {
+    AsyncReply::new(send)
 }
 
 /// The kind of this number.

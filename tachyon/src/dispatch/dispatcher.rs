@@ -526,10 +526,13 @@ impl<S: ?Sized> Dispatcher<S> {
         )
     }
 
-    /// Adds a handler that is a task of a runtime, by the function that starts it, with a description of request, items,
-    /// reply and errors.
-    #[cfg(feature = "tokio")]
-    fn register_described_async(
+    /// Adds a handler that is a task of a runtime or of an event loop, by the function that starts it, with a description
+    /// of request, items, reply and errors.
+    ///
+    /// # Errors
+    /// As [`register`](Self::register).
+    #[doc(hidden)]
+    pub fn register_described_async(
         &mut self,
         description: EndpointDescription,
         start: OwnedStartHandler,

@@ -106,7 +106,7 @@ impl<S: ?Sized> Entry<S> {
                 "the handler answers with a stream of items, and the signature is not that of a server stream"
             ),
             EntryHandler::ThreadStateless(_) | EntryHandler::Thread(..) => {
-                assert!(kind.is_stream(), "the handler runs on a thread, and the signature is not that of a stream");
+                assert!(kind.is_stream(), "the handler runs on a thread of its own, and the signature is of no stream");
             }
             EntryHandler::AsyncStateless(_) | EntryHandler::Async(..) => {}
         }

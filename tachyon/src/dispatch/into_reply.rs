@@ -26,6 +26,24 @@ pub trait IntoReply {
     /// # Errors
     /// The outer error is the handler's own; the inner error says that the reply cannot be sent.
     fn into_reply(self, reply: Reply<'_>) -> Result<HandlerResult, Self::Error>;
+
+    /// The bytes of the message.
+    ///
+    /// # Errors
+    /// The handler's own.
+    #[doc(hidden)]
+    fn encode(self) -> Result<Vec<u8>, Self::Error>;
+}
+
+/// The bytes of a reply.
+fn encode<T: ReplyValue>(value: &T) -> Vec<u8> {
+    if let Some(bytes) = value.bytes() {
+        return bytes.to_vec();
+    }
+    let view = value.view();
+    let mut bytes = vec![0; <T::Message as Message>::len(view)];
+    <T::Message as Message>::write(view, &mut bytes);
+    bytes
 }
 
 #[diagnostic::do_not_recommend]
@@ -37,6 +55,10 @@ impl<T: ReplyValue> IntoReply for T {
     fn into_reply(self, reply: Reply<'_>) -> Result<HandlerResult, Undeclared> {
         Ok(reply.value(&self))
     }
+
+    fn encode(self) -> Result<Vec<u8>, Undeclared> {
+        Ok(encode(&self))
+    }
 }
 
 impl<T: ReplyValue, E> IntoReply for Result<T, E> {
@@ -46,6 +68,10 @@ impl<T: ReplyValue, E> IntoReply for Result<T, E> {
     #[inline]
     fn into_reply(self, reply: Reply<'_>) -> Result<HandlerResult, E> {
         Ok(reply.value(&self?))
+    }
+
+    fn encode(self) -> Result<Vec<u8>, E> {
+        Ok(encode(&self?))
     }
 }
 

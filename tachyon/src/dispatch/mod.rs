@@ -36,7 +36,6 @@ pub use layer::{Context, Layer, Outcome};
 #[cfg(feature = "tracing")]
 pub(crate) use owned_context::CallSpan;
 pub use owned_context::OwnedContext;
-pub(crate) use pipe::Detached;
 pub(crate) use reply::ReplyBuffer;
 #[cfg(feature = "python")]
 pub(crate) use reply::ReplyTarget;
@@ -62,6 +61,8 @@ pub use crate::engine::CallerInfo;
 pub use deferred::Deferred;
 #[doc(hidden)]
 pub use into_reply::{ConvertError, ErrorForm};
+#[doc(hidden)]
+pub use pipe::Detached;
 #[doc(hidden)]
 pub use reply::Replied;
 #[doc(hidden)]

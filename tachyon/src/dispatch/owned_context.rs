@@ -4,7 +4,7 @@ use std::sync::{Arc, Weak};
 #[cfg(feature = "tracing")]
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::items::{Items, StreamSender};
+use super::items::{ItemError, Items, StreamSender};
 use super::layer::{Context, Origin};
 use super::pipe::Pipe;
 use crate::connection::Connection;
@@ -84,6 +84,14 @@ impl OwnedContext {
     #[doc(hidden)]
     pub fn sender<T>(&self) -> StreamSender<T> {
         StreamSender::over(self.own_pipe())
+    }
+
+    /// Sends an encoded item of the handler, on a thread that waits.
+    ///
+    /// # Errors
+    /// As [`StreamSender::send`].
+    pub(crate) fn send_encoded(&self, item: Vec<u8>) -> Result<(), ItemError> {
+        Ok(self.own_pipe().wait_send(item)?)
     }
 
     fn own_pipe(&self) -> Arc<Pipe> {

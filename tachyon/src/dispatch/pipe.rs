@@ -330,7 +330,7 @@ impl fmt::Debug for Pipe {
 /// The handler of a stream that runs outside of the serving thread. As a future it ends when the handler is done, or
 /// the stream is cancelled. Dropping it ends the stream with an error.
 #[derive(Debug)]
-pub(crate) struct Detached {
+pub struct Detached {
     handler: Option<HandlerFuture>,
     pipe: Arc<Pipe>,
 }

@@ -255,7 +255,7 @@ impl StreamBody for Box<ServedStream> {
         }
     }
 
-    fn note_taken(&mut self) -> u64 {
+    fn taken(&self) -> u64 {
         self.pipe().map_or(0, Pipe::note_taken)
     }
 

@@ -22,7 +22,6 @@ enum Handler<S: ?Sized> {
     Entry(EntryHandler<S>),
     Owned(OwnedHandler<S>),
     Stream(OwnedOpenReplies<S>),
-    #[cfg_attr(not(feature = "tokio"), allow(dead_code, reason = "only `register_async` makes one"))]
     Async(OwnedStartHandler),
     Thread(OwnedStartHandler),
 }
@@ -250,7 +249,6 @@ impl<S: ?Sized> Table<S> {
         self.insert(description, Handler::Thread(handler))
     }
 
-    #[cfg(feature = "tokio")]
     pub(super) fn insert_async(
         &mut self,
         description: EndpointDescription,

@@ -38,7 +38,9 @@ pub(crate) trait Service {
     fn admit(&self, type_id: u32, begun: usize) -> bool;
 
     /// As [`admit`](Self::admit), for an OPEN, from a caller with `begun` calls in flight and open streams.
-    fn admit_open(&self, type_id: u32, begun: usize, connection: &Connection) -> bool;
+    fn admit_open(&self, type_id: u32, begun: usize, _connection: &Connection) -> bool {
+        self.admit(type_id, begun)
+    }
 
     /// Answers a request, or begins it.
     ///
@@ -600,7 +602,7 @@ pub(crate) fn serve_current<R, E: From<Halt>>(
     outcome
 }
 
-/// What [`take_one`] took.
+/// The message that [`take_one`] took.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum TakenOne {
     /// A call.

@@ -21,11 +21,13 @@ pub(crate) trait StreamBody {
     fn end_items(&mut self);
 
     /// Items of the caller that the handler has taken in all. The serving thread grants credit for them.
-    fn note_taken(&mut self) -> u64;
+    fn taken(&self) -> u64;
 
-    /// Whether a handler that runs elsewhere has changed something since the last step. `is_blocked` says that an item
+    /// Whether a handler that runs elsewhere has changed something since the last step. `_is_blocked` says that an item
     /// waits for credit or room, as the last step found.
-    fn has_news(&self, is_blocked: bool) -> bool;
+    fn has_news(&self, _is_blocked: bool) -> bool {
+        false
+    }
 }
 
 /// The outcome of a step.
@@ -58,11 +60,7 @@ impl StreamBody for core::convert::Infallible {
         match *self {}
     }
 
-    fn note_taken(&mut self) -> u64 {
-        match *self {}
-    }
-
-    fn has_news(&self, _: bool) -> bool {
+    fn taken(&self) -> u64 {
         match *self {}
     }
 }
@@ -201,7 +199,7 @@ impl<B: StreamBody> CalleeStreams<B> {
             let at = self.next % self.open.len();
             self.next = at + 1;
             let stream = &mut self.open[at];
-            stream.window.note_taken(stream.body.note_taken(), rx);
+            stream.window.note_taken(stream.body.taken(), rx);
             let may_send = has_room(tx)? && stream.credit.check(tx)?;
             let step = stream.body.step(tx, may_send);
             stream.is_blocked = step == StreamStep::Blocked;

@@ -387,13 +387,6 @@ impl<T> CallerCore<T> {
         ended.into_iter().filter_map(|(_, tag)| tag).collect()
     }
 
-    /// Ends all calls with their connection. Gives what was attached to them. A stream keeps the items that have come,
-    /// and ends with `end` after them.
-    pub(crate) fn lose_all(&mut self, end: &End) -> Vec<T> {
-        self.cancellations.clear();
-        self.calls.lose_all(end)
-    }
-
     /// Whether cancellations wait for room.
     #[inline]
     pub(crate) fn has_pending_cancellations(&self) -> bool {
@@ -417,6 +410,14 @@ impl<T> CallerCore<T> {
         Ok(true)
     }
 
+    /// Ends all calls with their connection: the outcome of calls in flight is `end`, and what was attached to them is
+    /// dropped. A stream keeps the items that have come, and ends with `end` after them.
+    pub(crate) fn lose(&mut self, end: &End) {
+        self.calls.lose(end);
+        self.cancellations.clear();
+        self.credit_waits.clear();
+    }
+
     /// Replaces a connection that ended by `end`. Replies that the old ring still holds are kept, and calls without a
     /// reply are lost. Ids go on growing.
     pub(crate) fn replace(&mut self, established: Option<&Established>, end: &End) {
@@ -428,9 +429,7 @@ impl<T> CallerCore<T> {
                 break;
             }
         }
-        self.calls.lose(end);
-        self.cancellations.clear();
-        self.credit_waits.clear();
+        self.lose(end);
         // The next callee may declare the same endpoints differently.
         self.verified = VerifiedEndpoints::default();
         let Some(established) = established else { return };

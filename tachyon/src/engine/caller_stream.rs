@@ -24,13 +24,13 @@ pub(crate) struct CallerStream {
     pub(crate) arrived: VecDeque<Arrived>,
     /// The last message: END, the reply to a client stream, an error reply, or the end of the connection.
     pub(crate) end: Option<Outcome>,
-    /// Whether the driver has not asked since the last message.
-    pub(super) has_news: bool,
+    /// Whether the news list the stream: its driver has not asked since the last message.
+    pub(super) is_listed: bool,
 }
 
 /// The credit cells of a caller, and the windows of their streams.
 #[derive(Debug, Default)]
-pub(super) struct Cells {
+pub(crate) struct Cells {
     /// The cells in use, by bit.
     used: u32,
     /// Items that may be under way in all streams with a cell.
@@ -45,7 +45,7 @@ impl Cells {
     }
 
     /// Items that may be under way in all streams with a cell.
-    pub(super) fn windows(&self) -> u64 {
+    pub(crate) fn windows(&self) -> u64 {
         self.windows
     }
 
@@ -78,7 +78,7 @@ impl CallerStream {
             has_sent_end: false,
             arrived: VecDeque::new(),
             end: None,
-            has_news: false,
+            is_listed: false,
         }
     }
 

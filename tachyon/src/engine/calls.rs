@@ -130,7 +130,7 @@ impl<T> Calls<T> {
     }
 
     /// The credit cells of the streams.
-    pub(super) fn cells(&self) -> &Cells {
+    pub(crate) fn cells(&self) -> &Cells {
         &self.cells
     }
 
@@ -162,7 +162,7 @@ impl<T> Calls<T> {
     pub(crate) fn take_news(&mut self) -> Vec<u64> {
         for id in &self.news {
             if let Some(Entry::Stream(stream)) = self.table.get_mut(id) {
-                stream.has_news = false;
+                stream.is_listed = false;
             }
         }
         core::mem::take(&mut self.news)
@@ -248,7 +248,7 @@ impl<T> Calls<T> {
 
     /// Forgets the news of a stream that leaves: a driver that waits in place never asks for them.
     fn drop_news(&mut self, id: u64, stream: &CallerStream) {
-        if stream.has_news {
+        if stream.is_listed {
             self.news.retain(|of| *of != id);
         }
     }
@@ -324,7 +324,7 @@ impl<T> Calls<T> {
                     self.cells.free(&stream.window);
                 }
                 stream.file(is_last, arrived).map_err(|()| Fault::Stream { correlation_id: id, type_id })?;
-                if !core::mem::replace(&mut stream.has_news, true) {
+                if !core::mem::replace(&mut stream.is_listed, true) {
                     self.news.push(id);
                 }
             }
@@ -356,16 +356,6 @@ impl<T> Calls<T> {
         stream.end
     }
 
-    /// As [`lose`](Self::lose). Gives the tags of calls in flight, and keeps no outcome for them.
-    pub(super) fn lose_all(&mut self, end: &End) -> Vec<T> {
-        self.move_single();
-        let waiting = self.table.extract_if(|_, entry| matches!(entry, Entry::Waiting(_)));
-        let tags = waiting.filter_map(|(_, entry)| if let Entry::Waiting(tag) = entry { Some(tag) } else { None });
-        let tags = tags.collect();
-        self.lose(end);
-        tags
-    }
-
     /// Ends a connection: calls in flight are lost, and later ids belong to the next connection.
     pub(super) fn lose(&mut self, end: &End) {
         self.first = self.next;
@@ -376,7 +366,7 @@ impl<T> Calls<T> {
                 Entry::Waiting(_) => *entry = Entry::Finished(Err(end.clone())),
                 Entry::Stream(stream) if stream.end.is_none() => {
                     stream.end = Some(Err(end.clone()));
-                    if !core::mem::replace(&mut stream.has_news, true) {
+                    if !core::mem::replace(&mut stream.is_listed, true) {
                         self.news.push(*id);
                     }
                 }

@@ -53,8 +53,8 @@ pub(crate) fn has_metadata(frame: &Frame) -> bool {
     without.type_id != frame.type_id && (is_plain(&without) || is_open(&without))
 }
 
-/// Moves the metadata of the current message out of the message, which becomes a request without metadata. A message that
-/// no caller writes keeps its route, and is refused.
+/// Moves the metadata of the current message out of the message, which becomes a request without metadata. A message
+/// that no caller writes keeps its route, and is refused.
 #[cold]
 pub(crate) fn open_metadata(rx: &mut Rx) {
     rx.current = split_metadata(rx, rx.current);

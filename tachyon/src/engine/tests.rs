@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use super::caller::ItemSent;
 use super::{
     CalleeCore, CallerInfo, CancelReason, Handled, Service, StreamBody, StreamStep, TurnResult, is_open, send_error,
 };
@@ -189,6 +190,38 @@ fn a_caller_that_looked_in_vain_knows_whether_the_callee_still_rings() {
     turns(&mut core, &mut service);
     assert!(caller.core.next().unwrap().is_none());
     assert!(!caller.core.is_armed(false), "the next reply would not ring");
+    assert!(caller.core.arm(None) && caller.core.is_armed(false));
+}
+
+#[test]
+fn a_callee_rings_for_the_credit_that_an_item_waits_for() {
+    let (mut core, mut caller) = core(1 << 12);
+    let stream = caller.open(1, b"").unwrap();
+    assert!(!caller.core.has_credit(stream).unwrap());
+    assert_eq!(caller.core.try_send_item(stream, b"").unwrap(), ItemSent::Full);
+    assert!(caller.core.arm(None) && caller.core.is_armed(false));
+    assert!(caller.core.await_credit(stream), "a new wait");
+    assert!(!caller.core.await_credit(stream));
+    assert!(!caller.core.is_armed(false), "no credit was asked for");
+    assert!(caller.core.arm(None) && caller.core.is_armed(false));
+    assert!(caller.core.take_credited().is_empty());
+    core.rx.grant(0, 1);
+    assert!(!caller.core.is_armed(false), "the callee has rung");
+    assert!(!caller.core.arm(None), "there is credit");
+    assert_eq!(caller.core.take_credited(), [stream]);
+    assert_eq!(caller.core.try_send_item(stream, b"").unwrap(), ItemSent::Sent);
+    assert_eq!(caller.core.try_send_item(stream, b"").unwrap(), ItemSent::Full);
+    // A stream that ends needs no credit.
+    assert!(caller.core.await_credit(stream) && caller.core.arm(None));
+    assert!(core.tx.try_send(b"", MessageHeader::new(make_type_id(ROUTE_END, 1), stream)).unwrap());
+    assert!(caller.core.next().unwrap().is_none());
+    assert_eq!(caller.core.calls.take_news(), [stream]);
+    assert_eq!(caller.core.take_credited(), [stream]);
+    assert_eq!(caller.core.try_send_item(stream, b"").unwrap(), ItemSent::Ended);
+    // A stream that is given up leaves no wait behind.
+    let stream = caller.open(1, b"").unwrap();
+    assert!(caller.core.await_credit(stream) && caller.forget(stream));
+    assert_eq!(caller.core.take_credited(), [stream]);
     assert!(caller.core.arm(None) && caller.core.is_armed(false));
 }
 

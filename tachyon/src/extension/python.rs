@@ -81,7 +81,7 @@ pub fn export_with_state<S: Send + Sync + 'static>(
     }
     if let Some(entry) = endpoints.iter().find(|entry| entry.is_stream()) {
         return Err(PyTypeError::new_err(format!(
-            "the Rust endpoint `{}` answers with a stream, which no extension does; export it as a plain function",
+            "the Rust endpoint `{}` is a stream, which no extension serves; export it as a plain function",
             entry.name()
         )));
     }
@@ -153,7 +153,9 @@ impl<S: Send + Sync + 'static> Exported<S> {
                 Err(HandlerError::failed("changes the state, which others are using"))
             }
             // Unreachable: `export_with_state` refuses such an endpoint.
-            (EntryHandler::Stream(_), _) => Err(HandlerError::failed("answers with a stream, which no extension does")),
+            (EntryHandler::Stream(_) | EntryHandler::Thread(..) | EntryHandler::ThreadStateless(_), _) => {
+                Err(HandlerError::failed("is a stream, which no extension serves"))
+            }
             (EntryHandler::Async(..) | EntryHandler::AsyncStateless(_), _) => {
                 Err(HandlerError::failed("is async, and there is no runtime to run it"))
             }

@@ -20,8 +20,8 @@ thread_local! {
     static DISPATCHER: RefCell<Dispatcher> = RefCell::new(dispatcher());
 }
 
-/// An echo, a typed endpoint, an endpoint that takes a list of `bool`, an endpoint that fails on request, and an
-/// endpoint whose replies are larger than its requests.
+/// An echo, a typed endpoint, an endpoint that takes a list of `bool`, an endpoint that fails on request, an endpoint
+/// whose replies are larger than its requests, and two with streams of replies.
 pub(crate) fn dispatcher() -> Dispatcher {
     let double: OwnedHandler<()> =
         Box::new(|(), request, reply| request.read::<u64>(|number| reply.bytes(&number.wrapping_mul(2).to_le_bytes())));
@@ -43,16 +43,28 @@ pub(crate) fn dispatcher() -> Dispatcher {
                 _ => Ok(vec![1; CAPACITY + 1]),
             })
         })
+        .and_then(|dispatcher| dispatcher.register_stream(6, "count", |payload: &[u8]| 0..items(payload)))
+        .and_then(|dispatcher| {
+            dispatcher.register_stream(7, "fail_after", |payload: &[u8]| {
+                let last = items(payload);
+                (0..=last).map(move |item| if item < last { Ok(vec![item; CAPACITY / 2]) } else { Err("the last") })
+            })
+        })
         .map(drop);
-    registered.expect("five numbers");
+    registered.expect("seven numbers");
     dispatcher
+}
+
+/// The number of items that a request asks for.
+fn items(payload: &[u8]) -> u8 {
+    payload.first().map_or(0, |first| first & 15)
 }
 
 /// Requests of every route, type and length to a callee that serves with a dispatcher or without, while the caller
 /// overwrites the rings.
 ///
 /// As long as the caller overwrites no shared word, every request with a correlation id gets exactly one answer, and a
-/// cancellation gets none.
+/// cancellation gets none. Every item of a stream has credit, and every stream has one last message.
 pub fn callee(data: &[u8]) {
     DISPATCHER.with_borrow_mut(|dispatcher| attack(data, 2, |hostile| serve(hostile, dispatcher)));
 }
@@ -83,7 +95,7 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
                 peer.drain(honest);
                 pair.ring();
                 let outcome = dispatcher.serve_once_timeout(&mut callee, AT_ONCE);
-                if honest && peer.nameless && matches!(outcome, Err(ServeError::FatalError(_))) {
+                if honest && peer.lawless && matches!(outcome, Err(ServeError::FatalError(_))) {
                     return;
                 }
                 outcome
@@ -111,7 +123,7 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
             _ => {}
         }
     }
-    if honest {
+    if honest && !peer.lawless {
         // A control request or a cancellation ends a turn as well, since its caller has no time.
         for _ in 0..=peer.in_flight() {
             peer.drain(honest);
@@ -124,8 +136,6 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
                     | ServeError::TimedOut
                     | ServeError::Interrupted,
                 ) => {}
-                // A request without a correlation id cannot be answered.
-                Err(ServeError::FatalError(_)) if peer.nameless => return,
                 Err(end) => panic!("{end}"),
             }
         }

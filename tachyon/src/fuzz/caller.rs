@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::hostile::{CAPACITY, attack};
+use super::hostile::{CAPACITY, Hostile, attack};
 use super::pair::Pair;
 use crate::handshake::Role;
 use crate::ring::{Consumer, MessageHeader, Producer};
 use crate::rpc::{CallError, Caller};
 use crate::tachyon_rpc;
-use crate::type_id::{ROUTE_CONTROL, make_type_id};
+use crate::type_id::{ROUTE_CONTROL, ROUTE_END, ROUTE_ITEM, make_type_id};
 
 const AT_ONCE: Duration = Duration::ZERO;
 
@@ -32,7 +32,8 @@ fn words(text: &str, most: u32) -> Result<Vec<String>, String> {
     Ok(text.split(' ').take(most as usize).map(str::to_owned).collect())
 }
 
-/// Calls by number and by type, finished in any order, while the callee answers, floods, lies and overwrites the rings.
+/// Calls and streams by number and by type, finished in any order, while the callee answers, floods, lies and overwrites
+/// the rings.
 ///
 /// No call waits, payloads have a valid length, error texts are UTF-8, and the number of outstanding calls is right.
 #[allow(clippy::too_many_lines, reason = "one arm for each step of the fuzzer")]
@@ -58,6 +59,8 @@ pub fn caller(data: &[u8]) {
                         0 => make_type_id(ROUTE_CONTROL, 1),
                         1 => u32::from(hostile.input.byte()),
                         2 => make_type_id(u16::from(hostile.input.byte()), u16::MAX),
+                        3 | 4 => make_type_id(ROUTE_ITEM, 1),
+                        5 => make_type_id(ROUTE_END, 1),
                         _ => hostile.input.word(),
                     };
                     let header = MessageHeader::due(type_id, correlation_id, type_id);
@@ -153,8 +156,10 @@ pub fn caller(data: &[u8]) {
                     Ok(())
                 }
                 _ => {
-                    let _ = caller.state();
-                    Ok(())
+                    pair.ring();
+                    let outcome = streams(hostile, &mut caller, step >> 4, sent);
+                    sent = caller.core.calls.next() - 1;
+                    outcome
                 }
             };
             assert!(caller.outstanding() as u64 <= sent);
@@ -165,6 +170,31 @@ pub fn caller(data: &[u8]) {
             }
         }
     });
+}
+
+/// A step of a stream near the last call.
+fn streams(hostile: &Hostile<'_>, caller: &mut Caller, step: u8, sent: u64) -> Result<(), CallError> {
+    let id = hostile.input.near(sent);
+    match step {
+        0..4 => caller.within(AT_ONCE).window(u32::from(step)).open(1, &[step]).map(drop),
+        4..7 => caller.try_next_item(id).map(|item| {
+            hostile.strike();
+            item.iter().for_each(|item| look(item));
+        }),
+        7 | 8 => caller.next_item_timeout(id, AT_ONCE).map(|item| {
+            hostile.strike();
+            item.iter().for_each(|item| look(item));
+        }),
+        9..12 => {
+            let len = usize::from(hostile.input.byte());
+            caller.send_item(id, &[step; 256][..len]).map(drop)
+        }
+        12 => caller.end_items(id),
+        _ => {
+            let _ = caller.state();
+            Ok(())
+        }
+    }
 }
 
 fn look(payload: &[u8]) {

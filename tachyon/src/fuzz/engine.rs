@@ -11,14 +11,14 @@ use crate::connection::slice;
 use crate::engine::{CallerCore, Reply};
 use crate::handshake::Role;
 use crate::ring::{Consumer, MessageHeader, Producer};
-use crate::type_id::{MSG_TYPE_ERROR, make_type_id};
+use crate::type_id::{MSG_TYPE_ERROR, ROUTE_END, ROUTE_ITEM, make_type_id};
 use crate::wait::Deadline;
 
 /// The driver's tag of a call: counts how often the call has ended.
 type Ends = Rc<Cell<u32>>;
 
-/// Every call ends exactly once, by its reply or because its driver gives up, and leaves nothing behind. The payload of
-/// a reply is readable.
+/// Every call and every stream ends exactly once, by its reply or last message or because its driver gives up, and leaves
+/// nothing behind. The payload of a reply, and of an item, is readable. No more items are kept than the windows have.
 pub fn engine(data: &[u8]) {
     attack(data, 2, |hostile| {
         let mut pair = Pair::new(hostile, Role::Source);
@@ -35,7 +35,12 @@ pub fn engine(data: &[u8]) {
                 0 => hostile.strike(),
                 1..=3 => {
                     let id = hostile.input.near(sent);
-                    let type_id = if step >> 7 == 0 { 1 } else { make_type_id(u16::from(step), MSG_TYPE_ERROR) };
+                    let type_id = match step >> 5 {
+                        0 | 1 => 1,
+                        2 | 3 => make_type_id(ROUTE_ITEM, 1),
+                        4 => make_type_id(ROUTE_END, 1),
+                        _ => make_type_id(u16::from(step >> 4), MSG_TYPE_ERROR),
+                    };
                     let len = usize::from(hostile.input.byte());
                     let _ = replies.push_slow(hostile.input.slice(len), MessageHeader::new(type_id, id));
                 }
@@ -52,7 +57,34 @@ pub fn engine(data: &[u8]) {
                         assert!(calls.insert(id, ends).is_none(), "an id that meant another call");
                     }
                 }
-                8..=10 => {
+                8 if step >> 4 < 4 => {
+                    if let Some((route, window)) = core.open_route(Some(u32::from(step >> 4))) {
+                        let type_id = make_type_id(route, 1);
+                        let header = core.header(type_id, Deadline::never());
+                        if let Ok(true) = core.tx.try_send(&[], header) {
+                            let id = core.opened(type_id, Deadline::never(), window);
+                            assert!(calls.insert(id, Ends::default()).is_none(), "an id that meant another call");
+                        }
+                    }
+                }
+                8 if step >> 4 < 8 => {
+                    let id = hostile.input.near(sent);
+                    match core.try_send_item(id, &[step; 8]) {
+                        Ok(_) | Err(_) => drop(core.try_send_end(id)),
+                    }
+                }
+                8 => {
+                    for id in core.calls.take_news() {
+                        core.grant(id);
+                        while let Some(item) = core.take_arrived(id) {
+                            assert!(item.payload.len() <= CAPACITY);
+                        }
+                        if core.take_stream_outcome(id).is_some() {
+                            ended(&calls[&id]);
+                        }
+                    }
+                }
+                9 | 10 => {
                     if let Ok(Some(Reply { tag, frame })) = core.next() {
                         assert!(Rc::ptr_eq(&tag, &calls[&frame.correlation_id]), "the reply to another call");
                         ended(&tag);
@@ -80,6 +112,11 @@ pub fn engine(data: &[u8]) {
             }
             let under_way = calls.values().filter(|ends| ends.get() == 0).count();
             assert_eq!(core.calls.len(), under_way);
+            assert!(core.calls.cells().windows() <= hostile.rings[1].geometry().slots() as u64);
+        }
+        let streams: Vec<_> = calls.keys().copied().filter(|id| core.calls.stream(*id).is_some()).collect();
+        for id in streams {
+            ended(&calls[&id]);
         }
         for tag in core.end_all(false) {
             ended(&tag);

@@ -129,6 +129,10 @@ impl Hostile<'_> {
                 header.ends.0.producer.store(u32::from(byte() & 3), Ordering::Relaxed);
                 header.processors[usize::from(byte() & 1)].0.store(byte().into(), Ordering::Relaxed);
             }
+            14 => {
+                let cell = &header.cells[usize::from(byte() & 3)];
+                cell.granted.store(near(cell.granted.load(Ordering::Relaxed), byte(), byte()), Ordering::Relaxed);
+            }
             _ => {
                 let at = usize::from(u16::from_le_bytes([byte(), byte()])) % memory.segment().len();
                 // SAFETY: the offset lies in the mapping.

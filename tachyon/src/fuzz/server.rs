@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{Hostile, Pair, REPEATED, ScriptedCaller, attack_beside, dispatcher, linked};
 use crate::connection::{Established, Halt, Rx, State, Tx};
-use crate::dispatch::{Deferred, Dispatcher};
+use crate::dispatch::{Deferred, Detached, Dispatcher};
 use crate::engine::{CallerInfo, CancelReason, ErrorKind, Handled, OpenRequest, is_open};
 use crate::handshake::Role;
 use crate::options::Options;
@@ -58,7 +58,7 @@ fn serve(hostile: &Hostile<'_>, dispatcher: &mut Dispatcher) {
         _ => PollingMode::Park,
     };
     let options = Options::new().polling(polling);
-    let worker = Worker::new(Arc::new(Control::new(Duration::ZERO)), None, options.clone())
+    let worker = Worker::new(Arc::new(Control::new(Duration::ZERO, 1)), None, options.clone())
         .expect("an epoll instance and a notifier");
     let driven = Driven { worker, publication: None, ended: None };
     let mut service = Service { driven, later: Later { requests: Vec::new(), deferring: how & 8 != 0 } };
@@ -140,6 +140,10 @@ impl Offload for Later {
         let at = self.requests.iter().position(|(call, _)| *call == of);
         self.requests.swap_remove(at.expect("a cancelled request has begun and has no answer"));
     }
+
+    fn spawn(&mut self, _: Detached) {
+        unreachable!("no endpoint of the table takes items");
+    }
 }
 
 /// Answers every request in the serving thread, or admits none.
@@ -164,7 +168,7 @@ impl crate::engine::Service for Immediate<'_> {
         request: &OpenRequest,
     ) -> Result<Handled<Self::Begun>, Halt> {
         if is_open(&request.frame) {
-            return self.blocking.open(caller, rx, tx, request);
+            return self.blocking.open(caller, rx, tx, request, None);
         }
         self.blocking.answer(caller, rx, tx, request).map(|()| Handled::Replied)
     }
@@ -189,8 +193,9 @@ impl Service {
 
     /// One pass over the polled callers, which may admit no request.
     fn pass(&mut self, dispatcher: &mut Dispatcher, admits: bool) {
-        let (responder, state) = dispatcher.exclusive();
-        let blocking = Blocking { responder, state, counters: None };
+        let (responder, state, shared) = dispatcher.exclusive_with_threads();
+        let threads = Arc::clone(&self.driven.worker.control.threads);
+        let blocking = Blocking { responder, state, counters: None, shared, threads: &threads };
         if admits {
             self.driven.worker.poll_holding();
         }

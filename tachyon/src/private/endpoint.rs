@@ -5,7 +5,7 @@ use core::marker::PhantomData;
 
 use crate::dispatch::{
     AsyncReply, Context, ConvertError, Entry, EntryHandler, HandlerError, HandlerFuture, HandlerResult, IntoReply,
-    Replies, Reply, ReplySlot, Request, SlotOf, SlotResult, StartHandler, answer_in_slot, share_own,
+    OwnedContext, Replies, Reply, ReplySlot, Request, SlotOf, SlotResult, StartHandler, answer_in_slot, share_own,
 };
 use crate::schema::payload::{DeclaredError, Message, Scratch, Undeclared, Value, assert_by_value, with_scratch};
 
@@ -88,6 +88,32 @@ pub fn fallible<I: Iterator, E>(outcome: Result<I, E>) -> Result<impl Iterator<I
 /// The output of an async handler: [`answer`], later.
 pub fn answer_later<H: ConvertError<S::Error>, S: ReplyOf<R>, R: Send + 'static>(value: R) -> AsyncReply {
     AsyncReply::new(|reply| answer::<H, S, R>(reply, value))
+}
+
+/// Sends the items of an iterator that a handler returned, on the handler's own thread. Ends with the first error.
+pub fn send_all<H, S, I>(context: &OwnedContext, items: I) -> AsyncReply
+where
+    H: ConvertError<S::Error>,
+    S: ReplyOf<I::Item>,
+    I: Iterator,
+{
+    for item in items {
+        let sent = S::encode(item).map_err(H::error).and_then(|item| Ok(context.send_encoded(item)?));
+        if let Err(error) = sent {
+            return AsyncReply::new(|_| Err(error));
+        }
+    }
+    AsyncReply::new(|reply| reply.bytes(&[]))
+}
+
+/// The handler of a stream without state that runs on a thread of its own.
+pub const fn thread_stateless<S: ?Sized>(start: StartHandler<()>) -> EntryHandler<S> {
+    EntryHandler::ThreadStateless(start)
+}
+
+/// The handler of a stream with the state `S` that runs on a thread of its own.
+pub const fn thread_shared<S: Send + Sync + ?Sized + 'static>(start: StartHandler<S>) -> EntryHandler<S> {
+    EntryHandler::Thread(start, share_own)
 }
 
 /// The future of an async handler. The only place that reports a future that cannot be a task.
@@ -192,6 +218,12 @@ pub trait ReplyOf<R> {
     /// # Errors
     /// As [`IntoReply::into_reply`].
     fn send(value: R, reply: Reply<'_>) -> Result<HandlerResult, Self::Error>;
+
+    /// The bytes of the reply.
+    ///
+    /// # Errors
+    /// As [`IntoReply::into_reply`].
+    fn encode(value: R) -> Result<Vec<u8>, Self::Error>;
 }
 
 impl<R: IntoReply> ReplyOf<R> for Select<true> {
@@ -202,6 +234,10 @@ impl<R: IntoReply> ReplyOf<R> for Select<true> {
     fn send(value: R, reply: Reply<'_>) -> Result<HandlerResult, R::Error> {
         value.into_reply(reply)
     }
+
+    fn encode(value: R) -> Result<Vec<u8>, R::Error> {
+        value.encode()
+    }
 }
 
 impl<R> ReplyOf<R> for Select<false> {
@@ -209,6 +245,10 @@ impl<R> ReplyOf<R> for Select<false> {
     type Error = Undeclared;
 
     fn send(_value: R, _reply: Reply<'_>) -> Result<HandlerResult, Undeclared> {
+        unreachable!("the compiler refuses the type")
+    }
+
+    fn encode(_value: R) -> Result<Vec<u8>, Undeclared> {
         unreachable!("the compiler refuses the type")
     }
 }

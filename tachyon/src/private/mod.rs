@@ -33,8 +33,8 @@ pub use self::declared::{declared, zeros};
 pub use self::endpoint::{
     ErrorTravels, InSlot, IsDeclared, IsInSlot, IsInto, IsReply, IsShown, NeverChanged, NotDeclared, NotInSlot,
     NotInto, NotReply, NotShown, ReplyOf, Serves, Spelled, answer, answer_later, answer_slot, can_be_in_slot,
-    can_be_reply, context, empty, error_form, error_travels, fallible, handle, replies, replies_or_error, start_shared,
-    start_stateless, task,
+    can_be_reply, context, empty, error_form, error_travels, fallible, handle, replies, replies_or_error, send_all,
+    start_shared, start_stateless, task, thread_shared, thread_stateless,
 };
 pub use self::gaps::{
     Asked, Defined, IsDefined, IsFixed, NotDefined, NotFixed, Shape, assert_aligned, assert_fixed,
@@ -54,8 +54,9 @@ pub use self::table::{Listed, NotAnEndpoint, Probe, Table, assert_own_msg_type, 
 #[cfg(feature = "tokio")]
 pub use crate::client::tokio::{AsyncCaller, AsyncStream, call_async, stream};
 pub use crate::dispatch::{
-    Context, ConvertError, Dispatcher, Endpoint, Entry, EntryHandler, ErrorForm, HandlerError, IntoReply, Replied,
-    Reply, Request, Requires, SlotOf, SlotResult, Stateless, StreamHandler,
+    AsyncReply, Context, ConvertError, Dispatcher, Endpoint, Entry, EntryHandler, ErrorForm, HandlerError,
+    HandlerFuture, IntoReply, Items, OwnedContext, Replied, Reply, Request, Requires, SlotOf, SlotResult, Stateless,
+    StreamHandler, StreamSender,
 };
 pub use crate::error_kind::ErrorKind;
 pub use crate::rpc::{

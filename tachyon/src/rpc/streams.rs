@@ -8,9 +8,9 @@ use super::error::CallError;
 use super::guard::RpcRxGuard;
 use super::settings::CallSettings;
 use crate::connection::{End, Halt, MAX_PER_LOOK, Unsent, look_for_room, room_while_taking, slice};
-use crate::engine::{Arrived, CallerCore, file, is_item};
+use crate::engine::{Arrived, CallerCore, TooManyStreams, file, is_item};
 use crate::metadata::{METADATA, Metadata};
-use crate::ring::{CELLS, MessageHeader, Reservation};
+use crate::ring::{MessageHeader, Reservation};
 use crate::schema::describe::EndpointDescription;
 use crate::type_id::{MSG_TYPE_ERROR, ROUTE_END, ROUTE_ITEM, make_type_id, msg_type};
 use crate::wait::Deadline;
@@ -91,9 +91,7 @@ impl Caller {
         let size = contents.size();
         let tail_len = metadata.map_or(0, Metadata::tail_len);
         let mut reservation = self.take_room(size + tail_len, deadline)?;
-        let Some((route, window)) = self.core.open_route(window) else {
-            return Err(CallError::TooManyStreams { max: CELLS });
-        };
+        let Some((route, window)) = self.core.open_route(window) else { return Err(TooManyStreams.into()) };
         let (payload, tail) = slice::reserved_mut(&mut reservation, &self.core.tx).split_at_mut(size);
         contents.write(payload);
         let mut type_id = make_type_id(route, msg_type);

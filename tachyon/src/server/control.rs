@@ -78,7 +78,7 @@ impl AsFd for Inbox {
 /// The shared state of a server.
 pub(crate) struct Control {
     pub(super) stop_time: Arc<StopTime>,
-    pub(super) threads: Arc<StreamThreads>,
+    pub(crate) threads: Arc<StreamThreads>,
     inboxes: ProcessMutex<Vec<Arc<Inbox>>>,
     /// Wakes the acceptor's thread, while there is one.
     acceptor_notifier: ProcessMutex<Option<Arc<Notifier>>>,

@@ -17,7 +17,7 @@ use super::session::Arrival;
 use super::worker::Worker;
 use super::{RpcServer, Stopper};
 use crate::connection::{Connection, Established, Halt, Rx, Tx, slice};
-use crate::dispatch::{Deferred, Deferring, Dispatcher, HandlerError, Reply, STREAM_THREADS, StateRef};
+use crate::dispatch::{Deferred, Deferring, Detached, Dispatcher, HandlerError, Reply, STREAM_THREADS, StateRef};
 use crate::engine::{CallerInfo, CancelReason, Handled, OpenRequest, Service, is_open};
 use crate::options::Options;
 use crate::rpc::ServeError;
@@ -199,6 +199,9 @@ pub trait Offload {
 
     /// Cancels a request, which gets no answer any more.
     fn cancel(&mut self, request: &Deferred);
+
+    /// Takes the handler of a stream whose start function was called just now. The loop polls it until it is done.
+    fn spawn(&mut self, handler: Detached);
 }
 
 /// Offloads some requests, and answers the others.
@@ -216,7 +219,8 @@ impl<S: ?Sized, A: Offload> Service for Offloading<'_, S, A> {
     }
 
     fn admit_open(&self, type_id: u32, _: usize, connection: &Connection) -> bool {
-        self.blocking.has_thread(type_id, connection)
+        let has_place = self.room > 0 || !self.offload.accepts(msg_type(type_id));
+        has_place && self.blocking.has_thread(type_id, connection)
     }
 
     fn handle(
@@ -226,8 +230,13 @@ impl<S: ?Sized, A: Offload> Service for Offloading<'_, S, A> {
         tx: &mut Tx,
         request: &OpenRequest,
     ) -> Result<Handled<Self::Begun>, Halt> {
+        let Self { blocking, room, offload } = self;
         if is_open(&request.frame) {
-            return self.blocking.open(caller, rx, tx, request, None);
+            let mut spawn = |handler| {
+                *room = room.saturating_sub(1);
+                offload.spawn(handler);
+            };
+            return blocking.open(caller, rx, tx, request, Some(&mut spawn));
         }
         let Blocking { responder, counters, .. } = self.blocking;
         let accepts = |msg_type| self.offload.accepts(msg_type);

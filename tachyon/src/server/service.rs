@@ -56,8 +56,11 @@ impl<T> StreamBody for Begun<T> {
         self.stream_mut().end_items();
     }
 
-    fn note_taken(&mut self) -> u64 {
-        self.stream_mut().note_taken()
+    fn taken(&self) -> u64 {
+        match self {
+            Self::Stream(stream) => stream.taken(),
+            Self::Call(_) => 0,
+        }
     }
 
     fn has_news(&self, is_blocked: bool) -> bool {
@@ -228,10 +231,6 @@ impl Service for NoService {
     type Begun = Infallible;
 
     fn admit(&self, _: u32, _: usize) -> bool {
-        false
-    }
-
-    fn admit_open(&self, _: u32, _: usize, _: &Connection) -> bool {
         false
     }
 

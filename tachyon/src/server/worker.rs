@@ -73,7 +73,7 @@ pub(crate) struct Worker<C, E, B> {
     /// The earliest deadlines of the streams of parked sessions: time in `CLOCK_MONOTONIC` nanoseconds, key.
     deadlines: BTreeSet<(u64, usize)>,
     inbox: Arc<Inbox>,
-    pub(super) control: C,
+    pub(crate) control: C,
     /// `None` for all workers but the first.
     pub(super) acceptor: Option<E>,
     options: Options,

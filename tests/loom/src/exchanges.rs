@@ -3,7 +3,7 @@
 
 use loom::thread;
 
-use crate::connection::{Established, Rx, Tx, is_due, park, room_while_taking, unpark};
+use crate::connection::{Established, Rx, Tx, is_due, look_for_room, park, room_while_taking, unpark};
 use crate::handshake::{connected, connected_both_ways};
 use crate::kernel::{Wakers, clock};
 use crate::models::{content, expect, explore, header, receive, send, sending};
@@ -42,12 +42,17 @@ pub fn a_caller_takes_replies_while_it_waits_for_room(wakers: Wakers) {
             (theirs, answers, taken)
         });
         let mut kept = 0;
-        let reservation = room_while_taking(&mut requests, &mut replies, 1, Deadline::never(), |replies, frame| {
-            kept += 1;
-            expect(replies.ring(), &frame, kept, BIG);
-            replies.release(frame.position);
-            Ok(())
-        });
+        let reservation = room_while_taking(
+            (&mut requests, &mut replies, &mut ()),
+            Deadline::never(),
+            |connection, ring, producer, ()| look_for_room(connection, ring, producer, 1),
+            |replies, (), frame| {
+                kept += 1;
+                expect(replies.ring(), &frame, kept, BIG);
+                replies.release(frame.position);
+                Ok(())
+            },
+        );
         reservation.expect("a callee that stays");
         assert!(kept >= 2, "{kept} replies made room for two more");
         drop(serving.join().expect("the callee"));
@@ -97,7 +102,7 @@ pub fn a_server_that_parks_for_requests_is_woken(wakers: Wakers) {
 
 /// Parks the connection, sleeps, and unparks it: the steps of a server's worker.
 fn park_and_sleep(ours: &Established, taken: &Rx, answers: &mut Tx) {
-    let Some(mut second_look) = park(taken, answers).map(Some) else { return };
+    let Some(mut second_look) = park(taken, answers, false, |_| false).map(Some) else { return };
     let peer = &ours.connection.peer;
     loop {
         if peer.poll_until(second_look.take()) {

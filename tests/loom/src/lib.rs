@@ -33,5 +33,6 @@ pub mod exchanges;
 pub mod models;
 pub mod rings;
 pub mod sleepers;
+pub mod streams;
 
 pub use kernel::{FENCED, SECOND_LOOK, UNFENCED, Wakers};

@@ -45,6 +45,13 @@ macro_rules! parking {
         }
 
         models! {
+            streams(super::$wakers):
+            a_callee_that_waits_for_credit_is_woken,
+            a_callee_that_waits_for_credit_and_room_is_woken,
+            a_caller_that_waits_for_credit_is_woken,
+        }
+
+        models! {
             rings(super::$wakers):
             a_stale_ring_loses_nothing,
             a_ring_that_could_not_be_sent_is_sent_with_the_next_message,
@@ -72,6 +79,11 @@ models! {
     messages_arrive_once_whole_and_in_order,
     a_slot_is_written_again_only_after_it_was_read,
     the_arena_is_written_again_only_after_it_was_read,
+}
+
+models! {
+    streams():
+    a_stream_has_no_credit_of_the_one_before_it,
 }
 
 models! {

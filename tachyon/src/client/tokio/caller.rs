@@ -388,7 +388,7 @@ impl AsyncCaller {
             let mut link = None;
             match self.attempt_open(&call, &mut link).await {
                 Err(error) if attempts.again(&error) => {
-                    attempts = next_attempt(attempts, error, link, deadline).await?
+                    attempts = next_attempt(attempts, error, link, deadline).await?;
                 }
                 outcome => return outcome,
             }
@@ -441,7 +441,7 @@ impl AsyncCaller {
             let mut link = None;
             match self.attempt(&call, &mut link).await {
                 Err(error) if attempts.again(&error) => {
-                    attempts = next_attempt(attempts, error, link, deadline).await?
+                    attempts = next_attempt(attempts, error, link, deadline).await?;
                 }
                 outcome => return outcome.map_err(|error| attempts.outcome(error)),
             }

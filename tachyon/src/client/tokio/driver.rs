@@ -1,4 +1,4 @@
-//! The driver task of a connection: takes replies from the ring, wakes the tasks that wait for room and those of streams,
+//! The driver task of a connection: takes replies from the ring, wakes the tasks that wait for room or for a stream,
 //! and notices the end of the callee.
 
 use core::future::poll_fn;

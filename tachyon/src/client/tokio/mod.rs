@@ -1,7 +1,9 @@
 //! Callers for async code on tokio. Needs the cargo feature `tokio`.
 //!
 //! [`AsyncCaller`] calls: by number, the generated `call_async` of an endpoint, or the generated async client of a
-//! service. [`AsyncCaller::open`] and the generated `stream` of an endpoint open a stream. To serve, add async endpoints to a [`Dispatcher`](crate::Dispatcher) with
+//! service. [`AsyncCaller::open`] and the generated `stream` of an endpoint open a stream.
+//!
+//! To serve, add async endpoints to a [`Dispatcher`](crate::Dispatcher) with
 //! [`register_async`](crate::Dispatcher::register_async), and serve an [`RpcServer`](crate::RpcServer) with
 //! [`serve_async`](crate::Dispatcher::serve_async).
 //!

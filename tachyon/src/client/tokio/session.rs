@@ -4,7 +4,7 @@
 //! the messages of streams for the tasks that take them.
 
 use core::pin::{Pin, pin};
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, ready};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, oneshot};
@@ -204,12 +204,9 @@ impl Session {
     /// Ends the session and all its calls. The first end counts.
     pub(super) fn end(&self, end: End) {
         let mut traffic = self.traffic();
-        let end = traffic.end.get_or_insert(end).clone();
-        for reply in traffic.core.lose_all(&end) {
-            // Fails if the task has dropped the call.
-            drop(reply.send(Err(Halt::from(end.clone()).into())));
-        }
-        traffic.tasks.wake_all();
+        let Traffic { core, tasks, end: first, .. } = &mut *traffic;
+        core.lose(first.get_or_insert(end));
+        tasks.wake_all();
         drop(traffic);
         // The sender that waits for room finds the end, and so does each sender after it.
         self.room.notify_one();
@@ -428,11 +425,13 @@ impl Future for Call<'_> {
     type Output = Outcome;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Outcome> {
-        Pin::new(&mut self.reply).poll(context).map(|outcome| match outcome {
-            Ok(outcome) => outcome,
-            // Not reached: each call that leaves the table gets an outcome first.
-            Err(_) => Err(Halt::from(undriven()).into()),
-        })
+        let sent = ready!(Pin::new(&mut self.reply).poll(context));
+        Poll::Ready(sent.unwrap_or_else(|_| match self.session.traffic().core.take_outcome(self.id) {
+            // The connection ended.
+            Some(Err(end)) => Err(Halt::from(end).into()),
+            // Not reached: each other call that leaves the table gets a reply first.
+            _ => Err(Halt::from(undriven()).into()),
+        }))
     }
 }
 

@@ -160,7 +160,7 @@ impl RawStream {
         }
     }
 
-    fn poll_recv(&self, context: &mut Context<'_>) -> Poll<Option<Result<Vec<u8>, CallError>>> {
+    fn poll_recv(&self, context: &mut Context<'_>) -> Poll<Option<<Self as Stream>::Item>> {
         self.poll_item(context).map(|item| item.map(|item| item.map(|bytes| bytes.to_vec())))
     }
 
@@ -282,7 +282,7 @@ impl<C: StreamsReplies> AsyncStream<C> {
         in_time(timeout, self.recv()).await
     }
 
-    fn poll_recv(&self, context: &mut Context<'_>) -> Poll<Option<Result<C::Reply, CallError<C::Error>>>> {
+    fn poll_recv(&self, context: &mut Context<'_>) -> Poll<Option<<Self as Stream>::Item>> {
         self.raw
             .poll_item(context)
             .map(|item| item.map(|item| item.map_err(typed::<C>).and_then(|item| own::<C>(&item))))

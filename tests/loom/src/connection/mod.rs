@@ -36,4 +36,4 @@ pub(crate) use exchange::{MAX_PER_LOOK, room_while_taking};
 pub(crate) use life::Connection;
 pub(crate) use parking::{is_due, park, unpark};
 pub(crate) use rx::{Rx, look_for_data};
-pub(crate) use tx::Tx;
+pub(crate) use tx::{Tx, look_for_room};

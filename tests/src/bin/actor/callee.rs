@@ -10,7 +10,7 @@ use tachyon_tests::chaos::progress_file::Field;
 use tachyon_tests::chaos::stream::{SHORTEST_TAGGED, Stream};
 
 use super::Outcome;
-use super::caller::{ECHO, OTHER};
+use super::caller::{ECHO, OTHER, STREAM, items_of};
 use super::role::{End, Role, Unconnected};
 
 /// Shared by the handlers of one connection.
@@ -27,11 +27,23 @@ struct Handlers {
 }
 
 impl Handlers {
-    /// Checks the next request, and returns the reply.
-    fn handle(&self, request: &[u8]) -> Vec<u8> {
-        let number = self.taken.fetch_add(1, Ordering::Relaxed);
+    /// Answers the next request.
+    fn answer(&self, request: &[u8]) -> Vec<u8> {
+        let (number, reply) = self.handle(request);
         // A dispatcher takes a request after it has sent the reply to the request before.
         self.progress.note(Field::Committed, number);
+        reply
+    }
+
+    /// The items of a stream. Its last message may wait for room when the next request comes, so none is committed.
+    fn items(&self, request: &[u8]) -> impl Iterator<Item = Vec<u8>> + use<> {
+        let (number, reply) = self.handle(request);
+        (0..items_of(number)).map(move |_| reply.clone())
+    }
+
+    /// Checks the next request, and returns its number and the reply.
+    fn handle(&self, request: &[u8]) -> (u64, Vec<u8>) {
+        let number = self.taken.fetch_add(1, Ordering::Relaxed);
         self.progress.note(Field::Taken, number + 1);
         self.progress.pass("handler", number);
         if let Err(wrong) = self.requests.check(number, request) {
@@ -45,7 +57,7 @@ impl Handlers {
             if request.len() < SHORTEST_TAGGED { request.to_vec() } else { self.replies.message(number, &mut chance) };
         self.bytes.fetch_add((request.len() + reply.len()) as u64, Ordering::Relaxed);
         self.progress.note(Field::Started, number + 1);
-        reply
+        (number, reply)
     }
 }
 
@@ -79,8 +91,10 @@ pub(crate) fn answer(order: &Order) -> Outcome {
     let mut dispatcher = Dispatcher::default();
     for (msg_type, name) in [(ECHO, "echo"), (OTHER, "other")] {
         let handlers = Arc::clone(&handlers);
-        dispatcher.register(msg_type, name, move |request: &[u8]| handlers.handle(request))?;
+        dispatcher.register(msg_type, name, move |request: &[u8]| handlers.answer(request))?;
     }
+    let streamed = Arc::clone(&handlers);
+    dispatcher.register_stream(STREAM, "stream", move |request: &[u8]| streamed.items(request))?;
     let end = if role.count == u64::MAX {
         dispatcher.serve_forever(&mut callee).map_or_else(|error| error.end(), |()| "closed".to_owned())
     } else {

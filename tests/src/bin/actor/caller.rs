@@ -1,4 +1,4 @@
-//! The caller: one call after the other, many calls in flight, or tasks of an event loop.
+//! The caller: one call after the other, many calls in flight, many open streams, or tasks of an event loop.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -17,8 +17,16 @@ pub(crate) const ECHO: u16 = 1;
 /// Answers a tagged request with the reply of the same number.
 pub(crate) const OTHER: u16 = 2;
 
-/// Most calls in flight.
+/// Answers a request with a stream of [`items_of`] items, each of which is the reply of [`OTHER`].
+pub(crate) const STREAM: u16 = 3;
+
+/// Most calls in flight, or open streams.
 const DEPTH: usize = 24;
+
+/// The number of items in the stream of request `number`.
+pub(crate) fn items_of(number: u64) -> u64 {
+    1 + number % 40
+}
 
 /// The outcomes of the calls so far.
 #[derive(Debug, Default)]
@@ -49,7 +57,7 @@ pub(crate) fn call(order: &Order) -> Outcome {
     };
     role.begin()?;
     let reconnects = order.get_or("reconnect", 0) == 1;
-    let depth = if role.form == "pipelined" { DEPTH } else { 1 };
+    let depth = if matches!(&*role.form, "pipelined" | "streams") { DEPTH } else { 1 };
     let mut tally = Tally::default();
     let mut in_flight = VecDeque::new();
     while tally.sent < role.count && tally.end.is_none() {
@@ -105,7 +113,37 @@ fn send(role: &mut Role, caller: &mut Caller, number: u64) -> Result<u64, CallEr
     } else {
         let message = role.stream.message(number, &mut role.chance);
         role.mark_operation();
-        caller.start(msg_type(len), &message)
+        if role.form == "streams" { caller.open(STREAM, &message) } else { caller.start(msg_type(len), &message) }
+    }
+}
+
+/// Waits for the reply to a call, or for all items of a stream, and checks each of them.
+fn finish(role: &mut Role, caller: &mut Caller, call: u64, number: u64) -> Result<Result<(), CallError>, String> {
+    if role.form != "streams" {
+        let reply = match caller.finish(call) {
+            Ok(reply) => reply,
+            Err(error) => return Ok(Err(error)),
+        };
+        if let Some(error) = reply.error() {
+            return Err(format!("call {number} was refused: {error}"));
+        }
+        role.bytes += reply.len() as u64;
+        return check(role.stream, role.replies, number, &reply).map(Ok);
+    }
+    let mut items = 0;
+    loop {
+        match caller.next_item(call) {
+            Ok(Some(item)) => {
+                check(role.stream, role.replies, number, &item).map_err(|wrong| format!("item {items}, {wrong}"))?;
+                role.bytes += item.len() as u64;
+                items += 1;
+                role.progress.pass("item", number);
+            }
+            Ok(None) if items == items_of(number) => return Ok(Ok(())),
+            Ok(None) => return Err(format!("stream {number} ended after {items} of {} items", items_of(number))),
+            Err(CallError::Remote(error)) => return Err(format!("stream {number} ended with {error}")),
+            Err(error) => return Ok(Err(error)),
+        }
     }
 }
 
@@ -120,13 +158,8 @@ fn take(
     if tally.end.is_none() {
         role.mark_operation();
     }
-    match caller.finish(call) {
-        Ok(reply) => {
-            if let Some(error) = reply.error() {
-                return Err(format!("call {number} was refused: {error}").into());
-            }
-            check(role.stream, role.replies, number, &reply)?;
-            role.bytes += reply.len() as u64;
+    match finish(role, caller, call, number)? {
+        Ok(()) => {
             role.progress.pass("replied", number);
             tally.replies += 1;
             role.progress.note(Field::Taken, tally.replies);

@@ -12,7 +12,7 @@ use tachyon_tests::chaos::order::Order;
 use tachyon_tests::chaos::progress_file::Field;
 use tachyon_tests::chaos::stream::{Stream, tag_of};
 
-use super::caller::{ECHO, OTHER};
+use super::caller::{ECHO, OTHER, STREAM, items_of};
 use super::role::{End, Role};
 use super::{Outcome, print};
 
@@ -62,10 +62,13 @@ pub(crate) fn serve(order: &Order) -> Outcome {
     let (counted, handled, carried) = (Arc::clone(&taken), Arc::clone(&all), Arc::clone(&bytes));
     let chance = Mutex::new(role.chance.fork());
     let (pause, resumes) = (order.get_or("pause", 0), order.get_or("resume", 0) == 1);
-    dispatcher.register(OTHER, "other", move |request: &[u8]| -> Result<Vec<u8>, String> {
+    let unary = AtomicU64::new(0);
+    let take = Arc::new(move |request: &[u8], is_unary: bool| -> Result<(u64, Vec<u8>), String> {
         let (seed, number) = tag_of(request).ok_or("the request has no tag")?;
         let before = handled.fetch_add(1, Ordering::Relaxed);
-        progress.note(Field::Committed, before);
+        // A stream's last message may wait for room when the next request comes.
+        let answered = if is_unary { unary.fetch_add(1, Ordering::Relaxed) } else { unary.load(Ordering::Relaxed) };
+        progress.note(Field::Committed, answered);
         progress.note(Field::Taken, before + 1);
         progress.pass("handler", before);
         let mut counted = counted.lock().unwrap_or_else(PoisonError::into_inner);
@@ -85,7 +88,16 @@ pub(crate) fn serve(order: &Order) -> Outcome {
         let reply = whose.replies(replies.most).message(number, &mut chance);
         carried.fetch_add((request.len() + reply.len()) as u64, Ordering::Relaxed);
         progress.note(Field::Started, before + 1);
-        Ok(reply)
+        Ok((number, reply))
+    });
+    let taker = Arc::clone(&take);
+    dispatcher.register(OTHER, "other", move |request: &[u8]| taker(request, true).map(|(_, reply)| reply))?;
+    dispatcher.register_stream(STREAM, "stream", move |request: &[u8]| {
+        let (count, outcome) = match take(request, false) {
+            Ok((number, reply)) => (items_of(number), Ok(reply)),
+            Err(wrong) => (1, Err(wrong)),
+        };
+        (0..count).map(move |_| outcome.clone())
     })?;
     print(&Order::new("serving"));
     let outcome = match role.form.as_str() {

@@ -62,7 +62,7 @@ impl Role {
         match self {
             Self::Sender => &["copy", "place"],
             Self::Receiver => &["guard", "iterate", "batch"],
-            Self::Caller => &["single", "place", "pipelined", "async"],
+            Self::Caller => &["single", "place", "pipelined", "streams", "async"],
             Self::Callee => &["dispatcher", "hand", "async"],
         }
     }
@@ -75,6 +75,7 @@ impl Role {
             (Self::Sender, _) => &["before", "committed"],
             (Self::Receiver, "batch") => &["taken"],
             (Self::Receiver, _) => &["taken", "released"],
+            (Self::Caller, "streams") => &["before", "called", "item", "replied"],
             (Self::Caller, _) => &["before", "called", "replied"],
             (Self::Callee, "hand") => &["taken", "handler", "reply", "answered"],
             (Self::Callee, _) => &["handler"],
@@ -156,6 +157,14 @@ impl Round {
         for (form, (role, language)) in forms.iter_mut().zip(roles.into_iter().zip(languages)) {
             if role == Role::Callee && language == Language::Rust && *form == "async" {
                 *form = "hand";
+            }
+        }
+        // The actors in Python have no streams, and a callee by hand serves none.
+        if let Some(caller) = forms.iter().position(|form| *form == "streams") {
+            if languages == [Language::Rust; 2] {
+                forms[1 - caller] = "dispatcher";
+            } else {
+                forms[caller] = "pipelined";
             }
         }
         let modes = [0; 2].map(|_| pick(&["park", "spin", "adaptive", "spins"], chance));

@@ -36,8 +36,12 @@ const RING: usize = 1 << 16;
 const MOST: usize = 1500;
 
 /// An order for a caller of a random form and polling mode.
-fn calling(path: &Path, seed: u32, chance: &mut fastrand::Rng) -> Order {
-    let form = ["single", "place", "pipelined", "async"][chance.usize(..4)];
+fn calling(path: &Path, languages: [Language; 2], seed: u32, chance: &mut fastrand::Rng) -> Order {
+    let mut form = ["single", "place", "pipelined", "streams", "async"][chance.usize(..5)];
+    if form == "streams" && languages != [Language::Rust; 2] {
+        // The actors in Python have no streams.
+        form = "pipelined";
+    }
     let mode = ["park", "spin", "adaptive", "spins"][chance.usize(..4)];
     let pause = if chance.bool() { 0 } else { chance.u64(1..600) };
     Order::new("call")
@@ -211,7 +215,7 @@ fn server_dies(
     let orders: Vec<Order> = (0..)
         .zip(callers.iter_mut())
         .map(|(number, caller)| {
-            let order = calling(&path, round * 8 + number + 1, chance);
+            let order = calling(&path, [language, caller.actor.language], round * 8 + number + 1, chance);
             caller.actor.tell(&order).map(|()| order)
         })
         .collect::<Result<_, _>>()?;
@@ -357,11 +361,16 @@ fn caller_dies(
     let language = languages[if chance.u8(..3) == 0 { languages.len() - 1 } else { 0 }];
     let seed = 100_000 + round;
     let ledger = ProgressFile::create(&folder.join("ledger"))?;
-    let mut order = calling(&standing.path, seed, chance).with("ledger", folder.join("ledger").display());
+    let pair = [standing.server.actor.language, language];
+    let mut order = calling(&standing.path, pair, seed, chance).with("ledger", folder.join("ledger").display());
     if order.text("form") == "async" {
         order = order.with("form", "pipelined");
     }
-    let point = ["before", "called", "replied"][chance.usize(..3)];
+    let points: &[&str] = match order.text("form") {
+        "streams" => &["before", "called", "item", "replied"],
+        _ => &["before", "called", "replied"],
+    };
+    let point = points[chance.usize(..points.len())];
     let kind = chance.u8(..3);
     if kind > 0 {
         order = order.with("die", point).with("at", chance.u64(..60));

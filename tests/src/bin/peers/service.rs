@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tachyon::{Dispatcher, RpcServer, ServerOptions, Stopper};
 use tachyon_tests::process::arguments;
-use tachyon_tests::service::{COUNT, ECHO, RECORD, RECORD_AND_DIE_ONCE, SLEEP, STOP};
+use tachyon_tests::service::{COUNT, ECHO, RECORD, RECORD_AND_DIE_ONCE, SLEEP, STOP, UPLOAD};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = arguments();
@@ -45,6 +45,9 @@ fn dispatcher(log: File, stopper: Stopper) -> Result<Dispatcher, Box<dyn Error>>
     dispatcher.register_stream(COUNT, "count", |request| {
         let until = request.try_into().map_or(0, u64::from_le_bytes);
         1..until
+    })?;
+    dispatcher.register_client_stream(UPLOAD, "upload", |_, items| {
+        items.map(|item| item.map(drop)).try_fold(0u64, |count, item| item.map(|()| count + 1))
     })?;
     dispatcher.register(STOP, "stop", move |_: &[u8]| stopper.stop())?;
     Ok(dispatcher)
