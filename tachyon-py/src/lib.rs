@@ -47,6 +47,10 @@ mod _tachyon {
     #[pymodule_export]
     use crate::asyncio::loop_serving::{LoopRequest, LoopServing};
     #[pymodule_export]
+    use crate::asyncio::loop_streams::LoopStream;
+    #[pymodule_export]
+    use crate::serve::items::RequestItems;
+    #[pymodule_export]
     use crate::bus::guards::RxGuard;
     #[pymodule_export]
     use crate::bus::guards::TxGuard;

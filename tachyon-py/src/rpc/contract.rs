@@ -474,23 +474,11 @@ impl Contract {
         }
     }
 
-    /// The value of a reply, or of an item of a stream of replies, which shares no memory with it. `is_private` says that the callee can no longer write to
-    /// the reply.
+    /// The value of a reply, or of an item of a stream of replies, which shares no memory with it. `is_private` says that
+    /// the callee can no longer write to the reply.
     #[inline]
     pub(crate) fn value<'py>(&self, py: Python<'py>, reply: &[u8], is_private: bool) -> PyResult<Bound<'py, PyAny>> {
-        let value = match &self.reply {
-            Form::Empty if reply.is_empty() => return Ok(py.None().into_bound(py)),
-            Form::Empty => {
-                let found = reply.len();
-                Err(BadRequestError::new_err(format!("{found} bytes came where none are expected")))
-            }
-            Form::ByteArray => return Ok(PyByteArray::new(py, reply).into_any()),
-            Form::View | Form::Bytes => return Ok(PyBytes::new(py, reply).into_any()),
-            Form::Value(plan) => read::own(plan.bind(py), reply, is_private, self.reply_place),
-            Form::Packed { decode, .. } => call_one(decode.bind(py), PyBytes::new(py, reply).as_any()),
-            Form::Fields(plan) => read::own(plan.bind(py), reply, is_private, self.reply_place)
-                .and_then(|fields| fields.cast::<PyTuple>()?.get_item(0)),
-        };
+        let value = received(&self.reply, py, reply, is_private, self.reply_place);
         value.map_err(|error| {
             if !error.is_instance_of::<BadRequestError>(py) {
                 return error;
@@ -499,6 +487,17 @@ impl Contract {
             let what = if self.streams() { "an item of the callee" } else { "the callee's reply" };
             BadReplyError::new_err(format!("{name}: {what} does not decode: {error}"))
         })
+    }
+
+    /// The value of an item of the caller.
+    ///
+    /// # Errors
+    /// `BadRequestError` for bytes that are no such item.
+    pub(crate) fn received_item<'py>(&self, py: Python<'py>, item: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+        match &self.items {
+            Some(form) => received(form, py, item, true, "an item"),
+            None => Err(plan_mismatch()),
+        }
     }
 
     /// Whether the endpoint declares this class of error.
@@ -549,6 +548,30 @@ impl Contract {
     /// The description to compare with the callee's, and the key of the agreement.
     pub(crate) fn verified(&self) -> (&EndpointDescription, usize) {
         (&self.description, self.key)
+    }
+}
+
+/// The value of a message that is no request. It shares no memory with the message.
+#[inline]
+fn received<'py>(
+    form: &Form,
+    py: Python<'py>,
+    message: &[u8],
+    is_private: bool,
+    place: &str,
+) -> PyResult<Bound<'py, PyAny>> {
+    match form {
+        Form::Empty if message.is_empty() => Ok(py.None().into_bound(py)),
+        Form::Empty => {
+            let found = message.len();
+            Err(BadRequestError::new_err(format!("{found} bytes came where none are expected")))
+        }
+        Form::ByteArray => Ok(PyByteArray::new(py, message).into_any()),
+        Form::View | Form::Bytes => Ok(PyBytes::new(py, message).into_any()),
+        Form::Value(plan) => read::own(plan.bind(py), message, is_private, place),
+        Form::Packed { decode, .. } => call_one(decode.bind(py), PyBytes::new(py, message).as_any()),
+        Form::Fields(plan) => read::own(plan.bind(py), message, is_private, place)
+            .and_then(|fields| fields.cast::<PyTuple>()?.get_item(0)),
     }
 }
 
