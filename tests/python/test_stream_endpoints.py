@@ -185,9 +185,9 @@ def test_a_deadline_ends_the_whole_stream(way: str, path: str) -> None:
         assert caller.call(2, b"abc") == b"abc"
 
 
-def test_a_deadline_ends_a_stream_that_is_not_read(path: str) -> None:
+def test_a_deadline_ends_a_stream_that_is_not_read(way: str, path: str) -> None:
     log = Log()
-    with serving(log.endless(), path, "bus") as caller:
+    with serving(log.endless(), path, way) as caller:
         caller.open(1, within=0.2)
         log.wait()
         assert caller.call(2, b"abc") == b"abc"

@@ -8,17 +8,18 @@ import logging
 import threading
 import zlib
 from collections.abc import AsyncIterator, Iterator  # noqa: TC003 - hints of endpoints
+from pathlib import Path
 
 import pytest
 
 import tachyon
 from stream_caller import LIMIT, WAYS, Serving, StreamCaller, le, serving, wait_until
-from tachyon import EndpointError, RpcDispatcher, Struct, current_call, tachyon_rpc, u8, u32, u64
+from tachyon import EndpointError, RpcBus, RpcDispatcher, Struct, current_call, tachyon_rpc, u8, u32, u64
 from tachyon.errors import NotFoundError, StreamCancelledError
 
 LOOPS = ("loop server", "loop bus")
 
-UPLOAD, CHAT, EARLY, WAITS = 1, 2, 3, 4
+UPLOAD, CHAT, EARLY, WAITS, COUNT = 1, 2, 3, 4, 5
 
 
 class Part(Struct):
@@ -39,6 +40,7 @@ class Handlers:
     def __init__(self, *, coroutines: bool) -> None:
         """Make the handlers."""
         self.seen: list[str] = []
+        self.begun: list[bytes] = []
         self.dispatcher = RpcDispatcher()
         (self._coroutines if coroutines else self._plain)()
 
@@ -54,6 +56,7 @@ class Handlers:
             try:
                 checksum = zlib.crc32(name.encode())
                 for part in parts:
+                    self.begun.append(part)
                     checksum = zlib.crc32(part, checksum)
             except ConnectionAbortedError as error:
                 seen.append(f"{type(error).__name__} {current_call().is_cancelled()}")
@@ -87,6 +90,10 @@ class Handlers:
                     seen.append(str(next(numbers)))
                 yield number
 
+        @handler(msg_type=COUNT)
+        def count(to: u32) -> Iterator[u32]:
+            yield from range(to)
+
     def _coroutines(self) -> None:  # noqa: C901 - as above
         seen, handler = self.seen, self.dispatcher.handler
 
@@ -95,6 +102,7 @@ class Handlers:
             try:
                 checksum = zlib.crc32(name.encode())
                 async for part in parts:
+                    self.begun.append(part)
                     checksum = zlib.crc32(part, checksum)
             except asyncio.CancelledError as error:
                 seen.append(f"{type(error).__name__} {current_call().is_cancelled()}")
@@ -126,6 +134,11 @@ class Handlers:
             for number in itertools.count():
                 if number == 3:
                     seen.append(str(await anext(numbers)))
+                yield number
+
+        @handler(msg_type=COUNT)
+        async def count(to: u32) -> AsyncIterator[u32]:
+            for number in range(to):
                 yield number
 
 
@@ -191,6 +204,7 @@ def test_an_aborted_upload_is_no_end_of_its_items(kind: tuple[str, bool], path: 
         caller.ask("send", stream, b"part")
         caller.ask("send", chat, b"line")
         assert caller.next(chat) == b"LINE"
+        wait_until(lambda: handlers.begun)
         if end == "cancel":
             caller.ask("cancel", stream)
             caller.ask("cancel", chat)
@@ -213,6 +227,7 @@ def test_a_stop_cancels_streams_that_wait_for_items(way: str, path: str, *, coro
     with StreamCaller(path) as caller:
         stream = caller.open(UPLOAD, b"name")
         caller.ask("send", stream, b"part")
+        wait_until(lambda: handlers.begun)
         served.end()
         assert caller.ask("finish", stream).startswith("error Cancelled")
     assert served.error is None
@@ -549,3 +564,104 @@ def test_msgpack_items_of_a_caller(path: str) -> None:
         stream = caller.open(1, encode({"by": "-"}))
         caller.ask("send", stream, encode(5))
         assert caller.ask("finish", stream).startswith("error BadRequest  an item: Expected `object`")
+
+
+class Exchange(tachyon.Service):
+    """A service for callers in Python."""
+
+    @tachyon_rpc(msg_type=1, raises=Full)
+    def count(self, to: u32) -> Iterator[Part]:
+        for number in range(to):
+            if number == 1000:
+                raise Full(at=number)
+            yield Part(number=number)
+
+    @tachyon_rpc(msg_type=2)
+    def total(self, parts: Iterator[Part]) -> u64:
+        return sum(part.number for part in parts)
+
+    @tachyon_rpc(msg_type=3)
+    def spell(self, words: Iterator[str]) -> Iterator[str]:
+        for word in words:
+            yield from word
+
+
+class AsyncExchange(Exchange):
+    """The same, by coroutines."""
+
+    async def count(self, to: u32) -> AsyncIterator[Part]:  # type: ignore[override]
+        for number in range(to):
+            if number == 1000:
+                raise Full(at=number)
+            yield Part(number=number)
+
+    async def total(self, parts: AsyncIterator[Part]) -> u64:  # type: ignore[override]
+        return sum([part.number async for part in parts])
+
+    async def spell(self, words: AsyncIterator[str]) -> AsyncIterator[str]:  # type: ignore[override]
+        async for word in words:
+            for letter in word:
+                yield letter
+
+
+def test_both_ends_in_python(kind: tuple[str, bool], path: str) -> None:
+    way, coroutines = kind
+    service = AsyncExchange() if coroutines else Exchange()
+    served = Serving(RpcDispatcher().register(service), path, way)
+    endpoints = {name: endpoint for name, endpoint in Exchange.__tachyon_methods__.items()}
+    with RpcBus.connect(path, timeout=LIMIT) as bus:
+        with endpoints["count"].stream(bus, 500) as parts:
+            assert [part.number for part in parts] == list(range(500))
+        with endpoints["count"].stream(bus, 2000) as parts:
+            for number in range(1000):
+                assert next(parts).number == number
+            with pytest.raises(Full) as raised:
+                next(parts)
+            assert raised.value.at == 1000
+        with endpoints["total"].stream(bus) as parts:
+            for number in range(300):
+                parts.send(Part(number=number))
+            assert parts.finish() == sum(range(300))
+        with endpoints["spell"].stream(bus) as words:
+            words.send("abc")
+            assert [next(words) for _ in range(3)] == ["a", "b", "c"]
+            words.send("de")
+            words.end()
+            assert list(words) == ["d", "e"]
+        with endpoints["spell"].stream(bus) as words:
+            words.send("left")
+
+        async def act() -> None:
+            async with endpoints["count"].astream(bus, 100) as parts:
+                assert [part.number async for part in parts] == list(range(100))
+            async with endpoints["spell"].astream(bus) as words:
+                await words.send("xy")
+                await words.end()
+                assert [letter async for letter in words] == ["x", "y"]
+
+        asyncio.run(act())
+    served.end()
+    assert served.error is None
+
+
+def resident() -> int:
+    """Return the memory of this process in KiB."""
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
+    (found,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmRSS"))
+    return int(found)
+
+
+def test_a_long_stream_leaves_no_memory(kind: tuple[str, bool], path: str) -> None:
+    way, coroutines = kind
+    handlers = Handlers(coroutines=coroutines)
+    with serving(handlers.dispatcher, path, way) as caller:
+
+        def drain(count: int) -> None:
+            stream = caller.open(COUNT, le(count))
+            assert caller.ask("drain", stream) == f"{count} end"
+
+        drain(5_000)
+        before = resident()
+        drain(100_000)
+        # A leak of one small object an item would be 5 MB or more.
+        assert resident() - before < 4_000
