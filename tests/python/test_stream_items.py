@@ -608,7 +608,7 @@ def test_both_ends_in_python(kind: tuple[str, bool], path: str) -> None:
     way, coroutines = kind
     service = AsyncExchange() if coroutines else Exchange()
     served = Serving(RpcDispatcher().register(service), path, way)
-    endpoints = {name: endpoint for name, endpoint in Exchange.__tachyon_methods__.items()}
+    endpoints = Exchange.__tachyon_methods__
     with RpcBus.connect(path, timeout=LIMIT) as bus:
         with endpoints["count"].stream(bus, 500) as parts:
             assert [part.number for part in parts] == list(range(500))
