@@ -149,8 +149,8 @@ class _Writer:
 
     def _parameters(self, form: FormType, items: FormType | None) -> list[str]:
         if form.head is None:
-            written = [] if form.form == "empty" else [f"request: {self._whole(form, 'memoryview')}"]
-            return [*written, *self._items(items, frozenset())]
+            own = [] if form.form == "empty" else [f"request: {self._whole(form, 'memoryview')}"]
+            return [*own, *self._items(items, frozenset())]
         fields = form.head.fields
         # Parameters with a default come last, so only options at the end get a default.
         required = len(fields)
