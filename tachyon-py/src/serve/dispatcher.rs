@@ -111,22 +111,24 @@ impl RpcDispatcher {
             py,
             |py| self.shared.reports.flush(py),
             |stop| stop.store(true, Ordering::Relaxed),
-            || interrupt::until_ended(&self.shared.has_ended, || {
-                while interrupt::stop_requested() != Some(true) {
-                    match serve_once(table, requests, replies, None) {
-                        Ok(()) | Err(ServeError::Interrupted) if self.shared.has_ended() => return Ok(()),
-                        Ok(()) => {}
-                        Err(failure @ (ServeError::NoHandler { .. } | ServeError::Handler(_))) => {
-                            self.shared.note(&failure);
-                            if self.shared.has_ended() {
-                                return Ok(());
+            || {
+                interrupt::until_ended(&self.shared.has_ended, || {
+                    while interrupt::stop_requested() != Some(true) {
+                        match serve_once(table, requests, replies, None) {
+                            Ok(()) | Err(ServeError::Interrupted) if self.shared.has_ended() => return Ok(()),
+                            Ok(()) => {}
+                            Err(failure @ (ServeError::NoHandler { .. } | ServeError::Handler(_))) => {
+                                self.shared.note(&failure);
+                                if self.shared.has_ended() {
+                                    return Ok(());
+                                }
                             }
+                            Err(end) => return Err(end),
                         }
-                        Err(end) => return Err(end),
                     }
-                }
-                Err(ServeError::Interrupted)
-            }),
+                    Err(ServeError::Interrupted)
+                })
+            },
         );
         self.shared.reports.defer(false);
         if let Some(before) = before {
