@@ -644,6 +644,33 @@ def test_both_ends_in_python(kind: tuple[str, bool], path: str) -> None:
     assert served.error is None
 
 
+def test_metadata_is_there_at_each_step(kind: tuple[str, bool], path: str) -> None:
+    way, coroutines = kind
+    dispatcher = RpcDispatcher()
+    if coroutines:
+
+        @dispatcher.handler(msg_type=1)
+        async def tenants(items: AsyncIterator[u32]) -> AsyncIterator[str]:
+            async for _ in items:
+                yield current_call().metadata["tenant"]
+
+    else:
+
+        @dispatcher.handler(msg_type=1)
+        def tenants(items: Iterator[u32]) -> Iterator[str]:
+            for _ in items:
+                yield current_call().metadata["tenant"]
+
+    served = Serving(dispatcher, path, way)
+    with RpcBus.connect(path, timeout=LIMIT) as bus:
+        with tenants.stream(bus.metadata("tenant", "acme")) as one, tenants.stream(bus.metadata("tenant", "b")) as two:
+            for number in range(3):
+                for stream, tenant in ((one, "acme"), (two, "b")):
+                    stream.send(number)
+                    assert next(stream) == tenant
+    served.end()
+
+
 def resident() -> int:
     """Return the memory of this process in KiB."""
     status = Path("/proc/self/status").read_text(encoding="utf-8")
