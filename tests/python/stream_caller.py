@@ -38,6 +38,10 @@ class StreamCaller:
     def ask(self, command: str, *arguments: object) -> str:
         """Act, and return the line of the outcome."""
         self.tell(command, *arguments)
+        return self.answer()
+
+    def answer(self) -> str:
+        """Return the line of the outcome that `tell` began."""
         assert self.process.stdout is not None
         return self.process.stdout.readline().rstrip("\n")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import signal
 import threading
 import time
 from collections.abc import (  # noqa: TC003 - hints of endpoints
@@ -15,11 +16,13 @@ from collections.abc import (  # noqa: TC003 - hints of endpoints
     Iterable,
     Iterator,
 )
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
 import tachyon
+from conftest import PRELUDE
 from stream_caller import LIMIT, WAYS, Serving, StreamCaller, le, serving, wait_until
 from tachyon import (
     EndpointError,
@@ -36,7 +39,9 @@ from tachyon import (
 from tachyon.layers import Layer
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
+
+    from conftest import Peer
 
 
 class Quote(Struct):
@@ -426,6 +431,54 @@ def test_an_interrupt_in_a_generator_ends_the_serving(way: str, path: str) -> No
         assert isinstance(served.error, KeyboardInterrupt)
         assert closed == ["closed"]
         assert caller.ask("drain", other).split(maxsplit=1)[1].split()[0] in {"error", "failed"}
+
+
+SERVED = """
+import itertools
+from collections.abc import Iterator
+
+dispatcher = tachyon.RpcDispatcher()
+
+@dispatcher.handler(msg_type=1)
+def in_c() -> Iterator[tachyon.u32]:
+    return itertools.count()
+
+@dispatcher.handler(msg_type=2)
+def in_python() -> Iterator[tachyon.u32]:
+    try:
+        yield from itertools.count()
+    finally:
+        print("closed")
+
+try:
+    if sys.argv[2] == "bus":
+        with tachyon.RpcBus.listen(path, 65536, 65536) as bus:
+            dispatcher.serve_forever(bus)
+    else:
+        with tachyon.RpcServer(path, stop_timeout=0.2) as server:
+            dispatcher.serve_forever(server)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.parametrize("way", ["bus", "server"])
+@pytest.mark.parametrize("reads", [False, True])
+@pytest.mark.parametrize("msg_type", [1, 2])
+def test_ctrl_c_ends_endless_streams(
+    child: Callable[..., Peer], path: str, way: str, msg_type: int, *, reads: bool
+) -> None:
+    served = child("-c", PRELUDE + SERVED, path, way)
+    wait_until(lambda: Path(path).exists())
+    with StreamCaller(path) as caller:
+        stream = caller.open(msg_type)
+        assert caller.next(stream) == le(0)
+        if reads:
+            caller.tell("drain", stream)
+        served.process.send_signal(signal.SIGINT)
+        assert served.join() == ("closed\n" if msg_type == 2 else "") + "interrupted\n"
+        found = caller.answer() if reads else caller.ask("drain", stream)
+        assert found.split()[1:3] == ["error", "Cancelled"]
 
 
 class Seen(Layer):

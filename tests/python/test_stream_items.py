@@ -662,12 +662,15 @@ def test_metadata_is_there_at_each_step(kind: tuple[str, bool], path: str) -> No
                 yield current_call().metadata["tenant"]
 
     served = Serving(dispatcher, path, way)
-    with RpcBus.connect(path, timeout=LIMIT) as bus:
-        with tenants.stream(bus.metadata("tenant", "acme")) as one, tenants.stream(bus.metadata("tenant", "b")) as two:
-            for number in range(3):
-                for stream, tenant in ((one, "acme"), (two, "b")):
-                    stream.send(number)
-                    assert next(stream) == tenant
+    with (
+        RpcBus.connect(path, timeout=LIMIT) as bus,
+        tenants.stream(bus.metadata("tenant", "acme")) as one,
+        tenants.stream(bus.metadata("tenant", "b")) as two,
+    ):
+        for number in range(3):
+            for stream, tenant in ((one, "acme"), (two, "b")):
+                stream.send(number)
+                assert next(stream) == tenant
     served.end()
 
 
