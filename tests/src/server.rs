@@ -82,6 +82,9 @@ impl Running {
 
     /// Stops a server, and returns the outcome of serving. A callee with one caller ends with its caller.
     ///
+    /// # Errors
+    /// That of serving.
+    ///
     /// # Panics
     /// When the serving thread panicked.
     pub fn stopped(self) -> Result<(), ServeError> {

@@ -205,9 +205,7 @@ fn tasks(seen: &Arc<Seen>) -> Dispatcher {
             let run = Run::begin(&panics);
             async move {
                 let first = run.note(items.recv().await.transpose())?;
-                if first.is_none_or(|first| !first.is_empty()) {
-                    panic!("at the first");
-                }
+                assert!(first.is_none(), "at the first");
                 Ok::<_, ItemError>(0u32)
             }
         })
@@ -702,7 +700,7 @@ fn a_handler_that_does_not_return_is_counted_by_a_stop() {
     for workers in [1, 2, 0] {
         let (_folder, path) = socket();
         let (release, held) = std::sync::mpsc::channel::<()>();
-        let held = std::sync::Mutex::new(held);
+        let held = Mutex::new(held);
         let mut dispatcher = Dispatcher::default();
         dispatcher
             .register_client_stream(1, "stuck", move |_, _| {
