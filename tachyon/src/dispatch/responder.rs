@@ -467,7 +467,10 @@ impl<S: ?Sized> Responder<S> {
         accepts: impl FnOnce(u16) -> bool,
     ) -> Deferring<Deferred> {
         let OpenRequest { frame, deadline } = request;
-        let Some(registered) = self.find(frame.type_id) else { return Deferring::Declined };
+        // A call of a stream is refused.
+        let Some(registered) = self.find(frame.type_id).filter(|found| found.stream_place().is_none()) else {
+            return Deferring::Declined;
+        };
         if !accepts(msg_type(frame.type_id)) || deadline.has_passed() {
             return Deferring::Declined;
         }
