@@ -76,17 +76,18 @@ impl Default for Dispatcher {
 
 impl<S> Dispatcher<S> {
     /// A dispatcher whose handlers share `state`. With endpoints of `async fn` that take the state, their tasks keep it
-    /// alive.
+    /// alive, and so do the threads of handlers that take the state and a caller's items.
     ///
     /// # Panics
-    /// When two entries have the same message type, or an entry has 65535. A table made by
-    /// [`endpoints!`](crate::endpoints) never panics: there both are compile errors.
+    /// When two entries have the same message type, or an entry has 65535: compile errors in a table made by
+    /// [`endpoints!`](crate::endpoints). When one endpoint takes `&mut S`, and the handler of another one reads the
+    /// state on a thread of its own.
     pub fn with_state(state: S, endpoints: &[Entry<S>]) -> Self {
         Self::over(State::Own(Box::new(state)), endpoints)
     }
 
     /// The state, to change it between requests. `None` for a shared state, and for that of a table with an `async`
-    /// endpoint that takes it.
+    /// endpoint, or an endpoint whose handlers run on threads of their own, that takes it.
     pub fn state_mut(&mut self) -> Option<&mut S> {
         self.state.get_mut()
     }
