@@ -12,7 +12,7 @@ use super::layer::{Context, Layer};
 #[cfg(feature = "tokio")]
 use super::owned_context::OwnedContext;
 use super::reply::AsyncReply;
-use super::responder::{RequestContext, Responder};
+use super::responder::{RequestContext, Responder, place};
 use super::state::{SharedState, State, StateRef};
 use super::stream::{OwnedOpenReplies, Replies};
 use super::table::{OwnedHandler, Table};
@@ -700,7 +700,8 @@ impl<S: ?Sized> Dispatcher<S> {
             }
             let due = open_current(rx)?;
             let (responder, state) = self.exclusive();
-            let outcome = responder.answer(state, &RequestContext::default(), rx, tx, &rx.current, due);
+            let outcome =
+                responder.answer::<{ place::LONE }>(state, &RequestContext::default(), rx, tx, &rx.current, due);
             rx.release_current();
             if taken == TakenOne::Call || outcome.is_err() {
                 return outcome;
@@ -724,7 +725,7 @@ impl<S: ?Sized> Dispatcher<S> {
         }
         let (responder, state) = self.exclusive();
         engine::serve_current(rx, tx, |rx, tx, frame, deadline| {
-            responder.answer(state, &RequestContext::default(), rx, tx, frame, deadline)
+            responder.answer::<{ place::TAKEN }>(state, &RequestContext::default(), rx, tx, frame, deadline)
         })
     }
 }
