@@ -62,7 +62,7 @@ def test_items_of_the_callee_are_lines(path: str) -> None:
 
 def test_items_without_a_type_are_text_or_hexadecimal(path: str) -> None:
     with running("raw_streams", "server", path):
-        assert values(called(path, CHAT, lines='"abc"\n\n"d"\n')) == ["ABC", "D"]
+        assert values(called(path, CHAT, '""', lines='"abc"\n\n"d"\n')) == ["ABC", "D"]
         endless = [sys.executable, "-W", "error", "-m", "tachyon", "call", path, str(FOREVER), '""']
         with subprocess.Popen(endless, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
             assert child.stdout is not None
@@ -71,7 +71,7 @@ def test_items_without_a_type_are_text_or_hexadecimal(path: str) -> None:
             child.send_signal(signal.SIGINT)
             child.stdout.read()
             assert (child.wait(LIMIT), child.stderr.read()) == (130, "")
-        slow = called(path, 7, json.dumps("\x40\x0d\x03\x00"), "--timeout", "0.2")
+        slow = called(path, 7, json.dumps("\x40\x04\x00\x00"), "--timeout", "0.2")
         assert (slow.returncode, slow.stdout) == (1, "")
         assert "timed out" in slow.stderr
         assert called(path, COUNT, json.dumps("\x02\x00\x00\x00")).stdout.count("\n") == 2
