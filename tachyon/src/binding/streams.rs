@@ -211,13 +211,11 @@ impl StreamSteps for Caller {
 
     fn take_filed_last(&mut self, id: u64) -> Result<Option<ReplyTaken>, CallError> {
         while self.core.take_arrived(id).is_some() {}
-        match self.core.take_stream_outcome(id) {
-            Some(outcome) => kept(outcome).map(Some),
-            None => {
-                self.core.grant(id);
-                Ok(None)
-            }
+        if let Some(outcome) = self.core.take_stream_outcome(id) {
+            return kept(outcome).map(Some);
         }
+        self.core.grant(id);
+        Ok(None)
     }
 
     fn take_last(&mut self, id: u64, limit: Limit) -> Result<ReplyTaken, CallError> {
@@ -254,15 +252,12 @@ impl StreamSteps for Caller {
     fn send_in(&mut self, id: u64, room: Room, item: Option<&[u8]>) -> Result<(), CallError> {
         self.core.tx.connection.check_process()?;
         let Some(stream) = self.core.calls.stream(id) else { return Ok(()) };
-        let route = match item {
-            Some(_) => {
-                stream.credit.note_sent();
-                ROUTE_ITEM
-            }
-            None => {
-                stream.has_sent_end = true;
-                ROUTE_END
-            }
+        let route = if item.is_some() {
+            stream.credit.note_sent();
+            ROUTE_ITEM
+        } else {
+            stream.has_sent_end = true;
+            ROUTE_END
         };
         let header = MessageHeader::new(make_type_id(route, stream.msg_type), id);
         let payload = item.unwrap_or_default();
