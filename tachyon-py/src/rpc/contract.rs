@@ -474,8 +474,8 @@ impl Contract {
         }
     }
 
-    /// The value of a reply, or of an item of a stream of replies, which shares no memory with it. `is_private` says that
-    /// the callee can no longer write to the reply.
+    /// The value of a reply, or of an item of a stream of replies, which shares no memory with it. `is_private` says
+    /// that the callee can no longer write to the reply.
     #[inline]
     pub(crate) fn value<'py>(&self, py: Python<'py>, reply: &[u8], is_private: bool) -> PyResult<Bound<'py, PyAny>> {
         let value = received(&self.reply, py, reply, is_private, self.reply_place);
