@@ -3,6 +3,7 @@
 use super::attempts::look;
 use super::calling::{Limit, ReplyTaken, RequestRoom};
 use super::{Room, Taking};
+use crate::connection::Halt;
 use crate::engine::{Arrived, Outcome, is_item};
 use crate::metadata::METADATA;
 use crate::ring::{CELLS, MessageHeader, Reservation};
@@ -175,7 +176,7 @@ impl StreamSteps for Caller {
         };
         // Items that keep coming do not keep the time of the whole stream from ending it.
         if whole.has_passed() {
-            return Ok(None);
+            return Err(self.stream_halted(id, Halt::TimedOut, whole));
         }
         let found = if self.core.rx.take_next_fast(|of| of == id) {
             Ok(Some(self.core.rx.detach_current()))
@@ -326,6 +327,6 @@ fn detach(caller: &mut Caller, message: StreamMessage) -> StreamTaken {
 fn kept(outcome: Outcome) -> Result<ReplyTaken, CallError> {
     match outcome {
         Ok(Arrived { type_id, payload }) => Ok(ReplyTaken::Kept(type_id, payload.to_vec())),
-        Err(end) => Err(crate::connection::Halt::from(end).into()),
+        Err(end) => Err(Halt::from(end).into()),
     }
 }
