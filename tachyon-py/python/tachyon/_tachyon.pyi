@@ -1206,7 +1206,7 @@ class Stream(Generic[_ItemT_co, _SentT_contra, _EndT_co]):
 
     def __iter__(self) -> Self: ...
     def __next__(self) -> _ItemT_co: ...
-    def send(self, item: _SentT_contra, /) -> bool:
+    def send(self, item: _SentT_contra) -> bool:
         """Send an item, waiting for credit and for room.
 
         Returns False when the callee has ended the stream and takes nothing more: the outcome, of `finish` or of the
