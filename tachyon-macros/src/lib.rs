@@ -25,8 +25,8 @@ mod types;
 
 /// Makes a function an endpoint, which another process can call through shared memory, or a trait a service.
 ///
-/// The macro leaves the function as it is, but for the type of a [returned iterator](#streams). It adds a type of the same name, which [`use`] imports together with the
-/// function:
+/// The macro leaves the function as it is, but for the type of a [returned iterator](#streams). It adds a type of the
+/// same name, which [`use`] imports together with the function:
 ///
 /// - `echo::MSG_TYPE` is the number of the endpoint on the wire;
 /// - `echo::call(&mut caller, ..)` calls the function in the other process and returns the reply as an owned value.
@@ -34,7 +34,8 @@ mod types;
 ///   Write `caller.within(time)` instead of `caller` to limit the time of the whole call, and `&mut &pool` to call
 ///   through a pool;
 /// - `echo::call_async(&caller, ..)` calls from a task, with the cargo feature `tokio` of `tachyon`;
-/// - of a stream, in place of these, `quotes::open(&mut caller, ..)` opens the stream: see [below](#streams);
+/// - of a stream, in place of these, `quotes::open(&mut caller, ..)` and `quotes::stream(&caller, ..)`, from a task,
+///   open the stream: see [below](#streams);
 /// - `impl Endpoint for echo` is the entry in a dispatch table, see [`endpoints!`].
 ///
 /// [`use`]: https://doc.rust-lang.org/reference/items/use-declarations.html
@@ -74,8 +75,8 @@ mod types;
 /// implementations write `+ 'static` themselves.
 ///
 /// A function with `items: Items<T>` takes a stream of items from its caller, and a function with
-/// `out: StreamSender<T>` sends its replies through it and returns nothing, or `Result<(), E>`. A plain function runs on
-/// a thread of its own for each stream, an `async` one as a task. It owns its arguments.
+/// `out: StreamSender<T>` sends its replies through it and returns nothing, or `Result<(), E>`. A plain function runs
+/// on a thread of its own for each stream, an `async` one as a task. It owns its arguments.
 ///
 /// ```
 /// use tachyon::{Dispatcher, endpoints, tachyon_rpc, testing};

@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use tachyon::dispatch::Entry;
-use tachyon::{Context, ErrorKind, HandlerError, Tensor, endpoints, tachyon_rpc};
+use tachyon::{Context, ErrorKind, HandlerError, ItemError, Items, StreamSender, Tensor, endpoints, tachyon_rpc};
 
 /// A fixed request.
 #[tachyon::payload]
@@ -48,7 +48,7 @@ pub enum StockError {
     /// There is no more.
     #[error("{left} left")]
     SoldOut {
-        /// What is left.
+        /// The rest.
         left: u32,
     },
     /// The shop is closed.
@@ -191,6 +191,129 @@ pub fn double(number: u32) -> u32 {
     number * 2
 }
 
+/// A client stream: bytes, with their length as the reply.
+#[tachyon_rpc(msg_type = 20)]
+pub fn upload(name: String, items: Items<Vec<u8>>) -> Result<String, HandlerError> {
+    let mut len = 0;
+    for item in items {
+        len += item?.len();
+    }
+    Ok(format!("{name}: {len}"))
+}
+
+/// A client stream of fixed items, with a declared error in the middle.
+#[tachyon_rpc(msg_type = 21)]
+pub fn sum(items: Items<Quote>) -> Result<f64, StockError> {
+    let mut sum = 0.0;
+    for item in items {
+        match item {
+            Ok(quote) if quote.price < 0.0 => return Err(StockError::SoldOut { left: quote.number }),
+            Ok(quote) => sum += quote.price,
+            Err(_) => return Err(StockError::Closed),
+        }
+    }
+    Ok(sum)
+}
+
+/// A two-way stream that returns an iterator.
+#[tachyon_rpc(msg_type = 22)]
+pub fn doubled(by: u32, items: Items<u32>) -> impl Iterator<Item = Result<u32, ItemError>> {
+    items.map(move |item| item.map(|number| number * by))
+}
+
+/// A two-way stream that returns an iterator, or fails.
+#[tachyon_rpc(msg_type = 23)]
+pub fn labelled(labels: Vec<String>, items: Items<Line>) -> Result<impl Iterator<Item = String>, StockError> {
+    if labels.is_empty() {
+        return Err(StockError::Closed);
+    }
+    Ok(labels.into_iter().zip(items).map_while(|(label, item)| item.ok().map(|line| format!("{label} {}", line.text))))
+}
+
+/// A two-way stream.
+#[tachyon_rpc(msg_type = 24)]
+pub fn shout(items: Items<String>, out: StreamSender<String>) -> Result<(), ItemError> {
+    for item in items {
+        out.blocking_send(item?.to_uppercase().as_str())?;
+    }
+    Ok(())
+}
+
+/// A server stream that a thread sends.
+#[tachyon_rpc(msg_type = 25)]
+pub fn ticker(query: Query, out: StreamSender<Quote>) {
+    for number in 0..query.count {
+        let quote = Quote { price: 1.0, instrument: query.instrument, number };
+        if out.blocking_send(quote).is_err() {
+            return;
+        }
+    }
+}
+
+/// Reads the state and the context, and fails after its items.
+#[tachyon_rpc(msg_type = 26)]
+pub fn audit(
+    #[state] shop: &Shop,
+    #[context] cx: &Context<'_>,
+    items: Items<Option<u32>>,
+    out: StreamSender<Line>,
+) -> Result<(), StockError> {
+    for item in items {
+        let Ok(Some(number)) = item else { return Err(StockError::Closed) };
+        let line = Line { number, text: cx.name.to_owned(), note: None };
+        shop.opened.fetch_add(number, Ordering::Relaxed);
+        if out.blocking_send(&line).is_err() {
+            return Ok(());
+        }
+    }
+    Err(StockError::SoldOut { left: shop.opened.load(Ordering::Relaxed) })
+}
+
+/// A client stream of a task.
+#[tachyon_rpc(msg_type = 27)]
+pub async fn sum_later(mut items: Items<u32>) -> Result<u64, ItemError> {
+    let mut sum = 0;
+    while let Some(item) = items.recv().await {
+        sum += u64::from(item?);
+    }
+    Ok(sum)
+}
+
+/// A two-way stream of a task.
+#[tachyon_rpc(msg_type = 28)]
+pub async fn shout_later(
+    #[state] shop: &Shop,
+    mut items: Items<String>,
+    out: StreamSender<String>,
+) -> Result<(), StockError> {
+    shop.opened.fetch_add(1, Ordering::Relaxed);
+    while let Some(Ok(item)) = items.recv().await {
+        if item.is_empty() {
+            return Err(StockError::Closed);
+        }
+        if out.send(item.to_uppercase().as_str()).await.is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// A server stream of a task.
+#[tachyon_rpc(msg_type = 29)]
+pub async fn ticker_later(count: u32, out: StreamSender<u32>) {
+    for number in 0..count {
+        if out.send(number).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// The table of handlers on threads of their own.
+pub const THREADS: &[Entry<Shop>] = endpoints![upload, sum, doubled, labelled, shout, ticker, audit, double];
+
+/// The table of handlers that are tasks, beside others.
+pub const TASKS: &[Entry<Shop>] = endpoints![sum_later, shout_later, ticker_later, ..SHARED, upload, shout, audit];
+
 /// The table of a state that is shared.
 pub const SHARED: &[Entry<Shop>] = endpoints![
     count, words, quotes, lines, rows, maybe, frames, colours, chunks, ticks, sell, parse, abort, stock, order, boxed,
@@ -251,5 +374,89 @@ impl Market for Exchange {
 
     fn total(&self) -> u64 {
         self.total
+    }
+}
+
+/// A service that takes items.
+#[tachyon_rpc]
+pub trait Store {
+    /// A client stream.
+    #[rpc(msg_type = 41)]
+    fn put(&self, name: String, items: Items<Vec<u8>>) -> Result<u64, ItemError>;
+
+    /// A two-way stream.
+    #[rpc(msg_type = 42)]
+    fn talk(&self, items: Items<Line>, out: StreamSender<String>) -> Result<(), StockError>;
+
+    /// A two-way stream that returns an iterator.
+    #[rpc(msg_type = 43)]
+    fn back(&self, items: Items<u32>) -> impl Iterator<Item = Result<u32, ItemError>> + 'static;
+
+    /// One reply.
+    #[rpc(msg_type = 44)]
+    fn stored(&self) -> u32;
+}
+
+impl Store for Shop {
+    fn put(&self, name: String, mut items: Items<Vec<u8>>) -> Result<u64, ItemError> {
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        items.try_fold(name.len() as u64, |len, item| Ok(len + item?.len() as u64))
+    }
+
+    fn talk(&self, items: Items<Line>, out: StreamSender<String>) -> Result<(), StockError> {
+        for item in items {
+            let Ok(line) = item else { return Ok(()) };
+            let note = line.note.ok_or(StockError::SoldOut { left: line.number })?;
+            if out.blocking_send(&note).is_err() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn back(&self, items: Items<u32>) -> impl Iterator<Item = Result<u32, ItemError>> + 'static {
+        items
+    }
+
+    fn stored(&self) -> u32 {
+        self.opened.load(Ordering::Relaxed)
+    }
+}
+
+/// A service with streams of tasks.
+#[tachyon_rpc]
+pub trait Relay: Sync {
+    /// A two-way stream.
+    #[rpc(msg_type = 51)]
+    async fn pass(&self, by: u32, items: Items<u32>, out: StreamSender<u32>) -> Result<(), ItemError>;
+
+    /// A client stream.
+    #[rpc(msg_type = 52)]
+    async fn longest(&self, items: Items<String>) -> Result<String, StockError>;
+
+    /// A server stream of the serving thread.
+    #[rpc(msg_type = 53)]
+    fn countdown(&self, from: u32) -> impl Iterator<Item = u32> + 'static;
+}
+
+impl Relay for Shop {
+    async fn pass(&self, by: u32, mut items: Items<u32>, out: StreamSender<u32>) -> Result<(), ItemError> {
+        while let Some(item) = items.recv().await {
+            out.send(item? * by).await?;
+        }
+        Ok(())
+    }
+
+    async fn longest(&self, mut items: Items<String>) -> Result<String, StockError> {
+        let mut longest = None;
+        while let Some(item) = items.recv().await {
+            let item = item.map_err(|_| StockError::Closed)?;
+            longest = longest.filter(|found: &String| found.len() > item.len()).or(Some(item));
+        }
+        longest.ok_or(StockError::SoldOut { left: 0 })
+    }
+
+    fn countdown(&self, from: u32) -> impl Iterator<Item = u32> + 'static {
+        (0..from).rev()
     }
 }

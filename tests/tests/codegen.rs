@@ -9,8 +9,9 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
 use tachyon::describe::Description;
-use tachyon::{Caller, Dispatcher, codegen};
+use tachyon::{CallError, Caller, Dispatcher, codegen};
 use tachyon_tests::process::{Peer, Program};
+use tachyon_tests::streaming::{SHARED, Shop, TASKS, THREADS};
 use tachyon_tests::temporary::socket;
 
 #[allow(unreachable_pub, clippy::trivially_copy_pass_by_ref, reason = "as it is generated, for any crate")]
@@ -29,6 +30,12 @@ mod odd;
 #[rustfmt::skip]
 #[path = "generated/contract.rs"]
 mod contract;
+
+/// The output for streams of all kinds.
+#[allow(unreachable_pub, clippy::all, clippy::pedantic, reason = "as it is generated, for any crate")]
+#[rustfmt::skip]
+#[path = "generated/streams.rs"]
+mod streams;
 
 use generated::{Endpoints, EndpointsClient, EndpointsService, Order, PriceReply, PriceRequest, Side};
 
@@ -91,6 +98,57 @@ fn generated_code_calls_the_callee_it_came_from() {
     assert_eq!(client.echo(b"bytes").unwrap(), *b"bytes");
     client.nothing().unwrap();
     drop(caller);
+    peer.finish();
+}
+
+/// All streams of the contract, as a callee describes them.
+fn streams_description() -> Description {
+    let [mut one, two, three] =
+        [SHARED, THREADS, TASKS].map(|table| Dispatcher::with_state(Shop::default(), table).describe());
+    for endpoint in two.endpoints.into_iter().chain(three.endpoints) {
+        if one.endpoints.iter().all(|other| other.msg_type != endpoint.msg_type) {
+            one.endpoints.push(endpoint);
+        }
+    }
+    one
+}
+
+#[test]
+fn code_of_streams_equals_the_checked_in_file() {
+    assert_checked_in("streams.rs", &codegen::rust(&streams_description()));
+}
+
+#[test]
+fn generated_code_opens_the_streams_of_the_callee_it_came_from() {
+    let (_folder, path) = socket();
+    let peer = Program(env!("CARGO_BIN_EXE_stream_peer")).start("threads", &path, &[]);
+    let mut client = streams::EndpointsClient::new(Caller::connect(&path).unwrap());
+    let query = streams::Query { instrument: 7, count: 2 };
+    let quotes: Vec<streams::Quote> = client.ticker(&query).unwrap().map(Result::unwrap).collect();
+    assert_eq!(quotes[1], streams::Quote { price: 1.0, instrument: 7, number: 1 });
+    let mut upload = client.upload("name").unwrap();
+    assert!(upload.send(b"bytes").unwrap());
+    assert_eq!(upload.finish().unwrap(), "name: 5");
+    let mut chat = client.shout().unwrap();
+    assert!(chat.send("text").unwrap());
+    assert_eq!(chat.next().unwrap().unwrap(), "TEXT");
+    chat.end().unwrap();
+    assert!(chat.next().is_none());
+    drop(chat);
+    let refused = client.audit().unwrap();
+    drop(refused);
+    assert_eq!(client.double(&4).unwrap(), 8);
+    drop(client);
+    peer.finish();
+    let (_folder, path) = socket();
+    let peer = Program(env!("CARGO_BIN_EXE_stream_peer")).start("shared", &path, &[]);
+    let mut client = streams::EndpointsClient::new(Caller::connect(&path).unwrap());
+    let mut sold = client.sell(1, 2).unwrap();
+    assert_eq!(sold.next().unwrap().unwrap(), 0);
+    let error = sold.next().unwrap().unwrap_err();
+    assert!(matches!(error, CallError::Failed(streams::SellError::SoldOut { left: 0 })));
+    drop(sold);
+    drop(client);
     peer.finish();
 }
 

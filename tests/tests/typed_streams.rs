@@ -3,14 +3,19 @@
 
 use std::time::Duration;
 
+use tachyon::client::tokio::AsyncStream;
 use tachyon::describe::{Description, EndpointKind};
 use tachyon::dispatch::{Entry, EntryHandler};
-use tachyon::{CallError, Caller, Dispatcher, Endpoint, ErrorKind, Tensor, endpoints, tachyon_rpc, testing};
+use tachyon::rpc::StreamsReplies;
+use tachyon::{
+    AsyncCaller, CallError, Caller, Dispatcher, Endpoint, ErrorKind, Tensor, endpoints, tachyon_rpc, testing,
+};
 use tachyon_tests::process::{Peer, Program};
 use tachyon_tests::streaming::{
-    EXCLUSIVE, Exchange, Line, MarketClient, MarketService, Query, Quote, SHARED, Shop, StockError, abort, boxed,
-    chunks, colours, count, double, frame, frames, lines, maybe, order, parse, quotes, reset, rows, sell, stock, ticks,
-    visits, words,
+    EXCLUSIVE, Exchange, Line, MarketClient, MarketService, Query, Quote, RelayAsyncClient, RelayService, SHARED, Shop,
+    StockError, StoreClient, StoreService, TASKS, THREADS, abort, audit, boxed, chunks, colours, count, double,
+    doubled, frame, frames, labelled, lines, maybe, order, parse, quotes, reset, rows, sell, shout, shout_later, stock,
+    sum, sum_later, ticker, ticker_later, ticks, upload, visits, words,
 };
 use tachyon_tests::temporary::socket;
 
@@ -275,4 +280,246 @@ fn a_table_lists_streams_and_calls() {
     let mut caller = testing::pair(Dispatcher::new(endpoints![own, double])).unwrap();
     assert_eq!(all(own::open(&mut caller).unwrap()), [1, 2]);
     assert_eq!(double::call(&mut caller, 2).unwrap(), 4);
+}
+
+fn threads() -> [(Caller, Option<Peer>); 2] {
+    callers("threads", Dispatcher::with_state(Shop::default(), THREADS))
+}
+
+#[test]
+fn a_client_stream_has_one_reply() {
+    for (mut caller, peer) in threads() {
+        let mut file = upload::open(&mut caller, "notes").unwrap();
+        assert!(file.send(b"first").unwrap());
+        assert!(file.send(&[1u8, 2][..]).unwrap());
+        assert!(file.send(&vec![0u8; 10_000]).unwrap());
+        assert_eq!(double::call(file.caller(), 4).unwrap(), 8);
+        assert_eq!(file.finish().unwrap(), "notes: 10007");
+
+        let mut prices = sum::open(&mut caller).unwrap();
+        for number in 0..100 {
+            assert!(prices.send(Quote { price: 0.5, instrument: 1, number }).unwrap());
+        }
+        assert_eq!(prices.finish().unwrap(), 50.0);
+
+        let mut prices = sum::open(&mut caller).unwrap();
+        assert!(prices.send(Quote { price: -1.0, instrument: 1, number: 7 }).unwrap());
+        assert!(matches!(prices.finish(), Err(CallError::Failed(StockError::SoldOut { left: 7 }))));
+        assert_eq!(upload::open(&mut caller, "nothing").unwrap().finish().unwrap(), "nothing: 0");
+        finish(caller, peer);
+    }
+}
+
+#[test]
+fn a_two_way_stream_answers_each_item() {
+    for (mut caller, peer) in threads() {
+        let mut chat = shout::open(&mut caller).unwrap();
+        for text in ["hello", "", "world"] {
+            assert!(chat.send(text).unwrap());
+            assert_eq!(chat.next().unwrap().unwrap(), text.to_uppercase());
+        }
+        assert_eq!(double::call(chat.caller(), 4).unwrap(), 8);
+        chat.end().unwrap();
+        assert!(chat.next().is_none());
+        drop(chat);
+
+        let mut numbers = doubled::open(&mut caller, 3).unwrap();
+        for number in 0..50u32 {
+            assert!(numbers.send(number).unwrap());
+            assert_eq!(numbers.next().unwrap().unwrap(), 3 * number);
+        }
+        numbers.end().unwrap();
+        assert!(numbers.next().is_none());
+        drop(numbers);
+
+        let mut lines = labelled::open(&mut caller, &["a", "b"]).unwrap();
+        let line = Line { number: 1, text: "x".to_owned(), note: None };
+        assert!(lines.send(&line).unwrap());
+        assert_eq!(lines.next().unwrap().unwrap(), "a x");
+        assert!(lines.send(&line).unwrap());
+        assert_eq!(lines.next().unwrap().unwrap(), "b x");
+        assert!(lines.next().is_none());
+        drop(lines);
+        let none: [&str; 0] = [];
+        let refused = labelled::open(&mut caller, &none).unwrap().next().unwrap();
+        assert!(matches!(refused, Err(CallError::Failed(StockError::Closed))));
+        finish(caller, peer);
+    }
+}
+
+#[test]
+fn a_thread_sends_a_stream_and_has_the_state() {
+    for (mut caller, peer) in threads() {
+        let query = Query { instrument: 4, count: 100 };
+        let received = all(ticker::open(&mut caller, &query).unwrap());
+        assert_eq!(received, (0..100).map(|number| Quote { price: 1.0, instrument: 4, number }).collect::<Vec<_>>());
+
+        let mut stream = audit::open(&mut caller).unwrap();
+        assert!(stream.send(Some(5u32)).unwrap());
+        assert_eq!(stream.next().unwrap().unwrap(), Line { number: 5, text: "audit".to_owned(), note: None });
+        stream.end().unwrap();
+        assert!(matches!(stream.next(), Some(Err(CallError::Failed(StockError::SoldOut { left: 5 })))));
+        drop(stream);
+        let mut stream = audit::open(&mut caller).unwrap();
+        assert!(stream.send(None::<u32>).unwrap());
+        assert!(matches!(stream.next(), Some(Err(CallError::Failed(StockError::Closed)))));
+        drop(stream);
+        finish(caller, peer);
+    }
+}
+
+#[test]
+fn a_service_takes_items() {
+    for (caller, peer) in callers("store", StoreService::dispatcher(Shop::default())) {
+        let mut store = StoreClient::new(caller).within(Duration::from_secs(20));
+        let mut file = store.put("name").unwrap();
+        assert!(file.send(b"bytes").unwrap());
+        assert_eq!(file.finish().unwrap(), 9);
+        assert_eq!(store.stored().unwrap(), 1);
+
+        let mut talk = store.talk().unwrap();
+        assert!(talk.send(&Line { number: 1, text: String::new(), note: Some("note".to_owned()) }).unwrap());
+        assert_eq!(talk.next().unwrap().unwrap(), "note");
+        assert!(talk.send(&Line { number: 2, text: String::new(), note: None }).unwrap());
+        assert!(matches!(talk.next(), Some(Err(CallError::Failed(StockError::SoldOut { left: 2 })))));
+        drop(talk);
+
+        let mut back = store.back().unwrap();
+        assert!(back.send(9u32).unwrap());
+        assert_eq!(back.next().unwrap().unwrap(), 9);
+        back.end().unwrap();
+        assert!(back.next().is_none());
+        drop(back);
+        finish(store.into_inner(), peer);
+    }
+}
+
+#[test]
+fn tasks_serve_streams_beside_the_others() {
+    let (_folder, path) = socket();
+    let _peer = STREAM_PEER.start("tasks", &path, &[]);
+    let mut caller = Caller::connect(&path).unwrap();
+    let mut numbers = sum_later::open(&mut caller).unwrap();
+    for number in 0..100u32 {
+        assert!(numbers.send(number).unwrap());
+    }
+    assert_eq!(numbers.finish().unwrap(), 4950);
+    let mut chat = shout_later::open(&mut caller).unwrap();
+    assert!(chat.send("a").unwrap());
+    assert_eq!(chat.next().unwrap().unwrap(), "A");
+    assert!(chat.send("").unwrap());
+    assert!(matches!(chat.next(), Some(Err(CallError::Failed(StockError::Closed)))));
+    drop(chat);
+    assert_eq!(all(ticker_later::open(&mut caller, 100).unwrap()), (0..100).collect::<Vec<_>>());
+    assert_eq!(all(count::open(&mut caller, 3).unwrap()), [0, 1, 2]);
+    let mut chat = shout::open(&mut caller).unwrap();
+    assert!(chat.send("b").unwrap());
+    assert_eq!(chat.next().unwrap().unwrap(), "B");
+    drop(chat);
+    assert_eq!(double::call(&mut caller, 2).unwrap(), 4);
+}
+
+#[test]
+fn kinds_follow_from_the_signatures() {
+    let kinds = [
+        (upload::SIGNATURE.kind(), EndpointKind::ClientStream),
+        (sum_later::SIGNATURE.kind(), EndpointKind::ClientStream),
+        (doubled::SIGNATURE.kind(), EndpointKind::TwoWayStream),
+        (shout::SIGNATURE.kind(), EndpointKind::TwoWayStream),
+        (ticker::SIGNATURE.kind(), EndpointKind::ServerStream),
+        (ticker_later::SIGNATURE.kind(), EndpointKind::ServerStream),
+        (double::SIGNATURE.kind(), EndpointKind::Unary),
+    ];
+    for (found, expected) in kinds {
+        assert_eq!(found, expected);
+    }
+    let description = Dispatcher::with_state(Shop::default(), THREADS).describe();
+    let shown = description.endpoints.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert!(shown.contains(&"upload(str, items: stream of bytes) -> str".to_owned()), "{shown:?}");
+    assert!(shown.contains(&"shout(items: stream of str) -> stream of str".to_owned()), "{shown:?}");
+}
+
+#[test]
+#[should_panic(expected = "is of no stream")]
+fn a_handler_on_a_thread_has_no_signature_of_one_reply() {
+    let _ = Entry::<()>::new(double::SIGNATURE, upload::ENTRY.handler());
+}
+
+async fn collected<C: StreamsReplies>(stream: &AsyncStream<C>) -> Vec<C::Reply> {
+    let mut items = Vec::new();
+    while let Some(item) = stream.recv().await {
+        items.push(item.unwrap_or_else(|error| panic!("{error:?}")));
+    }
+    items
+}
+
+async fn streams_of_tasks(caller: &AsyncCaller) {
+    assert_eq!(collected(&count::stream(caller, 100).await.unwrap()).await, (0..100).collect::<Vec<_>>());
+    assert_eq!(collected(&words::stream(caller, "a b").await.unwrap()).await, ["a", "b"]);
+    assert_eq!(collected(&ticker_later::stream(caller, 40).await.unwrap()).await, (0..40).collect::<Vec<_>>());
+    let sold = sell::stream(&caller.within(Duration::from_secs(20)).window(1), 1, 2).await.unwrap();
+    assert_eq!(sold.recv().await.unwrap().unwrap(), 0);
+    assert!(matches!(sold.recv().await, Some(Err(CallError::Failed(StockError::SoldOut { left: 0 })))));
+    assert!(sold.recv().await.is_none());
+
+    let numbers = sum_later::stream(caller).await.unwrap();
+    for number in 0..100u32 {
+        assert!(numbers.send(number).await.unwrap());
+    }
+    assert_eq!(numbers.finish().await.unwrap(), 4950);
+    let file = upload::stream(caller, "name").await.unwrap();
+    assert!(file.send(b"bytes").await.unwrap());
+    assert_eq!(double::call_async(caller, 4).await.unwrap(), 8);
+    assert_eq!(file.finish().await.unwrap(), "name: 5");
+
+    let chat = shout_later::stream(caller).await.unwrap();
+    assert!(chat.send("a").await.unwrap());
+    assert_eq!(chat.recv().await.unwrap().unwrap(), "A");
+    chat.end().await.unwrap();
+    assert!(chat.recv().await.is_none());
+    let chat = shout::stream(caller).await.unwrap();
+    assert!(chat.send("b").await.unwrap());
+    assert_eq!(chat.recv().await.unwrap().unwrap(), "B");
+    drop(chat);
+    assert!(other::count::stream(caller, 1).await.is_err_and(|error| error.to_string().contains("u64")));
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+#[test]
+fn tasks_open_streams() {
+    runtime().block_on(async {
+        let dispatcher = Dispatcher::with_state(Shop::default(), TASKS);
+        streams_of_tasks(&testing::pair_async(dispatcher).unwrap()).await;
+    });
+    let (_folder, path) = socket();
+    let _peer = STREAM_PEER.start("tasks", &path, &[]);
+    runtime().block_on(async {
+        streams_of_tasks(&AsyncCaller::connect(&path).await.unwrap()).await;
+    });
+}
+
+#[test]
+fn a_service_has_streams_of_tasks() {
+    runtime().block_on(async {
+        let caller = testing::pair_async(RelayService::dispatcher(Shop::default())).unwrap();
+        let relay = RelayAsyncClient::new(caller).within(Duration::from_secs(20)).window(4);
+        let pass = relay.pass(3).await.unwrap();
+        for number in 0..50u32 {
+            assert!(pass.send(number).await.unwrap());
+            assert_eq!(pass.recv().await.unwrap().unwrap(), 3 * number);
+        }
+        pass.end().await.unwrap();
+        assert!(pass.recv().await.is_none());
+        let texts = relay.longest().await.unwrap();
+        for text in ["a", "longest", "long"] {
+            assert!(texts.send(text).await.unwrap());
+        }
+        assert_eq!(texts.finish().await.unwrap(), "longest");
+        let refused = relay.longest().await.unwrap().finish().await;
+        assert!(matches!(refused, Err(CallError::Failed(StockError::SoldOut { left: 0 }))));
+        assert_eq!(collected(&relay.countdown(3).await.unwrap()).await, [2, 1, 0]);
+    });
 }

@@ -166,6 +166,14 @@ pub(crate) fn opened(contract: &Contract<'_>, own: &TokenStream) -> TokenStream 
     }
 }
 
+/// The return type of a client's function that opens a stream from a task.
+pub(crate) fn opened_async(contract: &Contract<'_>, own: &TokenStream) -> TokenStream {
+    let private = contract.private;
+    quote_spanned! {Span::mixed_site()=>
+        #private::Result<#private::AsyncStream<#own>, #private::CallError<<#own as #private::Contract>::Error>>
+    }
+}
+
 /// The return type of a client's function, and the conversion from the received message.
 pub(crate) fn reply(contract: &Contract<'_>, own: &TokenStream) -> (TokenStream, TokenStream) {
     let private = contract.private;

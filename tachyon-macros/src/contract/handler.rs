@@ -207,8 +207,8 @@ fn answer(contract: &Contract<'_>, call: &TokenStream) -> TokenStream {
     }
 }
 
-/// The expression that makes the future of a function that runs as a task or on a thread. The future keeps the state and
-/// makes the reply.
+/// The expression that makes the future of a function that runs as a task or on a thread. The future keeps the state
+/// and makes the reply.
 fn answer_later(
     contract: &Contract<'_>,
     function: &TokenStream,
@@ -233,21 +233,21 @@ fn answer_later(
             },
             Some(source) => {
                 let (suffix, items) = returned_items(contract, source, &quote_spanned!(Span::mixed_site()=> __value));
-                let relay = format_ident!("relay{suffix}");
+                let send = format_ident!("send_all{suffix}");
                 let select = contract.select_reply();
-                quote_spanned!(Span::mixed_site()=> #private::#relay::<#how, #select, _>(&__context, #items))
+                quote_spanned!(Span::mixed_site()=> #private::#send::<#how, #select, _>(&__context, #items))
             }
         }
     };
     let state = has_state.then(|| quote_spanned!(Span::mixed_site()=> let __state = #private::Clone::clone(__state);));
-    let items =
-        contract.item_wire().map(|wire| quote_spanned!(Span::mixed_site()=> let __items = __context.items::<#wire>();));
-    let sender = contract.params.sender().map(|of| {
+    let items = contract.params.items().map(|of| {
         let select = contract.select_value(of);
-        quote_spanned! {Span::mixed_site()=>
-            let __sender = __context.sender::<<#select as #private::Slot<#of>>::Wire>();
-        }
+        quote_spanned!(Span::mixed_site()=> let __items = <#select as #private::TakeItems<#of>>::items(&__context);)
     });
+    let sender = contract
+        .params
+        .sender()
+        .map(|of| quote_spanned!(Span::mixed_site()=> let __sender = __context.sender::<#of>();));
     let wait = (run == Run::Task).then(|| quote!(.await));
     let future = quote_spanned! {Span::mixed_site()=>
         #private::task(async move {

@@ -236,7 +236,7 @@ impl Contract<'_> {
     }
 
     /// The type on the wire of the caller's items.
-    pub(crate) fn item_wire(&self) -> Option<TokenStream> {
+    fn item_wire(&self) -> Option<TokenStream> {
         let (private, ty) = (self.private, self.params.items()?);
         if known_layout(ty).is_some() {
             return Some(ty.to_token_stream());
@@ -387,6 +387,9 @@ impl Contract<'_> {
             let value = result_types(written).map_or(written, |(value, _)| value);
             match TensorType::of(innermost(value).0) {
                 Some(tensor) => tensors.extend(tensor.assertions(shared, private)),
+                None if self.params.sender().is_some() => {
+                    assert(SpanRange::of(value), quote!(#private::travels::<#value>()));
+                }
                 None => assert(SpanRange::of(value), quote!(#private::can_be_reply::<#ty>())),
             }
         }

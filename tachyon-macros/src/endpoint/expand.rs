@@ -151,7 +151,10 @@ fn open_function(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStrea
     let (views, request) = client::request(contract);
     let shown = client::doc_signature(contract);
     let opened = client::opened(contract, &quote!(Self));
-    let opens = format!("Opens a stream of `{}` in the other process.", endpoint.function.name().unraw());
+    let name = endpoint.function.name().unraw();
+    let opens = format!("Opens a stream of `{name}` in the other process.");
+    let opens_async = format!("Opens a stream of `{name}` in the other process from a task.");
+    let opened_async = client::opened_async(contract, &quote!(Self));
     quote_spanned! {Span::mixed_site()=>
         #[doc = #opens]
         ///
@@ -167,6 +170,24 @@ fn open_function(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStrea
         pub fn open<'c, #lifetime>(#caller: &'c mut impl #private::HasCaller, #params) -> #opened {
             #views
             #private::open::<Self>(#caller, &#request)
+        }
+
+        #private::with_tokio! {
+            #[doc = #opens_async]
+            ///
+            /// ```text
+            #[doc = #shown]
+            /// ```
+            ///
+            /// Dropping the stream cancels it.
+            ///
+            /// # Errors
+            ///
+            /// As for `open`.
+            pub async fn stream<#lifetime>(#caller: &#private::AsyncCaller, #params) -> #opened_async {
+                #views
+                #private::stream::<Self>(#caller, #request).await
+            }
         }
     }
 }

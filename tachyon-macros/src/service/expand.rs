@@ -470,8 +470,7 @@ fn async_client_items(service: &Service<'_>, private: &Path) -> TokenStream {
         "The client of the service `{trait_name}` for tasks: its methods call the implementor in another process. \
          Clones share one connection."
     );
-    let ordinals = (0..service.methods.len()).filter(|&ordinal| !service.methods[ordinal].is_stream());
-    let methods = ordinals.map(|ordinal| async_method(service, private, ordinal));
+    let methods = (0..service.methods.len()).map(|ordinal| async_method(service, private, ordinal));
     quote_spanned! {Span::mixed_site()=>
         #private::with_tokio! {
             #[doc = #doc]
@@ -509,6 +508,12 @@ fn async_client_items(service: &Service<'_>, private: &Path) -> TokenStream {
                     Self { caller: self.caller.metadata(key, value) }
                 }
 
+                /// Lets the callee of a stream send at most so many items ahead of the one that the client takes.
+                #[must_use]
+                pub fn window(self, items: #private::u32) -> Self {
+                    Self { caller: self.caller.window(items) }
+                }
+
                 /// The caller, with the settings of the client.
                 pub fn into_inner(self) -> #private::AsyncCaller {
                     self.caller
@@ -534,6 +539,28 @@ fn async_method(service: &Service<'_>, private: &Path, ordinal: usize) -> TokenS
     let (views, request) = client::request(&contract);
     let (returned, spell) = client::reply(&contract, &own);
     let shown = client::doc_signature(&contract);
+    if contract.is_stream() {
+        let opened = client::opened_async(&contract, &own);
+        return quote_spanned! {Span::mixed_site()=>
+            #docs
+            ///
+            /// ```text
+            #[doc = #shown]
+            /// ```
+            ///
+            /// Dropping the stream cancels it.
+            ///
+            /// # Errors
+            ///
+            /// A `CallError` if the request cannot be sent, or if too many streams are open.
+            #shared
+            #deprecation
+            pub async fn #function<#lifetime>(&self, #params) -> #opened {
+                #views
+                #private::stream::<#own>(&self.caller, #request).await
+            }
+        };
+    }
     quote_spanned! {Span::mixed_site()=>
         #docs
         ///

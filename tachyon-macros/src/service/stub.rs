@@ -158,6 +158,10 @@ fn async_client(declared: &ServiceTrait, private: &Path) -> TokenStream {
                     self
                 }
 
+                pub fn window(self, _items: #private::u32) -> Self {
+                    self
+                }
+
                 pub fn into_inner(self) -> #private::AsyncCaller {
                     loop {}
                 }

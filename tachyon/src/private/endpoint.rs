@@ -106,6 +106,19 @@ where
     AsyncReply::new(|reply| reply.bytes(&[]))
 }
 
+/// As [`send_all`], for a `Result` of an iterator.
+pub fn send_all_or_error<H, S, I>(context: &OwnedContext, outcome: Result<I, S::Error>) -> AsyncReply
+where
+    H: ConvertError<S::Error>,
+    S: ReplyOf<I::Item>,
+    I: Iterator,
+{
+    match outcome.map_err(H::error) {
+        Ok(items) => send_all::<H, S, I>(context, items),
+        Err(error) => AsyncReply::new(|_| Err(error)),
+    }
+}
+
 /// The handler of a stream without state that runs on a thread of its own.
 pub const fn thread_stateless<S: ?Sized>(start: StartHandler<()>) -> EntryHandler<S> {
     EntryHandler::ThreadStateless(start)

@@ -34,7 +34,7 @@ pub use self::endpoint::{
     ErrorTravels, InSlot, IsDeclared, IsInSlot, IsInto, IsReply, IsShown, NeverChanged, NotDeclared, NotInSlot,
     NotInto, NotReply, NotShown, ReplyOf, Serves, Spelled, answer, answer_later, answer_slot, can_be_in_slot,
     can_be_reply, context, empty, error_form, error_travels, fallible, handle, replies, replies_or_error, send_all,
-    start_shared, start_stateless, task, thread_shared, thread_stateless,
+    send_all_or_error, start_shared, start_stateless, task, thread_shared, thread_stateless,
 };
 pub use self::gaps::{
     Asked, Defined, IsDefined, IsFixed, NotDefined, NotFixed, Shape, assert_aligned, assert_fixed,
@@ -47,7 +47,7 @@ pub use self::msgpack::{
     finish_packed,
 };
 pub use self::select::{
-    IsArgument, IsValue, Lendable, NotArgument, NotValue, Parameter, PassSlice, Select, Slot, Take, Travels,
+    IsArgument, IsValue, Lendable, NotArgument, NotValue, Parameter, PassSlice, Select, Slot, Take, TakeItems, Travels,
     can_be_element, can_be_in_tensor, can_be_lent, can_be_parameter, travels,
 };
 pub use self::table::{Listed, NotAnEndpoint, Probe, Table, assert_own_msg_type, entries, numbers, total};

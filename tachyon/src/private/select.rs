@@ -5,7 +5,7 @@
 
 use core::marker::PhantomData;
 
-use crate::dispatch::{HandlerError, Request};
+use crate::dispatch::{HandlerError, Items, OwnedContext, Request};
 use crate::rpc::{Body, Borrowed, SingleValue};
 use crate::schema::payload::{Argument, Fixed, Number, Value, assert_by_value, with_scratch};
 
@@ -107,6 +107,24 @@ impl<T> Slot<T> for Select<false> {
     }
 
     fn lend<R>(_request: Request<'_>, _handler: impl FnOnce(&T) -> Result<R, HandlerError>) -> Result<R, HandlerError> {
+        unreachable!("the compiler refuses the type")
+    }
+}
+
+/// The items of type `T` that a caller sends.
+pub trait TakeItems<T> {
+    /// The items.
+    fn items(context: &OwnedContext) -> Items<T>;
+}
+
+impl<T: Value> TakeItems<T> for Select<true> {
+    fn items(context: &OwnedContext) -> Items<T> {
+        context.items()
+    }
+}
+
+impl<T> TakeItems<T> for Select<false> {
+    fn items(_context: &OwnedContext) -> Items<T> {
         unreachable!("the compiler refuses the type")
     }
 }

@@ -219,16 +219,25 @@ impl fmt::Debug for RawStream {
 /// It is a [`Stream`] of the callee's items, as far as the callee sends items, and sends the caller's items with
 /// [`send`](Self::send), as far as the callee takes items. All operations take `&self`, as those of a [`RawStream`] do.
 ///
-/// ```ignore
+/// ```
+/// use tachyon::{Dispatcher, endpoints, tachyon_rpc, testing};
+///
 /// #[tachyon_rpc(msg_type = 1)]
 /// fn count(to: u32) -> impl Iterator<Item = u32> {
 ///     0..to
 /// }
 ///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let caller = testing::pair_async(Dispatcher::new(endpoints![count]))?;
 /// let numbers = count::stream(&caller, 3).await?;
+/// let mut sum = 0;
 /// while let Some(number) = numbers.recv().await {
-///     println!("{}", number?);
+///     sum += number?;
 /// }
+/// assert_eq!(sum, 3);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[must_use = "dropping a stream cancels it"]
 pub struct AsyncStream<C: Contract> {

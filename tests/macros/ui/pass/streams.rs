@@ -7,7 +7,8 @@
 
 use std::fmt::Display;
 
-use tachyon::{CallError, Caller, Context, Dispatcher, HandlerError, endpoints, tachyon_rpc, testing};
+use tachyon::{CallError, Caller, Context, Dispatcher, HandlerError, ItemError, Items, StreamSender};
+use tachyon::{endpoints, tachyon_rpc, testing};
 
 /// An item.
 #[tachyon::payload]
@@ -85,6 +86,51 @@ macro_rules! stream {
 
 stream!(once, u64, 9);
 
+#[tachyon_rpc(msg_type = 10)]
+fn measured(r#type: String, items: tachyon::Items<Vec<u8>>) -> u64 {
+    items.filter_map(Result::ok).map(|bytes| bytes.len() as u64).sum::<u64>() + r#type.len() as u64
+}
+
+#[tachyon_rpc(msg_type = 11)]
+fn named(#[context] cx: &Context<'_>, items: Items<Item>) -> impl Iterator<Item = &'static str> {
+    assert_eq!(cx.name, "named");
+    items.map_while(Result::ok).map(|_| "item")
+}
+
+#[tachyon_rpc(msg_type = 12)]
+fn passed(_: Items<Item>, out: StreamSender<Item>) -> Result<(), impl Display + Send + 'static> {
+    out.blocking_send(&Item { name: "only".to_owned() })
+}
+
+#[tachyon_rpc(msg_type = 13)]
+async fn later(mut items: Items<Option<String>>, out: StreamSender<Vec<Item>>) -> Result<(), HandlerError> {
+    while let Some(item) = items.recv().await {
+        let name = item?.ok_or(HandlerError::failed("no name"))?;
+        out.send(&[Item { name }]).await?;
+    }
+    Ok(())
+}
+
+#[tachyon_rpc]
+trait Uploads: Send + Sync {
+    #[rpc(msg_type = 30)]
+    fn whole(&self, name: String, items: Items<u64>) -> Result<u64, ItemError>;
+
+    #[rpc(msg_type = 31)]
+    async fn later(&self, out: StreamSender<u64>);
+}
+
+impl Uploads for Shelf {
+    fn whole(&self, name: String, items: Items<u64>) -> Result<u64, ItemError> {
+        let items: Result<Vec<u64>, ItemError> = items.collect();
+        Ok(items?.into_iter().sum::<u64>() + name.len() as u64 + u64::from(self.0))
+    }
+
+    async fn later(&self, out: StreamSender<u64>) {
+        drop(out);
+    }
+}
+
 #[tachyon_rpc]
 trait Lists {
     #[rpc(msg_type = 20)]
@@ -142,10 +188,29 @@ fn opened(caller: &mut Caller) -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
+fn sent(caller: &mut Caller) -> Result<(), Box<dyn std::error::Error>> {
+    let mut upload = measured::open(caller, "four")?;
+    assert!(upload.send(b"abc")?);
+    assert_eq!(upload.finish()?, 7);
+    let item = Item { name: "x".to_owned() };
+    let mut names = named::open(caller)?;
+    assert!(names.send(&item)?);
+    assert_eq!(names.next().transpose()?.as_deref(), Some("item"));
+    names.end()?;
+    assert!(names.next().is_none());
+    drop(names);
+    assert_eq!(collect(passed::open(caller)?)?, [Item { name: "only".to_owned() }]);
+    Ok(())
+}
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     #[allow(deprecated, reason = "the point")]
     let table = endpoints![count, paths, captured, shown, fallible, kinds, r#type, old, once];
     opened(&mut testing::pair(Dispatcher::new(table))?)?;
+
+    sent(&mut testing::pair(Dispatcher::new(endpoints![measured, named, passed]))?)?;
+    assert_eq!(Dispatcher::new(endpoints![later]).len(), 1);
+    assert_eq!(UploadsService::dispatcher(Shelf(1)).len(), 2);
 
     let mut lists = ListsClient::new(testing::pair(ListsService::dispatcher(Shelf(1)))?);
     assert_eq!(collect(lists.list("a")?)?, [Item { name: "a".to_owned() }]);
