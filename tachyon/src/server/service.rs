@@ -25,6 +25,7 @@ pub(crate) enum Begun<T> {
 
 impl<T> Begun<T> {
     /// The stream.
+    #[allow(clippy::unnecessary_box_returns, reason = "as the engine keeps it")]
     pub(crate) fn stream(self) -> Box<ServedStream> {
         match self {
             Self::Stream(stream) => stream,
