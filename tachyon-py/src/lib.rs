@@ -47,6 +47,10 @@ mod _tachyon {
     #[pymodule_export]
     use crate::asyncio::loop_serving::{LoopRequest, LoopServing};
     #[pymodule_export]
+    use crate::asyncio::loop_streams::LoopStream;
+    #[pymodule_export]
+    use crate::serve::items::RequestItems;
+    #[pymodule_export]
     use crate::bus::guards::RxGuard;
     #[pymodule_export]
     use crate::bus::guards::TxGuard;
@@ -60,8 +64,6 @@ mod _tachyon {
     use crate::bus::one_way::Bus;
     #[pymodule_export]
     use crate::errors::{error_kinds, kind_of_grpc_code};
-    #[pymodule_export]
-    use crate::rpc::bus_view::BusView;
     #[pymodule_export]
     use crate::rpc::contract::Contract;
     #[pymodule_export]
@@ -83,7 +85,7 @@ mod _tachyon {
     #[pymodule_export]
     use crate::rpc::pool::{PoolLease, PoolPlaces};
     #[pymodule_export]
-    use crate::rpc::rpc_bus::RpcBus;
+    use crate::rpc::rpc_bus::{BusView, RpcBus};
     #[pymodule_export]
     use crate::rpc::stream::{Stream, item_bytes};
     #[pymodule_export]

@@ -17,7 +17,7 @@ from serving_thread import serving
 from tachyon import Array, ErrorKind, RpcBus, RpcDispatcher, RpcEndpoint, tachyon_rpc
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import Callable
 
 
 class Service:
@@ -36,11 +36,6 @@ class Service:
         return payload
 
 
-class Generates:
-    def __call__(self, payload: memoryview) -> Iterator[bytes]:
-        yield bytes(payload)
-
-
 def only_keywords(*, a: tachyon.i64) -> tachyon.i64:
     return a
 
@@ -55,14 +50,6 @@ def starred(*payloads: bytes) -> bytes:
 
 def named(payload: bytes, **options: bytes) -> bytes:
     return payload
-
-
-def generator(x: tachyon.u32) -> Iterator[tachyon.u32]:
-    yield x
-
-
-async def async_generator(x: tachyon.u32) -> AsyncIterator[tachyon.u32]:
-    yield x
 
 
 def wrapped(function: Callable[..., bytes]) -> Callable[..., bytes]:
@@ -82,9 +69,6 @@ def wrapped(function: Callable[..., bytes]) -> Callable[..., bytes]:
         (starred, "^starred takes `[*]payloads`, .*; name each parameter"),
         (named, "^named takes `[*][*]options`"),
         (wrapped(starred), "^wrapper takes `[*]args`, .* functools.wraps$"),
-        (generator, "^generator is a generator, and replies are no streams yet; return all values at once"),
-        (async_generator, "^async_generator is a generator"),
-        (Generates(), "^Generates is a generator"),
         (Service, "^Service is a class, and an endpoint is a function"),
         (tachyon.Struct, "^Struct is a class"),
         (int, "^int is a class"),

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 LIMIT = 60.0
 ECHO, COUNT, FOREVER, FAIL_AFTER, PANIC_AFTER, LARGE, SLOW, DIE_AFTER, STOP = range(1, 10)
+UPLOAD, UPLOAD_SOME, CHAT = range(10, 13)
 
 echo = tachyon_rpc(ECHO)(bytes)
 again = tachyon_rpc(ECHO, idempotent=True)(bytes)
@@ -408,3 +409,88 @@ def test_a_stream_of_two_hundred_thousand_items_leaves_no_memory(bus: RpcBus) ->
 
     before = rest(1000)
     assert rest(200_000) - before < 2 << 20
+
+
+@pytest.fixture
+def taking(start: Callable[[str], StreamPeer], role: str, path: str) -> Iterator[RpcBus]:
+    """Return a caller of the program in each role."""
+    start(role)
+    with RpcBus.connect(path) as bus:
+        yield bus
+
+
+def test_an_upload_gets_its_reply(taking: RpcBus) -> None:
+    for count, size in ((0, 0), (1, 3), (500, 7), (100, 3000)):
+        with taking.stream(UPLOAD, b"sizes ", item_timeout=LIMIT) as stream:
+            assert all(stream.send(bytes(size)) for _ in range(count))
+            assert echo.call(taking, b"beside") == b"beside"
+            assert stream.finish() == b"sizes " + (count * size).to_bytes(8, "little")
+            assert stream.closed
+    # As an iterator the stream of a reply has no items, and `finish` takes the reply.
+    with taking.stream(UPLOAD) as stream:
+        stream.send(bytearray(5))
+        stream.end()
+        stream.end()
+        with pytest.raises(errors.InvalidArgumentError, match="follows"):
+            stream.send(b"late")
+        assert list(stream) == []
+        assert not stream.closed
+        assert stream.finish() == (5).to_bytes(8, "little")
+
+
+def test_a_callee_that_refuses_ends_the_upload(taking: RpcBus) -> None:
+    with taking.stream(UPLOAD_SOME, packed(3), item_timeout=LIMIT) as stream:
+        sent = 0
+        while stream.send(b"item"):
+            sent += 1
+        assert sent >= 3
+        assert stream.send(b"item") is False
+        with pytest.raises(errors.ResourceExhaustedError):
+            stream.finish()
+        assert stream.closed
+    with taking.stream(UPLOAD_SOME, packed(0)) as stream, pytest.raises(errors.ResourceExhaustedError):
+        list(stream)
+    assert echo.call(taking, b"after") == b"after"
+
+
+def test_a_chat_goes_in_both_directions(taking: RpcBus) -> None:
+    with taking.stream(CHAT, item_timeout=LIMIT) as stream:
+        for number in range(300):
+            assert stream.send(b"item %d" % number)
+            assert next(stream) == b"ITEM %d" % number
+        # Ahead, within the window of this side.
+        for number in range(20):
+            assert stream.send(b"ahead %d" % number)
+        stream.end()
+        assert list(stream) == [b"AHEAD %d" % number for number in range(20)]
+        assert stream.closed
+
+
+def test_a_sender_that_takes_no_items_is_stopped_by_its_time_alone(taking: RpcBus) -> None:
+    # The callee waits for credit of this side, and so takes no item.
+    with taking.stream(CHAT, item_timeout=0.5, window=4) as stream:
+        sent = 0
+        with pytest.raises(TimeoutError):
+            while stream.send(b"%d" % sent):
+                sent += 1
+        assert echo.call(taking, b"beside") == b"beside"
+        assert [next(stream) for _ in range(4)] == [b"%d" % number for number in range(4)]
+        # END needs no credit.
+        stream.end()
+        assert list(stream) == [b"%d" % number for number in range(4, sent)]
+
+
+def test_an_upload_is_cancelled_by_its_end(taking: RpcBus) -> None:
+    for _ in range(50):
+        with taking.stream(UPLOAD) as stream:
+            stream.send(b"x")
+        with taking.stream(CHAT) as stream:
+            stream.send(b"x")
+            assert next(stream) == b"X"
+    with taking.stream(UPLOAD, timeout=0.2) as stream:
+        with pytest.raises(TimeoutError):
+            while stream.send(b"x"):
+                time.sleep(0.01)
+            stream.finish()
+        assert stream.closed
+    assert echo.call(taking, b"after") == b"after"

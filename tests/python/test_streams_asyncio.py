@@ -16,6 +16,7 @@ import uvloop
 import tachyon
 from tachyon import ErrorKind, RpcBus, errors, tachyon_rpc
 from test_streams import (
+    CHAT,
     COUNT,
     DIE_AFTER,
     ECHO,
@@ -26,6 +27,8 @@ from test_streams import (
     PANIC_AFTER,
     SLOW,
     STOP,
+    UPLOAD,
+    UPLOAD_SOME,
     StreamPeer,
     echo,
     numbers,
@@ -402,5 +405,80 @@ def test_a_bus_with_streams_is_freed_without_the_collector(run: Callable, callee
             assert freed() is None
         finally:
             gc.enable()
+
+    run(main())
+
+
+@pytest.fixture(params=["callee", "server", "workers", "tokio"])
+def taking(request: pytest.FixtureRequest, start: Callable[[str], StreamPeer]) -> None:
+    """Start the program in each role."""
+    start(str(request.param))
+
+
+@pytest.mark.usefixtures("taking")
+def test_an_upload_gets_its_reply(run: Callable, path: str) -> None:
+    async def upload(bus: RpcBus, count: int, size: int) -> None:
+        async with bus.astream(UPLOAD, b"sizes ", item_timeout=LIMIT) as stream:
+            for _ in range(count):
+                assert await stream.send(bytes(size))
+            assert await stream.finish() == b"sizes " + (count * size).to_bytes(8, "little")
+            assert stream.closed
+
+    async def main() -> None:
+        with RpcBus.connect(path) as bus:
+            await asyncio.gather(
+                *(upload(bus, *of) for of in ((0, 0), (1, 3), (500, 7), (100, 3000)) * 3),
+                *(echo.acall(bus, b"beside") for _ in range(200)),
+            )
+            async with bus.astream(UPLOAD) as stream:
+                await stream.send(bytearray(5))
+                await stream.end()
+                with pytest.raises(errors.InvalidArgumentError, match="follows"):
+                    await stream.send(b"late")
+                assert await collected(stream) == []
+                assert not stream.closed
+                assert await stream.finish() == (5).to_bytes(8, "little")
+
+    run(main())
+
+
+@pytest.mark.usefixtures("taking")
+def test_a_callee_that_refuses_ends_the_upload(run: Callable, path: str) -> None:
+    async def main() -> None:
+        with RpcBus.connect(path) as bus:
+            async with bus.astream(UPLOAD_SOME, packed(3)) as stream:
+                sent = 0
+                while await stream.send(b"item"):
+                    sent += 1
+                assert sent >= 3
+                assert await stream.send(b"item") is False
+                with pytest.raises(errors.ResourceExhaustedError):
+                    await stream.finish()
+                assert stream.closed
+            assert await echo.acall(bus, b"after") == b"after"
+
+    run(main())
+
+
+@pytest.mark.usefixtures("taking")
+def test_a_chat_goes_in_both_directions(run: Callable, path: str) -> None:
+    async def send(stream: tachyon.AsyncStream[bytes, Any, bytes], count: int) -> None:
+        for number in range(count):
+            assert await stream.send(b"item %d" % number)
+        await stream.end()
+
+    async def main() -> None:
+        with RpcBus.connect(path) as bus:
+            async with contextlib.AsyncExitStack() as stack:
+                chats = [await stack.enter_async_context(bus.astream(CHAT, window=4)) for _ in range(4)]
+                found, *_ = await asyncio.gather(
+                    asyncio.gather(*(collected(chat) for chat in chats)), *(send(chat, 500) for chat in chats)
+                )
+                assert found == [[b"ITEM %d" % number for number in range(500)]] * 4
+            for _ in range(50):
+                async with bus.astream(CHAT) as stream:
+                    await stream.send(b"x")
+                    assert await anext(stream) == b"X"
+            assert await echo.acall(bus, b"after") == b"after"
 
     run(main())

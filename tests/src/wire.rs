@@ -96,6 +96,8 @@ const STATE: u64 = 128;
 const RELEASED: u64 = 384;
 const CONSUMER_PARKED: u64 = 512;
 const PRODUCER_PARKED: u64 = 640;
+const CELLS: u64 = 1024;
+const CELL: u64 = 64;
 const SLOTS: u64 = 4096;
 const PAYLOAD: u64 = 24;
 
@@ -204,6 +206,15 @@ impl Segment {
         Ok(u32::try_from(word(&self.memory, slot + 16)? & u64::from(u32::MAX)).unwrap_or(0))
     }
 
+    /// The correlation id of a published message.
+    ///
+    /// # Errors
+    /// The system's refusal to read.
+    pub fn correlation_id(&self, position: u64) -> Result<u64, Errno> {
+        let (slot, _) = self.slot(position);
+        word(&self.memory, slot + 8)
+    }
+
     /// The payload of a published message, which fits the slot.
     ///
     /// # Errors
@@ -230,6 +241,22 @@ impl Segment {
     /// The system's refusal to write.
     pub fn release(&self, position: u64) -> Result<(), Errno> {
         pwrite(&self.memory, &position.to_le_bytes(), RELEASED).map(drop)
+    }
+
+    /// The credit in a cell.
+    ///
+    /// # Errors
+    /// The system's refusal to read.
+    pub fn granted(&self, cell: u64) -> Result<u64, Errno> {
+        word(&self.memory, CELLS + CELL * cell)
+    }
+
+    /// Stores any credit into a cell.
+    ///
+    /// # Errors
+    /// The system's refusal to write.
+    pub fn grant(&self, cell: u64, granted: u64) -> Result<(), Errno> {
+        pwrite(&self.memory, &granted.to_le_bytes(), CELLS + CELL * cell).map(drop)
     }
 
     /// Sets both parked words: the peer rings at its next publication and at its next release.

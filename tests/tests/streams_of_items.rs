@@ -1,19 +1,22 @@
-//! Streams of the caller's items, by number: handlers on threads and as tasks, in every way to serve, and every end that
-//! such a stream has.
+//! Streams of the caller's items, by number: handlers on threads and as tasks, in every way to serve, and every end
+//! that such a stream has.
 #![allow(clippy::unwrap_used, reason = "a failing test may panic anywhere")]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use tachyon::dispatch::Outcome;
 use tachyon::{
-    CallError, Caller, Dispatcher, ErrorKind, HandlerError, ItemError, Items, Options, ServeError, ServerOptions,
-    StreamSender,
+    CallError, Caller, Context, Dispatcher, ErrorKind, HandlerError, ItemError, Items, Layer, Options, ServeError,
+    ServerOptions, StreamSender,
 };
+use tachyon_tests::process::Program;
 use tachyon_tests::server::{Running, WAYS, Way};
 use tachyon_tests::temporary::socket;
 use tachyon_tests::wait;
 
+const PEER: Program = Program(env!("CARGO_BIN_EXE_peer"));
 const PATIENCE: Duration = Duration::from_secs(20);
 
 const ECHO: u16 = 1;
@@ -470,6 +473,115 @@ fn a_caller_that_leaves_in_the_middle_never_ends_the_items() {
 }
 
 #[test]
+fn a_killed_uploader_cancels_its_handler_and_nothing_else() {
+    for setup in setups() {
+        let (_folder, path) = socket();
+        let seen = Arc::new(Seen::default());
+        let running = setup.start(&path, &seen);
+        wait::for_file(&path, PATIENCE);
+        let uploader = PEER.start("uploader", &path, &[&CHECKSUM.to_string()]);
+        wait::until("the handler runs", PATIENCE, || seen.running() == 1);
+        let mut other = (!matches!(setup.way, Way::OneCaller)).then(|| connect(&path));
+        // The drop kills the process.
+        drop(uploader);
+        seen.wait_for_end();
+        assert!(setup.tasks || seen.cancelled() == 1, "{setup:?}");
+        if let Some(other) = &mut other {
+            assert_eq!(&*other.call_timeout(ECHO, b"beside", PATIENCE).unwrap(), b"beside");
+        }
+        drop(other);
+        let outcome = running.stopped();
+        // A callee with one caller reports the caller's death.
+        let died = matches!(setup.way, Way::OneCaller) && matches!(outcome, Err(ServeError::PeerDead));
+        assert!(died || outcome.is_ok(), "{setup:?}: {outcome:?}");
+    }
+}
+
+#[test]
+fn a_stream_that_waits_for_a_place_can_be_cancelled() {
+    for setup in setups().filter(|setup| !matches!(setup.way, Way::OneCaller)) {
+        let (_folder, path) = socket();
+        let seen = Arc::new(Seen::default());
+        let options = ServerOptions::new().stop_timeout(PATIENCE).stream_threads(1).in_flight(1, 1);
+        let running = Running::start_with(&path, setup.way, setup.table(&seen), options);
+        let mut caller = connect(&path);
+        let first = caller.open(CHECKSUM, b"").unwrap();
+        wait::until("the handler runs", PATIENCE, || seen.running() == 1);
+        let waiting: Vec<_> = (0..5).map(|_| caller.open(CHECKSUM, b"").unwrap()).collect();
+        for stream in waiting {
+            assert!(caller.forget(stream));
+        }
+        let last = caller.open(CHECKSUM, b"").unwrap();
+        caller.end_items(last).unwrap();
+        assert_eq!(&*caller.call_timeout(ECHO, b"beside", PATIENCE).unwrap(), b"beside");
+        // Parked by now.
+        std::thread::sleep(Duration::from_millis(50));
+        caller.end_items(first).unwrap();
+        assert_eq!(number(&caller.finish(first).unwrap()), crc32fast::hash(b""));
+        assert_eq!(number(&caller.finish(last).unwrap()), crc32fast::hash(b""));
+        assert_eq!(seen.most.load(Ordering::SeqCst), 1, "{setup:?}");
+        drop(caller);
+        running.end();
+    }
+}
+
+/// Notes the calls that it sees.
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Layer for Log {
+    fn before(&self, call: &Context<'_>) -> Result<(), HandlerError> {
+        self.0.lock().unwrap().push(format!("begin {}", call.name));
+        if call.metadata().get("refuse").is_some() {
+            return Err(HandlerError::new(ErrorKind::PermissionDenied, "not for you"));
+        }
+        Ok(())
+    }
+
+    fn after(&self, call: &Context<'_>, outcome: &Outcome, _: Duration) {
+        let how = match outcome {
+            Outcome::Replied(_) => "done".to_owned(),
+            Outcome::Failed(kind) => format!("{kind:?}"),
+            Outcome::CallerGone => "gone".to_owned(),
+            _ => "other".to_owned(),
+        };
+        self.0.lock().unwrap().push(format!("end {}: {how}", call.name));
+    }
+}
+
+#[test]
+fn a_layer_sees_each_stream_once_from_open_to_end() {
+    for setup in setups() {
+        let (_folder, path) = socket();
+        let (seen, log) = (Arc::new(Seen::default()), Arc::new(Mutex::new(Vec::new())));
+        let mut table = setup.table(&seen);
+        table.layer(Log(Arc::clone(&log)));
+        let running = Running::start_with(&path, setup.way, table, ServerOptions::new().stop_timeout(PATIENCE));
+        let mut caller = connect(&path);
+        let upload = caller.open(CHECKSUM, b"").unwrap();
+        caller.end_items(upload).unwrap();
+        drop(caller.finish(upload).unwrap());
+        let failing = caller.open(FAIL_AFTER, &0u32.to_le_bytes()).unwrap();
+        assert_eq!(ended(&mut caller, failing), ErrorKind::NotFound);
+        let given_up = caller.open(CHAT, b"").unwrap();
+        caller.forget(given_up);
+        let late = caller.within(Duration::from_millis(50)).open(FIRST, b"").unwrap();
+        drop(caller.finish(late));
+        let refused = caller.metadata("refuse", "yes").open(FLOOD, b"").unwrap();
+        assert_eq!(ended(&mut caller, refused), ErrorKind::PermissionDenied);
+        let gone = caller.open(FLOOD, b"").unwrap();
+        assert!(next(&mut caller, gone).is_some());
+        drop(caller);
+        wait::until("the last end", PATIENCE, || log.lock().unwrap().len() == 11);
+        running.end();
+        let log = log.lock().unwrap();
+        assert_eq!(log[..4], ["begin checksum", "end checksum: done", "begin fail_after", "end fail_after: NotFound"]);
+        assert_eq!(log[4..6], ["begin chat", "end chat: Cancelled"]);
+        assert!(log[6] == "begin first" && (log[7] == "end first: DeadlinePassed" || log[7] == "end first: Cancelled"));
+        assert_eq!(log[8..], ["begin flood", "begin flood", "end flood: gone"]);
+    }
+}
+
+#[test]
 fn a_deadline_ends_a_stream_whose_caller_does_nothing() {
     for setup in setups() {
         let (_folder, path) = socket();
@@ -636,6 +748,72 @@ fn streams_beyond_the_limit_wait_for_a_place() {
         }
         assert_eq!(seen.most.load(Ordering::SeqCst), 1, "{setup:?}");
         drop(callers);
+        running.end();
+    }
+}
+
+#[test]
+fn small_windows_slow_a_stream_down_and_lose_nothing() {
+    for setup in setups().filter(|setup| !matches!(setup.way, Way::OneCaller)) {
+        let (_folder, path) = socket();
+        let seen = Arc::new(Seen::default());
+        let options = ServerOptions::new().stop_timeout(PATIENCE).ring_sizes(4096, 4096);
+        let running = Running::start_with(&path, setup.way, setup.table(&seen), options);
+        let mut caller = connect(&path);
+        // All windows of a connection share half of the ring's slots: most of these have one item.
+        let uploads: Vec<_> = (0..20).map(|_| caller.open(CHECKSUM, b"").unwrap()).collect();
+        let mut sums = vec![crc32fast::Hasher::new(); uploads.len()];
+        for item in 0..50usize {
+            for (upload, sum) in uploads.iter().zip(&mut sums) {
+                let item = vec![u8::try_from(item).unwrap(); item * 11];
+                assert!(caller.send_item(*upload, &item).unwrap());
+                sum.update(&item);
+            }
+        }
+        for (upload, sum) in uploads.into_iter().zip(sums) {
+            caller.end_items(upload).unwrap();
+            assert_eq!(number(&caller.finish(upload).unwrap()), sum.finalize());
+        }
+        let chat = caller.within(PATIENCE).window(1).open(CHAT, b"hello").unwrap();
+        assert_eq!(next(&mut caller, chat).unwrap(), b"hello");
+        // Most that wait beside a window of one item: the room of the pipe.
+        for batch in 0..10 {
+            for round in 0..20 {
+                assert!(caller.send_item(chat, format!("line {batch} {round}").as_bytes()).unwrap());
+            }
+            for round in 0..20 {
+                assert_eq!(next(&mut caller, chat).unwrap(), format!("LINE {batch} {round}").as_bytes());
+            }
+        }
+        caller.end_items(chat).unwrap();
+        assert_eq!(next(&mut caller, chat), None);
+        drop(caller);
+        running.end();
+    }
+}
+
+#[test]
+fn an_item_that_never_fits_is_an_error_of_its_sender_alone() {
+    for way in WAYS {
+        let (_folder, path) = socket();
+        let mut dispatcher = Dispatcher::default();
+        dispatcher
+            .register_two_way(1, "large", |request: Bytes, _: Items<Bytes>, out: StreamSender<Bytes>| {
+                let refused = out.blocking_send(&vec![0; 1 << 17]);
+                let Err(ItemError::TooLarge { size, max }) = refused else { panic!("{refused:?}") };
+                out.blocking_send(format!("{size} of {}", max < size).as_bytes())?;
+                if request.is_empty() { Ok(()) } else { refused }
+            })
+            .unwrap();
+        let running = Running::start(&path, way, dispatcher);
+        let mut caller = connect(&path);
+        let mended = caller.open(1, b"").unwrap();
+        assert_eq!(next(&mut caller, mended).unwrap(), b"131072 of true");
+        assert_eq!(next(&mut caller, mended), None);
+        let passed_on = caller.open(1, b"x").unwrap();
+        assert_eq!(next(&mut caller, passed_on).unwrap(), b"131072 of true");
+        assert_eq!(ended(&mut caller, passed_on), ErrorKind::ReplyTooLarge);
+        drop(caller);
         running.end();
     }
 }

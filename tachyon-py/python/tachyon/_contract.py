@@ -60,6 +60,11 @@ def contract_of(function: Callable[..., Any], msg_type: int, raises: object, cod
     return _made(function, msg_type, errors, read, is_method=False)
 
 
+def given(*arguments: Any) -> tuple[Any, ...]:
+    """Return the arguments of a request, for a handler that also takes items."""
+    return arguments
+
+
 def _check_codec(codec: object) -> None:
     if codec not in {None, "msgpack"}:
         message = f'the one codec with a name is msgpack, not {codec!r}; write codec="msgpack", or leave it out'

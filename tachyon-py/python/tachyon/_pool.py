@@ -10,7 +10,7 @@ import contextlib
 import functools
 import os
 import time
-from typing import TYPE_CHECKING, Any, ParamSpec, Self, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Never, ParamSpec, Self, TypeVar, overload
 
 from tachyon._calls import acall_within, connected, release
 from tachyon._tachyon import Attempts, LoopConnecting, Metadata, PoolPlaces, RpcBus, RpcEndpoint, checked_polling
@@ -18,11 +18,12 @@ from tachyon.errors import InvalidArgumentError, TachyonError
 from tachyon.layers import caller_layers
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Generator
+    from collections.abc import AsyncIterator, Callable, Coroutine, Generator, Iterator
     from types import TracebackType
 
     from tachyon._connecting import Polling
-    from tachyon._tachyon import AsyncRequest, PoolLease
+    from tachyon._streams import AsyncStream
+    from tachyon._tachyon import AsyncRequest, PoolLease, Stream
     from tachyon.layers import AfterOutgoing, BeforeOutgoing
 
 _T = TypeVar("_T")
@@ -77,16 +78,12 @@ class Pool:
         comes back in time.
         """
         deadline = self._deadline(timeout)
-        lease = self._places.take(_left(deadline))
+        lease, bus = self._take(deadline)
         try:
-            bus = lease.idle() or self._connect(deadline)
-            try:
-                self._lend(bus)
-                yield bus
-            finally:
-                lease.give_back(bus)
+            self._lend(bus)
+            yield bus
         finally:
-            lease.leave()
+            _give_back(lease, bus)
 
     def within(self, seconds: float) -> PoolView:
         """Return the pool with a timeout for each call: `pool.within(0.5).call(endpoint, scan, radius)`.
@@ -172,6 +169,104 @@ class Pool:
         caller, to the next call. `timeout` and `idempotent` are as in `call`.
         """
         return self._acall(endpoint, endpoint.__tachyon_request__(None, args, kwargs), None)
+
+    @overload
+    def stream(
+        self,
+        endpoint: RpcEndpoint[_ParametersT, Any, Iterator[_GivenT] | AsyncIterator[_GivenT]],
+        /,
+        *args: _ParametersT.args,
+        **kwargs: _ParametersT.kwargs,
+    ) -> Stream[_GivenT, Never, Never]: ...
+    @overload
+    def stream(self, endpoint: RpcEndpoint[..., Any, Any], /, *args: Any, **kwargs: Any) -> Stream[Any, Any, Any]: ...
+    def stream(self, endpoint: Any, /, *args: Any, **kwargs: Any) -> Stream[Any, Any, Any]:
+        """Open the stream of `endpoint.stream` on a caller of the pool, which no other call uses until the stream ends.
+
+        `timeout` covers the wait for a caller too. Use the stream in a `with` block, which gives the caller back.
+        """
+        timeout = kwargs.pop("timeout", None) if endpoint.__tachyon_timeout__ else None
+        return self._stream(endpoint, timeout, None, args, kwargs)
+
+    @overload
+    def astream(
+        self,
+        endpoint: RpcEndpoint[_ParametersT, Any, Iterator[_GivenT] | AsyncIterator[_GivenT]],
+        /,
+        *args: _ParametersT.args,
+        **kwargs: _ParametersT.kwargs,
+    ) -> AsyncStream[_GivenT, Never, Never]: ...
+    @overload
+    def astream(
+        self, endpoint: RpcEndpoint[..., Any, Any], /, *args: Any, **kwargs: Any
+    ) -> AsyncStream[Any, Any, Any]: ...
+    def astream(self, endpoint: Any, /, *args: Any, **kwargs: Any) -> AsyncStream[Any, Any, Any]:
+        """Open the stream of `endpoint.astream` on a caller of the pool, which no other call uses until its end.
+
+        The stream waits for a caller when it opens. Use it in an `async with` block, which gives the caller back.
+        """
+        return self._astream(endpoint, None, None, args, kwargs)
+
+    def _stream(
+        self,
+        endpoint: RpcEndpoint[..., Any, Any],
+        timeout: float | None,
+        metadata: Metadata | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Stream[Any, Any, Any]:
+        deadline = _after(timeout)
+        attempts: Attempts | None = None
+        while True:
+            with _marking(attempts):
+                lease, bus = self._take(self._deadline(_left(deadline)))
+            left = _left(deadline)
+            try:
+                self._lend(bus)
+                opened = endpoint.stream(bus.__tachyon_view__(left, metadata), *args, **kwargs)
+            except BaseException as error:
+                attempts = attempts or Attempts(reconnects=True, idempotent=False, seconds=left)
+                again = isinstance(error, TachyonError) and attempts.again(error)
+                if again:
+                    # The callee is gone, or stops.
+                    bus.close()
+                lease.give_back(bus)
+                lease.leave()
+                if not again:
+                    raise
+            else:
+                opened.__tachyon_on_end__ = functools.partial(_give_back, lease, bus)
+                return opened
+
+    def _take(self, deadline: float | None) -> tuple[PoolLease, RpcBus]:
+        """Wait for a place, and for a connection if there is no idle caller."""
+        lease = self._places.take(_left(deadline))
+        try:
+            return lease, lease.idle() or self._connect(deadline)
+        except BaseException:
+            lease.leave()
+            raise
+
+    def _astream(
+        self,
+        endpoint: RpcEndpoint[..., Any, Any],
+        seconds: float | None,
+        metadata: Metadata | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> AsyncStream[Any, Any, Any]:
+        return endpoint.__tachyon_astream__(self._lent, seconds, metadata, args, kwargs)
+
+    async def _lent(self, timeout: float | None) -> tuple[RpcBus, Callable[[], None]]:  # noqa: ASYNC109  # as `acall`
+        """Borrow a caller in the running loop for a stream: the caller, and the function that gives it back."""
+        lease, bus = await self._borrow(self._deadline(timeout))
+        self._lend(bus)
+
+        def give_back() -> None:
+            release(bus)
+            _give_back(lease, bus)
+
+        return bus, give_back
 
     def _call(
         self,
@@ -350,6 +445,47 @@ class PoolView:
         """Make the call of `Pool.acall`, with the settings."""
         request = endpoint.__tachyon_request__(self._seconds, args, kwargs)
         return self._pool._acall(endpoint, request, self._metadata)  # pyright: ignore[reportPrivateUsage]
+
+    @overload
+    def stream(
+        self,
+        endpoint: RpcEndpoint[_ParametersT, Any, Iterator[_GivenT] | AsyncIterator[_GivenT]],
+        /,
+        *args: _ParametersT.args,
+        **kwargs: _ParametersT.kwargs,
+    ) -> Stream[_GivenT, Never, Never]: ...
+    @overload
+    def stream(self, endpoint: RpcEndpoint[..., Any, Any], /, *args: Any, **kwargs: Any) -> Stream[Any, Any, Any]: ...
+    def stream(self, endpoint: Any, /, *args: Any, **kwargs: Any) -> Stream[Any, Any, Any]:
+        """Open the stream of `Pool.stream`, with the settings."""
+        return self._pool._stream(  # pyright: ignore[reportPrivateUsage]
+            endpoint, self._seconds, self._metadata, args, kwargs
+        )
+
+    @overload
+    def astream(
+        self,
+        endpoint: RpcEndpoint[_ParametersT, Any, Iterator[_GivenT] | AsyncIterator[_GivenT]],
+        /,
+        *args: _ParametersT.args,
+        **kwargs: _ParametersT.kwargs,
+    ) -> AsyncStream[_GivenT, Never, Never]: ...
+    @overload
+    def astream(
+        self, endpoint: RpcEndpoint[..., Any, Any], /, *args: Any, **kwargs: Any
+    ) -> AsyncStream[Any, Any, Any]: ...
+    def astream(self, endpoint: Any, /, *args: Any, **kwargs: Any) -> AsyncStream[Any, Any, Any]:
+        """Open the stream of `Pool.astream`, with the settings."""
+        return self._pool._astream(  # pyright: ignore[reportPrivateUsage]
+            endpoint, self._seconds, self._metadata, args, kwargs
+        )
+
+
+def _give_back(lease: PoolLease, bus: RpcBus) -> None:
+    try:
+        lease.give_back(bus)
+    finally:
+        lease.leave()
 
 
 @contextlib.contextmanager

@@ -1,29 +1,107 @@
 """Serving from a coroutine: one `Service` for each `aserve`.
 
 The loop watches one descriptor, which is readable when a caller needs a turn. Plain handlers run in the turn that finds
-their request; coroutine functions become tasks, and a task that ends answers its caller.
+their request; coroutine functions become tasks, and a task that ends answers its caller. The task of a stream sends
+the items of its handler, and waits while their caller takes none.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextvars
+import logging
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tachyon._context import task_call
 from tachyon._signals import install
-from tachyon._tachyon import LoopRequest, LoopServing, RpcBus, RpcDispatcher, RpcServer
-from tachyon.errors import BusyError, HandlersLeftError, PeerDeadError
+from tachyon._tachyon import LoopRequest, LoopServing, LoopStream, RpcBus, RpcDispatcher, RpcServer
+from tachyon.errors import BadReplyError, BusyError, HandlersLeftError, PeerDeadError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import AsyncIterator, Collection, Iterable
 
 RETRY = 0.001
 """Seconds between two attempts that a thread or a caller blocks."""
 
 GRACE = 0.1
 """Seconds that cancelled handlers of a stopping server have to end."""
+
+
+class _Items:
+    """The items that the caller of a stream sends, for a handler of the event loop."""
+
+    def __init__(self, handler: _StreamHandler) -> None:
+        self._handler = handler
+
+    def __aiter__(self) -> _Items:
+        return self
+
+    async def __anext__(self) -> Any:
+        while (found := self._handler.stream.take()) is None:
+            await self._handler.wait()
+        return found[0]
+
+
+class _StreamHandler:
+    """The task that runs the handler of a stream."""
+
+    def __init__(self, stream: LoopStream) -> None:
+        self.stream = stream
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Let a wait go on: the caller has sent or taken an item, or the stream is over."""
+        self._woken.set()
+
+    async def wait(self) -> None:
+        """Wait for `wake`, after an attempt that found the stream not ready."""
+        self._woken.clear()
+        await self._woken.wait()
+
+    async def run(self) -> None:
+        """Run the handler to its end, and end the stream."""
+        stream = self.stream
+        try:
+            made: Any = stream.start(_Items(self) if stream.takes_items else None)
+            stream.finish(await self._send_all(made) if stream.streams else await made)
+        except BaseException as error:
+            # Drops this frame, as `Service._handle` does.
+            if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
+                error = error.with_traceback(error.__traceback__.tb_next)
+            stream.fail(error)
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            stream.close()
+
+    async def _send_all(self, made: Any) -> None:
+        """Send the items of an asynchronous iterator, and close it."""
+        try:
+            items: AsyncIterator[Any] = aiter(made)
+        except TypeError:
+            message = (
+                f"{self.stream.name}: the handler returned {type(made).__name__}, which is no asynchronous iterator; "
+                "`yield` the items"
+            )
+            raise BadReplyError(message) from None
+        try:
+            async for item in items:
+                encoded = self.stream.encode(item)
+                while not self.stream.send(encoded):
+                    await self.wait()
+        finally:
+            await self._close(items)
+
+    async def _close(self, items: AsyncIterator[Any]) -> None:
+        close = getattr(items, "aclose", None)
+        if close is None:
+            return
+        try:
+            await close()
+        except Exception as error:
+            text = "the handler '%s' failed as its stream was closed: %s: %s"
+            logging.getLogger("tachyon").exception(text, self.stream.name, type(error).__name__, error)
 
 
 class Service:
@@ -36,11 +114,13 @@ class Service:
         self._loop = asyncio.get_running_loop()
         self._process = os.getpid()
         self._over: asyncio.Future[None] = self._loop.create_future()
-        self._taken: list[LoopRequest] = []
+        self._taken: list[LoopRequest | LoopStream] = []
         self._cancelled: list[tuple[int, int]] = []
-        self._tasks: dict[asyncio.Task[None], LoopRequest] = {}
+        self._tasks: dict[asyncio.Task[None], LoopRequest | LoopStream] = {}
         # Calls in flight, by the keys of their requests.
         self._calls: dict[tuple[int, int], asyncio.Task[None]] = {}
+        # Handlers of open streams and their tasks, by the keys of the streams.
+        self._streams: dict[tuple[int, int], tuple[_StreamHandler, asyncio.Task[None]]] = {}
         self._due: asyncio.Handle | None = None
         # Whether `_due` runs in the loop's next round.
         self._turn_is_next = False
@@ -91,7 +171,10 @@ class Service:
                 raise
             return
         for request in self._taken:
-            self._start(request)
+            if isinstance(request, LoopStream):
+                self._open(request)
+            else:
+                self._start(request)
         self._taken.clear()
         self._cancel()
         if self._over.done():
@@ -107,13 +190,24 @@ class Service:
             self._over.set_exception(error)
 
     def _cancel(self) -> None:
-        """Cancel the tasks of calls whose callers have stopped waiting."""
+        """Cancel the tasks of calls whose callers have stopped waiting, and wake those of streams that can go on."""
         for key in self._cancelled:
             task = self._calls.pop(key, None)
             if task is not None:
-                self._tasks[task].cancel()
+                request = self._tasks[task]
+                if isinstance(request, LoopRequest):
+                    request.cancel()
                 task.cancel()
         self._cancelled.clear()
+        for key in self._serving.woken():
+            if key not in self._streams:
+                continue
+            handler, task = self._streams[key]
+            if handler.stream.is_over():
+                del self._streams[key]
+                task.cancel()
+            else:
+                handler.wake()
 
     def _schedule(self, wait: float | None) -> None:
         """Schedule the next turn after `wait` seconds; the descriptor may bring it earlier."""
@@ -141,6 +235,20 @@ class Service:
         if remaining is not None:
             timer = self._loop.call_later(remaining, self._expire, request)
             task.add_done_callback(lambda _: timer.cancel())
+
+    def _open(self, stream: LoopStream) -> None:
+        """Make a task of a stream."""
+        context = contextvars.copy_context()
+        context.run(task_call.set, stream.call)
+        handler = _StreamHandler(stream)
+        task = self._loop.create_task(handler.run(), context=context)
+        self._tasks[task] = stream
+        self._streams[stream.key] = (handler, task)
+        task.add_done_callback(self._done)
+        # The first look: from now on the end of the stream notes its key.
+        if stream.is_over():
+            del self._streams[stream.key]
+            task.cancel()
 
     def _expire(self, request: LoopRequest) -> None:
         """End a call whose deadline has passed."""
@@ -173,7 +281,13 @@ class Service:
 
     def _done(self, task: asyncio.Task[None]) -> None:
         request = self._tasks.pop(task)
-        if self._calls.get(request.key) is task:
+        if isinstance(request, LoopStream):
+            if request.key in self._streams and self._streams[request.key][1] is task:
+                del self._streams[request.key]
+                if task.cancelled():
+                    # The task was cancelled before it began; otherwise it has ended the stream.
+                    request.fail(asyncio.CancelledError())
+        elif self._calls.get(request.key) is task:
             del self._calls[request.key]
             if task.cancelled():
                 # The task was cancelled before it began; otherwise it has answered.
@@ -201,11 +315,12 @@ class Service:
             self._over.cancel()
         stopped = self._loop.time()
         deadline = stopped + self._serving.stop_timeout
-        self._refuse()
-        while orderly and self._tasks and self._loop.time() < deadline:
-            if await self._pause(self._tasks, 10 * RETRY):
+        refused = self._refuse()
+        # Each refusal takes steps of open streams, too.
+        while orderly and (self._tasks or not refused) and self._loop.time() < deadline:
+            if await self._pause(self._tasks, 10 * RETRY if self._tasks else RETRY):
                 break
-            self._refuse()
+            refused = self._refuse()
         self._serving.abandon(self._cancelled)
         self._cancel()
         for task in self._tasks:

@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, NamedTuple, Self, TypeAlias, TypeVar
 
 from tachyon._calls import TIMED_OUT, LoopConnection, Opening, deadline_after, exchange, loop_connection_of
-from tachyon._tachyon import METADATA, item_bytes
+from tachyon._tachyon import METADATA, RpcBus, item_bytes
 from tachyon.errors import InvalidArgumentError, TimedOutError
 from tachyon.layers import ShownCall
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from types import TracebackType
 
     from tachyon._calls import OpenStream
-    from tachyon._tachyon import Contract, Metadata, RpcBus
+    from tachyon._tachyon import Contract, Metadata
+
+    _Lender: TypeAlias = Callable[[float | None], Awaitable[tuple[RpcBus, Callable[[], None]]]]
 
 _ItemT_co = TypeVar("_ItemT_co", covariant=True)
 _SentT_contra = TypeVar("_SentT_contra", contravariant=True)
 _ReplyT_co = TypeVar("_ReplyT_co", covariant=True)
 
 _CLOSED = "this stream is closed; open another one"
+
+
+class _Opened(NamedTuple):
+    """An open stream, and its place."""
+
+    bus: RpcBus
+    connection: LoopConnection
+    stream: OpenStream
 
 
 class AsyncStream(Generic[_ItemT_co, _SentT_contra, _ReplyT_co]):
@@ -35,7 +45,7 @@ class AsyncStream(Generic[_ItemT_co, _SentT_contra, _ReplyT_co]):
 
     def __init__(  # noqa: PLR0913, PLR0917  # called by the extension
         self,
-        bus: RpcBus,
+        source: RpcBus | _Lender,
         payload: bytes,
         msg_type: int,
         name: str,
@@ -47,7 +57,7 @@ class AsyncStream(Generic[_ItemT_co, _SentT_contra, _ReplyT_co]):
         window: int | None,
     ) -> None:
         """Describe a stream, which opens with its first operation."""
-        self._bus = bus
+        self._source = source
         self._payload = payload
         self._msg_type = msg_type
         self._name = name
@@ -57,8 +67,7 @@ class AsyncStream(Generic[_ItemT_co, _SentT_contra, _ReplyT_co]):
         self._item_timeout = item_timeout
         self._window = window
         self._deadline: float | None = None
-        self._connection: LoopConnection | None = None
-        self._stream: OpenStream | None = None
+        self._at: _Opened | None = None
         self._opening = asyncio.Lock()
         self._shown: ShownCall | None = None
         self._on_end: Callable[[], None] | None = None
@@ -67,20 +76,16 @@ class AsyncStream(Generic[_ItemT_co, _SentT_contra, _ReplyT_co]):
         self._closed = False
         self._has_end = False
 
-    async def _borrow(self) -> RpcBus:
-        """Return the bus of the stream."""
-        return self._bus
-
-    async def _open(self) -> OpenStream:
+    async def _open(self) -> _Opened:
         """Open the stream, unless it is open."""
-        if (stream := self._known()) is not None:
-            return stream
+        if (at := self._known()) is not None:
+            return at
         async with self._opening:
             # Another task may have opened or closed it meanwhile.
-            if (stream := self._known()) is not None:
-                return stream
+            if (at := self._known()) is not None:
+                return at
             try:
-                self._stream = stream = await self._opened()
+                self._at = at = await self._opened()
             except BaseException:
                 self._closed = True
                 self._end()
@@ -88,18 +93,21 @@ class AsyncStream(Generic[_ItemT_co, _SentT_contra, _ReplyT_co]):
             if self.closed:
                 self._abandon()
             self._known()
-        return stream
+        return at
 
-    def _known(self) -> OpenStream | None:
+    def _known(self) -> _Opened | None:
         """Return the stream if it was opened. Raises InvalidArgumentError for a closed one."""
         if self._closed:
             raise InvalidArgumentError(_CLOSED)
-        return self._stream
+        return self._at
 
-    async def _opened(self) -> OpenStream:
+    async def _opened(self) -> _Opened:
         loop = asyncio.get_running_loop()
         self._deadline = deadline_after(loop, self._timeout)
-        self._bus = bus = await self._borrow()
+        if isinstance(self._source, RpcBus):
+            bus = self._source
+        else:
+            bus, self._on_end = await self._source(self._timeout)
         payload, type_id, metadata = self._payload, self._msg_type, self._metadata
         if (layers := bus.__tachyon_layers__) is not None:
             self._shown = ShownCall(layers, type_id, self._name, len(payload), self._timeout, metadata)
@@ -109,8 +117,8 @@ class AsyncStream(Generic[_ItemT_co, _SentT_contra, _ReplyT_co]):
         opening = Opening(payload, type_id, self._deadline, loop, self._window, self._contract)
         try:
             await exchange(bus, opening, self._contract, idempotent=False)
-            self._connection = connection = loop_connection_of(bus)
-            return connection.stream(opening.number)
+            connection = loop_connection_of(bus)
+            return _Opened(bus, connection, connection.stream(opening.number))
         except BaseException as error:
             self._failed(error)
             raise
@@ -126,8 +134,9 @@ class AsyncStream(Generic[_ItemT_co, _SentT_contra, _ReplyT_co]):
     def _end(self, *, cancel: bool = True) -> None:
         """Note that the outcome was taken, and give everything back."""
         self._ended = True
-        if self._connection is not None and self._stream is not None:
-            self._connection.close_stream(self._bus, self._stream.number, cancel=cancel)
+        if self._at is not None:
+            bus, connection, stream = self._at
+            connection.close_stream(bus, stream.number, cancel=cancel)
         if self._on_end is not None:
             on_end, self._on_end = self._on_end, None
             on_end()
@@ -199,13 +208,13 @@ class AsyncStream(Generic[_ItemT_co, _SentT_contra, _ReplyT_co]):
             raise TypeError(message)
         if self._ended or self._closed:
             raise StopAsyncIteration
-        stream = await self._open()
-        while (connection := self._connection) is not None and not self._ended:
+        bus, connection, stream = await self._open()
+        while not self._ended:
             # Items that keep coming do not keep the time of the whole stream from ending it.
             if self._deadline is not None and connection.loop.time() >= self._deadline:
                 raise self._timed_out(is_over=True)
             try:
-                item = connection.take_item(self._bus, stream)
+                item = connection.take_item(bus, stream)
             except BaseException as error:
                 self._end()
                 self._failed(error)
@@ -250,9 +259,10 @@ class AsyncStream(Generic[_ItemT_co, _SentT_contra, _ReplyT_co]):
             message = f"the callee of {contract.name} sends items and no single reply; iterate over them"
             raise TypeError(message)
         await self.end()
-        while not self._ended and (connection := self._connection) is not None and (stream := self._stream) is not None:
+        while not self.closed and self._at is not None:
+            bus, connection, stream = self._at
             try:
-                reply = connection.take_last(self._bus, stream)
+                reply = connection.take_last(bus, stream)
             except BaseException as error:
                 self._end()
                 self._failed(error)
@@ -268,11 +278,9 @@ class AsyncStream(Generic[_ItemT_co, _SentT_contra, _ReplyT_co]):
     async def _send(self, item: bytes | None) -> bool:
         if self._closed:
             raise InvalidArgumentError(_CLOSED)
-        if self._ended:
-            return False
-        stream = await self._open()
-        while (connection := self._connection) is not None and not self._ended:
-            sent = connection.send_item(self._bus, stream, item)
+        bus, connection, stream = await self._open()
+        while not self._ended:
+            sent = connection.send_item(bus, stream, item)
             if sent in {"sent", "ended"}:
                 return sent == "sent"
             await self._wait(connection.wait_to_send(stream, None if sent == "credit" else len(item or b"")))
@@ -301,10 +309,10 @@ class AsyncStream(Generic[_ItemT_co, _SentT_contra, _ReplyT_co]):
 
     def __del__(self) -> None:
         """Cancel a stream that was dropped before its end."""
-        connection, stream = getattr(self, "_connection", None), getattr(self, "_stream", None)
-        if connection is None or stream is None or self._ended or self._bus.closed:
+        at: _Opened | None = getattr(self, "_at", None)
+        if at is None or self._ended or (at.bus.closed and self._on_end is None):
             return
-        connection.abandon_stream(stream.number, self._on_end)
+        at.connection.abandon_stream(at.stream.number, self._on_end)
         if self._shown is not None:
             self._shown.given_up()
         warnings.warn(f"{self!r} was dropped before its end; use `async with`, or close it", ResourceWarning, 2)

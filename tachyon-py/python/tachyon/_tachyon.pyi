@@ -1,7 +1,8 @@
 """Types of the native module; `tachyon` re-exports the public ones."""
 
 import os
-from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
+from abc import ABCMeta
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import GenericAlias, TracebackType
 from typing import (
@@ -10,6 +11,7 @@ from typing import (
     Final,
     Generic,
     Literal,
+    Never,
     Protocol,
     Self,
     TypeAlias,
@@ -98,6 +100,11 @@ _HereT_co = TypeVar("_HereT_co", default=_ReplyT_co, covariant=True)
 _ItemT_co = TypeVar("_ItemT_co", covariant=True)
 _SentT_contra = TypeVar("_SentT_contra", contravariant=True)
 _EndT_co = TypeVar("_EndT_co", covariant=True)
+_SentT = TypeVar("_SentT")
+_FirstT = TypeVar("_FirstT")
+_SecondT = TypeVar("_SecondT")
+_FirstT_contra = TypeVar("_FirstT_contra", contravariant=True)
+_SecondT_contra = TypeVar("_SecondT_contra", contravariant=True)
 _TakenT = TypeVar("_TakenT")
 _GivenT = TypeVar("_GivenT")
 _Awaited: TypeAlias = Coroutine[Any, Any, _GivenT]
@@ -866,8 +873,310 @@ class RpcEndpoint(Generic[_ParametersT, _ReplyT_co, _HereT_co]):
         self: _TakesOne[_TakenT], bus: RpcBus | BusView, payload: _TakenT, *, timeout: float | None = None
     ) -> Coroutine[Any, Any, _ReplyT_co]:
         """Call the peer's function, which takes one value, from a coroutine, and return its reply."""
+    @overload
+    def stream(  # type: ignore[overload-overlap]
+        self: _TwoWay0[_SentT, _GivenT],
+        bus: RpcBus | BusView,
+        /,
+        *,
+        timeout: float | None = None,
+        item_timeout: float | None = None,
+        window: int | None = None,
+    ) -> Stream[_GivenT, _SentT, Never]:
+        """Open the peer's stream with the arguments of its function.
+
+        The stream is an iterator of the values that the callee yields, and `send` takes the values of the caller's
+        items, which are no argument here. `timeout`, in seconds, is for the whole stream, `item_timeout` for each wait;
+        the callee may send `window` items ahead. An error that the endpoint declares is raised after the items before
+        it.
+        """
+    @overload
+    def stream(  # type: ignore[overload-overlap]
+        self: _TwoWay1[_FirstT, _SentT, _GivenT],
+        bus: RpcBus | BusView,
+        first: _FirstT,
+        /,
+        *,
+        timeout: float | None = None,
+        item_timeout: float | None = None,
+        window: int | None = None,
+    ) -> Stream[_GivenT, _SentT, Never]: ...
+    @overload
+    def stream(  # type: ignore[overload-overlap]
+        self: _TwoWay2[_FirstT, _SecondT, _SentT, _GivenT],
+        bus: RpcBus | BusView,
+        first: _FirstT,
+        second: _SecondT,
+        /,
+        *,
+        timeout: float | None = None,
+        item_timeout: float | None = None,
+        window: int | None = None,
+    ) -> Stream[_GivenT, _SentT, Never]: ...
+    @overload
+    def stream(
+        self: _Uploads0[_SentT],
+        bus: RpcBus | BusView,
+        /,
+        *,
+        timeout: float | None = None,
+        item_timeout: float | None = None,
+        window: int | None = None,
+    ) -> Stream[Never, _SentT, _ReplyT_co]: ...
+    @overload
+    def stream(
+        self: _Uploads1[_FirstT, _SentT],
+        bus: RpcBus | BusView,
+        first: _FirstT,
+        /,
+        *,
+        timeout: float | None = None,
+        item_timeout: float | None = None,
+        window: int | None = None,
+    ) -> Stream[Never, _SentT, _ReplyT_co]: ...
+    @overload
+    def stream(
+        self: _Uploads2[_FirstT, _SecondT, _SentT],
+        bus: RpcBus | BusView,
+        first: _FirstT,
+        second: _SecondT,
+        /,
+        *,
+        timeout: float | None = None,
+        item_timeout: float | None = None,
+        window: int | None = None,
+    ) -> Stream[Never, _SentT, _ReplyT_co]: ...
+    @overload
+    def stream(
+        self: _Streams0[_GivenT],
+        bus: RpcBus | BusView,
+        /,
+        *,
+        timeout: float | None = None,
+        item_timeout: float | None = None,
+        window: int | None = None,
+    ) -> Stream[_GivenT, Never, Never]: ...
+    @overload
+    def stream(
+        self: _Streams1[_FirstT, _GivenT],
+        bus: RpcBus | BusView,
+        first: _FirstT,
+        /,
+        *,
+        timeout: float | None = None,
+        item_timeout: float | None = None,
+        window: int | None = None,
+    ) -> Stream[_GivenT, Never, Never]: ...
+    @overload
+    def stream(
+        self: _Streams2[_FirstT, _SecondT, _GivenT],
+        bus: RpcBus | BusView,
+        first: _FirstT,
+        second: _SecondT,
+        /,
+        *,
+        timeout: float | None = None,
+        item_timeout: float | None = None,
+        window: int | None = None,
+    ) -> Stream[_GivenT, Never, Never]: ...
+    @overload
+    def stream(
+        self: RpcEndpoint[_OwnT, Any, Iterator[_GivenT] | AsyncIterator[_GivenT]],
+        bus: RpcBus | BusView,
+        /,
+        *args: _OwnT.args,
+        **kwargs: _OwnT.kwargs,
+    ) -> Stream[_GivenT, Never, Never]: ...
+    @overload
+    def astream(  # type: ignore[overload-overlap]
+        self: _TwoWay0[_SentT, _GivenT],
+        bus: RpcBus | BusView,
+        /,
+        *,
+        timeout: float | None = None,
+        item_timeout: float | None = None,
+        window: int | None = None,
+    ) -> AsyncStream[_GivenT, _SentT, Never]:
+        """Open the peer's stream from a coroutine: `async with endpoint.astream(bus, ...) as stream`.
+
+        Parameters are those of `stream`. The stream opens when the block is entered, or with its first operation. The
+        bus belongs to the running event loop, as `acall` says.
+        """
+    @overload
+    def astream(  # type: ignore[overload-overlap]
+        self: _TwoWay1[_FirstT, _SentT, _GivenT],
+        bus: RpcBus | BusView,
+        first: _FirstT,
+        /,
+        *,
+        timeout: float | None = None,
+        item_timeout: float | None = None,
+        window: int | None = None,
+    ) -> AsyncStream[_GivenT, _SentT, Never]: ...
+    @overload
+    def astream(  # type: ignore[overload-overlap]
+        self: _TwoWay2[_FirstT, _SecondT, _SentT, _GivenT],
+        bus: RpcBus | BusView,
+        first: _FirstT,
+        second: _SecondT,
+        /,
+        *,
+        timeout: float | None = None,
+        item_timeout: float | None = None,
+        window: int | None = None,
+    ) -> AsyncStream[_GivenT, _SentT, Never]: ...
+    @overload
+    def astream(
+        self: _Uploads0[_SentT],
+        bus: RpcBus | BusView,
+        /,
+        *,
+        timeout: float | None = None,
+        item_timeout: float | None = None,
+        window: int | None = None,
+    ) -> AsyncStream[Never, _SentT, _ReplyT_co]: ...
+    @overload
+    def astream(
+        self: _Uploads1[_FirstT, _SentT],
+        bus: RpcBus | BusView,
+        first: _FirstT,
+        /,
+        *,
+        timeout: float | None = None,
+        item_timeout: float | None = None,
+        window: int | None = None,
+    ) -> AsyncStream[Never, _SentT, _ReplyT_co]: ...
+    @overload
+    def astream(
+        self: _Uploads2[_FirstT, _SecondT, _SentT],
+        bus: RpcBus | BusView,
+        first: _FirstT,
+        second: _SecondT,
+        /,
+        *,
+        timeout: float | None = None,
+        item_timeout: float | None = None,
+        window: int | None = None,
+    ) -> AsyncStream[Never, _SentT, _ReplyT_co]: ...
+    @overload
+    def astream(
+        self: _Streams0[_GivenT],
+        bus: RpcBus | BusView,
+        /,
+        *,
+        timeout: float | None = None,
+        item_timeout: float | None = None,
+        window: int | None = None,
+    ) -> AsyncStream[_GivenT, Never, Never]: ...
+    @overload
+    def astream(
+        self: _Streams1[_FirstT, _GivenT],
+        bus: RpcBus | BusView,
+        first: _FirstT,
+        /,
+        *,
+        timeout: float | None = None,
+        item_timeout: float | None = None,
+        window: int | None = None,
+    ) -> AsyncStream[_GivenT, Never, Never]: ...
+    @overload
+    def astream(
+        self: _Streams2[_FirstT, _SecondT, _GivenT],
+        bus: RpcBus | BusView,
+        first: _FirstT,
+        second: _SecondT,
+        /,
+        *,
+        timeout: float | None = None,
+        item_timeout: float | None = None,
+        window: int | None = None,
+    ) -> AsyncStream[_GivenT, Never, Never]: ...
+    @overload
+    def astream(
+        self: RpcEndpoint[_OwnT, Any, Iterator[_GivenT] | AsyncIterator[_GivenT]],
+        bus: RpcBus | BusView,
+        /,
+        *args: _OwnT.args,
+        **kwargs: _OwnT.kwargs,
+    ) -> AsyncStream[_GivenT, Never, Never]: ...
+    @property
+    def __tachyon_streams__(self) -> bool:
+        """Whether items travel in one of the directions."""
+    def __tachyon_astream__(
+        self,
+        lender: Any,
+        within: float | None,
+        metadata: Metadata | None,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> AsyncStream[Any, Any, Any]:
+        """Return the stream of a coroutine on a bus that `lender` lends."""
     @classmethod
     def __class_getitem__(cls, item: object) -> GenericAlias: ...
+
+@type_check_only
+class _Items(Iterator[_GivenT], AsyncIterator[_GivenT], metaclass=ABCMeta):
+    """A subtype of each hint for the caller's items."""
+
+@type_check_only
+class _TwoWay0(Protocol[_SentT, _ItemT_co]):
+    """A two-way stream without arguments."""
+
+    def __call__(self, items: _Items[_SentT], /) -> Iterator[_ItemT_co] | AsyncIterator[_ItemT_co]: ...
+
+@type_check_only
+class _TwoWay1(Protocol[_FirstT_contra, _SentT, _ItemT_co]):
+    """A two-way stream with one argument."""
+
+    def __call__(
+        self, first: _FirstT_contra, items: _Items[_SentT], /
+    ) -> Iterator[_ItemT_co] | AsyncIterator[_ItemT_co]: ...
+
+@type_check_only
+class _TwoWay2(Protocol[_FirstT_contra, _SecondT_contra, _SentT, _ItemT_co]):
+    """A two-way stream with two arguments."""
+
+    def __call__(
+        self, first: _FirstT_contra, second: _SecondT_contra, items: _Items[_SentT], /
+    ) -> Iterator[_ItemT_co] | AsyncIterator[_ItemT_co]: ...
+
+@type_check_only
+class _Uploads0(Protocol[_SentT]):
+    """A client stream without arguments."""
+
+    def __call__(self, items: _Items[_SentT], /) -> object: ...
+
+@type_check_only
+class _Uploads1(Protocol[_FirstT_contra, _SentT]):
+    """A client stream with one argument."""
+
+    def __call__(self, first: _FirstT_contra, items: _Items[_SentT], /) -> object: ...
+
+@type_check_only
+class _Uploads2(Protocol[_FirstT_contra, _SecondT_contra, _SentT]):
+    """A client stream with two arguments."""
+
+    def __call__(self, first: _FirstT_contra, second: _SecondT_contra, items: _Items[_SentT], /) -> object: ...
+
+@type_check_only
+class _Streams0(Protocol[_ItemT_co]):
+    """A server stream without arguments."""
+
+    def __call__(self) -> Iterator[_ItemT_co] | AsyncIterator[_ItemT_co]: ...
+
+@type_check_only
+class _Streams1(Protocol[_FirstT_contra, _ItemT_co]):
+    """A server stream with one argument."""
+
+    def __call__(self, first: _FirstT_contra, /) -> Iterator[_ItemT_co] | AsyncIterator[_ItemT_co]: ...
+
+@type_check_only
+class _Streams2(Protocol[_FirstT_contra, _SecondT_contra, _ItemT_co]):
+    """A server stream with two arguments."""
+
+    def __call__(
+        self, first: _FirstT_contra, second: _SecondT_contra, /
+    ) -> Iterator[_ItemT_co] | AsyncIterator[_ItemT_co]: ...
 
 @type_check_only
 class _TakesOne(Protocol[_TakenT_contra]):
@@ -917,6 +1226,7 @@ class Stream(Generic[_ItemT_co, _SentT_contra, _EndT_co]):
         traceback: TracebackType | None,
         /,
     ) -> None: ...
+    __tachyon_on_end__: Callable[[], object]
     @classmethod
     def __class_getitem__(cls, item: object) -> GenericAlias: ...
 

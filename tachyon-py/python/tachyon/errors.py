@@ -266,6 +266,17 @@ class ExtensionError(TachyonError, ImportError):
     """The extension in Rust was built with another version than this package, which cannot run its endpoints."""
 
 
+class StreamCancelledError(TachyonError, ConnectionAbortedError):
+    """The stream of this handler is over: its caller cancelled it, closed or died, its time has passed, or this side stops.
+
+    The items of the caller are not complete, and the handler's reply reaches no caller. The handler gives up.
+    """
+
+    safe_to_retry = False
+    reply_kind = ErrorKind.CANCELLED
+    errno: int | None = errno.ECONNABORTED
+
+
 class BadRequestError(TachyonError, ValueError):
     """The bytes do not decode: too few, too many, or no valid value of an enum or a bool.
 

@@ -2,9 +2,8 @@
 //!
 //! `tachyon._serving` holds the tasks; this module touches the rings, and never waits.
 
-use core::sync::atomic::AtomicBool;
 use std::os::fd::{AsFd, AsRawFd};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
@@ -13,18 +12,18 @@ use tachyon::__binding::{Deferred, Detached, Driven, Next, Offload, monotonic_no
 use tachyon::server::DisconnectReason;
 use tachyon::{Dispatcher, ErrorKind, HandlerError, ServeError};
 
+use crate::asyncio::loop_streams::{LoopStream, Woken};
 use crate::bus::lifetime::closed;
 use crate::errors::{PeerDeadError, Raise};
 use crate::memory::buffer_export::type_name;
-use crate::memory::payload::Payload;
-use crate::rpc::contract::Encoded;
 use crate::rpc::endpoint::RpcEndpoint;
 use crate::rpc::rpc_bus::RpcBus;
 use crate::runtime::logging::{Level, log_or_print};
 use crate::serve::current_call::{CallParts, CurrentCall, Watch};
 use crate::serve::endpoint_table::{RpcDispatcher, Shared};
-use crate::serve::handler::{Failure, call_on_copy, no_bytes};
+use crate::serve::handler::{Failure, call_on_copy, encoded};
 use crate::serve::rpc_server::RpcServer;
+use crate::serve::stream::OpenedStream;
 
 /// The server or the bus that the loop serves.
 enum Target {
@@ -38,6 +37,7 @@ pub(crate) struct LoopServing {
     driven: Mutex<Option<Driven>>,
     dispatcher: Py<RpcDispatcher>,
     target: Target,
+    woken: Woken,
 }
 
 impl LoopServing {
@@ -82,11 +82,13 @@ impl LoopServing {
 struct TurnRequests<'a> {
     shared: &'a Shared,
     started: Vec<(TaskRequest, Vec<u8>)>,
+    /// Streams of coroutine functions and asynchronous generators.
+    opened: Vec<(OpenedStream, Detached)>,
     cancelled: Vec<Key>,
 }
 
 /// A call: the caller's number and the correlation id.
-type Key = (u64, u64);
+pub(super) type Key = (u64, u64);
 
 /// A request that becomes a task.
 struct TaskRequest {
@@ -96,7 +98,7 @@ struct TaskRequest {
 
 impl<'a> TurnRequests<'a> {
     fn of(shared: &'a Shared) -> Self {
-        Self { shared, started: Vec::new(), cancelled: Vec::new() }
+        Self { shared, started: Vec::new(), opened: Vec::new(), cancelled: Vec::new() }
     }
 }
 
@@ -121,8 +123,11 @@ impl Offload for TurnRequests<'_> {
         self.cancelled.push((request.caller().id, request.correlation_id()));
     }
 
-    fn spawn(&mut self, _: Detached) {
-        unreachable!("no handler of the table takes items");
+    fn spawn(&mut self, handler: Detached) {
+        // The start function of this handler ran just now.
+        if let Some(opened) = self.shared.take_opened() {
+            self.opened.push((opened, handler));
+        }
     }
 }
 
@@ -145,7 +150,7 @@ impl LoopServing {
             let message = format!("an RpcBus or an RpcServer is served, not {}", type_name(target)?);
             return Err(PyTypeError::new_err(message));
         };
-        Ok(Self { driven: Mutex::new(driven), dispatcher: dispatcher.clone().unbind(), target })
+        Ok(Self { driven: Mutex::new(driven), dispatcher: dispatcher.clone().unbind(), target, woken: Woken::default() })
     }
 
     /// Return the descriptor to watch: readable when a turn is due; -1 after the end.
@@ -180,6 +185,9 @@ impl LoopServing {
                 into.append(LoopRequest::new(endpoint.into_bound(py), started.parts, &payload)?)?;
             }
         }
+        for (opened, handler) in requests.opened {
+            into.append(LoopStream::new(py, dispatcher.shared(), opened, handler, &self.woken)?)?;
+        }
         requests.cancelled.into_iter().try_for_each(|key| cancelled.append(key))?;
         // KeyboardInterrupt, SystemExit: the caller has its answer, and the exception propagates.
         ended?;
@@ -195,7 +203,9 @@ impl LoopServing {
     /// Answer a request with the result of its handler.
     fn answer(&self, request: &Bound<'_, LoopRequest>, response: &Bound<'_, PyAny>) -> PyResult<()> {
         let py = request.py();
-        let (outcome, cause) = match request.get().encode(response) {
+        let endpoint = request.get().endpoint.get();
+        let encoded = encoded(endpoint, response.clone()).map_err(|raised| Failure::of_handler(endpoint, py, raised));
+        let (outcome, cause) = match encoded {
             Ok(bytes) => (Ok(bytes), None),
             Err(Failure { error, cause }) => (Err(error), cause),
         };
@@ -223,6 +233,11 @@ impl LoopServing {
             HandlerError::new(ErrorKind::Cancelled, "was cancelled")
         };
         self.send(request.get(), Err(error)).map(drop)
+    }
+
+    /// The keys of streams whose handlers can go on, each at most once in a row.
+    fn woken(&self) -> Vec<Key> {
+        core::mem::take(&mut *self.woken.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The number of plain handlers that returned after the stop timeout.
@@ -276,7 +291,7 @@ impl LoopRequest {
     fn new(endpoint: Bound<'_, RpcEndpoint>, parts: CallParts, payload: &[u8]) -> PyResult<Self> {
         let py = endpoint.py();
         let payload = PyBytes::new(py, payload).unbind();
-        let watch = Watch::Task(AtomicBool::new(false));
+        let watch = Watch::Task(Arc::default());
         let (key, deadline) = ((parts.caller.id, parts.correlation_id), parts.deadline);
         let call = Py::new(py, CurrentCall::new(&endpoint, parts, watch)?)?;
         Ok(Self { key, deadline, endpoint: endpoint.unbind(), payload, call })
@@ -285,30 +300,6 @@ impl LoopRequest {
     /// Whether the caller's deadline has passed.
     fn is_past_deadline(&self) -> bool {
         self.deadline.is_some_and(|deadline| monotonic_now() >= deadline)
-    }
-
-    /// Encodes the result of the handler.
-    fn encode(&self, response: &Bound<'_, PyAny>) -> Result<Vec<u8>, Failure> {
-        let py = response.py();
-        let endpoint = self.endpoint.get();
-        let written = match endpoint.contract() {
-            None => Encoded::Object(response.clone()),
-            Some(contract) => {
-                let answer = contract.get().answer(response.clone());
-                answer.map_err(|raised| Failure::of_handler(endpoint, py, raised))?
-            }
-        };
-        match written {
-            Encoded::Empty => Ok(Vec::new()),
-            Encoded::Scratch(scratch) => Ok(scratch.to_vec()),
-            Encoded::Object(object) => match Payload::of(&object) {
-                Ok(payload) => Ok(payload.as_slice().to_vec()),
-                Err(cause) => Err(Failure {
-                    error: HandlerError::new(ErrorKind::BadReply, no_bytes(&object, &cause)),
-                    cause: Some(cause),
-                }),
-            },
-        }
     }
 }
 
@@ -321,6 +312,6 @@ impl LoopRequest {
 
     /// Call the handler, which makes its coroutine.
     fn start<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
-        call_on_copy(self.endpoint.get(), self.payload.bind(py))
+        call_on_copy(self.endpoint.get(), self.payload.bind(py), None)
     }
 }

@@ -2,3 +2,4 @@
 
 pub(crate) mod loop_calls;
 pub(crate) mod loop_serving;
+pub(crate) mod loop_streams;

@@ -120,6 +120,17 @@ impl<'py> Encoded<'py> {
     }
 }
 
+/// The arguments of a call.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arguments {
+    /// Those of the seed: the value of a function of one parameter or none, with settings.
+    OfSeed,
+    /// Those of the function.
+    OfFunction,
+    /// None: a stream is opened, and not called.
+    OfStream,
+}
+
 /// The byte of an empty map in msgpack.
 const NO_ARGUMENTS: u8 = 0x80;
 
@@ -144,8 +155,7 @@ pub(crate) struct Contract {
     /// Whether the two sides can differ in the messages of the endpoint.
     #[pyo3(get)]
     typed: bool,
-    /// Whether the contract is a method's of a Service.
-    is_method: bool,
+    arguments: Arguments,
 }
 
 impl Contract {
@@ -174,9 +184,25 @@ impl Contract {
         self.typed
     }
 
+    /// The arguments that a call of the endpoint takes.
+    #[inline]
+    pub(crate) fn arguments(&self) -> Arguments {
+        self.arguments
+    }
+
     /// Whether the endpoint is a function of one parameter or none, and so takes the call arguments of the seed.
     pub(crate) fn is_single(&self) -> bool {
-        self.parameters.len() <= 1 && !self.is_method
+        self.arguments == Arguments::OfSeed
+    }
+
+    /// Whether the function has a parameter of this name, which callers may use.
+    pub(crate) fn has_parameter(&self, py: Python<'_>, name: &str) -> PyResult<bool> {
+        for own in &self.parameters {
+            if !own.by_position && own.name.bind(py).to_str()? == name {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The endpoint's name.
@@ -327,7 +353,21 @@ impl Contract {
 
     /// The message of an item of the caller's stream.
     pub(crate) fn item<'py>(&self, item: &Bound<'py, PyAny>) -> PyResult<Encoded<'py>> {
-        Ok(Encoded::Object(item.clone()))
+        let written = match &self.items {
+            Some(Form::Empty) if item.is_none() => return Ok(Encoded::Empty),
+            Some(Form::Empty) => {
+                let found = type_name(item)?;
+                Err(PyTypeError::new_err(format!("the item is None, not {found}")))
+            }
+            Some(Form::Value(plan)) => write_value(plan.get(), item, &Place::Root("the item")),
+            Some(Form::Packed { encode, .. }) => call_one(encode.bind(item.py()), item).map(Encoded::Object),
+            Some(Form::Fields(plan)) => {
+                let mut scratch = Scratch::take();
+                write::fields(plan.get(), core::slice::from_ref(item), &mut scratch).map(|()| Encoded::Scratch(scratch))
+            }
+            Some(Form::View | Form::Bytes | Form::ByteArray) | None => return Ok(Encoded::Object(item.clone())),
+        };
+        written.map_err(|error| self.named(core::slice::from_ref(item), error))
     }
 
     /// Names the endpoint in an error about an argument.
@@ -434,30 +474,30 @@ impl Contract {
         }
     }
 
-    /// The value of a reply, which shares no memory with it. `is_private` says that the callee can no longer write to
-    /// the reply.
+    /// The value of a reply, or of an item of a stream of replies, which shares no memory with it. `is_private` says that
+    /// the callee can no longer write to the reply.
     #[inline]
     pub(crate) fn value<'py>(&self, py: Python<'py>, reply: &[u8], is_private: bool) -> PyResult<Bound<'py, PyAny>> {
-        let value = match &self.reply {
-            Form::Empty if reply.is_empty() => return Ok(py.None().into_bound(py)),
-            Form::Empty => {
-                let found = reply.len();
-                Err(BadRequestError::new_err(format!("{found} bytes came where none are expected")))
-            }
-            Form::ByteArray => return Ok(PyByteArray::new(py, reply).into_any()),
-            Form::View | Form::Bytes => return Ok(PyBytes::new(py, reply).into_any()),
-            Form::Value(plan) => read::own(plan.bind(py), reply, is_private, "the reply"),
-            Form::Packed { decode, .. } => call_one(decode.bind(py), PyBytes::new(py, reply).as_any()),
-            Form::Fields(plan) => read::own(plan.bind(py), reply, is_private, "the reply")
-                .and_then(|fields| fields.cast::<PyTuple>()?.get_item(0)),
-        };
+        let value = received(&self.reply, py, reply, is_private, self.reply_place);
         value.map_err(|error| {
             if !error.is_instance_of::<BadRequestError>(py) {
                 return error;
             }
             let (name, error) = (&self.name, error.value(py));
-            BadReplyError::new_err(format!("{name}: the callee's reply does not decode: {error}"))
+            let what = if self.streams() { "an item of the callee" } else { "the callee's reply" };
+            BadReplyError::new_err(format!("{name}: {what} does not decode: {error}"))
         })
+    }
+
+    /// The value of an item of the caller.
+    ///
+    /// # Errors
+    /// `BadRequestError` for bytes that are no such item.
+    pub(crate) fn received_item<'py>(&self, py: Python<'py>, item: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+        match &self.items {
+            Some(form) => received(form, py, item, true, "an item"),
+            None => Err(plan_mismatch()),
+        }
     }
 
     /// Whether the endpoint declares this class of error.
@@ -511,6 +551,30 @@ impl Contract {
     }
 }
 
+/// The value of a message that is no request. It shares no memory with the message.
+#[inline]
+fn received<'py>(
+    form: &Form,
+    py: Python<'py>,
+    message: &[u8],
+    is_private: bool,
+    place: &str,
+) -> PyResult<Bound<'py, PyAny>> {
+    match form {
+        Form::Empty if message.is_empty() => Ok(py.None().into_bound(py)),
+        Form::Empty => {
+            let found = message.len();
+            Err(BadRequestError::new_err(format!("{found} bytes came where none are expected")))
+        }
+        Form::ByteArray => Ok(PyByteArray::new(py, message).into_any()),
+        Form::View | Form::Bytes => Ok(PyBytes::new(py, message).into_any()),
+        Form::Value(plan) => read::own(plan.bind(py), message, is_private, place),
+        Form::Packed { decode, .. } => call_one(decode.bind(py), PyBytes::new(py, message).as_any()),
+        Form::Fields(plan) => read::own(plan.bind(py), message, is_private, place)
+            .and_then(|fields| fields.cast::<PyTuple>()?.get_item(0)),
+    }
+}
+
 /// The message of one value.
 #[inline]
 fn write_value<'py>(plan: &Plan, value: &Bound<'py, PyAny>, place: &Place<'_>) -> PyResult<Encoded<'py>> {
@@ -547,6 +611,11 @@ impl Contract {
         let is_typed = |form: &Form| form.plan().is_some() || matches!(form, Form::Packed { .. });
         let description = described(&json)?;
         let is_stream = description.kind().is_stream();
+        let arguments = match parameters.len() {
+            _ if is_stream => Arguments::OfStream,
+            0 | 1 if !is_method => Arguments::OfSeed,
+            _ => Arguments::OfFunction,
+        };
         Ok(Self {
             typed: is_typed(&request) || is_typed(&reply) || !raises.is_empty() || is_stream,
             name,
@@ -559,7 +628,7 @@ impl Contract {
             description,
             json,
             key: NEXT.fetch_add(2, Ordering::Relaxed),
-            is_method,
+            arguments,
         })
     }
 

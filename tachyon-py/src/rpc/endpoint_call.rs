@@ -12,14 +12,14 @@ use tachyon::PollingMode;
 use crate::args::{self, Integer};
 use crate::memory::buffer_export::{copied_from, read_from, type_name};
 use crate::memory::payload::Payload;
-use crate::rpc::bus_view::Target;
 use crate::rpc::caller_end::CallOptions;
-use crate::rpc::contract::{Contract, Encoded};
+use crate::rpc::contract::{Arguments, Contract, Encoded};
 use crate::rpc::endpoint::RpcEndpoint;
 use crate::rpc::guards::RpcRxGuard;
 use crate::rpc::layers::Shown;
 use crate::rpc::metadata::Metadata;
-use crate::rpc::rpc_bus::{RpcBus, reply_guard, with_metadata};
+use crate::rpc::rpc_bus::{RpcBus, Target, reply_guard, with_metadata};
+use crate::rpc::stream::{Opening, Stream};
 use crate::runtime::package::imported;
 
 /// The error for a call without its payload of bytes.
@@ -203,7 +203,8 @@ impl RpcEndpoint {
         kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Call<'py>> {
         let contract = self.contract.as_ref().map(Py::get);
-        let Some(contract) = contract.filter(|contract| !contract.is_single()) else {
+        let arguments = contract.map_or(Arguments::OfSeed, Contract::arguments);
+        if arguments == Arguments::OfSeed {
             let SingleArguments { payload, on_response, spin_threshold, timeout } =
                 SingleArguments::of(method, args, kwargs, contract)?;
             let written = match (contract, payload) {
@@ -214,6 +215,9 @@ impl RpcEndpoint {
             let spins = args::spins(spin_threshold.map(|given| given.extract()).transpose()?)?;
             let timeout = args::sooner(timeout.map(|given| given.extract()).transpose()?, within);
             return Ok(Call { written, on_response, spins, timeout });
+        }
+        let Some(contract) = contract.filter(|_| arguments == Arguments::OfFunction) else {
+            return Err(self.not_called());
         };
         let written = contract.request(&contract.bind(args, kwargs)?)?;
         Ok(Call { written, on_response: None, spins: None, timeout: within })
@@ -272,6 +276,76 @@ impl RpcEndpoint {
             return Err(error);
         }
         Self::read(&guard, on_response.as_ref(), own)
+    }
+}
+
+/// The settings of a stream, which are keywords beside the arguments of the endpoint.
+#[derive(Default)]
+struct StreamSettings {
+    timeout: Option<f64>,
+    item_timeout: Option<f64>,
+    window: Option<Integer>,
+}
+
+impl StreamSettings {
+    /// Takes the settings out of the keywords. A parameter of the function with the name of a setting comes first.
+    fn take(contract: &Contract, kwargs: &Bound<'_, PyDict>) -> PyResult<Self> {
+        let py = kwargs.py();
+        let take = |name: &str| -> PyResult<Option<Bound<'_, PyAny>>> {
+            let given = kwargs.get_item(name)?;
+            if given.is_none() || contract.has_parameter(py, name)? {
+                return Ok(None);
+            }
+            kwargs.del_item(name)?;
+            Ok(given.filter(|given| !given.is_none()))
+        };
+        Ok(Self {
+            timeout: take("timeout")?.map(|given| given.extract()).transpose()?,
+            item_timeout: take("item_timeout")?.map(|given| given.extract()).transpose()?,
+            window: take("window")?.map(|given| given.extract()).transpose()?,
+        })
+    }
+}
+
+impl RpcEndpoint {
+    /// The error for a call of a stream.
+    #[cold]
+    fn not_called(&self) -> PyErr {
+        let name = self.contract.as_ref().map_or("", |contract| contract.get().name());
+        PyTypeError::new_err(format!(
+            "{name} is a stream, which is opened and not called: `with {name}.stream(bus, ...) as stream`, or \
+             `async with {name}.astream(bus, ...) as stream`"
+        ))
+    }
+
+    /// Encodes the request of a stream, and runs `open` with its settings.
+    fn opened<'py, T>(
+        slf: &Bound<'py, Self>,
+        (within, metadata): (Option<f64>, Option<Bound<'py, Metadata>>),
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+        open: impl FnOnce(&Payload<'_, 'py>, &Opening<'_, 'py>) -> PyResult<T>,
+    ) -> PyResult<T> {
+        let (py, name) = (slf.py(), Self::name(slf)?);
+        let of_stream = |contract: &&Py<Contract>| contract.get().arguments() == Arguments::OfStream;
+        let Some(contract) = slf.get().contract.as_ref().filter(of_stream) else {
+            return Err(PyTypeError::new_err(format!(
+                "{name} has one reply and is no stream: `{name}.call(bus, ...)`, or `await {name}.acall(bus, ...)`"
+            )));
+        };
+        let kwargs = kwargs.map_or_else(|| Ok(PyDict::new(py)), PyDictMethods::copy)?;
+        let StreamSettings { timeout, item_timeout, window } = StreamSettings::take(contract.get(), &kwargs)?;
+        let written = contract.get().request(&contract.get().bind(args, Some(&kwargs))?)?;
+        let opening = Opening {
+            msg_type: slf.get().msg_type,
+            name: &name,
+            timeout: args::sooner(timeout, within),
+            item_timeout,
+            window,
+            metadata,
+            contract: Some(contract),
+        };
+        open(&written.payload()?, &opening)
     }
 }
 
@@ -470,6 +544,64 @@ impl RpcEndpoint {
         imported!(py, "tachyon._calls", "acall")?.call1((bus, request, metadata, slf.get().idempotent))
     }
 
+    /// Open the peer's stream with the arguments of its function, by position or name.
+    ///
+    /// The stream is an iterator of the values that the callee yields, and `send` takes the values of the caller's
+    /// items, which are no argument here. `timeout`, in seconds, is for the whole stream, `item_timeout` for each wait;
+    /// the callee may send `window` items ahead. An error that the endpoint declares is raised after the items before
+    /// it.
+    #[pyo3(
+        signature = (bus, /, *args, **kwargs),
+        text_signature = "($self, bus, /, *args, timeout=None, item_timeout=None, window=None, **kwargs)"
+    )]
+    fn stream<'py>(
+        slf: &Bound<'py, Self>,
+        bus: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Stream> {
+        let (bus, within, metadata) = Target::of(bus)?.parts();
+        Self::opened(slf, (within, metadata), args, kwargs, |payload, opening| Stream::open(&bus, payload, opening))
+    }
+
+    /// Open the peer's stream from a coroutine: `async with endpoint.astream(bus, ...) as stream`.
+    ///
+    /// Parameters are those of `stream`. The stream opens when the block is entered, or with its first operation. The
+    /// bus belongs to the running event loop, as `acall` says.
+    #[pyo3(
+        signature = (bus, /, *args, **kwargs),
+        text_signature = "($self, bus, /, *args, timeout=None, item_timeout=None, window=None, **kwargs)"
+    )]
+    fn astream<'py>(
+        slf: &Bound<'py, Self>,
+        bus: &Bound<'py, PyAny>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: Option<&Bound<'py, PyDict>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let (bus, within, metadata) = Target::of(bus)?.parts();
+        Self::opened(slf, (within, metadata), args, kwargs, |payload, opening| opening.awaited(bus.as_any(), payload))
+    }
+
+    /// The stream of a coroutine on a bus that `lender` lends.
+    #[pyo3(name = "__tachyon_astream__")]
+    fn astream_on_lent<'py>(
+        slf: &Bound<'py, Self>,
+        lender: &Bound<'py, PyAny>,
+        within: Option<f64>,
+        metadata: Option<Bound<'py, Metadata>>,
+        args: &Bound<'py, PyTuple>,
+        kwargs: &Bound<'py, PyDict>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let open = |payload: &Payload<'_, 'py>, opening: &Opening<'_, 'py>| opening.awaited(lender, payload);
+        Self::opened(slf, (within, metadata), args, Some(kwargs), open)
+    }
+
+    /// Whether items travel in one of the directions.
+    #[getter(__tachyon_streams__)]
+    fn is_opened(&self) -> bool {
+        self.is_stream()
+    }
+
     /// The request of a call from a coroutine, with its bytes at the time of the call.
     #[pyo3(name = "__tachyon_request__")]
     fn request<'py>(
@@ -501,7 +633,11 @@ impl RpcEndpoint {
     #[getter(__tachyon_timeout__)]
     fn takes_timeout(&self, py: Python<'_>) -> bool {
         let Some(contract) = self.contract.as_ref().map(Py::get) else { return true };
-        contract.is_single() && contract.parameter(py).is_none_or(|own| own != "timeout")
+        match contract.arguments() {
+            Arguments::OfSeed => contract.parameter(py).is_none_or(|own| own != "timeout"),
+            Arguments::OfStream => contract.has_parameter(py, "timeout").is_ok_and(|has| !has),
+            Arguments::OfFunction => false,
+        }
     }
 
     fn __repr__(slf: &Bound<'_, Self>) -> PyResult<String> {

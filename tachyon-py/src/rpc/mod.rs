@@ -1,6 +1,5 @@
 //! The RPC bus, its endpoints and their contracts.
 
-pub(crate) mod bus_view;
 pub(crate) mod caller_end;
 pub(crate) mod contract;
 pub(crate) mod description;

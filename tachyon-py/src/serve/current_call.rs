@@ -51,15 +51,28 @@ pub(crate) struct CallParts {
 }
 
 /// The source of a call's cancellation.
+#[derive(Clone)]
 pub(crate) enum Watch {
     /// The handler runs on the serving thread and reads the ring.
     Ring(CallWatch),
     /// As `Ring`, for a stream: its end, which takes a CANCEL from the ring, sets the flag.
     Stream(CallWatch, Arc<AtomicBool>),
     /// The handler is a task, and the loop sets the flag.
-    Task(AtomicBool),
-    /// A layer sees the call.
+    Task(Arc<AtomicBool>),
+    /// A layer sees the call, or the handler of a stream runs outside of the serving thread.
     Context(OwnedContext),
+}
+
+impl CallParts {
+    pub(crate) fn of(request: Request<'_>) -> Self {
+        Self {
+            caller: request.caller(),
+            correlation_id: request.correlation_id(),
+            request_size: request.payload().len(),
+            deadline: request_deadline(request),
+            metadata: request_metadata(request).map(|metadata| Box::new(metadata.clone())),
+        }
+    }
 }
 
 impl CurrentCall {
@@ -157,22 +170,7 @@ impl CurrentCall {
 struct Running {
     endpoint: Py<RpcEndpoint>,
     parts: CallParts,
-    watch: CallWatch,
-    /// For a stream: whether the stream has ended.
-    ended: Option<Arc<AtomicBool>>,
-}
-
-impl Running {
-    fn new(endpoint: Py<RpcEndpoint>, request: Request<'_>, ended: Option<Arc<AtomicBool>>) -> Self {
-        let parts = CallParts {
-            caller: request.caller(),
-            correlation_id: request.correlation_id(),
-            request_size: request.payload().len(),
-            deadline: request_deadline(request),
-            metadata: request_metadata(request).map(|metadata| Box::new(metadata.clone())),
-        };
-        Self { endpoint, parts, watch: CallWatch::new(request), ended }
-    }
+    watch: Watch,
 }
 
 thread_local! {
@@ -185,8 +183,11 @@ pub(crate) struct CallScope(());
 
 impl CallScope {
     pub(crate) fn begin(endpoint: Py<RpcEndpoint>, request: Request<'_>) -> Self {
-        let running = Running::new(endpoint, request, None);
-        RUNNING.with_borrow_mut(|all| all.push(running));
+        Self::enter(endpoint, CallParts::of(request), Watch::Ring(CallWatch::new(request)))
+    }
+
+    pub(crate) fn enter(endpoint: Py<RpcEndpoint>, parts: CallParts, watch: Watch) -> Self {
+        RUNNING.with_borrow_mut(|all| all.push(Running { endpoint, parts, watch }));
         Self(())
     }
 }
@@ -208,7 +209,8 @@ pub(crate) struct StreamCall {
 impl StreamCall {
     pub(crate) fn new(endpoint: Py<RpcEndpoint>, request: Request<'_>) -> Self {
         let ended = Arc::<AtomicBool>::default();
-        Self { running: Some(Running::new(endpoint, request, Some(Arc::clone(&ended)))), ended }
+        let watch = Watch::Stream(CallWatch::new(request), Arc::clone(&ended));
+        Self { running: Some(Running { endpoint, parts: CallParts::of(request), watch }), ended }
     }
 
     /// Runs a step of the handler.
@@ -245,12 +247,7 @@ pub(crate) fn is_handling() -> bool {
 #[pyo3(name = "_current_call")]
 pub(crate) fn current_call(py: Python<'_>) -> PyResult<Option<CurrentCall>> {
     let running = RUNNING.with_borrow(|all| {
-        let Running { endpoint, parts, watch, ended } = all.last()?;
-        let watch = match ended {
-            None => Watch::Ring(watch.clone()),
-            Some(ended) => Watch::Stream(watch.clone(), Arc::clone(ended)),
-        };
-        Some((endpoint.clone_ref(py), parts.clone(), watch))
+        all.last().map(|last| (last.endpoint.clone_ref(py), last.parts.clone(), last.watch.clone()))
     });
     running.map(|(endpoint, parts, watch)| CurrentCall::new(endpoint.bind(py), parts, watch)).transpose()
 }

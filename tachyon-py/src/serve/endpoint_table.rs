@@ -18,7 +18,7 @@ use crate::serve::current_call::CallScope;
 use crate::serve::handler::{self, take_cause};
 use crate::serve::layer::PyLayer;
 use crate::serve::rust_endpoint::RustEndpoint;
-use crate::serve::stream;
+use crate::serve::stream::{self, OpenedStream};
 
 /// State that the table's handlers and the serving loop share.
 #[derive(Default)]
@@ -27,6 +27,8 @@ pub(crate) struct Shared {
     pub(super) endpoints: Mutex<Vec<Py<RpcEndpoint>>>,
     /// The indices of coroutine functions, by message type.
     pub(super) coroutines: Mutex<HashMap<u16, usize>>,
+    /// Streams whose handlers an event loop is about to run.
+    opened: Mutex<Vec<OpenedStream>>,
     /// The message types of endpoints in Rust.
     pub(super) rust: Mutex<Vec<u16>>,
     /// Layers in Python.
@@ -64,6 +66,16 @@ impl Shared {
     pub(crate) fn coroutine(&self, py: Python<'_>, msg_type: u16) -> Option<Py<RpcEndpoint>> {
         let place = lock(&self.coroutines).get(&msg_type).copied()?;
         self.endpoint(py, place)
+    }
+
+    /// Keeps a stream until the event loop takes it.
+    pub(super) fn put_opened(&self, opened: OpenedStream) {
+        lock(&self.opened).push(opened);
+    }
+
+    /// Takes the stream that was opened last.
+    pub(crate) fn take_opened(&self) -> Option<OpenedStream> {
+        lock(&self.opened).pop()
     }
 
     /// Makes `stopper` the stopper of a handler that ends the serving.
@@ -166,11 +178,17 @@ impl RpcDispatcher {
             })
         };
         let description = endpoint.get().describe(py, &name)?;
-        if endpoint.get().is_stream() {
-            table.register_described_stream(description, stream::opening(&self.shared, place)).map_err(Raise::raise)?;
+        let own = endpoint.get();
+        let registered = if !own.is_stream() {
+            table.register_described(description, Box::new(handler))
+        } else if own.is_async() {
+            table.register_described_async(description, stream::in_loop(&self.shared, place))
+        } else if description.items.is_some() {
+            table.register_described_thread(description, stream::on_thread(&self.shared, place))
         } else {
-            table.register_described(description, Box::new(handler)).map_err(Raise::raise)?;
-        }
+            table.register_described_stream(description, stream::inline(&self.shared, place))
+        };
+        registered.map_err(Raise::raise)?;
         lock(&self.shared.endpoints).push(endpoint.clone().unbind());
         if endpoint.get().is_async() {
             lock(&self.shared.coroutines).insert(endpoint.get().type_number(), place);

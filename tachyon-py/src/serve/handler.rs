@@ -5,18 +5,18 @@ use core::cell::RefCell;
 
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyMemoryView};
+use pyo3::types::{PyBytes, PyMemoryView, PyTuple};
 use tachyon::__binding::{Mapping, declared_error, error_kind, needs_no_wait, request_mapping};
 use tachyon::dispatch::Replied;
 use tachyon::{ErrorKind, HandlerError, Reply, Request};
 
-use crate::errors::{RpcError, TachyonError, ViewError};
+use crate::errors::{BadReplyError, RpcError, TachyonError, ViewError};
 use crate::memory::buffer_export::type_name;
 use crate::memory::payload::Payload;
 use crate::memory::request_view::{RequestView, is_only};
 use crate::rpc::contract::Encoded;
 use crate::rpc::endpoint::RpcEndpoint;
-use crate::runtime::invoke::call_one;
+use crate::runtime::invoke::{call_all, call_one};
 use crate::runtime::package::imported;
 use crate::values::objects::Memory;
 use crate::values::write::Scratch;
@@ -33,6 +33,11 @@ impl Failure {
     /// The failure for an exception raised by a handler or around it. The class of the exception decides the kind.
     pub(crate) fn of_handler(endpoint: &RpcEndpoint, py: Python<'_>, cause: PyErr) -> Self {
         Self::of(Some(endpoint), py, cause)
+    }
+
+    /// A failure without an exception behind it.
+    pub(super) fn of_core(error: HandlerError) -> Self {
+        Self { error, cause: None }
     }
 
     /// The failure for an exception of a layer, which refuses the call.
@@ -166,17 +171,44 @@ pub(crate) fn run(
     }
 }
 
-/// Runs an endpoint's handler on a copy of the request, which the result may show.
-pub(crate) fn call_on_copy<'py>(endpoint: &RpcEndpoint, payload: &Bound<'py, PyBytes>) -> PyResult<Bound<'py, PyAny>> {
-    let function = endpoint.function().bind(payload.py());
+/// Runs an endpoint's handler on a copy of the request, which the result may show. The items of the caller come after
+/// the arguments.
+pub(crate) fn call_on_copy<'py>(
+    endpoint: &RpcEndpoint,
+    payload: &Bound<'py, PyBytes>,
+    items: Option<&Bound<'py, PyAny>>,
+) -> PyResult<Bound<'py, PyAny>> {
+    let py = payload.py();
+    let function = endpoint.function().bind(py);
     let view = || PyMemoryView::from(payload.as_any());
-    match endpoint.contract() {
-        None => call_one(function, view()?.as_any()),
-        Some(contract) => {
-            let contract = contract.get();
-            let view = if contract.reads_in_place() { Some(view()?) } else { None };
-            contract.call(function, payload.as_bytes(), view.as_ref(), true)
-        }
+    let Some(contract) = endpoint.contract() else { return call_one(function, view()?.as_any()) };
+    let contract = contract.get();
+    let view = if contract.reads_in_place() { Some(view()?) } else { None };
+    let Some(items) = items else { return contract.call(function, payload.as_bytes(), view.as_ref(), true) };
+    let given = imported!(py, "tachyon._contract", "given")?;
+    let arguments = contract.call(&given, payload.as_bytes(), view.as_ref(), true)?;
+    let arguments = arguments.cast::<PyTuple>()?.iter().chain([items.clone()]).collect::<Vec<_>>();
+    call_all(function, &PyTuple::new(py, arguments)?)
+}
+
+/// Encodes a value of a handler that got a copy of the request.
+pub(crate) fn encoded(endpoint: &RpcEndpoint, value: Bound<'_, PyAny>) -> PyResult<Vec<u8>> {
+    let py = value.py();
+    let written = match endpoint.contract() {
+        None => Encoded::Object(value),
+        Some(contract) => contract.get().answer(value)?,
+    };
+    match written {
+        Encoded::Empty => Ok(Vec::new()),
+        Encoded::Scratch(scratch) => Ok(scratch.to_vec()),
+        Encoded::Object(object) => match Payload::of(&object) {
+            Ok(payload) => Ok(payload.as_slice().to_vec()),
+            Err(cause) => {
+                let error = BadReplyError::new_err(no_bytes(&object, &cause));
+                error.set_cause(py, Some(cause));
+                Err(error)
+            }
+        },
     }
 }
 
@@ -310,7 +342,7 @@ fn check(other: &Bound<'_, PyAny>) -> Result<(), Failure> {
 
 /// The reason why an answer has no bytes.
 #[cold]
-pub(crate) fn no_bytes(other: &Bound<'_, PyAny>, cause: &PyErr) -> String {
+fn no_bytes(other: &Bound<'_, PyAny>, cause: &PyErr) -> String {
     match type_name(other) {
         Ok(name) => format!("the handler returned {name}, which is not a contiguous bytes-like object"),
         Err(_) => cause.to_string(),

@@ -11,11 +11,12 @@ use super::items::{Items, StreamSender};
 use super::layer::{Context, Layer};
 #[cfg(feature = "tokio")]
 use super::owned_context::OwnedContext;
+use super::reply::AsyncReply;
 use super::responder::{RequestContext, Responder};
 use super::state::{SharedState, State, StateRef};
 use super::stream::{OwnedOpenReplies, Replies};
 use super::table::{OwnedHandler, Table};
-use super::task::{AsyncReply, HandlerFuture, OwnedStartHandler};
+use super::task::{HandlerFuture, OwnedStartHandler};
 use crate::connection::{Rx, Tx};
 use crate::engine::{self, TakenOne, is_open, is_stream_message, open_current};
 use crate::ring::Frame;
@@ -298,12 +299,12 @@ impl<S: ?Sized> Dispatcher<S> {
         Ok(self)
     }
 
-    /// Adds a closure that takes the caller's items, and answers with one reply, as the endpoint `msg_type`. The closure
-    /// gets the request's bytes and the [`Items`], and returns a reply, or a `Result` of one. It runs on a thread of its
-    /// own, for each stream one, and may block there.
+    /// Adds a closure that takes the caller's items, and answers with one reply, as the endpoint `msg_type`. The
+    /// closure gets the request's bytes and the [`Items`], and returns a reply, or a `Result` of one. It runs on a
+    /// thread of its own, for each stream one, and may block there.
     ///
-    /// A stream that ends before its time shows the closure [`ItemError::Cancelled`](crate::ItemError::Cancelled) at the
-    /// next item. [`Items`] has an example.
+    /// A stream that ends before its time shows the closure [`ItemError::Cancelled`](crate::ItemError::Cancelled) at
+    /// the next item. [`Items`] has an example.
     ///
     /// # Errors
     /// As [`register`](Self::register).
@@ -526,8 +527,8 @@ impl<S: ?Sized> Dispatcher<S> {
         )
     }
 
-    /// Adds a handler that is a task of a runtime or of an event loop, by the function that starts it, with a description
-    /// of request, items, reply and errors.
+    /// Adds a handler that is a task of a runtime or of an event loop, by the function that starts it, with a
+    /// description of request, items, reply and errors.
     ///
     /// # Errors
     /// As [`register`](Self::register).

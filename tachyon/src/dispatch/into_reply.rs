@@ -75,8 +75,8 @@ impl<T: ReplyValue, E> IntoReply for Result<T, E> {
     }
 }
 
-/// Replies with the value, or with its error: a [`HandlerError`] as it is, an [`ItemError`] by its kind, any other error
-/// as its text.
+/// Replies with the value, or with its error: a [`HandlerError`] as it is, an [`ItemError`] by its kind, any other
+/// error as its text.
 #[inline]
 pub(super) fn reply_or_text<R: IntoReply<Error: Display + 'static>>(value: R, reply: Reply<'_>) -> HandlerResult {
     value.into_reply(reply).unwrap_or_else(|error| Err(own_or_text(error)))

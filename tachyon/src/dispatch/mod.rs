@@ -62,12 +62,12 @@ pub use deferred::Deferred;
 #[doc(hidden)]
 pub use into_reply::{ConvertError, ErrorForm};
 #[doc(hidden)]
-pub use pipe::Detached;
-#[doc(hidden)]
-pub use reply::Replied;
+pub use reply::{AsyncReply, Replied};
 #[doc(hidden)]
 pub use slot::SlotOf;
 #[doc(hidden)]
 pub use state::{Share, ShareOwn, SharedState};
 #[doc(hidden)]
-pub use task::{AsyncReply, HandlerFuture, OwnedStartHandler, StartHandler};
+pub use task::{HandlerFuture, OwnedStartHandler, StartHandler};
+#[doc(hidden)]
+pub use threads::Detached;

@@ -61,7 +61,8 @@ impl<S: ?Sized> Dispatcher<S> {
     /// Serves the next message of the forward ring; false when there is none.
     fn serve_request_beside(&mut self, streams: &mut Streams, rx: &mut Rx, tx: &mut Tx) -> Result<bool, Halt> {
         // A look for a frame waits until the item before has left this core: its words are written one by one.
-        if !rx.consumer.has_changed() || tx.is_overfull() || !rx.try_take_current()? {
+        let may_have = rx.consumer.has_changed() || rx.connection.peer.was_gone();
+        if !may_have || tx.is_overfull() || !rx.try_take_current()? {
             return Ok(false);
         }
         if !is_plain(&rx.current) {

@@ -11,11 +11,9 @@ use core::task::{Context, Poll, Waker};
 use std::collections::VecDeque;
 use std::sync::{Arc, MutexGuard, PoisonError};
 
-use super::error::HandlerError;
-use super::task::{AsyncReply, HandlerFuture};
+use super::reply::AsyncReply;
 use crate::aligned::AlignedBytes;
 use crate::connection::ProcessMutex;
-use crate::engine::ErrorKind;
 use crate::foreign::Panicked;
 use crate::sync::Condvar;
 use crate::wait::ServingWake;
@@ -56,16 +54,29 @@ struct State {
     /// Whether senders wait until half of the room is free.
     is_full: bool,
     outcome: Option<Returned>,
-    /// Whether the stream is over for its handler.
-    is_cancelled: bool,
-    /// Whether the handler knows that.
-    is_told: bool,
+    life: Life,
     /// The wakers of the task, of the receiver of its items, and of senders without room.
     task: Option<Waker>,
     receiver: Option<Waker>,
     senders: Vec<Waker>,
     /// Threads of the handler that wait.
     waiting: u32,
+}
+
+/// Whether the stream goes on for its handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Life {
+    #[default]
+    Open,
+    Cancelled,
+    /// It is cancelled, and the receiver of the caller's items has got the error.
+    Told,
+}
+
+impl State {
+    fn is_cancelled(&self) -> bool {
+        self.life != Life::Open
+    }
 }
 
 /// The next message of a handler.
@@ -106,7 +117,7 @@ impl Pipe {
     /// Puts an item of the caller into the pipe.
     pub(super) fn put(&self, item: &[u8]) {
         let Some(mut state) = self.state.lock() else { return };
-        if state.is_deaf || state.is_cancelled {
+        if state.is_deaf || state.is_cancelled() {
             state.taken += 1;
             return;
         }
@@ -142,7 +153,7 @@ impl Pipe {
 
     /// Whether the pipe has something that the serving thread does not know of. `is_blocked` says that it knows of an
     /// item.
-    pub(super) fn has_news(&self, is_blocked: bool) -> bool {
+    pub(super) fn has_changed(&self, is_blocked: bool) -> bool {
         let Some(state) = self.state.lock() else { return false };
         let has_message = !state.sent.is_empty() || state.outcome.is_some();
         state.taken != state.noted || (has_message && !is_blocked)
@@ -174,12 +185,12 @@ impl Pipe {
     /// Ends the stream for its handler, which sees that at its next operation.
     pub(super) fn cancel(&self) {
         let Some(mut state) = self.state.lock() else { return };
-        if mem::replace(&mut state.is_cancelled, true) {
+        if state.is_cancelled() {
             return;
         }
-        // All items were taken, and none follows: the handler has the whole stream.
+        // All items were taken, and none follows: the receiver has seen the whole stream.
         let is_whole = state.has_ended && state.received.is_empty();
-        state.is_told |= is_whole;
+        state.life = if is_whole { Life::Told } else { Life::Cancelled };
         let dropped = (mem::take(&mut state.received), mem::take(&mut state.sent), state.outcome.take());
         let (task, receiver, senders) = (state.task.take(), state.receiver.take(), mem::take(&mut state.senders));
         self.unlock_and_wake(state, task.into_iter().chain(receiver).chain(senders));
@@ -188,42 +199,50 @@ impl Pipe {
 
     // The handler.
 
-    /// Takes the next item of the caller, if there is one or will be none.
-    fn take(&self, state: &mut State) -> Option<Received> {
+    /// Takes the next item of the caller, if there is one or will be none. Also tells whether credit is due, for which
+    /// the serving thread is woken.
+    fn take(state: &mut State) -> Option<(Received, bool)> {
         if let Some(item) = state.received.pop_front() {
             state.taken += 1;
-            let is_batch = state.received.is_empty() || state.taken - state.noted >= TAKEN_PER_WAKE;
-            if is_batch {
-                self.wake.wake();
+            let is_due = state.received.is_empty() || state.taken - state.noted >= TAKEN_PER_WAKE;
+            return Some((Some(Ok(item)), is_due));
+        }
+        let received = match state.life {
+            Life::Open if !state.has_ended => return None,
+            Life::Open | Life::Told => None,
+            Life::Cancelled => {
+                state.life = Life::Told;
+                Some(Err(Refused::Cancelled))
             }
-            return Some(Some(Ok(item)));
-        }
-        if state.is_cancelled {
-            let is_told = mem::replace(&mut state.is_told, true);
-            return Some((!is_told).then_some(Err(Refused::Cancelled)));
-        }
-        state.has_ended.then_some(None)
+        };
+        Some((received, false))
     }
 
     /// The next item of the caller.
     pub(super) fn poll_take(&self, context: &Context<'_>) -> Poll<Received> {
         let Some(mut state) = self.state.lock() else { return Poll::Ready(Some(Err(Refused::Cancelled))) };
-        match self.take(&mut state) {
-            Some(received) => Poll::Ready(received),
-            None => {
-                let before = state.receiver.replace(context.waker().clone());
-                drop(state);
-                drop(before);
-                Poll::Pending
-            }
+        let Some((received, is_due)) = Self::take(&mut state) else {
+            let before = state.receiver.replace(context.waker().clone());
+            drop(state);
+            drop(before);
+            return Poll::Pending;
+        };
+        drop(state);
+        if is_due {
+            self.wake.wake();
         }
+        Poll::Ready(received)
     }
 
     /// As [`poll_take`](Self::poll_take), on a thread that waits.
     pub(super) fn wait_take(&self) -> Received {
         let Some(mut state) = self.state.lock() else { return Some(Err(Refused::Cancelled)) };
         loop {
-            if let Some(received) = self.take(&mut state) {
+            if let Some((received, is_due)) = Self::take(&mut state) {
+                drop(state);
+                if is_due {
+                    self.wake.wake();
+                }
                 return received;
             }
             state = self.wait(state);
@@ -252,7 +271,7 @@ impl Pipe {
 
     /// Sends an item if there is room. `None` without room; the item is left in place then.
     fn offer(&self, state: &mut State, item: &mut Vec<u8>) -> Option<Result<(), Refused>> {
-        if state.is_cancelled || state.outcome.is_some() {
+        if state.is_cancelled() || state.outcome.is_some() {
             return Some(Err(Refused::Cancelled));
         }
         if item.len() > self.max_len {
@@ -294,9 +313,9 @@ impl Pipe {
     }
 
     /// Waits for the cancel of the stream, as the task that runs the handler.
-    fn poll_cancelled(&self, context: &Context<'_>) -> Poll<()> {
+    pub(super) fn poll_cancelled(&self, context: &Context<'_>) -> Poll<()> {
         let Some(mut state) = self.state.lock() else { return Poll::Ready(()) };
-        if state.is_cancelled {
+        if state.is_cancelled() {
             return Poll::Ready(());
         }
         if state.task.as_ref().is_none_or(|waker| !waker.will_wake(context.waker())) {
@@ -310,7 +329,7 @@ impl Pipe {
     /// Ends the handler.
     pub(crate) fn finish(&self, outcome: Returned) {
         let Some(mut state) = self.state.lock() else { return };
-        if state.is_cancelled || state.outcome.is_some() {
+        if state.is_cancelled() || state.outcome.is_some() {
             drop(state);
             return;
         }
@@ -327,41 +346,178 @@ impl fmt::Debug for Pipe {
     }
 }
 
-/// The handler of a stream that runs outside of the serving thread. As a future it ends when the handler is done, or
-/// the stream is cancelled. Dropping it ends the stream with an error.
-#[derive(Debug)]
-pub struct Detached {
-    handler: Option<HandlerFuture>,
-    pipe: Arc<Pipe>,
-}
+#[cfg(test)]
+mod tests {
+    use core::task::Waker;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+    use std::thread;
+    use std::time::Duration;
 
-impl Detached {
-    pub(super) fn new(handler: HandlerFuture, pipe: &Arc<Pipe>) -> Self {
-        Self { handler: Some(handler), pipe: Arc::clone(pipe) }
+    use super::*;
+
+    const MAX: usize = 100;
+
+    fn pipe() -> Arc<Pipe> {
+        Pipe::new(&Arc::new(ServingWake::new().unwrap()), MAX)
     }
-}
 
-impl Future for Detached {
-    type Output = ();
+    #[derive(Default)]
+    struct Count(AtomicUsize);
 
-    fn poll(mut self: core::pin::Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let this = &mut *self;
-        let Some(handler) = &mut this.handler else { return Poll::Ready(()) };
-        if this.pipe.poll_cancelled(context).is_pending() {
-            let Poll::Ready(outcome) = core::pin::Pin::new(handler).poll(context) else { return Poll::Pending };
-            this.pipe.finish(outcome);
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
         }
-        this.handler = None;
-        Poll::Ready(())
     }
-}
 
-impl Drop for Detached {
-    fn drop(&mut self) {
-        if let Some(handler) = self.handler.take() {
-            drop(handler);
-            let error = || HandlerError::new(ErrorKind::Cancelled, "was dropped before it was done");
-            self.pipe.finish(Ok(AsyncReply::new(move |_| Err(error()))));
+    fn items(pipe: &Pipe, count: u8) {
+        for item in 0..count {
+            pipe.put(&[item]);
         }
+    }
+
+    fn taken(received: Received) -> Option<Result<Vec<u8>, Refused>> {
+        received.map(|item| item.map(|item| item.to_vec()))
+    }
+
+    fn next(pipe: &Pipe) -> Option<Vec<u8>> {
+        match pipe.next(true) {
+            NextMessage::Item(item) => Some(item),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn items_come_in_order_and_then_their_end() {
+        let pipe = pipe();
+        items(&pipe, 3);
+        pipe.end();
+        for item in 0..3 {
+            assert_eq!(taken(pipe.wait_take()), Some(Ok(vec![item])));
+        }
+        for _ in 0..2 {
+            assert_eq!(taken(pipe.wait_take()), None);
+        }
+        assert!(pipe.has_changed(false), "three items are taken");
+        assert_eq!(pipe.note_taken(), 3);
+        assert!(!pipe.has_changed(false));
+        // The receiver has seen the end, which a cancel does not change.
+        pipe.cancel();
+        assert_eq!(taken(pipe.wait_take()), None);
+    }
+
+    #[test]
+    fn a_cancel_drops_the_items_and_is_one_error() {
+        for ends in [true, false] {
+            let pipe = pipe();
+            items(&pipe, 3);
+            if ends {
+                pipe.end();
+            }
+            pipe.wait_send(vec![1]).unwrap();
+            pipe.cancel();
+            pipe.cancel();
+            items(&pipe, 1);
+            assert_eq!(taken(pipe.wait_take()), Some(Err(Refused::Cancelled)));
+            assert_eq!(taken(pipe.wait_take()), None);
+            for _ in 0..2 {
+                assert_eq!(pipe.wait_send(vec![1]), Err(Refused::Cancelled));
+            }
+            assert!(matches!(pipe.next(true), NextMessage::Pending));
+            pipe.finish(Ok(AsyncReply::new(|reply| reply.bytes(&[]))));
+            assert!(pipe.take_outcome().is_none());
+        }
+    }
+
+    #[test]
+    fn a_sender_waits_until_half_of_the_room_is_free() {
+        let pipe = pipe();
+        let count = Arc::new(Count::default());
+        let waker = Waker::from(Arc::clone(&count));
+        let mut context = Context::from_waker(&waker);
+        for _ in 0..ROOM {
+            assert_eq!(pipe.poll_send(&mut vec![7], &context), Poll::Ready(Ok(())));
+        }
+        let mut item = vec![8];
+        for _ in 0..3 {
+            assert!(pipe.poll_send(&mut item, &context).is_pending());
+        }
+        assert_eq!(item, [8], "left in place");
+        assert!(matches!(pipe.next(false), NextMessage::Blocked));
+        for _ in 0..ROOM / 2 {
+            assert_eq!(count.0.load(Ordering::Relaxed), 0);
+            assert!(pipe.poll_send(&mut item, &context).is_pending());
+            assert_eq!(next(&pipe), Some(vec![7]));
+        }
+        assert_eq!(count.0.load(Ordering::Relaxed), 1);
+        context = Context::from_waker(Waker::noop());
+        assert_eq!(pipe.poll_send(&mut item, &context), Poll::Ready(Ok(())));
+        for _ in 0..ROOM / 2 {
+            assert_eq!(next(&pipe), Some(vec![7]));
+        }
+        assert_eq!(next(&pipe), Some(vec![8]));
+        assert_eq!(next(&pipe), None);
+    }
+
+    #[test]
+    fn an_outcome_comes_after_the_items_and_ends_all_senders() {
+        let pipe = pipe();
+        pipe.wait_send(vec![1]).unwrap();
+        pipe.finish(Ok(AsyncReply::new(|reply| reply.bytes(&[]))));
+        assert_eq!(pipe.wait_send(vec![2]), Err(Refused::Cancelled));
+        assert!(matches!(pipe.next(false), NextMessage::Blocked));
+        assert_eq!(next(&pipe), Some(vec![1]));
+        assert!(matches!(pipe.next(false), NextMessage::Done));
+        assert!(pipe.take_outcome().is_some() && pipe.take_outcome().is_none());
+    }
+
+    #[test]
+    fn an_item_that_never_fits_is_refused_and_the_next_one_is_sent() {
+        let pipe = pipe();
+        let refused = Err(Refused::TooLarge { size: MAX + 1, max: MAX });
+        assert_eq!(pipe.wait_send(vec![0; MAX + 1]), refused);
+        assert_eq!(pipe.wait_send(vec![0; MAX]), Ok(()));
+    }
+
+    #[test]
+    fn a_handler_that_takes_no_items_takes_each_at_once() {
+        let pipe = pipe();
+        items(&pipe, 3);
+        pipe.stop_taking();
+        assert_eq!(pipe.note_taken(), 3);
+        items(&pipe, 2);
+        assert_eq!(pipe.note_taken(), 5);
+    }
+
+    #[test]
+    fn waiting_threads_and_tasks_are_woken_by_each_change() {
+        type Change = fn(&Pipe);
+        let changes: [Change; 3] = [|pipe| pipe.put(&[1]), Pipe::end, Pipe::cancel];
+        for change in changes {
+            let pipe = pipe();
+            let count = Arc::new(Count::default());
+            let waker = Waker::from(Arc::clone(&count));
+            assert!(pipe.poll_take(&Context::from_waker(&waker)).is_pending());
+            change(&pipe);
+            assert_eq!(count.0.load(Ordering::Relaxed), 1);
+            assert!(pipe.poll_take(&Context::from_waker(&waker)).is_ready());
+        }
+        let pipe = pipe();
+        for _ in 0..ROOM {
+            pipe.wait_send(vec![0]).unwrap();
+        }
+        thread::scope(|scope| {
+            let receiver = scope.spawn(|| taken(pipe.wait_take()));
+            let sender = scope.spawn(|| pipe.wait_send(vec![1]));
+            while pipe.state.lock().unwrap().waiting < 2 {
+                thread::sleep(Duration::from_millis(1));
+            }
+            pipe.put(&[2]);
+            assert_eq!(receiver.join().unwrap(), Some(Ok(vec![2])));
+            assert!(!sender.is_finished());
+            while next(&pipe) == Some(vec![0]) {}
+            assert_eq!(sender.join().unwrap(), Ok(()));
+        });
     }
 }

@@ -7,6 +7,7 @@ use crate::aligned::AlignedBytes;
 use crate::connection::{Tx, slice};
 #[cfg(feature = "python")]
 use crate::extension::{HostReply, HostRoom};
+use crate::foreign::Foreign;
 use crate::ring::{MessageHeader, Reservation};
 use crate::schema::payload::{Message, ReplyValue, SHORT, on_stack};
 use crate::type_id::{ROUTE_END, ROUTE_ITEM, make_type_id, msg_type};
@@ -300,4 +301,22 @@ impl DerefMut for ReplyBuffer<'_> {
 pub struct Replied {
     /// In bytes.
     pub(super) size: usize,
+}
+
+/// Sends the output of a handler's future as the reply.
+type SendReply = Box<dyn FnOnce(Reply<'_>) -> HandlerResult + Send>;
+
+/// The output of a handler's future.
+#[derive(Debug)]
+pub struct AsyncReply(Foreign<SendReply>);
+
+impl AsyncReply {
+    pub(crate) fn new(send: impl FnOnce(Reply<'_>) -> HandlerResult + Send + 'static) -> Self {
+        Self(Foreign::new(Box::new(send)))
+    }
+
+    /// Sends the reply. For use within `foreign::run`.
+    pub(crate) fn send(self, reply: Reply<'_>) -> HandlerResult {
+        self.0.take().map_or_else(|| unreachable!("the reply is taken once"), |send| send(reply))
+    }
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::deferred::Deferred;
 use super::error::{Failure, HandlerError};
 use super::layer::{self, Context, Layers, Origin, Outcome, Refused};
-use super::pipe::{Detached, Pipe};
+use super::pipe::Pipe;
 use super::reply::{HandlerResult, Replied, Reply, ReplyTarget};
 use super::request::{Request, RequestParts};
 use super::state::{SharedState, StateRef};
@@ -18,7 +18,7 @@ use super::stream::ServedStream;
 use super::table::{Registered, StreamPlace, Table};
 #[cfg(feature = "tokio")]
 use super::task::HandlerFuture;
-use super::threads::{STREAM_THREADS, StreamThreads};
+use super::threads::{Detached, STREAM_THREADS, StreamThreads};
 use crate::connection::{Halt, Rx, Tx, Unsent, slice};
 use crate::engine::{
     BAD_METADATA, CallerInfo, ErrorBody, ErrorKind, OpenRequest, has_metadata, is_cancel, is_control, send_error,
@@ -361,7 +361,7 @@ impl<S: ?Sized> Responder<S> {
             Some(StreamPlace::Thread | StreamPlace::Task) => match rx.connection.peer.make_wake() {
                 Ok(wake) => Some(Pipe::new(wake, tx.max_len())),
                 Err(error) => {
-                    return Deferring::Answered(Err(self.refuse(registered, tx, &target, no_descriptor(error))));
+                    return Deferring::Answered(Err(self.refuse(registered, tx, &target, no_descriptor(&error))));
                 }
             },
             Some(StreamPlace::Inline) | None => None,
@@ -378,7 +378,7 @@ impl<S: ?Sized> Responder<S> {
                 Ok(Err(error)) => error,
                 Err(panicked) => HandlerError::failed(panicked),
             },
-            Some(pipe) => match self.detach(registered, runs, request, &deferred, pipe) {
+            Some(pipe) => match Self::detach(registered, runs, request, &deferred, pipe) {
                 Ok(is_task) => {
                     let has = (registered.takes_items(), registered.streams());
                     return Deferring::Begun(ServedStream::detached(deferred, Arc::clone(pipe), has, is_task));
@@ -391,7 +391,6 @@ impl<S: ?Sized> Responder<S> {
 
     /// Starts a handler that runs outside of the serving thread. True for a task.
     fn detach(
-        &self,
         registered: &Registered<S>,
         runs: &mut Runs<'_, S>,
         request: Request<'_>,
@@ -399,12 +398,13 @@ impl<S: ?Sized> Responder<S> {
         pipe: &Arc<Pipe>,
     ) -> Result<bool, HandlerError> {
         let context = deferred.owned_context();
-        let future = registered.start(runs.shared, request, context.clone())?;
+        let started = foreign::run(|| registered.start(runs.shared, request, context.clone()));
+        let future = started.unwrap_or_else(|panicked| Err(HandlerError::failed(panicked)))?;
         #[cfg(feature = "tracing")]
         let future = future.in_span_of(context.clone());
         let handler = Detached::new(future, pipe);
         if registered.stream_place() == Some(StreamPlace::Thread) {
-            return runs.threads.run(handler).map(|()| false).map_err(no_thread);
+            return runs.threads.run(handler).map(|()| false).map_err(|error| no_thread(&error));
         }
         match &mut runs.spawn {
             Some(spawn) => spawn(handler),
@@ -415,6 +415,7 @@ impl<S: ?Sized> Responder<S> {
     }
 
     #[cold]
+    #[allow(clippy::unnecessary_box_returns, reason = "as for `fail`")]
     fn refuse(
         &self,
         registered: &Registered<S>,
@@ -425,8 +426,8 @@ impl<S: ?Sized> Responder<S> {
         self.fail(Some(registered), tx, target, false, Ok(Err(error)))
     }
 
-    /// Refuses an OPEN: too many threads of handlers still run. A callee with one caller has at most 32 open streams, so
-    /// the others are cancelled and have not returned.
+    /// Refuses an OPEN: too many threads of handlers still run. A callee with one caller has at most 32 open streams,
+    /// so the others are cancelled and have not returned.
     #[cold]
     pub(super) fn refuse_without_thread(&self, tx: &mut Tx, frame: &Frame) -> Result<(), Box<ServeError>> {
         let target = ReplyTarget::call(msg_type(frame.type_id), frame.correlation_id);
@@ -466,7 +467,10 @@ impl<S: ?Sized> Responder<S> {
         accepts: impl FnOnce(u16) -> bool,
     ) -> Deferring<Deferred> {
         let OpenRequest { frame, deadline } = request;
-        let Some(registered) = self.find(frame.type_id) else { return Deferring::Declined };
+        // A call of a stream is refused.
+        let Some(registered) = self.find(frame.type_id).filter(|found| found.stream_place().is_none()) else {
+            return Deferring::Declined;
+        };
         if !accepts(msg_type(frame.type_id)) || deadline.has_passed() {
             return Deferring::Declined;
         }
@@ -609,7 +613,7 @@ pub(crate) struct Runs<'a, S: ?Sized> {
 }
 
 #[cold]
-fn no_descriptor(error: io::Error) -> HandlerError {
+fn no_descriptor(error: &io::Error) -> HandlerError {
     HandlerError::new(
         ErrorKind::ResourceExhausted,
         format_args!("the callee has no descriptor for the stream: {error}"),
@@ -617,7 +621,7 @@ fn no_descriptor(error: io::Error) -> HandlerError {
 }
 
 #[cold]
-fn no_thread(error: io::Error) -> HandlerError {
+fn no_thread(error: &io::Error) -> HandlerError {
     HandlerError::new(ErrorKind::ResourceExhausted, format_args!("the callee has no thread for the stream: {error}"))
 }
 

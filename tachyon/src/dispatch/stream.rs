@@ -259,8 +259,8 @@ impl StreamBody for Box<ServedStream> {
         self.pipe().map_or(0, Pipe::note_taken)
     }
 
-    fn has_news(&self, is_blocked: bool) -> bool {
-        self.pipe().is_some_and(|pipe| pipe.has_news(is_blocked))
+    fn has_changed(&self, is_blocked: bool) -> bool {
+        self.pipe().is_some_and(|pipe| pipe.has_changed(is_blocked))
     }
 }
 

@@ -6,27 +6,9 @@ use std::sync::Arc;
 
 use super::error::HandlerError;
 use super::owned_context::OwnedContext;
-use super::reply::{HandlerResult, Reply};
+use super::reply::AsyncReply;
 use super::request::Request;
 use crate::foreign::{Foreign, Panicked};
-
-/// Sends the output of a handler's future as the reply.
-type SendReply = Box<dyn FnOnce(Reply<'_>) -> HandlerResult + Send>;
-
-/// The output of a handler's future.
-#[derive(Debug)]
-pub struct AsyncReply(Foreign<SendReply>);
-
-impl AsyncReply {
-    pub(crate) fn new(send: impl FnOnce(Reply<'_>) -> HandlerResult + Send + 'static) -> Self {
-        Self(Foreign::new(Box::new(send)))
-    }
-
-    /// Sends the reply. For use within `foreign::run`.
-    pub(crate) fn send(self, reply: Reply<'_>) -> HandlerResult {
-        self.0.take().map_or_else(|| unreachable!("the reply is taken once"), |send| send(reply))
-    }
-}
 
 type BoxedFuture = Pin<Box<dyn Future<Output = AsyncReply> + Send>>;
 

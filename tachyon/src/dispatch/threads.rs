@@ -1,15 +1,19 @@
-//! The threads of stream handlers: each plain handler that takes items, or has a sender, runs on one.
+//! Handlers of streams that run outside of the serving thread: as tasks, or on threads of their own.
 
+use core::pin::{Pin, pin};
 use core::task::{Context, Poll, Waker};
 use std::io;
-use std::pin::pin;
 use std::sync::{Arc, PoisonError};
 use std::task::Wake;
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use super::pipe::Detached;
+use super::error::HandlerError;
+use super::pipe::Pipe;
+use super::reply::AsyncReply;
+use super::task::HandlerFuture;
 use crate::connection::ProcessMutex;
+use crate::engine::ErrorKind;
 use crate::sync::Condvar;
 use crate::wait::{Deadline, ServingWake};
 
@@ -98,7 +102,48 @@ impl Drop for Place {
         drop(state);
         self.0.ended.notify_all();
         // All of them: a connection whose OPEN was cancelled meanwhile takes no place.
-        waiting.iter().for_each(|wake| wake.wake_once());
+        for wake in waiting {
+            wake.wake_once();
+        }
+    }
+}
+
+/// The handler of a stream that runs outside of the serving thread. As a future it ends when the handler is done, or
+/// the stream is cancelled. Dropping it ends the stream with an error.
+#[derive(Debug)]
+pub struct Detached {
+    handler: Option<HandlerFuture>,
+    pipe: Arc<Pipe>,
+}
+
+impl Detached {
+    pub(super) fn new(handler: HandlerFuture, pipe: &Arc<Pipe>) -> Self {
+        Self { handler: Some(handler), pipe: Arc::clone(pipe) }
+    }
+}
+
+impl Future for Detached {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        let this = &mut *self;
+        let Some(handler) = &mut this.handler else { return Poll::Ready(()) };
+        if this.pipe.poll_cancelled(context).is_pending() {
+            let Poll::Ready(outcome) = Pin::new(handler).poll(context) else { return Poll::Pending };
+            this.pipe.finish(outcome);
+        }
+        this.handler = None;
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Detached {
+    fn drop(&mut self) {
+        if let Some(handler) = self.handler.take() {
+            drop(handler);
+            let error = || HandlerError::new(ErrorKind::Cancelled, "was dropped before it was done");
+            self.pipe.finish(Ok(AsyncReply::new(move |_| Err(error()))));
+        }
     }
 }
 
@@ -116,7 +161,7 @@ fn block_on(future: impl Future<Output = ()>) {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     let mut context = Context::from_waker(&waker);
     let mut future = pin!(future);
-    while let Poll::Pending = future.as_mut().poll(&mut context) {
+    while future.as_mut().poll(&mut context).is_pending() {
         thread::park();
     }
 }

@@ -279,7 +279,7 @@ impl<B: StreamBody> CalleeCore<B> {
             if !postponed && !self.take()? {
                 return if gone { Err(Halt::PeerDead) } else { Ok(TurnResult::Idle) };
             }
-            if !is_plain(&self.rx.current) && self.open(service)? {
+            if !is_plain(&self.rx.current) && (self.open(service)? || self.hold_open(service)?) {
                 continue;
             }
             if is_control(&self.rx.current) || service.admit(self.rx.current.type_id, self.begun.len()) {
@@ -298,9 +298,12 @@ impl<B: StreamBody> CalleeCore<B> {
     /// The held request that may begin: the oldest one, or behind an OPEN without a place the oldest call.
     #[cold]
     fn next_held<S: Service<Begun = B>>(&self, service: &S) -> Option<usize> {
-        let may_begin = |held: &HeldRequest| match opens(held.type_id) {
-            true => self.may_open(held.type_id, service),
-            false => service.admit(held.type_id, self.begun.len()),
+        let may_begin = |held: &HeldRequest| {
+            if opens(held.type_id) {
+                self.may_open(held.type_id, service)
+            } else {
+                service.admit(held.type_id, self.begun.len())
+            }
         };
         let first = self.held.front()?;
         if may_begin(first) {
@@ -315,8 +318,8 @@ impl<B: StreamBody> CalleeCore<B> {
         service.admit_open(type_id, self.begun.len() + self.streams.len(), &self.rx.connection)
     }
 
-    /// Opens a current frame that is no call without metadata. True after a message that is then taken: a CANCEL, a
-    /// message of a stream, or an OPEN without a place.
+    /// Opens a current frame that is no call without metadata. True after a CANCEL, or a message of a stream, which is
+    /// then taken.
     #[cold]
     fn open(&mut self, service: &mut impl Service<Begun = B>) -> Result<bool, Halt> {
         open_metadata(&mut self.rx);
@@ -324,10 +327,16 @@ impl<B: StreamBody> CalleeCore<B> {
             self.take_cancel(service)?;
             return Ok(true);
         }
-        if is_stream_message(&self.rx.current) {
+        let of_stream = is_stream_message(&self.rx.current);
+        if of_stream {
             self.take_stream_message()?;
-            return Ok(true);
         }
+        Ok(of_stream)
+    }
+
+    /// Holds the current frame if it is an OPEN without a place. True if it did so.
+    #[cold]
+    fn hold_open(&mut self, service: &impl Service<Begun = B>) -> Result<bool, Halt> {
         let has_no_place = is_open(&self.rx.current) && !self.may_open(self.rx.current.type_id, service);
         if has_no_place {
             self.hold()?;

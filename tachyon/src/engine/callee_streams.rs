@@ -25,7 +25,7 @@ pub(crate) trait StreamBody {
 
     /// Whether a handler that runs elsewhere has changed something since the last step. `_is_blocked` says that an item
     /// waits for credit or room, as the last step found.
-    fn has_news(&self, _is_blocked: bool) -> bool {
+    fn has_changed(&self, _is_blocked: bool) -> bool {
         false
     }
 }
@@ -123,10 +123,10 @@ impl<B: StreamBody> CalleeStreams<B> {
         self.open.iter().any(|stream| stream.is_blocked)
     }
 
-    /// Whether a stream has a step to take: a handler that runs elsewhere has changed something, an item that waited for
-    /// credit and room has both, or a fault was found, which the step reports.
+    /// Whether a stream has a step to take: a handler that runs elsewhere has changed something, an item that waited
+    /// for credit and room has both, or a fault was found, which the step reports.
     pub(crate) fn is_due(&mut self, tx: &mut Tx) -> bool {
-        if self.open.iter().any(|stream| stream.body.has_news(stream.is_blocked)) {
+        if self.open.iter().any(|stream| stream.body.has_changed(stream.is_blocked)) {
             return true;
         }
         if tx.has_deferred() {

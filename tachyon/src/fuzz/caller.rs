@@ -32,8 +32,8 @@ fn words(text: &str, most: u32) -> Result<Vec<String>, String> {
     Ok(text.split(' ').take(most as usize).map(str::to_owned).collect())
 }
 
-/// Calls and streams by number and by type, finished in any order, while the callee answers, floods, lies and overwrites
-/// the rings.
+/// Calls and streams by number and by type, finished in any order, while the callee answers, floods, lies and
+/// overwrites the rings.
 ///
 /// No call waits, payloads have a valid length, error texts are UTF-8, and the number of outstanding calls is right.
 #[allow(clippy::too_many_lines, reason = "one arm for each step of the fuzzer")]

@@ -17,8 +17,8 @@ use crate::wait::Deadline;
 /// The driver's tag of a call: counts how often the call has ended.
 type Ends = Rc<Cell<u32>>;
 
-/// Every call and every stream ends exactly once, by its reply or last message or because its driver gives up, and leaves
-/// nothing behind. The payload of a reply, and of an item, is readable. No more items are kept than the windows have.
+/// Every call and every stream ends exactly once, by its reply or last message or because its driver gives up, and
+/// leaves nothing behind. The payload of a reply, and of an item, is readable. The windows fit the ring.
 pub fn engine(data: &[u8]) {
     attack(data, 2, |hostile| {
         let mut pair = Pair::new(hostile, Role::Source);

@@ -127,7 +127,7 @@ impl OutgoingCall {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum CallOutcome<'a> {
-    /// A reply of this many bytes came.
+    /// A reply of this many bytes came. The items of a stream are no reply: a stream of items ends with 0 bytes.
     Replied(usize),
     /// The call failed. A declared error is [`CallError::Remote`] with the error's name.
     Failed(&'a CallError),

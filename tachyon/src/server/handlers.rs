@@ -163,7 +163,8 @@ impl<'a, S: ?Sized> AsyncHandlers<'a, S> {
     }
 }
 
-/// Skips a cancelled task, and the task of a stream. A task never panics: `Foreign` guards the handler's future and its destructor.
+/// Skips a cancelled task, and the task of a stream. A task never panics: `Foreign` guards the handler's future and its
+/// destructor.
 fn finished(joined: Result<Option<FinishedTask>, JoinError>) -> Option<FinishedTask> {
     joined.ok().flatten()
 }

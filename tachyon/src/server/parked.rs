@@ -5,7 +5,8 @@
 //! | place | polled by | leaves the place |
 //! |---|---|---|
 //! | a worker's slab | that worker, in each pass | when it parks, is handed over, or ends |
-//! | `parked` | no worker: its socket, its pidfd and the wake of its handlers are armed in the epoll | on their event, for its second look, or at the deadline of a stream |
+//! | `parked` | no worker: its socket, its pidfd and the wake of its handlers are armed in the epoll | on their event,
+//! for its second look, or at the deadline of a stream |
 //! | `ready` | no worker: handed over by a busy worker | when a worker wakes by the notifier |
 //!
 //! Three invariants guarantee that no ring is lost and that no session has two workers:
@@ -54,7 +55,8 @@ struct State<B> {
     parked: Slab<Session<B>>,
     /// Second looks in the order of their times: time in `CLOCK_MONOTONIC` nanoseconds, key in `parked`, caller.
     second_looks: VecDeque<(u64, usize, u64)>,
-    /// The earliest deadlines of the streams of parked sessions: time in `CLOCK_MONOTONIC` nanoseconds, key in `parked`.
+    /// The earliest deadlines of the streams of parked sessions: time in `CLOCK_MONOTONIC` nanoseconds, key in
+    /// `parked`.
     deadlines: BTreeSet<(u64, usize)>,
     ready: VecDeque<Session<B>>,
     /// When the timer expires, in `CLOCK_MONOTONIC` nanoseconds. Past if it has expired without a look so far, the
@@ -182,7 +184,8 @@ impl<B: StreamBody> ParkedSessions<B> {
         found
     }
 
-    /// Sets the timer to the next look, unless it expires before. One setting serves all second looks of the next 10 ms.
+    /// Sets the timer to the next look, unless it expires before. One setting serves all second looks of the next 10
+    /// ms.
     fn set_timer(&self, state: &mut State<B>) {
         let second_look = state.second_looks.front().map(|(due, ..)| *due);
         let deadline = state.deadlines.first().map(|(due, _)| *due);

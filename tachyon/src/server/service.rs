@@ -63,8 +63,8 @@ impl<T> StreamBody for Begun<T> {
         }
     }
 
-    fn has_news(&self, is_blocked: bool) -> bool {
-        matches!(self, Self::Stream(stream) if stream.has_news(is_blocked))
+    fn has_changed(&self, is_blocked: bool) -> bool {
+        matches!(self, Self::Stream(stream) if stream.has_changed(is_blocked))
     }
 }
 

@@ -36,8 +36,8 @@ impl AsFd for Notifier {
 /// Wakes the thread that serves a connection, for handlers of its streams that run elsewhere.
 ///
 /// The serving thread sleeps in four steps: [`arm`](Self::arm), a look at all streams, the sleep, and
-/// [`reset`](Self::reset). A handler changes its stream first, and calls [`wake`](Self::wake) then. Both change and look
-/// lock the stream, so a change that the look misses comes after the arming, and its `wake` notifies.
+/// [`reset`](Self::reset). A handler changes its stream first, and calls [`wake`](Self::wake) then. Both change and
+/// look lock the stream, so a change that the look misses comes after the arming, and its `wake` notifies.
 #[derive(Debug)]
 pub(crate) struct ServingWake {
     notifier: Notifier,

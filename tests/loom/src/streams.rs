@@ -181,7 +181,11 @@ pub fn a_stream_has_no_credit_of_the_one_before_it() {
         open(&mut requests, 1);
         add(&mut streams, &mut taken, Body::Taker { taken: 1, has_end: false });
         assert!(matches!(streams.step(&mut taken, &mut answers), Ok(Stepped::Nothing)));
+        let mut credit = SendCredit::new(CELL);
+        assert_eq!(credit.is_open(&requests.producer), Ok(true));
         assert_eq!(requests.producer.granted(CELL), 2);
+        credit.note_sent();
+        credit.note_sent();
         requests.send(&[], header(ROUTE_END, 1), Deadline::never()).expect("room");
         let serving = thread::spawn(move || {
             take(&mut taken);
@@ -192,6 +196,8 @@ pub fn a_stream_has_no_credit_of_the_one_before_it() {
             add(&mut streams, &mut taken, Body::Taker { taken: 0, has_end: false });
             (theirs, taken, answers, streams)
         });
+        // The credit may be taken back by now, and the last message not be there.
+        assert_eq!(credit.is_open(&requests.producer), Ok(false));
         take(&mut replies);
         replies.release_current();
         open(&mut requests, 2);

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::*;
 use crate::connection::End;
-use crate::engine::{CallState, TurnResult};
+use crate::engine::{CallState, ItemSent, TurnResult};
 use crate::metadata::METADATA;
 use crate::ring::{CELLS, Fault};
 use crate::rpc::{CallError, With};
@@ -247,6 +247,24 @@ fn an_end_reaches_a_stream_whose_open_is_held() {
 }
 
 #[test]
+fn a_stop_refuses_each_open_that_has_not_begun() {
+    let (mut core, mut caller) = core(1 << 14);
+    let mut service = Recorder { places: 0, ..Recorder::default() };
+    let held = caller.open(HELD, &[1, 0]).unwrap();
+    turns(&mut core, &mut service);
+    assert!(core.is_holding());
+    let unseen = caller.open(HELD, &[1, 0]).unwrap();
+    assert!(core.refuse_all(&mut service).unwrap());
+    assert!(!core.is_holding());
+    let stopping = make_type_id(ErrorKind::Stopping as u16, MSG_TYPE_ERROR);
+    for stream in [held, unseen] {
+        let (of, type_id, _) = taken_by_hand(&mut caller).unwrap();
+        assert_eq!((of, type_id), (stream, stopping));
+    }
+    assert_no_reply(&mut caller);
+}
+
+#[test]
 fn a_cancel_of_a_held_open_is_answered() {
     let (mut core, mut caller) = core(1 << 14);
     let mut service = Recorder { places: 0, ..Recorder::default() };
@@ -473,6 +491,23 @@ fn a_credit_that_runs_backwards_or_too_far_ends_the_connection_of_a_caller() {
         let fault = fault_of_caller(caller.send_item(stream, b""));
         assert_eq!(fault, Fault::Credit { found: lie, from: 2, to: 2 + (1 << 20) });
     }
+}
+
+#[test]
+fn a_caller_that_finds_its_credit_taken_back_waits_for_the_last_message() {
+    let (mut core, mut caller) = core(1 << 14);
+    let stream = caller.open(OPEN, &[0, KEEPS]).unwrap();
+    core.rx.grant(0, 2);
+    assert!(caller.send_item(stream, b"").unwrap() && caller.send_item(stream, b"").unwrap());
+    // As the callee does before it sends the last message.
+    core.rx.reset_credit(0);
+    for _ in 0..2 {
+        assert_eq!(caller.core.try_send_item(stream, b"").unwrap(), ItemSent::Full);
+    }
+    let last = MessageHeader::new(make_type_id(0, OPEN), stream);
+    core.tx.send_reply(b"", last).unwrap();
+    assert!(!caller.send_item(stream, b"").unwrap(), "the stream has ended");
+    drop(caller.finish(stream).unwrap());
 }
 
 /// An engine that sends an item before it has taken the requests of a caller that has gone would lose them.

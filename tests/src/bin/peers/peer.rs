@@ -76,6 +76,7 @@ fn main() -> Outcome {
             }
         }
         ("caller", [count, most]) => caller(path, count.parse()?, most.parse()?),
+        ("uploader", [endpoint]) => uploader(path, endpoint.parse()?),
         ("idle_caller", []) => {
             let mut caller = Caller::connect(path)?;
             caller.call(1, b"here")?;
@@ -116,6 +117,14 @@ fn mode(name: &str) -> PollingMode {
         "pure" => PollingMode::Spin,
         _ => PollingMode::Adaptive,
     }
+}
+
+/// Uploads items without an end.
+fn uploader(path: &Path, endpoint: u16) -> Outcome {
+    let mut caller = Caller::connect(path)?;
+    let upload = caller.open(endpoint, b"")?;
+    while caller.send_item(upload, b"item")? {}
+    Ok(())
 }
 
 fn hang() -> Outcome {

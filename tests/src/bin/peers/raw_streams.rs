@@ -5,7 +5,9 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
-use tachyon::{Callee, Dispatcher, ErrorKind, HandlerError, RpcServer, ServerOptions};
+use tachyon::{
+    Callee, Dispatcher, ErrorKind, HandlerError, ItemError, Items, RpcServer, ServerOptions, StreamSender,
+};
 use tachyon_tests::process::{arguments, report};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
@@ -21,6 +23,12 @@ const SLOW: u16 = 7;
 /// Dies after so many items.
 const DIE_AFTER: u16 = 8;
 const STOP: u16 = 9;
+/// Answers with the request and the number of bytes of all items.
+const UPLOAD: u16 = 10;
+/// Takes so many items, and refuses the next one.
+const UPLOAD_SOME: u16 = 11;
+/// Answers each item with the item in capitals.
+const CHAT: u16 = 12;
 
 fn main() -> Outcome {
     let arguments = arguments();
@@ -102,6 +110,23 @@ fn dispatcher() -> Outcome<Dispatcher> {
         .register_stream(DIE_AFTER, "die_after", |request| {
             let last = number(request);
             (0..=last).map(move |item| if item == last { std::process::abort() } else { item })
+        })?
+        .register_client_stream(UPLOAD, "upload", |request: Vec<u8>, items: Items<Vec<u8>>| {
+            let mut size = 0;
+            for item in items {
+                size += item?.len() as u64;
+            }
+            Ok::<_, ItemError>([&request[..], &size.to_le_bytes()].concat())
+        })?
+        .register_client_stream(UPLOAD_SOME, "upload_some", |request: Vec<u8>, items: Items<Vec<u8>>| {
+            for _ in items.take(number(&request) as usize) {}
+            Err::<(), _>(HandlerError::new(ErrorKind::ResourceExhausted, "no more"))
+        })?
+        .register_two_way(CHAT, "chat", |_, items: Items<Vec<u8>>, out: StreamSender<Vec<u8>>| {
+            for item in items {
+                out.blocking_send(&item?.to_ascii_uppercase())?;
+            }
+            Ok::<_, ItemError>(())
         })?;
     Ok(dispatcher)
 }
