@@ -426,6 +426,16 @@ def test_clients_of_a_service_open_streams(path: str) -> None:
                 client.upload("name:", broken())
             with pytest.raises(TypeError, match=r"Shop\.chat takes and gives items at the same time"):
                 client.chat(iter(()))
+            with pytest.raises(TypeError, match=r"leave `items` out, and call `send` and `end` of the returned"):
+                client.chat(items=iter(()))
+            with client.chat() as stream:  # type: ignore[call-arg]
+                for number in range(200):
+                    assert stream.send(f"text {number}")
+                    assert next(stream) == Line(number=number, text=f"TEXT {number}", note=None)
+                stream.end()
+                assert list(stream) == []
+            with pytest.raises(TypeError, match="surplus"):
+                client.chat(surplus=1)  # type: ignore[call-arg]
             assert list(client.count(to=2)) == [0, 1]
 
 

@@ -1,4 +1,4 @@
-"""Methods of a Service's clients that take the caller's items, as an iterator."""
+"""Methods of a Service's clients whose endpoints take the caller's items."""
 
 from __future__ import annotations
 
@@ -24,15 +24,14 @@ def items_of(method: Callable[..., Any]) -> str | None:
 
 
 def sending(call: Callable[..., Any], method: Callable[..., Any], items: str, *, awaits: bool) -> Callable[..., Any]:
-    """Give the method of a client that sends its parameter `items` over the stream that `call` opens."""
+    """Give the method of a client that sends its parameter `items` over the stream that `call` opens.
+
+    A blocking method with items in both directions leaves the sending to its caller.
+    """
     signature = inspect.signature(method)
     replies = stream_hint(vars(method)["__tachyon_hints__"].get("return"), "") is not None
     if replies and not awaits:
-        message = (
-            f"{method.__qualname__} takes and gives items at the same time, and a blocking client waits for one of "
-            "both; declare it as `async def`, or as a function, and open that with `stream`"
-        )
-        raise TypeError(message)
+        return _opening(call, method, items, signature)
     run = _chat if replies else _upload_awaited if awaits else _upload
 
     @functools.wraps(method)
@@ -43,6 +42,26 @@ def sending(call: Callable[..., Any], method: Callable[..., Any], items: str, *,
         return run(call(*list(bound.values())[1:]), given)
 
     return sent
+
+
+def _opening(
+    call: Callable[..., Any], method: Callable[..., Any], items: str, signature: inspect.Signature
+) -> Callable[..., Any]:
+    """Give the method of a blocking client that returns the open stream, which sends and gives the items."""
+    # Without `self`, the items are behind all arguments.
+    place = len(signature.parameters) - 2
+
+    @functools.wraps(method)
+    def opened(*args: object, **kwargs: object) -> object:
+        if len(args) > place or items in kwargs:
+            message = (
+                f"{method.__qualname__} takes and gives items at the same time, and a blocking client cannot wait for "
+                f"both; leave `{items}` out, and call `send` and `end` of the returned stream"
+            )
+            raise TypeError(message)
+        return call(*args, **kwargs)
+
+    return opened
 
 
 def _upload(stream: Stream[Any, Any, Any], items: Iterable[Any]) -> object:
