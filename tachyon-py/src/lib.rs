@@ -49,8 +49,6 @@ mod _tachyon {
     #[pymodule_export]
     use crate::asyncio::loop_streams::LoopStream;
     #[pymodule_export]
-    use crate::serve::items::RequestItems;
-    #[pymodule_export]
     use crate::bus::guards::RxGuard;
     #[pymodule_export]
     use crate::bus::guards::TxGuard;
@@ -94,6 +92,8 @@ mod _tachyon {
     use crate::serve::decorator::tachyon_rpc;
     #[pymodule_export]
     use crate::serve::endpoint_table::RpcDispatcher;
+    #[pymodule_export]
+    use crate::serve::items::RequestItems;
     #[pymodule_export]
     use crate::serve::rpc_server::RpcServer;
     #[pymodule_export]

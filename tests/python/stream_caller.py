@@ -1,14 +1,29 @@
-"""A caller of streams in another process: the Rust program `stream_caller`."""
+"""Streams under test: all ways to serve a dispatcher, and a caller in another process, the program `stream_caller`."""
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import subprocess
-from typing import TYPE_CHECKING
+import threading
+import time
+from typing import TYPE_CHECKING, Any, Self
 
+import pytest
+
+import tachyon
 from programs import program
+from tachyon import RpcBus, RpcDispatcher, RpcServer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from types import TracebackType
+
+LIMIT = 60.0
+"""Seconds after which a test gives up."""
+
+WAYS = ("bus", "server", "workers", "loop server", "loop bus")
+"""The ways to serve."""
 
 
 class StreamCaller:
@@ -23,6 +38,10 @@ class StreamCaller:
     def ask(self, command: str, *arguments: object) -> str:
         """Act, and return the line of the outcome."""
         self.tell(command, *arguments)
+        return self.answer()
+
+    def answer(self) -> str:
+        """Return the line of the outcome that `tell` began."""
         assert self.process.stdout is not None
         return self.process.stdout.readline().rstrip("\n")
 
@@ -72,7 +91,7 @@ class StreamCaller:
         self.process.kill()
         self.process.wait(60)
 
-    def __enter__(self) -> StreamCaller:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -85,3 +104,69 @@ class StreamCaller:
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
                 pipe.close()
+
+
+def le(number: int) -> bytes:
+    return number.to_bytes(4, "little")
+
+
+def wait_until(done: Callable[[], object]) -> None:
+    """Wait for another thread or process."""
+    for _ in range(1500):
+        if done():
+            return
+        time.sleep(0.01)
+    pytest.fail("it never happened")
+
+
+class Serving:
+    """A dispatcher that a thread serves."""
+
+    def __init__(self, dispatcher: RpcDispatcher, path: str, way: str, **options: Any) -> None:
+        """Serve in one of `WAYS`."""
+        self.error: BaseException | None = None
+        self.way = way
+        self._dispatcher, self._path, self._options = dispatcher, path, options
+        self.server = RpcServer(path, **options) if way in {"server", "workers", "loop server"} else None
+        self.thread = threading.Thread(target=self._serve)
+        self.thread.start()
+
+    def _serve(self) -> None:
+        try:
+            self._serve_in_its_way()
+        except BaseException as error:
+            self.error = error
+
+    def _serve_in_its_way(self) -> None:
+        if self.server is None:
+            with RpcBus.listen(self._path, 1 << 16, 1 << 16) as bus:
+                if self.way == "bus":
+                    self._dispatcher.serve_forever(bus)
+                else:
+                    asyncio.run(self._aserve(bus))
+        elif self.way == "loop server":
+            asyncio.run(self._aserve(self.server))
+        else:
+            self._dispatcher.serve_forever(self.server, workers=2 if self.way == "workers" else 1)
+
+    async def _aserve(self, target: RpcBus | RpcServer) -> None:
+        await self._dispatcher.aserve(target)
+
+    def end(self) -> None:
+        """Stop, and wait for the end."""
+        if self.server is not None:
+            self.server.stop()
+        self.thread.join(LIMIT)
+        assert not self.thread.is_alive()
+
+
+@contextlib.contextmanager
+def serving(dispatcher: RpcDispatcher, path: str, way: str, **options: Any) -> Iterator[StreamCaller]:
+    """Serve, with one caller, which is closed at the end."""
+    served = Serving(dispatcher, path, way, **options)
+    try:
+        with StreamCaller(path) as caller:
+            yield caller
+    finally:
+        served.end()
+    assert served.error is None or isinstance(served.error, tachyon.errors.PeerDeadError), served.error

@@ -36,8 +36,9 @@ LIMIT = 30.0
 """Seconds after which the service is given up, far beyond its need."""
 
 
-MODULES = ("sensor_api", "mount_api")
-ENDS = {"sensor": (0, False), "mount": (-signal.SIGINT, True), "guarded": (-signal.SIGINT, True)}
+MODULES = ("sensor_api", "mount_api", "count_api")
+SERVERS = ("mount", "count", "guarded")
+ENDS = {"sensor": (0, False)} | dict.fromkeys(SERVERS, (-signal.SIGINT, True))
 """The status of each service, and whether Ctrl-C ended it."""
 
 
@@ -68,7 +69,7 @@ def run(program: str, names: dict[str, Any]) -> None:
         assert as_shown(line, expected), f"{line!r} is not {expected!r}"
 
 
-@pytest.mark.parametrize("page", ["msgpack.md", "streams.md", "tensors.md"])
+@pytest.mark.parametrize("page", ["msgpack.md", "streams.md", "streams-python.md", "tensors.md"])
 def test_a_page_of_programs(page: str) -> None:
     names = {"__name__": __name__}
     for program in blocks(page):
@@ -83,7 +84,7 @@ def test_the_page_of_python(tmp_path: Path, path: str, monkeypatch: pytest.Monke
     with ExitStack() as stack:
         services = {
             name: stack.enter_context(started(tmp_path, f"{name}_service.py", at))
-            for name, at in (("sensor", path), ("mount", f"{path}.mount"), ("guarded", f"{path}.guarded"))
+            for name, at in (("sensor", path), *((name, f"{path}.{name}") for name in SERVERS))
         }
         monkeypatch.syspath_prepend(str(tmp_path))
         # The examples have modules of the same names.
@@ -91,12 +92,12 @@ def test_the_page_of_python(tmp_path: Path, path: str, monkeypatch: pytest.Monke
             monkeypatch.delitem(sys.modules, module, raising=False)
         try:
             with RpcBus.connect(path) as bus:
-                paths = {f"{name}_path": f"{path}.{name}" for name in ("mount", "guarded")}
+                paths = {f"{name}_path": f"{path}.{name}" for name in SERVERS}
                 names = {"bus": bus, **paths, "__name__": __name__}
                 for program in programs:
                     run(program, names)
             # A server goes on for other callers, and a signal ends it.
-            for name in ("mount", "guarded"):
+            for name in SERVERS:
                 services[name].send_signal(signal.SIGINT)
             for name, service in services.items():
                 _, logged = service.communicate(timeout=LIMIT)

@@ -2,28 +2,47 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import itertools
 import logging
+import signal
 import threading
 import time
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Generator, Iterable, Iterator
+from collections.abc import (  # noqa: TC003 - hints of endpoints
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Generator,
+    Iterable,
+    Iterator,
+)
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import pytest
 
 import tachyon
-from stream_caller import StreamCaller
-from tachyon import EndpointError, RpcBus, RpcDispatcher, RpcServer, Struct, current_call, f64, tachyon_rpc, u8, u32, u64
+from conftest import PRELUDE
+from stream_caller import LIMIT, WAYS, Serving, StreamCaller, le, serving, wait_until
+from tachyon import (
+    EndpointError,
+    RpcBus,
+    RpcDispatcher,
+    Struct,
+    current_call,
+    f64,
+    tachyon_rpc,
+    u8,
+    u32,
+    u64,
+)
 from tachyon.layers import Layer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
-LIMIT = 60.0
-WAYS = ("bus", "server", "workers", "loop server", "loop bus")
+    from conftest import Peer
+
 
 class Quote(Struct):
     """A price at a place of its stream."""
@@ -32,76 +51,10 @@ class Quote(Struct):
     price: f64
 
 
-class Sold(EndpointError):
+class Sold(EndpointError):  # noqa: N818 - as a service names its errors
     """Nothing is left."""
 
     at: u32
-
-
-def le(number: int) -> bytes:
-    return number.to_bytes(4, "little")
-
-
-def wait_until(done: Callable[[], object]) -> None:
-    """Wait for another thread or process."""
-    for _ in range(1500):
-        if done():
-            return
-        time.sleep(0.01)
-    pytest.fail("it never happened")
-
-
-class Serving:
-    """A dispatcher that a thread serves."""
-
-    def __init__(self, dispatcher: RpcDispatcher, path: str, way: str, **options: Any) -> None:
-        """Serve in one of `WAYS`."""
-        self.error: BaseException | None = None
-        self.way = way
-        self._dispatcher, self._path, self._options = dispatcher, path, options
-        self.server = RpcServer(path, **options) if way in {"server", "workers", "loop server"} else None
-        self.thread = threading.Thread(target=self._serve)
-        self.thread.start()
-
-    def _serve(self) -> None:
-        try:
-            self._serve_in_its_way()
-        except BaseException as error:  # noqa: BLE001 - the test looks at it
-            self.error = error
-
-    def _serve_in_its_way(self) -> None:
-        if self.server is None:
-            with RpcBus.listen(self._path, 1 << 16, 1 << 16) as bus:
-                if self.way == "bus":
-                    self._dispatcher.serve_forever(bus)
-                else:
-                    asyncio.run(self._aserve(bus))
-        elif self.way == "loop server":
-            asyncio.run(self._aserve(self.server))
-        else:
-            self._dispatcher.serve_forever(self.server, workers=2 if self.way == "workers" else 1)
-
-    async def _aserve(self, target: RpcBus | RpcServer) -> None:
-        await self._dispatcher.aserve(target)
-
-    def end(self) -> None:
-        """Stop, and wait for the end."""
-        if self.server is not None:
-            self.server.stop()
-        self.thread.join(LIMIT)
-        assert not self.thread.is_alive()
-
-
-@contextlib.contextmanager
-def serving(dispatcher: RpcDispatcher, path: str, way: str, **options: Any) -> Iterator[StreamCaller]:
-    """Serve, with one caller, which is closed at the end."""
-    served = Serving(dispatcher, path, way, **options)
-    try:
-        with StreamCaller(path) as caller:
-            yield caller
-    finally:
-        served.end()
-    assert served.error is None or isinstance(served.error, tachyon.errors.PeerDeadError), served.error
 
 
 @pytest.fixture(params=WAYS)
@@ -111,7 +64,7 @@ def way(request: pytest.FixtureRequest) -> str:
 
 
 class Log:
-    """What generators did, in order."""
+    """Lines that generators write."""
 
     def __init__(self) -> None:
         """Begin empty."""
@@ -155,7 +108,7 @@ def test_items_arrive_in_order_and_then_the_end(way: str, path: str) -> None:
         return iter([data[:2], data[2:]])
 
     @dispatcher.handler(msg_type=3)
-    def bare(data):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+    def bare(data):  # type: ignore[no-untyped-def]
         yield bytes(data[:1])
         # The request is a copy, which the generator may keep.
         yield data[1:]
@@ -237,9 +190,9 @@ def test_a_deadline_ends_the_whole_stream(way: str, path: str) -> None:
         assert caller.call(2, b"abc") == b"abc"
 
 
-def test_a_deadline_ends_a_stream_that_is_not_read(path: str) -> None:
+def test_a_deadline_ends_a_stream_that_is_not_read(way: str, path: str) -> None:
     log = Log()
-    with serving(log.endless(), path, "bus") as caller:
+    with serving(log.endless(), path, way) as caller:
         caller.open(1, within=0.2)
         log.wait()
         assert caller.call(2, b"abc") == b"abc"
@@ -258,7 +211,9 @@ def test_a_stop_ends_open_streams_after_its_time(way: str, path: str) -> None:
     assert log.lines[0] == "closed endless True"
 
 
-def test_a_stream_that_fails_ends_after_its_items(way: str, path: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_stream_that_fails_ends_after_its_items(  # noqa: C901 - each way to fail
+    way: str, path: str, caplog: pytest.LogCaptureFixture
+) -> None:
     dispatcher = RpcDispatcher()
 
     @dispatcher.handler(msg_type=1, raises=Sold)
@@ -272,7 +227,7 @@ def test_a_stream_that_fails_ends_after_its_items(way: str, path: str, caplog: p
         if how == 3:
             raise ValueError("broken")
         if how == 4:
-            raise StopIteration
+            raise StopIteration  # noqa: PLR1708 - under test
         if how == 5:
             yield "three"  # type: ignore[misc]
         if how == 6:
@@ -379,9 +334,7 @@ class Stubborn:
             raise self.error
 
 
-def test_a_generator_that_does_not_close_is_reported(
-    way: str, path: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_generator_that_does_not_close_is_reported(way: str, path: str, caplog: pytest.LogCaptureFixture) -> None:
     ended: list[str] = []
     dispatcher = RpcDispatcher()
 
@@ -480,6 +433,54 @@ def test_an_interrupt_in_a_generator_ends_the_serving(way: str, path: str) -> No
         assert caller.ask("drain", other).split(maxsplit=1)[1].split()[0] in {"error", "failed"}
 
 
+SERVED = """
+import itertools
+from collections.abc import Iterator
+
+dispatcher = tachyon.RpcDispatcher()
+
+@dispatcher.handler(msg_type=1)
+def in_c() -> Iterator[tachyon.u32]:
+    return itertools.count()
+
+@dispatcher.handler(msg_type=2)
+def in_python() -> Iterator[tachyon.u32]:
+    try:
+        yield from itertools.count()
+    finally:
+        print("closed")
+
+try:
+    if sys.argv[2] == "bus":
+        with tachyon.RpcBus.listen(path, 65536, 65536) as bus:
+            dispatcher.serve_forever(bus)
+    else:
+        with tachyon.RpcServer(path, stop_timeout=0.2) as server:
+            dispatcher.serve_forever(server)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.parametrize("way", ["bus", "server"])
+@pytest.mark.parametrize("reads", [False, True])
+@pytest.mark.parametrize("msg_type", [1, 2])
+def test_ctrl_c_ends_endless_streams(
+    child: Callable[..., Peer], path: str, way: str, msg_type: int, *, reads: bool
+) -> None:
+    served = child("-c", PRELUDE + SERVED, path, way)
+    wait_until(lambda: Path(path).exists())
+    with StreamCaller(path) as caller:
+        stream = caller.open(msg_type)
+        assert caller.next(stream) == le(0)
+        if reads:
+            caller.tell("drain", stream)
+        served.process.send_signal(signal.SIGINT)
+        assert served.join() == ("closed\n" if msg_type == 2 else "") + "interrupted\n"
+        found = caller.answer() if reads else caller.ask("drain", stream)
+        assert found.split()[1:3] == ["error", "Cancelled"]
+
+
 class Seen(Layer):
     """Notes each call."""
 
@@ -491,7 +492,7 @@ class Seen(Layer):
         """Note the begin."""
         self.lines.append(f"before {call.name}")
 
-    def after(self, call: tachyon.CurrentCall, outcome: Any, seconds: float) -> None:
+    def after(self, call: tachyon.CurrentCall, outcome: Any, seconds: float) -> None:  # noqa: ARG002 - the protocol
         """Note the end."""
         self.lines.append(f"after {call.name} {type(outcome).__name__}")
 
@@ -540,11 +541,10 @@ def test_a_stream_beside_calls_of_one_serve_once(path: str) -> None:
     served: list[str] = []
 
     def serve() -> None:
-        with RpcBus.listen(path, 1 << 16, 1 << 16) as bus:
-            with contextlib.suppress(tachyon.PeerClosedError):
-                while True:
-                    dispatcher.serve_once(bus)
-                    served.append("once")
+        with RpcBus.listen(path, 1 << 16, 1 << 16) as bus, contextlib.suppress(tachyon.PeerClosedError):
+            while True:
+                dispatcher.serve_once(bus)
+                served.append("once")
 
     thread = threading.Thread(target=serve)
     thread.start()
@@ -587,25 +587,25 @@ def test_a_service_streams(way: str, path: str) -> None:
 
 
 def test_an_implementation_streams_as_declared() -> None:
-    with pytest.raises(TypeError, match="Bad.one is a generator, and Market.one has one reply; `return` one value"):
+    with pytest.raises(TypeError, match=r"Bad.one is a generator, and Market.one has one reply; `return` one value"):
 
         class Bad(Market):
             def one(self) -> u32:
                 yield 1  # type: ignore[misc]
 
-    with pytest.raises(TypeError, match="Other.count: the reply is a stream of str, and a stream of u32 in Market"):
+    with pytest.raises(TypeError, match=r"Other.count: the reply is a stream of str, and a stream of u32 in Market"):
 
         class Other(Market):
-            def count(self, to: u32) -> Iterator[str]:  # type: ignore[override]
+            def count(self, to: u32) -> Iterator[str]:  # type: ignore[override]  # noqa: ARG002
                 yield "a"
 
-    with pytest.raises(TypeError, match="Single.count: the reply is u32, and a stream of u32 in Market.count"):
+    with pytest.raises(TypeError, match=r"Single.count: the reply is u32, and a stream of u32 in Market.count"):
 
         class Single(Market):
-            def count(self, to: u32) -> u32:  # type: ignore[override]
+            def count(self, to: u32) -> u32:  # type: ignore[override]  # noqa: ARG002
                 return 1
 
-    with pytest.raises(TypeError, match="Awaited.count is `async def` without `yield`, and Market.count is a stream"):
+    with pytest.raises(TypeError, match=r"Awaited.count is `async def` without `yield`, and Market.count is a stream"):
 
         class Awaited(Market):
             async def count(self, to: u32) -> None:  # type: ignore[override]
@@ -695,7 +695,7 @@ def of_objects() -> Iterator[object | int]:
 def first(items: Iterator[u32], at: u32) -> u32: ...
 
 
-def defaulted(items: Iterator[u32] = iter(())) -> u32: ...
+def defaulted(items: Iterator[u32] = iter(())) -> u32: ...  # noqa: B008 - under test
 
 
 async def blocks(items: Iterator[u32]) -> u32: ...
@@ -719,10 +719,13 @@ class Lists:
     [
         (gives_number, "^gives_number is a generator, and its hint says one reply; write `-> Iterator.u32.`, or"),
         (gives_number_later, "^gives_number_later is .*; write `-> AsyncIterator"),
-        (gives_async, "^gives_async is a generator, and its hint says Async.*; write `-> Iterator.*make it `async def`"),
+        (
+            gives_async,
+            "^gives_async is a generator, and its hint says Async.*; write `-> Iterator.*make it `async def`",
+        ),
         (gives_plain, "^gives_plain is an asynchronous generator, .*; write `-> AsyncIterator.*leave out `async`"),
         (returns_stream, "^returns_stream is `async def` without `yield`, .*; `yield` the items, or leave out"),
-        (of_what, "^the reply of of_what: Iterator does not say what its items are; write Iterator.tachyon.f64."),
+        (of_what, r"^the reply of of_what: Iterator does not say what its items are; write Iterator\[tachyon.f64\]"),
         (returns_too, "^the reply of returns_too: only the items of a generator travel; write Iterator"),
         (of_objects, "^an item of of_objects: "),
         (first, "^parameter `items` of first is the stream of the caller's items; put it last"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import Iterator  # noqa: TC003 - the hints of endpoints are read
+from collections.abc import AsyncIterator, Iterator  # noqa: TC003 - the hints of endpoints are read
 from contextlib import contextmanager
 from typing import Any
 
@@ -349,4 +349,117 @@ def test_items_of_the_caller_are_values(path: str) -> None:
                     assert next(chatting) == Line(number=number, text=f"TEXT {number}", note=None)
                 chatting.end()
                 assert list(chatting) == []
+        asyncio.run(main())
+
+
+class Shop(tachyon.Service):
+    """Streams of all kinds."""
+
+    @tachyon_rpc(msg_type=1)
+    def count(self, to: u32) -> Iterator[u32]: ...
+
+    @tachyon_rpc(msg_type=2)
+    def upload(self, name: str, items: Iterator[Line]) -> str: ...
+
+    @tachyon_rpc(msg_type=3)
+    def chat(self, items: Iterator[str]) -> Iterator[Line]: ...
+
+    @tachyon_rpc(msg_type=4)
+    def single(self, to: u32) -> u32: ...
+
+
+class AsyncShop(tachyon.Service):
+    """The same contract for coroutines."""
+
+    @tachyon_rpc(msg_type=1)
+    async def count(self, to: u32) -> AsyncIterator[u32]:
+        """Count up."""
+        yield to
+
+    @tachyon_rpc(msg_type=2)
+    async def upload(self, name: str, items: AsyncIterator[Line]) -> str: ...
+
+    @tachyon_rpc(msg_type=3)
+    async def chat(self, items: AsyncIterator[str]) -> AsyncIterator[Line]:
+        """Answer in capitals."""
+        async for item in items:
+            yield Line(number=0, text=item, note=None)
+
+    @tachyon_rpc(msg_type=4)
+    async def single(self, to: u32) -> u32: ...
+
+
+class Open(Shop):
+    """An implementation."""
+
+    def count(self, to: u32) -> Iterator[u32]:
+        yield from range(to)
+
+    def upload(self, name: str, items: Iterator[Line]) -> str:
+        return name + "".join(item.text for item in items)
+
+    def chat(self, items: Iterator[str]) -> Iterator[Line]:
+        for number, item in enumerate(items):
+            yield Line(number=number, text=item.upper(), note=None)
+
+    def single(self, to: u32) -> u32:
+        return to
+
+
+def test_clients_of_a_service_open_streams(path: str) -> None:
+    sent = [Line(number=0, text="x" * size, note=None) for size in (1, 0, 1000)] * 20
+
+    def broken() -> Iterator[Line]:
+        yield sent[0]
+        raise ZeroDivisionError
+
+    dispatcher = RpcDispatcher()
+    dispatcher.register(Open())
+    with serving(dispatcher, path, workers=2), RpcBus.connect(path) as bus, Pool(path, 1) as pool:
+        for target in (bus, bus.within(LIMIT), pool, pool.within(LIMIT)):
+            client = Shop.client(target)
+            assert list(client.count(3)) == [0, 1, 2]
+            assert client.single(7) == 7
+            assert client.upload("name:", iter(sent)) == "name:" + "".join(line.text for line in sent)
+            assert client.upload(items=iter(()), name="name:") == "name:"
+            with pytest.raises(ZeroDivisionError):
+                client.upload("name:", broken())
+            with pytest.raises(TypeError, match=r"Shop\.chat takes and gives items at the same time"):
+                client.chat(iter(()))
+            assert list(client.count(to=2)) == [0, 1]
+
+
+def test_async_clients_of_a_service_open_streams(path: str) -> None:
+    async def lines_of(texts: list[str]) -> AsyncIterator[Line]:
+        for text in texts:
+            yield Line(number=0, text=text, note=None)
+
+    async def texts_of(count: int, *, fails: bool = False) -> AsyncIterator[str]:
+        for number in range(count):
+            await asyncio.sleep(0)
+            yield f"text {number}"
+        if fails:
+            raise ZeroDivisionError
+
+    async def main() -> None:
+        async with RpcBus.aconnect(path) as bus, Pool(path, 1) as pool:
+            for target in (bus, bus.within(LIMIT), pool, pool.within(LIMIT)):
+                client = AsyncShop.client(target)
+                assert [item async for item in client.count(3)] == [0, 1, 2]
+                assert await client.single(7) == 7
+                texts = ["a", "b" * 1000] * 50
+                assert await client.upload("name:", lines_of(texts)) == "name:" + "".join(texts)
+                replies = [line.text async for line in client.chat(texts_of(200))]
+                assert replies == [f"TEXT {number}" for number in range(200)]
+                with pytest.raises(ZeroDivisionError):
+                    async for _ in client.chat(texts_of(3, fails=True)):
+                        pass
+                async for line in client.chat(texts_of(10)):
+                    assert line.text == "TEXT 0"
+                    break
+                assert await client.single(8) == 8
+
+    dispatcher = RpcDispatcher()
+    dispatcher.register(Open())
+    with serving(dispatcher, path, workers=2):
         asyncio.run(main())

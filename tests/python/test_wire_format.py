@@ -23,12 +23,14 @@ if TYPE_CHECKING:
 DOCUMENT = (Path(__file__).parents[2] / "docs/internals/wire-format.md").read_text(encoding="utf-8")
 BUS, RPC = 1, 2
 EITHER, SOURCE, SINK = 0, 1, 2
-CANCEL = 2 << 16
+CANCEL, ITEM, END, OPEN = 2 << 16, 3 << 16, 4 << 16, 0x0100 << 16
+CELL = 1 << 16
+CANCELLED = 8 << 16 | 0xFFFF
 HANDLER_FAILED = 2 << 16 | 0xFFFF
 BAD_REQUEST = 5 << 16 | 0xFFFF
 DEADLINE_PASSED = 7 << 16 | 0xFFFF
 
-STATE, PRODUCER_END, RELEASED, CONSUMER_PARKED, PRODUCER_PARKED = 128, 256, 384, 512, 640
+STATE, PRODUCER_END, RELEASED, CONSUMER_PARKED, PRODUCER_PARKED, CREDIT = 128, 256, 384, 512, 640, 1024
 LISTENER_CLOSED, CONNECTOR_CLOSED, BROKEN = 1, 2, 4
 
 READY = struct.pack("<4sHBB", b"TCHY", 2, 4, 0)
@@ -128,6 +130,10 @@ class Ring:
     def release(self, position: int) -> None:
         """Release the slots before a position."""
         self.words[RELEASED // 8] = position
+
+    def grant(self, cell: int, granted: int) -> None:
+        """Store the items that the producer may have sent in all."""
+        self.words[(CREDIT + 64 * cell) // 8] = granted
 
     def is_parked(self, word: int) -> bool:
         return self.halves[word // 4] == 1
@@ -280,17 +286,16 @@ def segment(capacity: int, stride: int) -> tuple[int, Ring]:
     return descriptor, made
 
 
-def test_a_caller_is_as_dumped(peer: Callable[[str], Peer], path: str) -> None:
+@contextlib.contextmanager
+def accepted(
+    peer: Callable[[str], Peer], path: str, program: str
+) -> Iterator[tuple[Peer, socket.socket, tuple[Ring, Ring]]]:
+    """Start a caller, and make the handshake as its callee; yield the caller, the socket and the rings."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener, contextlib.ExitStack() as stack:
         listener.settimeout(SOON)
         listener.bind(path)
         listener.listen()
-        caller = peer("""
-            @tachyon.tachyon_rpc(msg_type=5)
-            def shout(payload: memoryview) -> bytes: ...
-            with tachyon.RpcBus.connect(path) as bus:
-                print(shout.call(bus, bytes(range(0x41, 0x71)), timeout=60.0).decode())
-            """)
+        caller = peer(program)
         connection = stack.enter_context(listener.accept()[0])
         connection.settimeout(SOON)
         greeting = connection.recv(137)
@@ -303,7 +308,19 @@ def test_a_caller_is_as_dumped(peer: Callable[[str], Peer], path: str) -> None:
         for descriptor in (first, second):
             os.close(descriptor)
         assert connection.recv(137) == READY
+        yield caller, connection, (forward, reverse)
 
+
+SHOUTING = """
+@tachyon.tachyon_rpc(msg_type=5)
+def shout(payload: memoryview) -> bytes: ...
+with tachyon.RpcBus.connect(path) as bus:
+    print(shout.call(bus, bytes(range(0x41, 0x71)), timeout=60.0).decode())
+"""
+
+
+def test_a_caller_is_as_dumped(peer: Callable[[str], Peer], path: str) -> None:
+    with accepted(peer, path, SHOUTING) as (caller, connection, (forward, reverse)):
         now = time.monotonic_ns() >> 16
         correlation_id, type_id, deadline, payload = forward.take(0)
         assert (correlation_id, type_id, payload) == (1, 5, bytes(range(0x41, 0x71)))
@@ -319,6 +336,126 @@ def test_a_caller_is_as_dumped(peer: Callable[[str], Peer], path: str) -> None:
         ring(connection, forward, PRODUCER_PARKED)
         assert caller.join() == f"{payload.lower().decode()}\n"
         assert forward.halves[STATE // 4] == reverse.halves[STATE // 4] == CONNECTOR_CLOSED
+
+
+COUNTING = """
+with tachyon.RpcBus.listen(path, 64, 64) as bus:
+    dispatcher = tachyon.RpcDispatcher()
+    @dispatcher.handler(7)
+    def count(payload):
+        for number in range(payload[0]):
+            yield b"%d" % number
+    dispatcher.handler(1)(lambda payload: payload.tobytes().upper())
+    dispatcher.serve_forever(bus)
+print("closed")
+"""
+
+
+def test_a_callee_of_streams_is_as_dumped(peer: Callable[[str], Peer], path: str) -> None:
+    callee = peer(COUNTING)
+    with connected(path, RPC, SOURCE) as (connection, _, (forward, reverse)):
+
+        def send(position: int, call: int, type_id: int, payload: bytes = b"") -> None:
+            forward.publish(position, call, type_id, payload)
+            ring(connection, forward, CONSUMER_PARKED)
+
+        def grant(cell: int, granted: int) -> None:
+            reverse.grant(cell, granted)
+            ring(connection, reverse, PRODUCER_PARKED)
+
+        grant(5, 2)
+        send(0, 7, OPEN | 5 * CELL | 7, b"\x03")
+        assert [reverse.take(position) for position in (0, 1)] == [(7, ITEM | 7, 0, b"0"), (7, ITEM | 7, 0, b"1")]
+        # Without credit the callee parks, and a grant wakes it as a release does. Other calls go on.
+        until(lambda: reverse.is_parked(PRODUCER_PARKED))
+        assert not reverse.is_published(2)
+        grant(5, 3)
+        assert reverse.take(2) == (7, ITEM | 7, 0, b"2")
+        grant(5, 4)
+        assert reverse.take(3) == (7, END | 7, 0, b"")
+        assert_shows(reverse.memory, "answered")
+
+        # The cell is free. A stream that is given up is answered, and then its messages mean nothing.
+        grant(5, 1)
+        send(1, 8, OPEN | 5 * CELL | 7, b"\x09")
+        assert reverse.take(4) == (8, ITEM | 7, 0, b"0")
+        send(2, 8, CANCEL | 7)
+        correlation_id, type_id, _, payload = reverse.take(5)
+        assert (correlation_id, type_id, payload[:2]) == (8, CANCELLED, struct.pack(">H", 7))
+        for position, route in ((3, CANCEL), (4, ITEM), (5, END)):
+            send(position, 8, route | 7)
+        send(6, 9, 1, b"after")
+        assert reverse.take(6) == (9, 1, 0, b"AFTER")
+        # A stream's endpoint takes no call, and a call's endpoint opens no stream.
+        send(7, 10, 7, b"\x01")
+        send(8, 11, OPEN | 1, b"")
+        assert [reverse.take(position)[:2] for position in (7, 8)] == [(10, BAD_REQUEST), (11, BAD_REQUEST)]
+
+        for each in (forward, reverse):
+            each.halves[STATE // 4] |= CONNECTOR_CLOSED
+        connection.shutdown(socket.SHUT_RDWR)
+        assert callee.join() == "closed\n"
+
+
+ASKING = """
+with tachyon.RpcBus.connect(path) as bus:
+    with bus.stream(7, b"ask", window=4) as stream:
+        print(stream.send(b"one"), stream.send(b"two"))
+        stream.end()
+        print(*[bytes(item).decode() for item in stream])
+    with bus.stream(7, b"again") as stream:
+        print(bytes(next(stream)).decode())
+    print("left")
+    sys.stdin.readline()
+"""
+
+
+def test_a_caller_of_streams_is_as_dumped(peer: Callable[[str], Peer], path: str) -> None:
+    with accepted(peer, path, ASKING) as (caller, connection, (forward, reverse)):
+
+        def grant(granted: int) -> None:
+            forward.grant(0, granted)
+            ring(connection, forward, PRODUCER_PARKED)
+
+        def send(position: int, call: int, type_id: int, payload: bytes = b"") -> None:
+            reverse.publish(position, call, type_id, payload)
+            ring(connection, reverse, CONSUMER_PARKED)
+
+        assert forward.take(0) == (1, OPEN | 7, 0, b"ask")
+        assert_shows(reverse.memory, "window")
+        # Without credit the caller parks.
+        until(lambda: forward.is_parked(PRODUCER_PARKED))
+        assert not forward.is_published(1)
+        grant(1)
+        assert forward.take(1) == (1, ITEM | 7, 0, b"one")
+        until(lambda: forward.is_parked(PRODUCER_PARKED))
+        assert not forward.is_published(2)
+        grant(2)
+        assert [forward.take(position) for position in (2, 3)] == [(1, ITEM | 7, 0, b"two"), (1, END | 7, 0, b"")]
+        assert_shows(forward.memory, "opened")
+        assert caller.line() == "True True"
+
+        # The caller grants as many items again as it takes.
+        for position in range(6):
+            assert reverse.words[CREDIT // 8] > position
+            send(position, 1, ITEM | 7, b"%d" % position)
+            until(lambda taken=position + 1: reverse.words[CREDIT // 8] == 4 + taken)  # type: ignore[misc]
+        # The credit is taken back before the last message; what follows means nothing.
+        forward.grant(0, 0)
+        send(6, 1, END | 7)
+        send(7, 1, ITEM | 7, b"late")
+        assert caller.line() == "0 1 2 3 4 5"
+
+        # The next stream has the cell, and a window of an eighth of the slots. It is given up, and answered.
+        assert forward.take(4) == (2, OPEN | 7, 0, b"again")
+        assert reverse.words[CREDIT // 8] == 8
+        send(8, 2, ITEM | 7, b"x")
+        assert caller.line() == "x"
+        assert forward.take(5)[:2] == (2, CANCEL)
+        send(9, 2, CANCELLED, struct.pack(">H", 7))
+        assert caller.line() == "left"
+        caller.tell("go on")
+        caller.join()
 
 
 def test_a_peer_in_another_time_namespace_is_rejected_as_dumped(peer: Callable[[str], Peer], path: str) -> None:

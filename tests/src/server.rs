@@ -20,7 +20,11 @@ pub type Serving = JoinHandle<Result<(), ServeError>>;
 ///
 /// # Panics
 /// In the new thread, when there can be no runtime of tokio.
-pub fn serve(mut server: RpcServer, mut dispatcher: Dispatcher, workers: usize) -> (Stopper, Serving) {
+pub fn serve<S: Send + Sync + 'static>(
+    mut server: RpcServer,
+    mut dispatcher: Dispatcher<S>,
+    workers: usize,
+) -> (Stopper, Serving) {
     let stopper = server.stopper();
     let serving = std::thread::spawn(move || match workers {
         0 => {
@@ -59,7 +63,7 @@ impl Running {
     ///
     /// # Panics
     /// When nothing can listen at the path.
-    pub fn start(path: &Path, way: Way, dispatcher: Dispatcher) -> Self {
+    pub fn start<S: Send + Sync + 'static>(path: &Path, way: Way, dispatcher: Dispatcher<S>) -> Self {
         Self::start_with(path, way, dispatcher, ServerOptions::new())
     }
 
@@ -67,7 +71,12 @@ impl Running {
     ///
     /// # Panics
     /// As [`start`](Self::start).
-    pub fn start_with(path: &Path, way: Way, mut dispatcher: Dispatcher, options: ServerOptions) -> Self {
+    pub fn start_with<S: Send + Sync + 'static>(
+        path: &Path,
+        way: Way,
+        mut dispatcher: Dispatcher<S>,
+        options: ServerOptions,
+    ) -> Self {
         let Way::Server(workers) = way else {
             let path = path.to_owned();
             return Self::OneCaller(std::thread::spawn(move || {
@@ -81,6 +90,9 @@ impl Running {
     }
 
     /// Stops a server, and returns the outcome of serving. A callee with one caller ends with its caller.
+    ///
+    /// # Errors
+    /// That of serving.
     ///
     /// # Panics
     /// When the serving thread panicked.

@@ -146,7 +146,7 @@ pub fn parse(texts: &str) -> impl Iterator<Item = Result<u32, std::num::ParseInt
 /// An error with a kind after the items.
 #[tachyon_rpc(msg_type = 13)]
 pub fn abort(after: u32) -> impl Iterator<Item = Result<u32, HandlerError>> {
-    let fails = |number| Err(HandlerError::new(ErrorKind::Aborted, &format!("at {number}")));
+    let fails = |number| Err(HandlerError::new(ErrorKind::Aborted, format!("at {number}")));
     (0..=after).map(move |number| if number == after { fails(number) } else { Ok(number) })
 }
 

@@ -71,7 +71,7 @@ impl Raw {
         ring.publish_as(type_id, self.sent, call, payload).unwrap();
         self.sent += 1;
         // A connection that has ended hears nothing.
-        drop(self.connection.ring());
+        let _ = self.connection.ring();
     }
 
     /// Takes the next message: its type id and its call.
@@ -81,14 +81,14 @@ impl Raw {
         let message = (ring.type_id(self.received).unwrap(), ring.correlation_id(self.received).unwrap());
         self.received += 1;
         ring.release(self.received).unwrap();
-        drop(self.connection.ring());
+        let _ = self.connection.ring();
         message
     }
 
     /// Stores credit for the peer, which may park.
     fn grant(&self, cell: u64, granted: u64) {
         self.connection.rings[1 - self.out].grant(cell, granted).unwrap();
-        drop(self.connection.ring());
+        let _ = self.connection.ring();
     }
 
     /// Waits until the peer grants credit.
@@ -103,8 +103,8 @@ impl Raw {
     }
 }
 
-/// A step of a lying caller. The connection has no stream before.
-type Lie = fn(&mut Raw);
+/// A lying caller: its name, its steps on a connection without a stream, and whether a fault is the right one.
+type Lie = (&'static str, fn(&mut Raw), fn(&Fault) -> bool);
 
 /// An open stream of the endless endpoint, whose callee has sent the two items that it may.
 fn two_items_of(raw: &mut Raw, call: u64) {
@@ -125,7 +125,7 @@ fn is_stream(fault: &Fault) -> bool {
     matches!(fault, Fault::Stream { .. })
 }
 
-const LIES: [(&str, Lie, fn(&Fault) -> bool); 9] = [
+const LIES: [Lie; 9] = [
     ("a credit runs backwards", |raw| (two_items(raw), raw.grant(0, 1)).1, is_credit),
     ("a credit is one too far", |raw| (two_items(raw), raw.grant(0, 3 + MOST)).1, is_credit),
     ("a credit is the largest number", |raw| (two_items(raw), raw.grant(0, u64::MAX)).1, is_credit),
@@ -198,9 +198,9 @@ fn a_caller_that_breaks_no_rule_is_answered_and_goes_on() {
         let running = Running::start(&path, way, dispatcher());
         let mut raw = Raw::caller(&path);
         // Behind the last cell, and before the first, there is no OPEN.
-        raw.send(OPEN + 32 * CELL | FOREVER, 1, b"");
+        raw.send((OPEN + 32 * CELL) | FOREVER, 1, b"");
         assert_eq!(raw.take(), (error(ErrorKind::NoHandler), 1));
-        raw.send(OPEN - CELL | FOREVER, 2, b"");
+        raw.send((OPEN - CELL) | FOREVER, 2, b"");
         assert_eq!(raw.take(), (error(ErrorKind::NoHandler), 2));
         // Metadata: none, malformed, and right.
         raw.send(METADATA | OPEN | FOREVER, 3, b"\xFF\xFF\xFF");

@@ -12,9 +12,9 @@ use tachyon_tests::temporary::socket;
 #[global_allocator]
 static COUNTING: Counting = Counting;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Items of the long run. The issue of a leak of one byte for each item shows.
+/// Items of the long run: a leak of one byte for each item shows.
 const MANY: u64 = 1_000_000;
 
 fn dispatcher() -> Dispatcher {

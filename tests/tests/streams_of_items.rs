@@ -2,14 +2,14 @@
 //! that such a stream has.
 #![allow(clippy::unwrap_used, reason = "a failing test may panic anywhere")]
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tachyon::dispatch::Outcome;
 use tachyon::{
     CallError, Caller, Context, Dispatcher, ErrorKind, HandlerError, ItemError, Items, Layer, Options, ServeError,
-    ServerOptions, StreamSender,
+    ServerOptions, StreamSender, endpoints, tachyon_rpc,
 };
 use tachyon_tests::process::Program;
 use tachyon_tests::server::{Running, WAYS, Way};
@@ -205,9 +205,7 @@ fn tasks(seen: &Arc<Seen>) -> Dispatcher {
             let run = Run::begin(&panics);
             async move {
                 let first = run.note(items.recv().await.transpose())?;
-                if first.is_none_or(|first| !first.is_empty()) {
-                    panic!("at the first");
-                }
+                assert!(first.is_none(), "at the first");
                 Ok::<_, ItemError>(0u32)
             }
         })
@@ -702,7 +700,7 @@ fn a_handler_that_does_not_return_is_counted_by_a_stop() {
     for workers in [1, 2, 0] {
         let (_folder, path) = socket();
         let (release, held) = std::sync::mpsc::channel::<()>();
-        let held = std::sync::Mutex::new(held);
+        let held = Mutex::new(held);
         let mut dispatcher = Dispatcher::default();
         dispatcher
             .register_client_stream(1, "stuck", move |_, _| {
@@ -816,6 +814,58 @@ fn an_item_that_never_fits_is_an_error_of_its_sender_alone() {
         drop(caller);
         running.end();
     }
+}
+
+/// Adds to the state.
+#[tachyon_rpc(msg_type = 1)]
+fn add(#[state] sum: &AtomicU64, number: u64) -> u64 {
+    sum.fetch_add(number, Ordering::SeqCst) + number
+}
+
+/// Adds each item to the state.
+#[tachyon_rpc(msg_type = 2)]
+fn add_all(#[state] sum: &AtomicU64, numbers: Items<u64>) -> Result<u64, ItemError> {
+    for number in numbers {
+        sum.fetch_add(number?, Ordering::SeqCst);
+    }
+    Ok(sum.load(Ordering::SeqCst))
+}
+
+/// Takes the state for itself.
+#[tachyon_rpc(msg_type = 3)]
+fn clear(#[state] sum: &mut AtomicU64) {
+    *sum.get_mut() = 0;
+}
+
+#[test]
+fn the_threads_of_streams_share_the_state_with_calls() {
+    for way in WAYS {
+        let (_folder, path) = socket();
+        let sum = Arc::new(AtomicU64::new(0));
+        let table = Dispatcher::with_shared(Arc::clone(&sum), endpoints![add, add_all]);
+        let running = Running::start(&path, way, table);
+        let mut caller = connect(&path);
+        let mut items = add_all::open(&mut caller).unwrap();
+        for number in 1..=10u64 {
+            assert!(items.send(number).unwrap());
+        }
+        assert_eq!(items.finish().unwrap(), 55);
+        assert_eq!(add::call(&mut caller, 5).unwrap(), 60);
+        let mut malformed = caller.open(2, b"").unwrap();
+        assert!(caller.send_item(malformed, b"short").unwrap());
+        assert_eq!(ended(&mut caller, malformed), ErrorKind::BadRequest);
+        malformed = caller.open(2, b"no request").unwrap();
+        assert_eq!(ended(&mut caller, malformed), ErrorKind::BadRequest);
+        drop(caller);
+        running.end();
+        wait::until("the threads have returned", PATIENCE, || Arc::strong_count(&sum) == 1);
+    }
+}
+
+#[test]
+#[should_panic(expected = "`clear` changes the state, which other owners share")]
+fn a_table_that_changes_a_state_that_threads_read_is_refused() {
+    let _ = Dispatcher::with_state(AtomicU64::new(0), endpoints![clear, add_all]);
 }
 
 #[test]

@@ -168,7 +168,7 @@ fn a_service_has_streams_beside_calls() {
     for (caller, peer) in callers("market", MarketService::dispatcher(Exchange::default())) {
         let mut market = MarketClient::new(caller).within(Duration::from_secs(20)).window(2);
         let query = Query { instrument: 3, count: 2 };
-        let received = all(market.quotes(9, &query).unwrap());
+        let received = all(market.quotes(9, query).unwrap());
         assert_eq!(received, [0, 1].map(|number| Quote { price: 3.0, instrument: 9, number }));
         assert_eq!(all(market.trades("abc").unwrap()), [0, 1, 2]);
         let refused = market.trades("").unwrap().next().unwrap();
@@ -202,17 +202,17 @@ mod other {
     use tachyon::tachyon_rpc;
 
     #[tachyon_rpc(msg_type = 1)]
-    pub fn count(to: u32) -> impl Iterator<Item = u64> {
+    pub(super) fn count(to: u32) -> impl Iterator<Item = u64> {
         0..u64::from(to)
     }
 
     #[tachyon_rpc(msg_type = 2)]
-    pub fn words(text: &str) -> Vec<u8> {
+    pub(super) fn words(text: &str) -> Vec<u8> {
         text.into()
     }
 
     #[tachyon_rpc(msg_type = 19)]
-    pub fn double(number: u32) -> impl Iterator<Item = u32> {
+    pub(super) fn double(number: u32) -> impl Iterator<Item = u32> {
         [number; 2].into_iter()
     }
 }
@@ -351,7 +351,7 @@ fn a_two_way_stream_answers_each_item() {
 fn a_thread_sends_a_stream_and_has_the_state() {
     for (mut caller, peer) in threads() {
         let query = Query { instrument: 4, count: 100 };
-        let received = all(ticker::open(&mut caller, &query).unwrap());
+        let received = all(ticker::open(&mut caller, query).unwrap());
         assert_eq!(received, (0..100).map(|number| Quote { price: 1.0, instrument: 4, number }).collect::<Vec<_>>());
 
         let mut stream = audit::open(&mut caller).unwrap();

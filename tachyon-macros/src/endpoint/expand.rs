@@ -42,11 +42,15 @@ pub(crate) fn endpoint(endpoint: &Endpoint<'_>, item: &TokenStream) -> TokenStre
     };
     let item = without_marks(item.clone());
     let item = if endpoint.reply.stream().is_some() { with_bounds(item, &private) } else { item };
+    // Streams and arguments are owned, even if the body only borrows them.
+    let owns = (endpoint.params.has_streams() && endpoint.function.sig.asyncness.is_none())
+        .then(|| quote!(#[allow(clippy::needless_pass_by_value, reason = "the request leaves the ring first")]));
     let client = client_impl(endpoint, &contract);
     let entry = endpoint_impl(endpoint, &contract);
     let marker = marker(endpoint, &private, &quote!(#client #entry));
     let needs_tokio = needs_tokio(&private, [&endpoint.function.sig], &shared(endpoint));
     quote! {
+        #owns
         #item
         #marker
         #needs_tokio
@@ -155,6 +159,7 @@ fn open_function(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStrea
     let opens = format!("Opens a stream of `{name}` in the other process.");
     let opens_async = format!("Opens a stream of `{name}` in the other process from a task.");
     let opened_async = client::opened_async(contract, &quote!(Self));
+    let ignored = contract.params.arguments().map(|_| quote!(_: impl #private::Sized,));
     quote_spanned! {Span::mixed_site()=>
         #[doc = #opens]
         ///
@@ -171,6 +176,10 @@ fn open_function(endpoint: &Endpoint<'_>, contract: &Contract<'_>) -> TokenStrea
             #views
             #private::open::<Self>(#caller, &#request)
         }
+
+        // An error that says what to write.
+        #[doc(hidden)]
+        pub fn call<C: #private::CallsStream<Self>>(_: C, #(#ignored)*) {}
 
         #private::with_tokio! {
             #[doc = #opens_async]

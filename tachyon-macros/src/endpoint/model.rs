@@ -123,7 +123,7 @@ pub(crate) enum ReplyForm<'a> {
         returned: Option<&'a Type>,
     },
     /// A stream of items.
-    Stream(StreamReply),
+    Stream(Box<StreamReply>),
 }
 
 impl<'a> ReplyForm<'a> {
@@ -154,7 +154,7 @@ impl<'a> ReplyForm<'a> {
             return ReplyForm::Slot { wire, returned };
         }
         if let Some(stream) = StreamReply::of(output, params) {
-            return ReplyForm::Stream(stream);
+            return ReplyForm::Stream(Box::new(stream));
         }
         match output {
             ReturnType::Default => ReplyForm::Nothing,

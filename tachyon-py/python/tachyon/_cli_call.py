@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import json
 import os
 import sys
@@ -128,7 +129,13 @@ def _read_lines(lines: asyncio.Queue[bytes | None], loop: asyncio.AbstractEventL
     """Put the lines of standard input into a queue, and None after the last one. The loop may end meanwhile."""
 
     def put(line: bytes | None) -> None:
-        asyncio.run_coroutine_threadsafe(lines.put(line), loop).result()
+        putting = lines.put(line)
+        try:
+            asyncio.run_coroutine_threadsafe(putting, loop).result()
+        except RuntimeError:
+            # A coroutine that never runs would be reported.
+            putting.close()
+            raise
 
     rest = b""
     try:
@@ -140,7 +147,7 @@ def _read_lines(lines: asyncio.Queue[bytes | None], loop: asyncio.AbstractEventL
         if rest:
             put(rest)
         put(None)
-    except (RuntimeError, asyncio.CancelledError):
+    except (RuntimeError, concurrent.futures.CancelledError):
         # The loop has ended.
         return
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _WIDTH: Final = 88
 # Names that the generated module uses.
 _USED: Final = (
-    *("tachyon", "np", "Annotated", "NotImplementedError", "None"),
+    *("tachyon", "np", "Annotated", "NotImplementedError", "None", "Iterator"),
     *("bytes", "int", "list", "memoryview", "str", "tuple"),
 )
 # Attributes of every error of an endpoint.
@@ -78,8 +78,12 @@ def python(description: Description) -> str:
     writer = _Writer()
     endpoints = [writer.endpoint(endpoint) for endpoint in description]
     head = ['"""Generated from a callee\'s description by `tachyon codegen python`."""', ""]
+    if writer.streams:
+        head += ["from collections.abc import Iterator"]
     if writer.annotates:
-        head += ["from typing import Annotated", ""]
+        head += ["from typing import Annotated"]
+    if writer.streams or writer.annotates:
+        head += [""]
     if writer.uses_numpy:
         head += ["import numpy as np", ""]
     head += ["import tachyon"]
@@ -92,6 +96,7 @@ class _Writer:
         self.types: list[str] = []
         self.annotates = False
         self.uses_numpy = False
+        self.streams = False
         self._taken: set[str] = set(_USED)
         # The next number to try for each name used again: a description may use one name a million times.
         self._next: dict[str, int] = {}
@@ -117,20 +122,15 @@ class _Writer:
                 f"{endpoint.name} has message type {endpoint.msg_type}; message types go from 0 to {_LAST_MSG_TYPE}"
             )
             raise DescriptionError(message)
-        if endpoint.kind != "unary":
-            # The same sentence as in Rust.
-            message = (
-                f"`{endpoint.name}` (msg_type {endpoint.msg_type}) is a {endpoint.kind}, and generated code opens no "
-                "streams; take the endpoint out of the description"
-            )
-            raise DescriptionError(message)
-        if "msgpack" in {endpoint.request.form, endpoint.reply.form}:
+        items = endpoint.items
+        if "msgpack" in {endpoint.request.form, endpoint.reply.form, items and items.form}:
             name = printable(endpoint.name).replace("\n", " ")
             return (
                 f"# `{name}` (msg_type {endpoint.msg_type}) is left out: a description has no types of\n"
                 "# values in msgpack."
             )
-        parameters, reply = self._parameters(endpoint.request), self._reply(endpoint.reply)
+        parameters, reply = self._parameters(endpoint.request, items), self._reply(endpoint.reply)
+        reply = self._stream(reply) if endpoint.streams else reply
         raises, others = self._raises(endpoint)
         # A closure in Rust may have any text as its name.
         name = self._claim(endpoint.name if re.search(r"\w", endpoint.name) else f"endpoint_{endpoint.msg_type}")
@@ -147,13 +147,14 @@ class _Writer:
         ]
         return "\n".join([*lines, *_doc(doc), "    raise NotImplementedError"])
 
-    def _parameters(self, form: FormType) -> list[str]:
+    def _parameters(self, form: FormType, items: FormType | None) -> list[str]:
         if form.head is None:
-            return [] if form.form == "empty" else [f"request: {self._whole(form, 'memoryview')}"]
+            own = [] if form.form == "empty" else [f"request: {self._whole(form, 'memoryview')}"]
+            return [*own, *self._items(items, frozenset())]
         fields = form.head.fields
         # Parameters with a default come last, so only options at the end get a default.
         required = len(fields)
-        while required and isinstance(fields[required - 1].type, OptionType):
+        while items is None and required and isinstance(fields[required - 1].type, OptionType):
             required -= 1
         written: list[str] = []
         names = {"NotImplementedError", "__debug__"}
@@ -162,7 +163,15 @@ class _Writer:
             names.add(name)
             hint = self._type(field.type, f"argument `{field.name}`")
             written.append(f"{name}: {hint}{' = None' if at >= required else ''}")
-        return written
+        return [*written, *self._items(items, names)]
+
+    def _items(self, form: FormType | None, names: Container[str]) -> list[str]:
+        """Write the parameter of the caller's items, the last one."""
+        return [] if form is None else [f"{_unused('items', names)}: {self._stream(self._reply(form))}"]
+
+    def _stream(self, items: str) -> str:
+        self.streams = True
+        return f"Iterator[{items}]"
 
     def _reply(self, form: FormType) -> str:
         if form.head is None:

@@ -15,7 +15,8 @@ from tachyon._forms import form
 from tachyon._hints import shown
 from tachyon._layout import Types
 from tachyon._pool import Pool, PoolView
-from tachyon._stream_hints import check_implementation, signature_of, stream_hint, type_name
+from tachyon._stream_clients import items_of, sending
+from tachyon._stream_hints import check_implementation, is_async, signature_of, stream_hint, type_name
 from tachyon._tachyon import BusView, RpcBus
 
 if TYPE_CHECKING:
@@ -345,13 +346,18 @@ def _without_methods(cls: type) -> str:
 
 
 def _calling(bus: object) -> Callable[[RpcEndpoint[..., Any, Any], bool], Callable[..., Any]]:
-    """Give the function that binds an endpoint to a bus or a pool; its second argument asks for `acall`."""
+    """Give the function that binds an endpoint to a bus or a pool; its second argument asks for coroutines."""
     if isinstance(bus, (RpcBus, BusView)):
-        return lambda endpoint, awaits: functools.partial(endpoint.acall if awaits else endpoint.call, bus)
+        return lambda endpoint, awaits: functools.partial(getattr(endpoint, _operation(endpoint, awaits)), bus)
     if isinstance(bus, (Pool, PoolView)):
-        return lambda endpoint, awaits: functools.partial(bus.acall if awaits else bus.call, endpoint)
+        return lambda endpoint, awaits: functools.partial(getattr(bus, _operation(endpoint, awaits)), endpoint)
     message = f"a client calls on an RpcBus, a Pool, or a view of one, not on {type(bus).__name__}"
     raise TypeError(message)
+
+
+def _operation(endpoint: RpcEndpoint[..., Any, Any], awaits: bool) -> str:  # noqa: FBT001
+    """Give the name of the method that calls an endpoint, or opens it."""
+    return f"{'a' if awaits else ''}{'stream' if endpoint.__tachyon_streams__ else 'call'}"
 
 
 class _Remote:
@@ -359,13 +365,17 @@ class _Remote:
 
     def __init__(self, name: str, endpoint: RpcEndpoint[..., Any, Any], method: Any) -> None:
         self._name, self._endpoint, self._method = name, endpoint, method
-        self._awaits = inspect.iscoroutinefunction(method)
+        self._awaits = is_async(method)
+        self._items = items_of(method) if endpoint.__tachyon_streams__ else None
 
     def __get__(self, instance: Any, owner: type) -> Any:
         if instance is None:
             return self._method
         own: dict[str, Any] = instance.__dict__
-        call = own[self._name] = own["__tachyon_calling__"](self._endpoint, self._awaits)
+        call = own["__tachyon_calling__"](self._endpoint, self._awaits)
+        if self._items is not None:
+            call = sending(call, self._method, self._items, awaits=self._awaits)
+        own[self._name] = call
         return call
 
 

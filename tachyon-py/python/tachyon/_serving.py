@@ -37,7 +37,7 @@ class _Items:
     def __aiter__(self) -> _Items:
         return self
 
-    async def __anext__(self) -> Any:
+    async def __anext__(self) -> Any:  # noqa: ANN401 - a value of the hint
         while (found := self._handler.stream.take()) is None:
             await self._handler.wait()
         return found[0]
@@ -64,7 +64,11 @@ class _StreamHandler:
         stream = self.stream
         try:
             made: Any = stream.start(_Items(self) if stream.takes_items else None)
-            stream.finish(await self._send_all(made) if stream.streams else await made)
+            if stream.streams:
+                await self._send_all(made)
+                stream.finish(None)
+            else:
+                stream.finish(await made)
         except BaseException as error:
             # Drops this frame, as `Service._handle` does.
             if error.__traceback__ is not None and error.__traceback__.tb_next is not None:
@@ -75,7 +79,7 @@ class _StreamHandler:
         finally:
             stream.close()
 
-    async def _send_all(self, made: Any) -> None:
+    async def _send_all(self, made: Any) -> None:  # noqa: ANN401 - as the handler returned it
         """Send the items of an asynchronous iterator, and close it."""
         try:
             items: AsyncIterator[Any] = aiter(made)
@@ -100,8 +104,8 @@ class _StreamHandler:
         try:
             await close()
         except Exception as error:
-            text = "the handler '%s' failed as its stream was closed: %s: %s"
-            logging.getLogger("tachyon").exception(text, self.stream.name, type(error).__name__, error)
+            text = f"the handler '{self.stream.name}' failed as its stream was closed: {type(error).__name__}: {error}"
+            logging.getLogger("tachyon").exception("%s", text)
 
 
 class Service:

@@ -38,7 +38,9 @@ def stream_hint(hint: Any, place: str) -> StreamHint | None:
     # A generator's other arguments are the values that `send` takes and that `return` gives.
     if any(other not in {None, NoneType, Any} for other in others):
         plain = "AsyncIterator" if origin is AsyncGenerator else "Iterator"
-        message = f"{place}: only the items of a generator travel; write {plain}[{type_name(items)}], and `yield` each value"
+        message = (
+            f"{place}: only the items of a generator travel; write {plain}[{type_name(items)}], and `yield` each value"
+        )
         raise TypeError(message)
     return StreamHint(items, any(origin is known for known in _ASYNC))
 
@@ -54,7 +56,7 @@ def type_name(hint: Any) -> str:
 
 
 class Runs(NamedTuple):
-    """What a call of a function makes."""
+    """The result of a call of a function."""
 
     generator: bool
     """A generator, of either kind."""

@@ -48,12 +48,14 @@ __all__ = [
     "LoopReconnecting",
     "LoopRequest",
     "LoopServing",
+    "LoopStream",
     "Memory",
     "Message",
     "Metadata",
     "Plan",
     "PoolLease",
     "PoolPlaces",
+    "RequestItems",
     "RpcBus",
     "RpcDispatcher",
     "RpcEndpoint",
@@ -136,6 +138,10 @@ def tachyon_rpc(
     request, and is served by `aserve`. `idempotent` allows a bus that reconnects to send a request again to the
     next peer when a peer is lost. `raises` are the errors that the endpoint declares, classes of `EndpointError`.
     `codec="msgpack"` sends any types that msgspec knows.
+
+    A generator, and a function with the hint `-> Iterator[T]`, answers with a stream of items. A last parameter with
+    the hint `Iterator[T]` is the stream of the caller's items, and such a function runs on a thread of its own. With
+    `AsyncIterator` both are for `async def`.
 
     In the body of a `Service` the decorator declares a method, and leaves the function as it is.
     """
@@ -1200,7 +1206,7 @@ class Stream(Generic[_ItemT_co, _SentT_contra, _EndT_co]):
 
     def __iter__(self) -> Self: ...
     def __next__(self) -> _ItemT_co: ...
-    def send(self, item: _SentT_contra, /) -> bool:
+    def send(self, item: _SentT_contra) -> bool:
         """Send an item, waiting for credit and for room.
 
         Returns False when the callee has ended the stream and takes nothing more: the outcome, of `finish` or of the
@@ -1666,12 +1672,14 @@ class LoopServing:
         """The number of plain handlers that returned after the stop timeout."""
     def fileno(self) -> int:
         """Return the descriptor to watch: readable when a turn is due; -1 after the end."""
-    def turn(self, into: list[LoopRequest], cancelled: list[tuple[int, int]], places: int) -> float | None:
-        """Take a turn: append at most `places` requests to `into`, and the keys of cancelled requests to `cancelled`.
+    def turn(self, into: list[LoopRequest | LoopStream], cancelled: list[tuple[int, int]], places: int) -> float | None:
+        """Take a turn: append at most `places` requests and streams to `into`, and cancelled keys to `cancelled`.
 
         Returns the seconds until the next turn, None to wait for the descriptor, or a negative number after the end of
         the serving.
         """
+    def woken(self) -> list[tuple[int, int]]:
+        """Return the keys of streams whose handlers can go on, and forget them."""
     def answer(self, request: LoopRequest, response: object) -> None:
         """Answer a request with the result of its handler."""
     def fail(self, request: LoopRequest, cause: BaseException) -> None:
@@ -1684,6 +1692,52 @@ class LoopServing:
         """Send error replies of kind `CANCELLED` to requests that have begun and are not answered."""
     def close(self) -> None:
         """Close every connection in good order, and free the path."""
+
+@final
+class LoopStream:
+    """A stream whose handler is a task of the event loop. No method waits."""
+
+    @property
+    def call(self) -> CurrentCall:
+        """The handler's `current_call()`."""
+    @property
+    def key(self) -> tuple[int, int]:
+        """The caller's number, and the correlation id."""
+    @property
+    def name(self) -> str:
+        """The endpoint's name."""
+    @property
+    def takes_items(self) -> bool:
+        """Whether the handler takes the caller's items."""
+    @property
+    def streams(self) -> bool:
+        """Whether the handler answers with items."""
+    def start(self, items: object, /) -> Any:
+        """Call the handler with the caller's items, which makes its coroutine or its iterator."""
+    def take(self) -> tuple[Any] | None:
+        """Take the next item of the caller; None when there is none so far.
+
+        Raises `StopAsyncIteration` after the last one, and `StreamCancelledError` when the stream is over before.
+        """
+    def encode(self, item: object) -> bytes:
+        """Encode an item."""
+    def send(self, item: bytes) -> bool:
+        """Send an encoded item; False when it has to be sent later. Raises `StreamCancelledError` after the end."""
+    def finish(self, reply: object) -> None:
+        """End the stream with the value of its reply, or after its last item."""
+    def fail(self, cause: BaseException) -> None:
+        """End the stream with the exception of its handler."""
+    def is_over(self) -> bool:
+        """Whether the stream is over. If not, a later end notes the key of the stream."""
+    def close(self) -> None:
+        """Drop the items of the caller: the handler has returned."""
+
+@final
+class RequestItems:
+    """The items that the caller of a stream sends, for a handler on a thread of its own."""
+
+    def __iter__(self) -> Self: ...
+    def __next__(self) -> Any: ...
 
 @final
 class LoopRequest:

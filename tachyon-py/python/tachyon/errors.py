@@ -267,9 +267,10 @@ class ExtensionError(TachyonError, ImportError):
 
 
 class StreamCancelledError(TachyonError, ConnectionAbortedError):
-    """The stream of this handler is over: its caller cancelled it, closed or died, its time has passed, or this side stops.
+    """The stream of this handler is over, and not all items of its caller have arrived.
 
-    The items of the caller are not complete, and the handler's reply reaches no caller. The handler gives up.
+    The caller cancelled, closed or died, the time of the stream has passed, or this side stops. The handler gives up:
+    its reply reaches no caller.
     """
 
     safe_to_retry = False

@@ -150,7 +150,12 @@ impl LoopServing {
             let message = format!("an RpcBus or an RpcServer is served, not {}", type_name(target)?);
             return Err(PyTypeError::new_err(message));
         };
-        Ok(Self { driven: Mutex::new(driven), dispatcher: dispatcher.clone().unbind(), target, woken: Woken::default() })
+        Ok(Self {
+            driven: Mutex::new(driven),
+            dispatcher: dispatcher.clone().unbind(),
+            target,
+            woken: Woken::default(),
+        })
     }
 
     /// Return the descriptor to watch: readable when a turn is due; -1 after the end.

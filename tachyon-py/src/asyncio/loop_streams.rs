@@ -8,7 +8,7 @@ use core::task::{Context, Poll, Waker};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::Wake;
 
-use pyo3::exceptions::{PyRuntimeError, PyStopAsyncIteration};
+use pyo3::exceptions::{PyException, PyRuntimeError, PyStopAsyncIteration};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 use tachyon::__binding::Detached;
@@ -167,17 +167,20 @@ impl LoopStream {
         }
     }
 
-    /// End the stream with the value of its reply, or after its last item.
-    fn finish(&self, py: Python<'_>, reply: Option<Bound<'_, PyAny>>) {
-        let endpoint = self.endpoint.get();
-        let outcome = reply.map_or_else(|| Ok(Vec::new()), |reply| encoded(endpoint, reply));
+    /// End the stream: with the value of its reply, or after its last item.
+    fn finish(&self, reply: Bound<'_, PyAny>) {
+        let (py, endpoint) = (reply.py(), self.endpoint.get());
+        let outcome = if self.streams { Ok(Vec::new()) } else { encoded(endpoint, reply) };
         self.settle(outcome.map_err(|raised| Failure::of_handler(endpoint, py, raised)));
     }
 
     /// End the stream with the exception of its handler.
     fn fail(&self, cause: Bound<'_, PyAny>) {
         let (py, cause) = (cause.py(), PyErr::from_value(cause));
-        self.settle(Err(Failure::of_handler(self.endpoint.get(), py, cause)));
+        let Failure { error, cause } = Failure::of_handler(self.endpoint.get(), py, cause);
+        // The loop itself propagates KeyboardInterrupt and SystemExit, and a task that is cancelled ends alone.
+        let cause = cause.filter(|cause| cause.is_instance_of::<PyException>(py));
+        self.settle(Err(Failure { error, cause }));
     }
 
     /// Whether the stream is over. If not, a later end notes the key of the stream.

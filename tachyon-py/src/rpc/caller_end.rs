@@ -248,13 +248,11 @@ impl CallerEnd {
         id: u64,
         timeout: Option<Duration>,
     ) -> Result<StreamTaken, CallError> {
-        match self.caller.look_for_item(id, POLLS)? {
-            Some(taken) => Ok(taken),
-            None => {
-                let limit = Limit::after(timeout);
-                self.wait_detached(py, None, |caller| caller.take_item(id, limit))
-            }
+        if let Some(taken) = self.caller.look_for_item(id, POLLS)? {
+            return Ok(taken);
         }
+        let limit = Limit::after(timeout);
+        self.wait_detached(py, None, |caller| caller.take_item(id, limit))
     }
 
     /// Takes the last message of a stream, waiting for it.

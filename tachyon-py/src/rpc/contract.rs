@@ -124,11 +124,11 @@ impl<'py> Encoded<'py> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Arguments {
     /// Those of the seed: the value of a function of one parameter or none, with settings.
-    OfSeed,
+    Seed,
     /// Those of the function.
-    OfFunction,
+    Function,
     /// None: a stream is opened, and not called.
-    OfStream,
+    Stream,
 }
 
 /// The byte of an empty map in msgpack.
@@ -192,7 +192,7 @@ impl Contract {
 
     /// Whether the endpoint is a function of one parameter or none, and so takes the call arguments of the seed.
     pub(crate) fn is_single(&self) -> bool {
-        self.arguments == Arguments::OfSeed
+        self.arguments == Arguments::Seed
     }
 
     /// Whether the function has a parameter of this name, which callers may use.
@@ -474,8 +474,8 @@ impl Contract {
         }
     }
 
-    /// The value of a reply, or of an item of a stream of replies, which shares no memory with it. `is_private` says that
-    /// the callee can no longer write to the reply.
+    /// The value of a reply, or of an item of a stream of replies, which shares no memory with it. `is_private` says
+    /// that the callee can no longer write to the reply.
     #[inline]
     pub(crate) fn value<'py>(&self, py: Python<'py>, reply: &[u8], is_private: bool) -> PyResult<Bound<'py, PyAny>> {
         let value = received(&self.reply, py, reply, is_private, self.reply_place);
@@ -612,9 +612,9 @@ impl Contract {
         let description = described(&json)?;
         let is_stream = description.kind().is_stream();
         let arguments = match parameters.len() {
-            _ if is_stream => Arguments::OfStream,
-            0 | 1 if !is_method => Arguments::OfSeed,
-            _ => Arguments::OfFunction,
+            _ if is_stream => Arguments::Stream,
+            0 | 1 if !is_method => Arguments::Seed,
+            _ => Arguments::Function,
         };
         Ok(Self {
             typed: is_typed(&request) || is_typed(&reply) || !raises.is_empty() || is_stream,

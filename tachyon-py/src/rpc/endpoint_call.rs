@@ -203,8 +203,8 @@ impl RpcEndpoint {
         kwargs: Option<&Bound<'py, PyDict>>,
     ) -> PyResult<Call<'py>> {
         let contract = self.contract.as_ref().map(Py::get);
-        let arguments = contract.map_or(Arguments::OfSeed, Contract::arguments);
-        if arguments == Arguments::OfSeed {
+        let arguments = contract.map_or(Arguments::Seed, Contract::arguments);
+        if arguments == Arguments::Seed {
             let SingleArguments { payload, on_response, spin_threshold, timeout } =
                 SingleArguments::of(method, args, kwargs, contract)?;
             let written = match (contract, payload) {
@@ -216,7 +216,7 @@ impl RpcEndpoint {
             let timeout = args::sooner(timeout.map(|given| given.extract()).transpose()?, within);
             return Ok(Call { written, on_response, spins, timeout });
         }
-        let Some(contract) = contract.filter(|_| arguments == Arguments::OfFunction) else {
+        let Some(contract) = contract.filter(|_| arguments == Arguments::Function) else {
             return Err(self.not_called());
         };
         let written = contract.request(&contract.bind(args, kwargs)?)?;
@@ -327,7 +327,7 @@ impl RpcEndpoint {
         open: impl FnOnce(&Payload<'_, 'py>, &Opening<'_, 'py>) -> PyResult<T>,
     ) -> PyResult<T> {
         let (py, name) = (slf.py(), Self::name(slf)?);
-        let of_stream = |contract: &&Py<Contract>| contract.get().arguments() == Arguments::OfStream;
+        let of_stream = |contract: &&Py<Contract>| contract.get().arguments() == Arguments::Stream;
         let Some(contract) = slf.get().contract.as_ref().filter(of_stream) else {
             return Err(PyTypeError::new_err(format!(
                 "{name} has one reply and is no stream: `{name}.call(bus, ...)`, or `await {name}.acall(bus, ...)`"
@@ -634,9 +634,9 @@ impl RpcEndpoint {
     fn takes_timeout(&self, py: Python<'_>) -> bool {
         let Some(contract) = self.contract.as_ref().map(Py::get) else { return true };
         match contract.arguments() {
-            Arguments::OfSeed => contract.parameter(py).is_none_or(|own| own != "timeout"),
-            Arguments::OfStream => contract.has_parameter(py, "timeout").is_ok_and(|has| !has),
-            Arguments::OfFunction => false,
+            Arguments::Seed => contract.parameter(py).is_none_or(|own| own != "timeout"),
+            Arguments::Stream => contract.has_parameter(py, "timeout").is_ok_and(|has| !has),
+            Arguments::Function => false,
         }
     }
 

@@ -80,7 +80,11 @@ impl EndpointDecorator {
 ///
 /// The function's name is the endpoint's. A lambda, a `functools.partial` or another callable whose name is no
 /// identifier becomes `endpoint_2` for message type 2. A function to which no request can be passed is refused: one
-/// with `self`, `*args`, keyword-only parameters, or a generator.
+/// with `self`, `*args`, or keyword-only parameters.
+///
+/// A generator, and a function with the hint `-> Iterator[T]`, answers with a stream of items. A last parameter with
+/// the hint `Iterator[T]` is the stream of the caller's items, and such a function runs on a thread of its own. With
+/// `AsyncIterator` both are for `async def`.
 ///
 /// The endpoint is still callable as the function was; its `call` and `acall` methods call the peer's. `idempotent`
 /// allows a bus that reconnects to send a request again to the next peer when a peer is lost.

@@ -3,6 +3,7 @@
 use super::attempts::look;
 use super::calling::{Limit, ReplyTaken, RequestRoom};
 use super::{Room, Taking};
+use crate::connection::Halt;
 use crate::engine::{Arrived, Outcome, is_item};
 use crate::metadata::METADATA;
 use crate::ring::{CELLS, MessageHeader, Reservation};
@@ -175,7 +176,7 @@ impl StreamSteps for Caller {
         };
         // Items that keep coming do not keep the time of the whole stream from ending it.
         if whole.has_passed() {
-            return Ok(None);
+            return Err(self.stream_halted(id, Halt::TimedOut, whole));
         }
         let found = if self.core.rx.take_next_fast(|of| of == id) {
             Ok(Some(self.core.rx.detach_current()))
@@ -211,13 +212,11 @@ impl StreamSteps for Caller {
 
     fn take_filed_last(&mut self, id: u64) -> Result<Option<ReplyTaken>, CallError> {
         while self.core.take_arrived(id).is_some() {}
-        match self.core.take_stream_outcome(id) {
-            Some(outcome) => kept(outcome).map(Some),
-            None => {
-                self.core.grant(id);
-                Ok(None)
-            }
+        if let Some(outcome) = self.core.take_stream_outcome(id) {
+            return kept(outcome).map(Some);
         }
+        self.core.grant(id);
+        Ok(None)
     }
 
     fn take_last(&mut self, id: u64, limit: Limit) -> Result<ReplyTaken, CallError> {
@@ -254,15 +253,12 @@ impl StreamSteps for Caller {
     fn send_in(&mut self, id: u64, room: Room, item: Option<&[u8]>) -> Result<(), CallError> {
         self.core.tx.connection.check_process()?;
         let Some(stream) = self.core.calls.stream(id) else { return Ok(()) };
-        let route = match item {
-            Some(_) => {
-                stream.credit.note_sent();
-                ROUTE_ITEM
-            }
-            None => {
-                stream.has_sent_end = true;
-                ROUTE_END
-            }
+        let route = if item.is_some() {
+            stream.credit.note_sent();
+            ROUTE_ITEM
+        } else {
+            stream.has_sent_end = true;
+            ROUTE_END
         };
         let header = MessageHeader::new(make_type_id(route, stream.msg_type), id);
         let payload = item.unwrap_or_default();
@@ -331,6 +327,6 @@ fn detach(caller: &mut Caller, message: StreamMessage) -> StreamTaken {
 fn kept(outcome: Outcome) -> Result<ReplyTaken, CallError> {
     match outcome {
         Ok(Arrived { type_id, payload }) => Ok(ReplyTaken::Kept(type_id, payload.to_vec())),
-        Err(end) => Err(crate::connection::Halt::from(end).into()),
+        Err(end) => Err(Halt::from(end).into()),
     }
 }

@@ -12,7 +12,7 @@ use super::layer::{Context, Layer};
 #[cfg(feature = "tokio")]
 use super::owned_context::OwnedContext;
 use super::reply::AsyncReply;
-use super::responder::{RequestContext, Responder};
+use super::responder::{RequestContext, Responder, place};
 use super::state::{SharedState, State, StateRef};
 use super::stream::{OwnedOpenReplies, Replies};
 use super::table::{OwnedHandler, Table};
@@ -76,17 +76,18 @@ impl Default for Dispatcher {
 
 impl<S> Dispatcher<S> {
     /// A dispatcher whose handlers share `state`. With endpoints of `async fn` that take the state, their tasks keep it
-    /// alive.
+    /// alive, and so do the threads of handlers that take the state and a caller's items.
     ///
     /// # Panics
-    /// When two entries have the same message type, or an entry has 65535. A table made by
-    /// [`endpoints!`](crate::endpoints) never panics: there both are compile errors.
+    /// When two entries have the same message type, or an entry has 65535: compile errors in a table made by
+    /// [`endpoints!`](crate::endpoints). When one endpoint takes `&mut S`, and the handler of another one reads the
+    /// state on a thread of its own.
     pub fn with_state(state: S, endpoints: &[Entry<S>]) -> Self {
         Self::over(State::Own(Box::new(state)), endpoints)
     }
 
     /// The state, to change it between requests. `None` for a shared state, and for that of a table with an `async`
-    /// endpoint that takes it.
+    /// endpoint, or an endpoint whose handlers run on threads of their own, that takes it.
     pub fn state_mut(&mut self) -> Option<&mut S> {
         self.state.get_mut()
     }
@@ -699,7 +700,8 @@ impl<S: ?Sized> Dispatcher<S> {
             }
             let due = open_current(rx)?;
             let (responder, state) = self.exclusive();
-            let outcome = responder.answer(state, &RequestContext::default(), rx, tx, &rx.current, due);
+            let outcome =
+                responder.answer::<{ place::LONE }>(state, &RequestContext::default(), rx, tx, &rx.current, due);
             rx.release_current();
             if taken == TakenOne::Call || outcome.is_err() {
                 return outcome;
@@ -723,7 +725,7 @@ impl<S: ?Sized> Dispatcher<S> {
         }
         let (responder, state) = self.exclusive();
         engine::serve_current(rx, tx, |rx, tx, frame, deadline| {
-            responder.answer(state, &RequestContext::default(), rx, tx, frame, deadline)
+            responder.answer::<{ place::TAKEN }>(state, &RequestContext::default(), rx, tx, frame, deadline)
         })
     }
 }

@@ -43,7 +43,7 @@ pub use reply::{HandlerResult, Reply};
 pub use request::Request;
 #[cfg(feature = "python")]
 pub(crate) use request::RequestParts;
-pub(crate) use responder::{Deferring, RequestContext, Responder, Runs};
+pub(crate) use responder::{Deferring, RequestContext, Responder, Runs, place};
 pub(crate) use scope::{EntryIn, Join};
 pub use scope::{Requires, Scope, Stateless};
 pub(crate) use slot::answer_in_slot;

@@ -3,7 +3,7 @@
 //! Without open streams a callee takes the short way through [`take_one`](crate::engine::take_one).
 
 use super::dispatcher::Dispatcher;
-use super::responder::{Deferring, RequestContext, Runs};
+use super::responder::{Deferring, RequestContext, Runs, place};
 use super::stream::ServedStream;
 use crate::connection::{Halt, MAX_PER_LOOK, Rx, Tx, Unsent};
 use crate::dispatch::Outcome;
@@ -85,7 +85,14 @@ impl<S: ?Sized> Dispatcher<S> {
         } else {
             let (responder, state) = self.exclusive();
             let outcome = serve_current(rx, tx, |rx, tx, frame, deadline| {
-                responder.answer(state, &RequestContext::default(), rx, tx, frame, deadline)
+                responder.answer::<{ place::BESIDE_STREAMS }>(
+                    state,
+                    &RequestContext::default(),
+                    rx,
+                    tx,
+                    frame,
+                    deadline,
+                )
             });
             self.report(outcome)?;
         }

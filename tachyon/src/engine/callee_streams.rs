@@ -156,9 +156,10 @@ impl<B: StreamBody> CalleeStreams<B> {
     /// Adds a stream that was opened.
     pub(crate) fn add(&mut self, frame: &Frame, cell: usize, deadline: Deadline, body: B, rx: &mut Rx) {
         let windows = self.open.iter().map(|stream| stream.window.size()).sum();
-        let window = match body.takes_items() {
-            true => Window::open(cell, window_of(None, windows, rx), rx),
-            false => Window::closed(cell),
+        let window = if body.takes_items() {
+            Window::open(cell, window_of(None, windows, rx), rx)
+        } else {
+            Window::closed(cell)
         };
         self.open.push(OpenStream {
             call: frame.correlation_id,

@@ -1,7 +1,7 @@
 //! The credit of a stream, at the end that sends its items and at the end that receives them.
 //!
 //! A credit is a count in the segment, and no message: a request without a place would hold up a message with the
-//! credit that frees the place. The count is absolute, as MAX_STREAM_DATA of QUIC is (RFC 9000, section 19.10), so a
+//! credit that frees the place. The count is absolute, as `MAX_STREAM_DATA` of QUIC is (RFC 9000, section 19.10), so a
 //! look that comes late misses nothing, and the receiving end can change its window at any time.
 
 use crate::connection::{Halt, Rx, Tx};

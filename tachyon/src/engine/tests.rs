@@ -136,14 +136,11 @@ impl Service for Recorder {
 
     fn end(&mut self, tx: &mut Tx, stream: Begun) -> Result<(), Halt> {
         let Begun::Stream(stream) = stream else { panic!("a call has no end") };
-        match self.errors.pop_front() {
-            Some(kind) => send_error(tx, stream.call, stream.of, kind, ErrorBody::default()).unwrap(),
-            None => {
-                let header = MessageHeader::new(make_type_id(ROUTE_END, stream.of), stream.call);
-                if let Err(Unsent::Halted(halt)) = tx.send_reply(&[], header) {
-                    return Err(halt);
-                }
-            }
+        let header = MessageHeader::new(make_type_id(ROUTE_END, stream.of), stream.call);
+        if let Some(kind) = self.errors.pop_front() {
+            send_error(tx, stream.call, stream.of, kind, ErrorBody::default()).unwrap();
+        } else if let Err(Unsent::Halted(halt)) = tx.send_reply(&[], header) {
+            return Err(halt);
         }
         self.ended.push(stream.call);
         Ok(())

@@ -179,11 +179,15 @@ fn streams(hostile: &Hostile<'_>, caller: &mut Caller, step: u8, sent: u64) -> R
         0..4 => caller.within(AT_ONCE).window(u32::from(step)).open(1, &[step]).map(drop),
         4..7 => caller.try_next_item(id).map(|item| {
             hostile.strike();
-            item.iter().for_each(|item| look(item));
+            if let Some(item) = item {
+                look(&item);
+            }
         }),
         7 | 8 => caller.next_item_timeout(id, AT_ONCE).map(|item| {
             hostile.strike();
-            item.iter().for_each(|item| look(item));
+            if let Some(item) = item {
+                look(&item);
+            }
         }),
         9..12 => {
             let len = usize::from(hostile.input.byte());

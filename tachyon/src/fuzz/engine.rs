@@ -58,13 +58,8 @@ pub fn engine(data: &[u8]) {
                     }
                 }
                 8 if step >> 4 < 4 => {
-                    if let Some((route, window)) = core.open_route(Some(u32::from(step >> 4))) {
-                        let type_id = make_type_id(route, 1);
-                        let header = core.header(type_id, Deadline::never());
-                        if let Ok(true) = core.tx.try_send(&[], header) {
-                            let id = core.opened(type_id, Deadline::never(), window);
-                            assert!(calls.insert(id, Ends::default()).is_none(), "an id that meant another call");
-                        }
+                    if let Some(id) = open(&mut core, u32::from(step >> 4)) {
+                        assert!(calls.insert(id, Ends::default()).is_none(), "an id that meant another call");
                     }
                 }
                 8 if step >> 4 < 8 => {
@@ -125,4 +120,13 @@ pub fn engine(data: &[u8]) {
             assert_eq!((ends.get(), Rc::strong_count(ends)), (1, 1), "call {id}");
         }
     });
+}
+
+/// Opens a stream if there are a cell and room.
+fn open(core: &mut CallerCore<Ends>, window: u32) -> Option<u64> {
+    let (route, window) = core.open_route(Some(window))?;
+    let type_id = make_type_id(route, 1);
+    let header = core.header(type_id, Deadline::never());
+    let was_sent = core.tx.try_send(&[], header).unwrap_or(false);
+    was_sent.then(|| core.opened(type_id, Deadline::never(), window))
 }

@@ -156,6 +156,14 @@ pub fn answer_slot<W: ?Sized, H: ConvertError<R::Error>, R: SlotResult>(
     answer_in_slot::<W, H, R>(reply, handler)
 }
 
+/// A caller that calls the stream `E` as if it had one reply. No type is one.
+#[diagnostic::on_unimplemented(
+    message = "`{E}` is a stream, and has no `call`",
+    label = "a stream is opened",
+    note = "write `open` instead of `call`, and take the items of the open stream"
+)]
+pub trait CallsStream<E> {}
+
 /// Tests whether a reply slot can hold `W`: [`YES`](Self::YES).
 pub struct IsInSlot<W: ?Sized>(PhantomData<W>);
 

@@ -31,10 +31,11 @@ pub use tachyon_macros::{DeclaredError, Emit, Payload};
 
 pub use self::declared::{declared, zeros};
 pub use self::endpoint::{
-    ErrorTravels, InSlot, IsDeclared, IsInSlot, IsInto, IsReply, IsShown, NeverChanged, NotDeclared, NotInSlot,
-    NotInto, NotReply, NotShown, ReplyOf, Serves, Spelled, answer, answer_later, answer_slot, can_be_in_slot,
-    can_be_reply, context, empty, error_form, error_travels, fallible, handle, replies, replies_or_error, send_all,
-    send_all_or_error, start_shared, start_stateless, task, thread_shared, thread_stateless,
+    CallsStream, ErrorTravels, InSlot, IsDeclared, IsInSlot, IsInto, IsReply, IsShown, NeverChanged, NotDeclared,
+    NotInSlot, NotInto, NotReply, NotShown, ReplyOf, Serves, Spelled, answer, answer_later, answer_slot,
+    can_be_in_slot, can_be_reply, context, empty, error_form, error_travels, fallible, handle, replies,
+    replies_or_error, send_all, send_all_or_error, start_shared, start_stateless, task, thread_shared,
+    thread_stateless,
 };
 pub use self::gaps::{
     Asked, Defined, IsDefined, IsFixed, NotDefined, NotFixed, Shape, assert_aligned, assert_fixed,

@@ -416,7 +416,7 @@ impl Caller {
                 let room = look_for_room(connection, forward, producer, len.unwrap_or(0))?;
                 Ok(room.filter(|_| has_credit).map(Some))
             },
-            |rx, calls, frame| file(rx, calls, frame),
+            file,
         );
         match found {
             Ok(found) => Ok(found),

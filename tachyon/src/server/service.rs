@@ -7,6 +7,7 @@ use super::slow::SlowEndpoints;
 use crate::connection::{Connection, Halt, Rx, Tx};
 use crate::dispatch::{
     Deferring, Detached, Outcome, RequestContext, Responder, Runs, ServedStream, SharedState, StateRef, StreamThreads,
+    place,
 };
 use crate::engine::{
     CallerInfo, CancelReason, ErrorKind, Handled, OpenRequest, Service, StreamBody, StreamStep, is_open,
@@ -24,6 +25,7 @@ pub(crate) enum Begun<T> {
 
 impl<T> Begun<T> {
     /// The stream.
+    #[allow(clippy::unnecessary_box_returns, reason = "as the engine keeps it")]
     pub(crate) fn stream(self) -> Box<ServedStream> {
         match self {
             Self::Stream(stream) => stream,
@@ -88,7 +90,14 @@ impl<S: ?Sized> Blocking<'_, S> {
     ) -> Result<(), Halt> {
         let context = RequestContext { caller: Some(caller), counters: self.counters };
         let OpenRequest { frame, deadline } = request;
-        self.responder.report(self.responder.answer(self.state.reborrow(), &context, rx, tx, frame, *deadline))
+        self.responder.report(self.responder.answer::<{ place::SERVER }>(
+            self.state.reborrow(),
+            &context,
+            rx,
+            tx,
+            frame,
+            *deadline,
+        ))
     }
 }
 

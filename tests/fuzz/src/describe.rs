@@ -140,7 +140,7 @@ impl Generator<'_> {
                 streams: false,
                 raises: (0..self.byte() & 3).map(|_| self.error()).collect(),
             });
-            // Few endpoints are streams: no code is generated of a description with one.
+            // Few endpoints are streams, as in real descriptions.
             if let kind @ 64..72 = self.byte()
                 && let Some(last) = endpoints.last_mut()
             {

@@ -3,12 +3,12 @@
 use loom::thread;
 
 use crate::connection::{Established, Rx, Tx};
-use crate::engine::{CallerCore, Reply};
+use crate::engine::{CallerCore, ItemSent, Reply, Window};
 use crate::handshake::connected_both_ways;
 use crate::kernel::{Wakers, clock};
 use crate::models::explore;
 use crate::ring::MessageHeader;
-use crate::type_id::{ROUTE_CANCEL, route_id};
+use crate::type_id::{ROUTE_CANCEL, make_type_id, route_id};
 use crate::wait::{Deadline, SECOND_LOOK};
 
 /// A driver's sleep: the driver arms, sleeps until the second look, and then sleeps without a limit.
@@ -128,6 +128,42 @@ pub fn a_cancellation_meets_a_reply(wakers: Wakers) {
             sleep.next(&ours, &mut core, None);
         }
         assert_eq!(core.rx.consumer.held(), 0);
+        drop(serving.join().expect("the callee"));
+    });
+}
+
+/// A stream of two items to a callee that grants one at a time: the second waits for credit, and no reply comes.
+pub fn a_caller_that_waits_for_credit_alone_is_woken(wakers: Wakers) {
+    explore(3, wakers, || {
+        let (ours, theirs) = connected_both_ways();
+        let mut core = CallerCore::over(&ours);
+        let (route, items) = core.open_route(None).expect("a free cell");
+        let type_id = make_type_id(route, 1);
+        let header = core.header(type_id, Deadline::never());
+        assert!(core.tx.try_send(&[], header).expect("a callee that stays"));
+        let id: u64 = core.opened(type_id, Deadline::never(), items);
+        let mut taken = theirs.rx(0);
+        assert_eq!(take(&mut taken), (id, type_id));
+        let mut window = Window::open(0, 1, &mut taken);
+        assert_eq!(core.try_send_item(id, &[]).expect("an honest callee"), ItemSent::Sent);
+        let serving = thread::spawn(move || {
+            take(&mut taken);
+            // The last operation: the fence of another wait would replace the fence of this grant.
+            window.take(&mut taken);
+            (theirs, taken)
+        });
+        let mut sleep = Sleep::default();
+        while core.try_send_item(id, &[]).expect("an honest callee") == ItemSent::Full {
+            let has_credit = core.has_credit(id).expect("an honest callee");
+            if !has_credit && core.await_credit(id) {
+                // A new wait: the arming before was for replies alone.
+                sleep = Sleep::default();
+            }
+            let _: Option<Reply<()>> = core.next().expect("a callee that stays");
+            if core.take_credited().is_empty() {
+                sleep.next(&ours, &mut core, has_credit.then_some(0));
+            }
+        }
         drop(serving.join().expect("the callee"));
     });
 }

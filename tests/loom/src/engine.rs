@@ -14,5 +14,5 @@ mod credit;
 mod verified;
 
 pub(crate) use callee_streams::{CalleeStreams, Stepped, StreamBody, StreamEnd, StreamStep, is_open};
-pub(crate) use caller::{CallerCore, Reply};
+pub(crate) use caller::{CallerCore, ItemSent, Reply};
 pub(crate) use credit::{SendCredit, Window};

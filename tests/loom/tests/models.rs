@@ -42,6 +42,7 @@ macro_rules! parking {
             a_caller_with_two_calls_over_two_slots_is_woken,
             a_caller_that_waits_for_room_alone_is_woken,
             a_cancellation_meets_a_reply,
+            a_caller_that_waits_for_credit_alone_is_woken,
         }
 
         models! {

@@ -33,8 +33,8 @@ fn points(count: u32) -> impl Iterator<Item = Result<Point, ScanError>> {
 }
 
 #[shm::tachyon_rpc(msg_type = 3, crate = shm)]
-fn longest(items: shm::Items<Scan>) -> Result<u32, shm::ItemError> {
-    items.map(|scan| Ok(scan?.points.len() as u32)).max_by_key(|len| *len.as_ref().unwrap_or(&0)).unwrap_or(Ok(0))
+fn frames(mut items: shm::Items<Scan>) -> Result<String, shm::ItemError> {
+    items.try_fold(String::new(), |frames, scan| Ok(frames + &scan?.frame))
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn the_attributes_use_the_crate_name_they_are_given() {
     let scan = Scan { points: vec![double(&Point { x: 1.0, y: 0.0 })], frame: "base".into() };
     assert_eq!(ScanRef::from(&scan).into_owned(), scan);
     assert_eq!(ScanError::NoSensor { sensor: 3 }.to_string(), "no sensor 3");
-    assert_eq!(shm::endpoints![crate = shm; double, points, longest].len(), 3);
+    assert_eq!(shm::endpoints![crate = shm; double, points, frames].len(), 3);
     assert_eq!(points(3).count(), 3);
 }
 

@@ -341,6 +341,10 @@ impl Traffic {
                 if self.core.may_have_more() {
                     return Ok(RoundResult::More);
                 }
+                // Their tasks run before the callee is asked to ring: it may wait for the credit of what they take.
+                if self.wake_streams() {
+                    return Ok(RoundResult::More);
+                }
                 // The reply ring reports a fault of the request ring.
                 drop(self.core.flush_cancellations());
                 if armed && self.core.is_armed(self.wanted.is_some()) {

@@ -245,14 +245,16 @@ impl Session {
 }
 
 impl Traffic {
-    /// Wakes the tasks of the streams that have messages, or credit that was waited for.
-    pub(super) fn wake_streams(&mut self) {
+    /// Wakes the tasks of the streams that have messages, or credit that was waited for. True when there was a task.
+    pub(super) fn wake_streams(&mut self) -> bool {
+        let waiting = self.tasks.waiting.len();
         for stream in self.core.calls.take_news().into_iter().chain(self.core.take_credited()) {
             self.tasks.wake(stream);
         }
         if matches!(self.core.has_cell(), Ok(true)) {
             self.tasks.wake(CELL);
         }
+        self.tasks.waiting.len() < waiting
     }
 
     /// Opens a stream; `None` if there is no room, or other senders queue.

@@ -323,7 +323,7 @@ fn an_open_that_is_none_opens_nothing() {
     let (mut core, mut caller) = core(1 << 14);
     let mut service = Recorder::default();
     for (call, type_id) in [
-        (1, make_type_id(ROUTE_OPEN + CELLS as u16, 1)),
+        (1, make_type_id(ROUTE_OPEN + u16::try_from(CELLS).unwrap(), 1)),
         (2, make_type_id(ROUTE_OPEN - 1, 1)),
         (3, METADATA | make_type_id(ROUTE_OPEN, 1)),
     ] {

@@ -53,7 +53,7 @@ fn fallible(up_to: u32) -> std::result::Result<impl Iterator<Item = u32>, Gone> 
 
 #[tachyon_rpc(msg_type = 6)]
 fn kinds(up_to: u32) -> Result<impl Iterator<Item = Result<u32, HandlerError>>, HandlerError> {
-    Ok((0..up_to).map(Ok))
+    if up_to > 9 { Err(HandlerError::failed("too many")) } else { Ok((0..up_to).map(Ok)) }
 }
 
 #[tachyon_rpc(msg_type = 7)]

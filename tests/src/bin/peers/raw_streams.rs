@@ -5,9 +5,7 @@ use std::error::Error;
 use std::path::Path;
 use std::time::Duration;
 
-use tachyon::{
-    Callee, Dispatcher, ErrorKind, HandlerError, ItemError, Items, RpcServer, ServerOptions, StreamSender,
-};
+use tachyon::{Callee, Dispatcher, ErrorKind, HandlerError, ItemError, Items, RpcServer, ServerOptions, StreamSender};
 use tachyon_tests::process::{arguments, report};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;

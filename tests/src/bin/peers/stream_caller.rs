@@ -56,7 +56,10 @@ fn act(caller: &mut Caller, line: &str) -> String {
         }
         "send" => caller.send_item(number(1), &payload(2)).map(|sent| format!("sent {sent}")),
         "end" => caller.end_items(number(1)).map(|()| "ended".to_owned()),
-        "finish" => caller.finish_timeout(number(1), PATIENCE).map(|reply| format!("reply {}", digits(&reply))),
+        "finish" => caller.finish_timeout(number(1), PATIENCE).map(|reply| match reply.error() {
+            Some(error) => failed(&CallError::Remote(error)),
+            None => format!("reply {}", digits(&reply)),
+        }),
         "cancel" => {
             caller.forget(number(1));
             Ok("cancelled".to_owned())

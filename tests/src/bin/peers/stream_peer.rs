@@ -30,7 +30,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         "tasks" => {
             let mut server = RpcServer::listen(path)?;
-            let mut dispatcher = Dispatcher::with_state(Shop::default(), TASKS);
+            let dispatcher = Dispatcher::with_state(Shop::default(), TASKS);
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(dispatcher.serve_async(&mut server))?;
             Ok(())
