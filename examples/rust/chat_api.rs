@@ -12,7 +12,7 @@ pub(crate) struct Line {
 
 /// A room for any number of members.
 #[tachyon_rpc]
-pub(crate) trait Room: Sync {
+pub(crate) trait Room {
     /// Enters the room until the caller ends its lines; all members receive the lines of all.
     #[rpc(msg_type = 1)]
     async fn enter(&self, name: String, items: Items<String>, out: StreamSender<Line>) -> Result<(), ItemError>;

@@ -7,6 +7,7 @@
 
 use std::error::Error;
 use std::io::stdin;
+use std::pin::pin;
 
 use tachyon::AsyncCaller;
 use tokio::sync::mpsc;
@@ -24,22 +25,27 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (typed, mut lines) = mpsc::channel(1);
     // A thread, which the end of the program does not wait for: a runtime waits for its own reads of the input.
     std::thread::spawn(move || stdin().lines().map_while(Result::ok).try_for_each(|line| typed.blocking_send(line)));
-    let mut leaving = false;
-    loop {
-        // No branch loses anything when the other one is first.
-        tokio::select! {
-            line = chat.recv() => match line.transpose()? {
-                Some(Line { author, text }) => println!("{author}: {text}"),
-                None => return Ok(()),
-            },
-            text = lines.recv(), if !leaving => match text {
-                // False if the server has ended the stream: `recv` says so, too.
-                Some(text) => leaving = !chat.send(&text).await?,
-                None => {
-                    chat.end().await?;
-                    leaving = true;
-                }
-            },
+    let mut receiving = pin!(async {
+        while let Some(line) = chat.recv().await {
+            let Line { author, text } = line?;
+            println!("{author}: {text}");
         }
+        Ok(())
+    });
+    // Beside `receiving`: a server whose lines are not read may stop taking those of its caller.
+    let sending = async {
+        while let Some(text) = lines.recv().await {
+            if !chat.send(&text).await? {
+                return Ok(()); // the server has ended the stream, and `recv` says why
+            }
+        }
+        chat.end().await
+    };
+    tokio::select! {
+        received = &mut receiving => received,
+        sent = sending => match sent {
+            Ok(()) => receiving.await,
+            Err(error) => Err(error.into()),
+        },
     }
 }

@@ -57,7 +57,7 @@ pub(crate) enum RouteError {
 pub(crate) trait Routes {
     /// The feature at a place.
     #[rpc(msg_type = 1)]
-    fn feature(&self, at: &Point) -> Result<Feature, RouteError>;
+    fn feature(&self, at: Point) -> Result<Feature, RouteError>;
 
     /// All features in an area.
     #[rpc(msg_type = 2)]

@@ -20,9 +20,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut routes = RoutesClient::new(Caller::connect(&socket)?).within(Duration::from_secs(5));
 
     let trail = Point { latitude: 409_146_138, longitude: -746_188_906 };
-    println!("at the trail: {}", routes.feature(&trail)?.name);
+    println!("at the trail: {}", routes.feature(trail)?.name);
     let nowhere = Point { latitude: 0, longitude: 0 };
-    match routes.feature(&nowhere) {
+    match routes.feature(nowhere) {
         Err(CallError::Failed(error @ RouteError::NoFeature { .. })) => println!("{error}"),
         other => return Err(format!("the service should return an error, got {other:?}").into()),
     }

@@ -44,9 +44,9 @@ fn distance(from: Point, to: Point) -> f64 {
 }
 
 impl Routes for Guide {
-    fn feature(&self, at: &Point) -> Result<Feature, RouteError> {
-        let Point { latitude, longitude } = *at;
-        self.find(*at).cloned().ok_or(RouteError::NoFeature { latitude, longitude })
+    fn feature(&self, at: Point) -> Result<Feature, RouteError> {
+        let Point { latitude, longitude } = at;
+        self.find(at).cloned().ok_or(RouteError::NoFeature { latitude, longitude })
     }
 
     // The iterator outlives the call, so it owns its features.
