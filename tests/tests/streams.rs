@@ -66,10 +66,7 @@ fn dispatcher(dropped: &Arc<Dropped>) -> Dispatcher {
         .unwrap()
         .register_stream(PANIC_AFTER, "panic_after", |request| {
             let last = number(request);
-            (0..=last).map(move |item| {
-                assert!(item < last, "at the last");
-                item
-            })
+            (0..=last).inspect(move |item| assert!(*item < last, "at the last"))
         })
         .unwrap()
         .register_stream(LARGE, "large", |request| {

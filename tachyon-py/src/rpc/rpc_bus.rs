@@ -933,7 +933,8 @@ impl BusView {
         self.bus.get().start_with(py, &payload, options, self.seconds, metadata)
     }
 
-    /// Open a stream with these settings, as `RpcBus.stream` does. A `timeout` beside the view's: the shorter one counts.
+    /// Open a stream with these settings, as `RpcBus.stream` does. A `timeout` beside the view's: the shorter one
+    /// counts.
     #[pyo3(
         signature = (msg_type, payload=None, *, timeout=None, item_timeout=None, window=None),
         text_signature = "($self, msg_type, payload=b'', *, timeout=None, item_timeout=None, window=None)"

@@ -120,6 +120,7 @@ impl<S: ?Sized> Responder<S> {
     ///
     /// The error is boxed, so that the usual result fits a register.
     #[inline(always)]
+    #[allow(clippy::inline_always, reason = "each place that answers has its own copy: one of them is the fast path")]
     #[allow(clippy::too_many_arguments, reason = "as for `handle`")]
     pub(crate) fn answer<const PLACE: u8>(
         &self,
@@ -148,6 +149,7 @@ impl<S: ?Sized> Responder<S> {
 
     /// Returns the size of the reply, or [`DEADLINE_PASSED`].
     #[inline(always)]
+    #[allow(clippy::inline_always, reason = "as for `answer`")]
     #[allow(clippy::too_many_arguments, reason = "a struct of them would be written to memory and read again")]
     fn handle<const PLACE: u8>(
         &self,
@@ -299,6 +301,7 @@ impl<S: ?Sized> Responder<S> {
 
     /// Runs `handler`, and sends an error reply if it does not reply. Returns the size of the reply.
     #[inline(always)]
+    #[allow(clippy::inline_always, reason = "as for `answer`")]
     fn run(
         &self,
         registered: &Registered<S>,

@@ -26,6 +26,7 @@ impl core::fmt::Display for Panicked {
 /// The panic of the code. State that the code leaves half changed belongs to the user, as with a handler that returns
 /// an error; no state of this crate passes through the code.
 #[inline(always)]
+#[allow(clippy::inline_always, reason = "a frame of its own costs 30 instructions of each request")]
 pub(crate) fn run<T>(code: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch_unwind(AssertUnwindSafe(code)).map_err(Panicked::new)
 }

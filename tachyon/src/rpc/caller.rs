@@ -215,9 +215,9 @@ impl Caller {
             {
                 caller.verify(|| signature.into(), key(signature), deadline)?;
             }
-            match target.opens {
-                None => caller.send(target.msg_type(), contents, metadata, deadline),
-                Some(window) => caller.send_open(target.msg_type(), window, contents, metadata, deadline),
+            match target.purpose {
+                Purpose::Call => caller.send(target.msg_type(), contents, metadata, deadline),
+                Purpose::Open { window } => caller.send_open(target.msg_type(), window, contents, metadata, deadline),
             }
         })
     }
@@ -411,7 +411,7 @@ impl Caller {
         let look = |connection: &_, forward: &_, producer: &mut _, _: &mut _| {
             look_for_room(connection, forward, producer, len)
         };
-        room_while_taking((tx, rx, calls), deadline, look, |rx, calls, frame| file(rx, calls, frame))
+        room_while_taking((tx, rx, calls), deadline, look, file)
     }
 
     /// Waits for the reply to a call. An error reply is a reply: see [`RpcRxGuard::error`].
@@ -976,8 +976,17 @@ impl Caller {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Target {
     pub(crate) endpoint: Endpoint,
-    /// For a request that opens a stream: the wish for a window.
-    opens: Option<Option<u32>>,
+    purpose: Purpose,
+}
+
+/// The purpose of a request.
+#[derive(Debug, Clone, Copy)]
+enum Purpose {
+    Call,
+    /// Opens a stream, with the wish for a window.
+    Open {
+        window: Option<u32>,
+    },
 }
 
 /// The endpoint of a request.
@@ -991,16 +1000,16 @@ pub(crate) enum Endpoint {
 
 impl Target {
     pub(crate) fn raw(msg_type: u16) -> Self {
-        Self { endpoint: Endpoint::Raw(msg_type), opens: None }
+        Self { endpoint: Endpoint::Raw(msg_type), purpose: Purpose::Call }
     }
 
     pub(crate) fn typed(signature: &'static Signature) -> Self {
-        Self { endpoint: Endpoint::Typed(signature), opens: None }
+        Self { endpoint: Endpoint::Typed(signature), purpose: Purpose::Call }
     }
 
     /// The same endpoint, for a request that opens a stream.
     pub(crate) fn opening(self, window: Option<u32>) -> Self {
-        Self { opens: Some(window), ..self }
+        Self { purpose: Purpose::Open { window }, ..self }
     }
 
     pub(crate) fn msg_type(self) -> u16 {

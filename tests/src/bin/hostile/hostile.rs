@@ -91,8 +91,8 @@ fn foreign(path: &Path) -> Outcome {
 
 /// This process's end of the connection.
 enum End {
-    Caller(Caller),
-    Callee(Callee),
+    Caller(Box<Caller>),
+    Callee(Box<Callee>),
     Sender { _kept: Sender },
     Receiver { _kept: Receiver },
 }
@@ -100,8 +100,8 @@ enum End {
 impl End {
     fn new(role: &str, path: &Path) -> Outcome<Self> {
         Ok(match role {
-            "caller" => Self::Caller(Caller::connect(path)?),
-            "callee" => Self::Callee(Callee::listen(path, RING, RING)?),
+            "caller" => Self::Caller(Box::new(Caller::connect(path)?)),
+            "callee" => Self::Callee(Box::new(Callee::listen(path, RING, RING)?)),
             "sender" => Self::Sender { _kept: Sender::listen(path, RING)? },
             "receiver" => Self::Receiver { _kept: Receiver::listen(path, RING)? },
             _ => return Err(format!("no such role: {role}").into()),

@@ -92,10 +92,7 @@ fn dispatcher() -> Outcome<Dispatcher> {
         })?
         .register_stream(PANIC_AFTER, "panic_after", |request| {
             let last = number(request);
-            (0..=last).map(move |item| {
-                assert!(item < last, "at the last");
-                item
-            })
+            (0..=last).inspect(move |item| assert!(*item < last, "at the last"))
         })?
         .register_stream(LARGE, "large", |request| {
             let count = number(request);
