@@ -312,7 +312,7 @@ def test_chat(listener: str, connector: str, path: str) -> None:
         bob.stdin.close()
         assert bob.wait(LIMIT) == 0
         assert ann.stdout is not None
-        assert {line for line in iter(ann.stdout.readline, "bob: has left\n")} <= {"bob: bye\n"}
+        assert set(iter(ann.stdout.readline, "bob: has left\n")) <= {"bob: bye\n"}
         # A stop of the server ends the streams that are open.
         server.send_signal(signal.SIGINT)
         heard("stopped", server)
