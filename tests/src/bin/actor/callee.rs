@@ -10,8 +10,9 @@ use tachyon_tests::chaos::progress_file::Field;
 use tachyon_tests::chaos::stream::{SHORTEST_TAGGED, Stream};
 
 use super::Outcome;
-use super::caller::{ECHO, OTHER, STREAM, items_of};
+use super::caller::{ECHO, OTHER, STREAM};
 use super::role::{End, Role, Unconnected};
+use super::streams::OpenStreams;
 
 /// Shared by the handlers of one connection.
 struct Handlers {
@@ -33,12 +34,6 @@ impl Handlers {
         // A dispatcher takes a request after it has sent the reply to the request before.
         self.progress.note(Field::Committed, number);
         reply
-    }
-
-    /// The items of a stream. Its last message may wait for room when the next request comes, so none is committed.
-    fn items(&self, request: &[u8]) -> impl Iterator<Item = Vec<u8>> + use<> {
-        let (number, reply) = self.handle(request);
-        (0..items_of(number)).map(move |_| reply.clone())
     }
 
     /// Checks the next request, and returns its number and the reply.
@@ -93,8 +88,11 @@ pub(crate) fn answer(order: &Order) -> Outcome {
         let handlers = Arc::clone(&handlers);
         dispatcher.register(msg_type, name, move |request: &[u8]| handlers.answer(request))?;
     }
-    let streamed = Arc::clone(&handlers);
-    dispatcher.register_stream(STREAM, "stream", move |request: &[u8]| streamed.items(request))?;
+    let (streamed, streams) = (Arc::clone(&handlers), OpenStreams::new(role.progress.clone()));
+    let opened = Arc::clone(&streams);
+    // A stream's last message may wait for room when the next request comes, so no reply is noted as committed.
+    dispatcher
+        .register_stream(STREAM, "stream", move |request: &[u8]| opened.items(Ok(streamed.handle(request))))?;
     let end = if role.count == u64::MAX {
         dispatcher.serve_forever(&mut callee).map_or_else(|error| error.end(), |()| "closed".to_owned())
     } else {
@@ -105,6 +103,7 @@ pub(crate) fn answer(order: &Order) -> Outcome {
     if let Some(wrong) = handlers.wrong.lock().unwrap_or_else(PoisonError::into_inner).take() {
         return Err(wrong.into());
     }
+    streams.check_closed()?;
     role.bytes = handlers.bytes.load(Ordering::Relaxed);
     let answer = role.ended(&end).with("taken", handlers.taken.load(Ordering::Relaxed));
     drop(callee);

@@ -12,8 +12,9 @@ use tachyon_tests::chaos::order::Order;
 use tachyon_tests::chaos::progress_file::Field;
 use tachyon_tests::chaos::stream::{Stream, tag_of};
 
-use super::caller::{ECHO, OTHER, STREAM, items_of};
+use super::caller::{ECHO, OTHER, STREAM};
 use super::role::{End, Role};
+use super::streams::OpenStreams;
 use super::{Outcome, print};
 
 /// Longest handshake: on a busy machine a caller may get no processor time for a while.
@@ -21,6 +22,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Returns the number of handled requests of a seed.
 const COUNT: u16 = 7;
+/// Returns the number of open streams.
+const OPEN: u16 = 8;
 /// Stops the server.
 const STOP: u16 = 9;
 
@@ -92,13 +95,10 @@ pub(crate) fn serve(order: &Order) -> Outcome {
     });
     let taker = Arc::clone(&take);
     dispatcher.register(OTHER, "other", move |request: &[u8]| taker(request, true).map(|(_, reply)| reply))?;
-    dispatcher.register_stream(STREAM, "stream", move |request: &[u8]| {
-        let (count, outcome) = match take(request, false) {
-            Ok((number, reply)) => (items_of(number), Ok(reply)),
-            Err(wrong) => (1, Err(wrong)),
-        };
-        (0..count).map(move |_| outcome.clone())
-    })?;
+    let streams = OpenStreams::new(role.progress.clone());
+    let (opened, counting) = (Arc::clone(&streams), Arc::clone(&streams));
+    dispatcher.register_stream(STREAM, "stream", move |request: &[u8]| opened.items(take(request, false)))?;
+    dispatcher.register(OPEN, "open", move |_: &[u8]| counting.open().to_le_bytes().to_vec())?;
     print(&Order::new("serving"));
     let outcome = match role.form.as_str() {
         "workers" => dispatcher.serve_workers(&mut server, 2),
@@ -108,6 +108,7 @@ pub(crate) fn serve(order: &Order) -> Outcome {
         }
         _ => dispatcher.serve_forever(&mut server),
     };
+    streams.check_closed()?;
     role.bytes = bytes.load(Ordering::Relaxed);
     let end = outcome.map_or_else(|error| error.end(), |()| "finished".to_owned());
     Ok(role.ended(&end).with("taken", all.load(Ordering::Relaxed)))
