@@ -409,6 +409,34 @@ def test_a_bus_with_streams_is_freed_without_the_collector(run: Callable, callee
     run(main())
 
 
+def test_a_bus_whose_callee_died_is_freed_without_the_collector(
+    run: Callable, start: Callable[[str], StreamPeer], path: str
+) -> None:
+    start("server")
+
+    async def main() -> None:
+        bus = RpcBus.connect(path)
+        async with bus.astream(DIE_AFTER, packed(20)) as stream, bus.astream(UPLOAD) as upload:
+            # The loop sees the end before this task takes an item.
+            await asyncio.sleep(0.3)
+            for outcome in (collected(stream), upload.finish()):
+                with contextlib.suppress(errors.PeerDeadError):
+                    await outcome
+        assert stream.closed
+        assert upload.closed
+        del stream, upload, outcome
+        gc.disable()
+        try:
+            freed = weakref.ref(bus)
+            del bus
+            await asyncio.sleep(0.05)
+            assert freed() is None
+        finally:
+            gc.enable()
+
+    run(main())
+
+
 @pytest.fixture(params=["callee", "server", "workers", "tokio"])
 def taking(request: pytest.FixtureRequest, start: Callable[[str], StreamPeer]) -> None:
     """Start the program in each role."""

@@ -98,7 +98,7 @@ class Opening(Call):
 class OpenStream:
     """An open stream of a connection."""
 
-    __slots__ = ("arrived", "contract", "end", "number", "readers", "senders")
+    __slots__ = ("_error", "arrived", "contract", "end", "number", "readers", "senders")
 
     def __init__(self, number: int, contract: Contract | None) -> None:
         """Describe the stream with a correlation id."""
@@ -109,7 +109,23 @@ class OpenStream:
         self.senders: list[tuple[asyncio.Future[None], int | None]] = []
         # The messages that a connection had when it ended: items, then the end. True stands for the last item, a reply.
         self.arrived: deque[bytes] = deque()
-        self.end: bool | Exception | None = None
+        self.end: bool | None = None
+        self._error: Exception | None = None
+
+    def fail(self, error: Exception) -> None:
+        """End the stream with an error, after the items that have arrived."""
+        self.end, self._error = False, error
+
+    def raise_end(self) -> None:
+        """Raise the error that ended the stream, once."""
+        # The traceback refers to the frames that hold the stream. A reference back would make a cycle and keep the
+        # connection until the next collection.
+        error, self._error = self._error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error
 
     def wake(self) -> None:
         """Wake the tasks that wait for a message, for credit or for room."""
@@ -373,11 +389,13 @@ class LoopConnection:
                 elif found:
                     stream.arrived.append(self._calls.take_last(bus, stream.number, stream.contract) or b"")
                     stream.end = True
+                elif found is None:
+                    stream.fail(copy_of(error, sent=True))
                 else:
-                    stream.end = copy_of(error, sent=True) if found is None else False
+                    stream.end = False
         except Exception as raised:  # noqa: BLE001 - also errors that the endpoint declares
             # Without its traceback, which refers to this frame.
-            stream.end = raised.with_traceback(None)
+            stream.fail(raised.with_traceback(None))
         stream.wake()
 
     def stream(self, number: int) -> OpenStream:
@@ -398,8 +416,7 @@ class LoopConnection:
                 return None
         if len(stream.arrived) > (stream.end is True):
             return stream.arrived.popleft()
-        if isinstance(stream.end, Exception):
-            raise stream.end
+        stream.raise_end()
         return stream.end
 
     def take_last(self, bus: RpcBus, stream: OpenStream) -> bytes | None:
@@ -411,8 +428,7 @@ class LoopConnection:
                 # As in `take_item`.
                 self.loop.call_soon(stream.wake)
                 return None
-        if isinstance(stream.end, Exception):
-            raise stream.end
+        stream.raise_end()
         return stream.arrived.pop() if stream.end else b""
 
     def send_item(
