@@ -76,7 +76,7 @@ class Call:
 class Opening(Call):
     """The request that opens a stream. Its reply is empty, and comes when the request was sent."""
 
-    __slots__ = ("contract", "window")
+    __slots__ = ("contract", "stream", "window")
 
     payload: bytes
 
@@ -93,6 +93,8 @@ class Opening(Call):
         super().__init__(payload, type_id, deadline, loop)
         self.window = window
         self.contract = contract
+        # The connection may end, and forget the stream, before the task of the opening runs again.
+        self.stream: OpenStream | None = None
 
 
 class OpenStream:
@@ -253,7 +255,7 @@ class LoopConnection:
         if number == 0:
             return False
         call.number = number
-        self._streams[number] = OpenStream(number, call.contract)
+        self._streams[number] = call.stream = OpenStream(number, call.contract)
         call.reply.set_result(b"")
         return True
 
@@ -397,10 +399,6 @@ class LoopConnection:
             # Without its traceback, which refers to this frame.
             stream.fail(raised.with_traceback(None))
         stream.wake()
-
-    def stream(self, number: int) -> OpenStream:
-        """Return a stream that was just opened."""
-        return self._streams[number]
 
     def take_item(self, bus: RpcBus, stream: OpenStream) -> bytes | bool | None:
         """Take the next item of a stream: None when there is none yet, False after the last one.
