@@ -14,6 +14,7 @@ import re
 import signal
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Iterator  # noqa: TC003  # hints of handlers
 from pathlib import Path
 from typing import TypeAlias
@@ -43,7 +44,13 @@ Begun: TypeAlias = int | Items
 """The id of a call, or an open stream."""
 
 DEPTH = 24
-ECHO, OTHER, STREAM, COUNT, OPEN, STOP = 1, 2, 3, 7, 8, 9
+ECHO, OTHER, STREAM, TWO_WAY, COUNT, OPEN, STOP = 1, 2, 3, 4, 7, 8, 9
+
+OPENS = {"streams": STREAM, "async-streams": STREAM, "two-way": TWO_WAY, "async-two-way": TWO_WAY}
+"""The endpoint of each form that opens streams."""
+
+PATIENCE = 5.0
+"""Seconds that a thread may run after its stream has ended."""
 
 
 def items_of(number: int) -> int:
@@ -146,8 +153,14 @@ class Tally:
     def take_items(self, scene: Scene, stream: Items, number: int) -> None:
         """Take all items of a stream."""
         taken = 0
+        item_sent = scene.stream.message(number)
         with stream:
-            for item in stream:
+            while True:
+                if scene.form == "two-way":
+                    send_or_end(stream, item_sent, is_last=taken == items_of(number))
+                item = next(stream, None)
+                if item is None:
+                    break
                 self.take_item(scene, number, item)
                 taken += 1
         check_end(number, taken)
@@ -156,11 +169,26 @@ class Tally:
     async def take_items_later(self, scene: Scene, stream: AsyncItems, number: int) -> None:
         """Take all items of a stream, in a coroutine."""
         taken = 0
+        item_sent = scene.stream.message(number)
         async with stream:
-            async for item in stream:
+            while True:
+                if scene.form == "async-two-way":
+                    await (stream.end() if taken == items_of(number) else stream.send(item_sent))
+                item = await anext(stream, None)
+                if item is None:
+                    break
                 self.take_item(scene, number, item)
                 taken += 1
         check_end(number, taken)
+
+
+def send_or_end(stream: Items, item: bytes, *, is_last: bool) -> None:
+    """Send the next item of a two-way stream, or the end after the last one."""
+    if is_last:
+        stream.end()
+    else:
+        # The callee that has ended the stream takes no more; the next item raises the error.
+        stream.send(item)
 
 
 def take_reply(scene: Scene, bus: RpcBus, cid: int, number: int) -> None:
@@ -185,7 +213,7 @@ def check_reply(scene: Scene, number: int, reply: bytes | memoryview) -> None:
 
 
 def call(scene: Scene) -> str:  # noqa: C901  # one loop, with what may happen in it
-    if scene.form in {"async", "async-streams"}:
+    if scene.form.startswith("async"):
         return asyncio.run(call_async(scene))
     tally = Tally()
     under_way: list[tuple[Begun, int]] = []
@@ -220,8 +248,8 @@ def call(scene: Scene) -> str:  # noqa: C901  # one loop, with what may happen i
                             view[:] = message
                         scene.crosses("reserved", number)
                     begun = slot.out_cid
-                elif scene.form == "streams":
-                    begun = bus.stream(STREAM, message)
+                elif scene.form in OPENS:
+                    begun = bus.stream(OPENS[scene.form], message)
                 else:
                     begun = bus.call(message, kind)
             except tachyon.TachyonError as error:
@@ -233,7 +261,7 @@ def call(scene: Scene) -> str:  # noqa: C901  # one loop, with what may happen i
             tally.sent += 1
             scene.crosses("called", number)
             scene.note(COMMITTED, tally.sent)
-            if len(under_way) >= (DEPTH if scene.form in {"pipelined", "streams"} else 1):
+            if len(under_way) >= (DEPTH if scene.form in {"pipelined", *OPENS} else 1):
                 take(bus, *under_way.pop(scene.chance.randrange(len(under_way))))
             scene.rest()
         for one in under_way:
@@ -252,8 +280,8 @@ async def call_async(scene: Scene) -> str:
                 message = scene.stream.message(number)
                 scene.asked = now()
                 try:
-                    if scene.form == "async-streams":
-                        await tally.take_items_later(scene, bus.astream(STREAM, message), number)
+                    if scene.form in OPENS:
+                        await tally.take_items_later(scene, bus.astream(OPENS[scene.form], message), number)
                     else:
                         endpoint = echo if len(message) < SHORTEST_TAGGED else other
                         check_reply(scene, number, await endpoint.acall(bus, message))
@@ -324,10 +352,37 @@ class OpenStreams:
         finally:
             self.end()
 
+    def exchange(self, number: int, reply: bytes, requests: Stream, items: Iterator[bytes]) -> Iterator[bytes]:
+        """Answer each item of the caller, which is the request again. A thread publishes an item later."""
+        self.begin()
+        try:
+            for item in items:
+                requests.check(number, item)
+                self.start_item()
+                yield reply
+        finally:
+            self.end()
+
+    async def exchange_later(
+        self, number: int, reply: bytes, requests: Stream, items: AsyncIterator[bytes]
+    ) -> AsyncIterator[bytes]:
+        """Answer each item of the caller, as `exchange` does, on an event loop."""
+        self.begin()
+        try:
+            async for item in items:
+                requests.check(number, item)
+                self.start_item()
+                yield reply
+        finally:
+            self.end()
+
     def check_closed(self) -> None:
         """Check that the end of the connection has closed each generator."""
-        if self.open:
-            raise WrongError(f"{self.open} generators were not closed")
+        until = now() + int(PATIENCE * 1e9)
+        while self.open:
+            if now() > until:
+                raise WrongError(f"{self.open} generators were not closed")
+            time.sleep(0.001)
 
 
 class Responder:
@@ -338,8 +393,9 @@ class Responder:
         self.streams = OpenStreams(scene)
 
     def begin(self, *, answered: bool) -> int:
-        number = self.taken
-        self.taken += 1
+        with self.streams.guard:
+            number = self.taken
+            self.taken += 1
         if answered:
             # A dispatcher takes a request after it has sent the reply to the previous request.
             self.scene.note(COMMITTED, number)
@@ -355,19 +411,38 @@ class Responder:
             self.wrong = str(wrong)
         reply = bytes(request) if len(request) < SHORTEST_TAGGED else scene.replies.message(number)
         scene.bytes += len(request) + len(reply)
-        scene.note(STARTED, number + 1)
         return reply
 
     def handle(self, request: memoryview) -> bytes:
         number = self.begin(answered=True)
         self.scene.rest()
-        return self.reply(number, request)
+        reply = self.reply(number, request)
+        self.scene.note(STARTED, number + 1)
+        return reply
 
     def stream(self, request: bytes) -> Iterator[bytes]:
         # The last message of a stream may wait for room when the next request comes.
         number = self.begin(answered=False)
         self.scene.rest()
-        return self.streams.items(number, self.reply(number, request))
+        reply = self.reply(number, request)
+        self.scene.note(STARTED, number + 1)
+        return self.streams.items(number, reply)
+
+    def exchange(self, request: bytes, items: Iterator[bytes]) -> Iterator[bytes]:
+        yield from self.streams.exchange(*self.exchanged(request), self.scene.stream, items)
+
+    async def exchange_later(self, request: bytes, items: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        exchange = self.streams.exchange_later(*self.exchanged(request), self.scene.stream, items)
+        async with contextlib.aclosing(exchange):
+            async for item in exchange:
+                yield item
+
+    def exchanged(self, request: bytes) -> tuple[int, bytes]:
+        """Return the number and the reply of a two-way stream, whose threads begin in any order."""
+        before, number = self.begin(answered=False), int.from_bytes(request[:8], "little") & LOW
+        reply = self.reply(number, request)
+        self.scene.note(STARTED, before + 1)
+        return number, reply
 
     async def handle_later(self, request: memoryview) -> bytes:
         # Coroutines reply in any order, so the count of committed replies is unknown.
@@ -401,6 +476,7 @@ def answer(scene: Scene) -> str:
                 for kind in (ECHO, OTHER):
                     dispatcher.handler(kind)(handler)
                 dispatcher.handler(STREAM)(responder.stream_later if scene.form == "async" else responder.stream)
+                dispatcher.handler(TWO_WAY)(responder.exchange_later if scene.form == "async" else responder.exchange)
                 if scene.form == "async":
                     asyncio.run(dispatcher.aserve(bus))
                     end = "closed"
@@ -468,7 +544,7 @@ class ManyCallers:
         self.guard = threading.Lock()
         self.total = self.unary = 0
 
-    def take(self, request: bytes | memoryview, *, is_unary: bool) -> tuple[int, bytes]:
+    def take(self, request: bytes | memoryview, kind: int) -> tuple[int, bytes]:
         """Check the next request of a caller, and return its number and the reply."""
         scene = self.scene
         tag = int.from_bytes(request[:8], "little")
@@ -478,20 +554,25 @@ class ManyCallers:
             self.total += 1
             # The last message of a stream may wait for room when the next request comes.
             scene.note(COMMITTED, self.unary)
-            self.unary += is_unary
+            self.unary += kind == OTHER
             scene.note(TAKEN, self.total)
             scene.crosses("handler", before)
             # A caller of an earlier server goes on with its next number.
             expected = self.counted.get(seed, number if scene.resumes else 0)
-            if number != expected:
+            # The threads of two-way streams begin in any order.
+            if number != expected and kind != TWO_WAY:
                 raise WrongError(f"request {number} of {seed} came where {expected} was due")
-            whose = Stream(seed, scene.stream.least, scene.stream.most)
+            whose = self.requests(request)
             whose.check(number, request)
-            self.counted[seed] = number + 1
+            self.counted[seed] = expected + 1
             reply = whose.replies(scene.replies.most).message(number)
             scene.bytes += len(request) + len(reply)
             scene.note(STARTED, self.total)
         return number, reply
+
+    def requests(self, request: bytes | memoryview) -> Stream:
+        """Return the stream of a request."""
+        return Stream(int.from_bytes(request[:8], "little") >> 32, self.scene.stream.least, self.scene.stream.most)
 
     def count(self, seed: memoryview) -> bytes:
         """Return the number of the handled requests of a caller."""
@@ -499,22 +580,31 @@ class ManyCallers:
 
     def handle(self, request: memoryview) -> bytes:
         self.scene.rest()
-        return self.take(request, is_unary=True)[1]
+        return self.take(request, OTHER)[1]
 
     def stream(self, request: bytes) -> Iterator[bytes]:
         self.scene.rest()
-        return self.streams.items(*self.take(request, is_unary=False))
+        return self.streams.items(*self.take(request, STREAM))
 
     async def handle_later(self, request: memoryview) -> bytes:
-        _, reply = self.take(request, is_unary=True)
+        _, reply = self.take(request, OTHER)
         await rest_later(self.scene)
         return reply
 
     async def stream_later(self, request: bytes) -> AsyncIterator[bytes]:
-        taken = self.take(request, is_unary=False)
+        taken = self.take(request, STREAM)
         await rest_later(self.scene)
         async with contextlib.aclosing(self.streams.items_later(*taken)) as items:
             async for item in items:
+                yield item
+
+    def exchange(self, request: bytes, items: Iterator[bytes]) -> Iterator[bytes]:
+        yield from self.streams.exchange(*self.take(request, TWO_WAY), self.requests(request), items)
+
+    async def exchange_later(self, request: bytes, items: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        exchange = self.streams.exchange_later(*self.take(request, TWO_WAY), self.requests(request), items)
+        async with contextlib.aclosing(exchange):
+            async for item in exchange:
                 yield item
 
 
@@ -530,6 +620,7 @@ def serve(scene: Scene) -> str:
         dispatcher.handler(ECHO)(bytes)
         dispatcher.handler(OTHER)(handlers.handle_later if scene.form == "async" else handlers.handle)
         dispatcher.handler(STREAM)(handlers.stream_later if scene.form == "async" else handlers.stream)
+        dispatcher.handler(TWO_WAY)(handlers.exchange_later if scene.form == "async" else handlers.exchange)
         dispatcher.handler(COUNT)(handlers.count)
         dispatcher.handler(OPEN)(lambda _: handlers.streams.open.to_bytes(8, "little"))
         dispatcher.handler(STOP)(lambda _: server.stop() or b"")

@@ -20,6 +20,10 @@ pub(crate) const OTHER: u16 = 2;
 /// Answers a request with a stream of [`items_of`] items, each of which is the reply of [`OTHER`].
 pub(crate) const STREAM: u16 = 3;
 
+/// Answers each item of the caller with the reply of [`OTHER`]. The caller sends the request again, as often as
+/// [`STREAM`] has items.
+pub(crate) const TWO_WAY: u16 = 4;
+
 /// Most calls in flight, or open streams.
 const DEPTH: usize = 24;
 
@@ -59,7 +63,7 @@ pub(crate) fn call(order: &Order) -> Outcome {
     };
     role.begin()?;
     let reconnects = order.get_or("reconnect", 0) == 1;
-    let depth = if matches!(&*role.form, "pipelined" | "streams") { DEPTH } else { 1 };
+    let depth = if matches!(&*role.form, "pipelined" | "streams" | "two-way") { DEPTH } else { 1 };
     let mut tally = Tally::default();
     let mut in_flight = VecDeque::new();
     while tally.sent < role.count && tally.end.is_none() {
@@ -116,7 +120,11 @@ fn send(role: &mut Role, caller: &mut Caller, number: u64) -> Result<u64, CallEr
     } else {
         let message = role.stream.message(number, &mut role.chance);
         role.mark_operation();
-        if role.form == "streams" { caller.open(STREAM, &message) } else { caller.start(msg_type(len), &message) }
+        match &*role.form {
+            "streams" => caller.open(STREAM, &message),
+            "two-way" => caller.open(TWO_WAY, &message),
+            _ => caller.start(msg_type(len), &message),
+        }
     }
 }
 
@@ -128,7 +136,8 @@ fn finish(
     number: u64,
     tally: &mut Tally,
 ) -> Result<Result<(), CallError>, String> {
-    if role.form != "streams" {
+    let is_two_way = role.form == "two-way";
+    if !is_two_way && role.form != "streams" {
         let reply = match caller.finish(call) {
             Ok(reply) => reply,
             Err(error) => return Ok(Err(error)),
@@ -139,8 +148,17 @@ fn finish(
         role.bytes += reply.len() as u64;
         return check(role.stream, role.replies, number, &reply).map(Ok);
     }
+    let item = role.stream.message(number, &mut role.chance);
     let mut taken = 0;
     loop {
+        if is_two_way {
+            // The next item, or the end after the last one. A stream that has ended reports its end below.
+            let is_last = taken == items_of(number);
+            let sent = if is_last { caller.end_items(call) } else { caller.send_item(call, &item).map(drop) };
+            if let Err(error) = sent {
+                return Ok(Err(error));
+            }
+        }
         match caller.next_item(call) {
             Ok(Some(item)) => {
                 check(role.stream, role.replies, number, &item).map_err(|wrong| format!("item {taken}, {wrong}"))?;
@@ -210,12 +228,21 @@ async fn take_stream(
     message: &[u8],
     tally: &RefCell<Tally>,
 ) -> Result<Result<usize, CallError>, String> {
-    let stream = match caller.open(STREAM, message).await {
+    let is_two_way = role.form == "async-two-way";
+    let stream = match caller.open(if is_two_way { TWO_WAY } else { STREAM }, message).await {
         Ok(stream) => stream,
         Err(error) => return Ok(Err(error)),
     };
     let (mut taken, mut bytes) = (0, 0);
-    while let Some(item) = stream.recv().await {
+    loop {
+        if is_two_way {
+            let is_last = taken == items_of(number);
+            let sent = if is_last { stream.end().await } else { stream.send(message).await.map(drop) };
+            if let Err(error) = sent {
+                return Ok(Err(error));
+            }
+        }
+        let Some(item) = stream.recv().await else { break };
         match item {
             Ok(item) => {
                 check(role.stream, role.replies, number, &item).map_err(|wrong| format!("item {taken}, {wrong}"))?;
@@ -256,7 +283,7 @@ fn call_async(role: &Role) -> Outcome {
                     };
                     let message = role.stream.message(number, &mut chance);
                     asked.set(now());
-                    let taken = if role.form == "async-streams" {
+                    let taken = if role.form != "async" {
                         take_stream(role, caller, number, &message, tally).await?
                     } else {
                         match caller.call(msg_type(message.len()), &message).await {

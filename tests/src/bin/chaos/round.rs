@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tachyon_tests::chaos::now;
 use tachyon_tests::chaos::order::Order;
 use tachyon_tests::chaos::progress_file::{Field, ProgressFile};
+use tachyon_tests::chaos::stream::SHORTEST_TAGGED;
 
 use super::actors::{Actor, Actors, Language, PATIENCE};
 use super::findings::Findings;
@@ -62,7 +63,9 @@ impl Role {
         match self {
             Self::Sender => &["copy", "place"],
             Self::Receiver => &["guard", "iterate", "batch"],
-            Self::Caller => &["single", "place", "pipelined", "streams", "async", "async-streams"],
+            Self::Caller => {
+                &["single", "place", "pipelined", "streams", "two-way", "async", "async-streams", "async-two-way"]
+            }
             Self::Callee => &["dispatcher", "hand", "async"],
         }
     }
@@ -75,9 +78,9 @@ impl Role {
             (Self::Sender, _) => &["before", "committed"],
             (Self::Receiver, "batch") => &["taken"],
             (Self::Receiver, _) => &["taken", "released"],
-            (Self::Caller, "streams") => &["before", "called", "item", "replied"],
+            (Self::Caller, "streams" | "two-way") => &["before", "called", "item", "replied"],
             (Self::Caller, _) => &["before", "called", "replied"],
-            (Self::Callee, "streams") => &["handler", "item"],
+            (Self::Callee, "streams" | "threads") => &["handler", "item"],
             (Self::Callee, "hand") => &["taken", "handler", "reply", "answered"],
             (Self::Callee, _) => &["handler"],
         }
@@ -91,7 +94,12 @@ pub(crate) fn is_async(form: &str) -> bool {
 
 /// Whether a caller's form opens streams.
 pub(crate) fn has_streams(form: &str) -> bool {
-    form.ends_with("streams")
+    form.ends_with("streams") || is_two_way(form)
+}
+
+/// Whether a caller's form opens streams that a thread or a task serves, which may begin after the next request.
+pub(crate) fn is_two_way(form: &str) -> bool {
+    form.ends_with("two-way")
 }
 
 /// How the victim dies.
@@ -199,6 +207,12 @@ impl Round {
         for form in forms.iter_mut().filter(|form| streams && **form == "hand") {
             *form = "dispatcher";
         }
+        // The requests of two-way streams have tags: their threads begin in any order.
+        let two_way = forms.map(is_two_way).contains(&true);
+        for form in forms.iter_mut().filter(|form| two_way && **form == "dispatcher") {
+            *form = "threads";
+        }
+        let least = if two_way { SHORTEST_TAGGED } else { 0 };
         let capacity = |chance: &mut fastrand::Rng| scale.capacities[chance.usize(..scale.capacities.len())];
         let (forward, reverse) = (capacity(chance), capacity(chance));
         let largest = chance.usize(..3);
@@ -224,6 +238,7 @@ impl Round {
                 .with("side", if listens[who] { "listen" } else { "connect" })
                 .with("forward", forward)
                 .with("reverse", reverse)
+                .with("least", least)
                 .with("most", most)
                 .with("most_reply", reverse)
                 .with("seed", seed)
@@ -359,8 +374,8 @@ impl Round {
         let got: u64 = told.get_or(if self.role == Role::Callee { "replies" } else { "taken" }, 0);
         findings.count("messages", got);
         let right = match self.role {
-            // The coroutine of a departed caller is cancelled, perhaps before it begins.
-            Role::Caller if self.forms[1] == "async" => got <= started,
+            // The coroutine or the thread of a departed caller is cancelled, perhaps before it begins.
+            Role::Caller if self.forms[1] == "async" || is_two_way(self.forms[0]) => got <= started,
             Role::Sender | Role::Caller | Role::Callee => committed <= got && got <= started,
             Role::Receiver => taken <= told.get_or("sent", 0),
         };

@@ -16,7 +16,7 @@ use super::findings::Findings;
 use super::kill::Survivor;
 use super::ptrace::{Step, is_stopped, single_step};
 use super::retry::{Missed, with_retry};
-use super::round::{check_items, is_async};
+use super::round::{check_items, is_async, is_two_way};
 
 /// The number of callers of a server that dies.
 const CALLERS: usize = 3;
@@ -40,7 +40,8 @@ const MOST: usize = 1500;
 
 /// An order for a caller of a random form and polling mode.
 fn calling(path: &Path, seed: u32, chance: &mut fastrand::Rng) -> Order {
-    let form = ["single", "place", "pipelined", "streams", "async", "async-streams"][chance.usize(..6)];
+    let forms = ["single", "place", "pipelined", "streams", "two-way", "async", "async-streams", "async-two-way"];
+    let form = forms[chance.usize(..forms.len())];
     let mode = ["park", "spin", "adaptive", "spins"][chance.usize(..4)];
     let pause = if chance.bool() { 0 } else { chance.u64(1..600) };
     Order::new("call")
@@ -365,11 +366,12 @@ fn caller_dies(
     let mut order = calling(&standing.path, seed, chance).with("ledger", folder.join("ledger").display());
     match order.text("form") {
         "async" => order = order.with("form", "pipelined"),
+        "async-two-way" => order = order.with("form", "two-way"),
         "async-streams" => order = order.with("form", "streams"),
         _ => {}
     }
     let points: &[&str] = match order.text("form") {
-        "streams" => &["before", "called", "item", "replied"],
+        "streams" | "two-way" => &["before", "called", "item", "replied"],
         _ => &["before", "called", "replied"],
     };
     let point = points[chance.usize(..points.len())];
@@ -421,14 +423,15 @@ fn caller_dies(
         return Err(format!("{name} reports `{}`: {order}", left.text("how")).into());
     }
     findings.noticed(&name, left.get_or("at", 0_u64).saturating_sub(killed));
-    // The server answers other callers, and has handled every committed request of the dead caller. The coroutine of a
-    // departed caller is cancelled, perhaps before it begins.
+    // The server answers other callers, and has handled every committed request of the dead caller. The coroutine or
+    // the thread of a departed caller is cancelled, perhaps before it begins.
     let (started, committed) = (ledger.get(Field::Started), ledger.get(Field::Committed));
     let reply = standing.steady.call_timeout(COUNT, &seed.to_le_bytes(), PATIENCE)?;
     let handled = u64::from_le_bytes((*reply).try_into()?);
     drop(reply);
     findings.count("messages", handled);
-    if !((committed <= handled || standing.form == "async") && handled <= started) {
+    let may_not_begin = standing.form == "async" || is_two_way(order.text("form"));
+    if !((committed <= handled || may_not_begin) && handled <= started) {
         let counts = format!("its caller had started {started}, committed {committed}, {handled} were handled");
         return Err(format!("{name}: {counts}: {order}").into());
     }
