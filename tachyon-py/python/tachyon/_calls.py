@@ -358,7 +358,8 @@ class LoopConnection:
                 if not call.reply.done() and not self._try_send(bus, call):
                     return
             except TachyonError as error:
-                call.reply.set_exception(error)
+                # Without its traceback, which refers to this frame, and so to the call.
+                call.reply.set_exception(error.with_traceback(None))
             queue.popleft()
 
     def _end(self, bus: RpcBus, error: TachyonError) -> None:
