@@ -165,7 +165,7 @@ class Service:
             # Another thread registers a handler meanwhile.
             wait = RETRY
         except PeerDeadError as error:
-            # Requests of this turn still begin, and are cancelled in good order with the rest. The error goes without its
+            # Requests of this turn still begin, and are cancelled in good order with the rest. The error loses its
             # traceback: this frame refers to the last request, and asyncio keeps the error of its main task in a cycle.
             self._fail(error.with_traceback(None))
             wait = None
