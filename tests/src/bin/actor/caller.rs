@@ -283,13 +283,13 @@ fn call_async(role: &Role) -> Outcome {
                     };
                     let message = role.stream.message(number, &mut chance);
                     asked.set(now());
-                    let taken = if role.form != "async" {
-                        take_stream(role, caller, number, &message, tally).await?
-                    } else {
+                    let taken = if role.form == "async" {
                         match caller.call(msg_type(message.len()), &message).await {
                             Ok(reply) => check(role.stream, role.replies, number, &reply).map(|()| Ok(reply.len()))?,
                             Err(error) => Err(error),
                         }
+                    } else {
+                        take_stream(role, caller, number, &message, tally).await?
                     };
                     let mut tally = tally.borrow_mut();
                     match taken {
