@@ -206,8 +206,8 @@ fn streams() {
     ] {
         assert_messages("msg_type = 1", item, &expected);
     }
-    for item in ["fn f() -> impl Iterator<Item = u8> {}", "fn f(a: Items<u8>) {}", "fn f(a: StreamSender<u8>) {}"] {
-        assert_messages("msg_type = 1, codec = \"msgpack\"", item, &["remove `codec`"]);
+    for item in ["fn f() -> impl Iterator<Item = &u8> {}", "fn f(a: Items<&u8>) {}", "fn f(a: StreamSender<&u8>) {}"] {
+        assert_messages("msg_type = 1, codec = \"msgpack\"", item, &["write `u8`"]);
     }
     for (method, expected) in [
         ("fn f(&mut self) -> Result<impl Iterator<Item = u8> + 'static, E>", vec![]),

@@ -35,11 +35,20 @@ SAID = {"rust": "", "python": "RuntimeError: "}
 @pytest.fixture(params=["rust", "python"])
 def callee(request: pytest.FixtureRequest, path: str) -> Iterator[str]:
     """Serve the contract to one caller."""
-    rust = [program("contract"), "packed", path]
-    line = rust if request.param == "rust" else [*PYTHON, str(SERVICE), path]
+    yield from serve_one(request.param, "packed", path)
+
+
+@pytest.fixture(params=["rust", "python"])
+def streams_callee(request: pytest.FixtureRequest, path: str) -> Iterator[str]:
+    """Serve the streams of the contract to one caller."""
+    yield from serve_one(request.param, "packed_streams", path)
+
+
+def serve_one(language: str, role: str, path: str) -> Iterator[str]:
+    line = [program("contract"), role, path] if language == "rust" else [*PYTHON, str(SERVICE), path]
     with subprocess.Popen(line, stderr=subprocess.PIPE, text=True) as process:
         try:
-            yield request.param
+            yield language
             _, err = process.communicate(timeout=LIMIT)
             assert (process.returncode, err) == (0, "")
         finally:
@@ -81,6 +90,45 @@ def test_rust_calls(callee: str, path: str) -> None:
     line = [program("contract"), "call_packed", path, SAID[callee]]
     done = subprocess.run(line, capture_output=True, text=True, timeout=LIMIT, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_python_streams(streams_callee: str, path: str) -> None:
+    last = Summary({"a": 7.5, "b": 13.5}, EVENTS[2])
+    with RpcBus.connect(path) as bus:
+        summaries = list(packed.history.stream(bus, EVENTS))
+        assert [summary.last for summary in summaries] == EVENTS
+        assert summaries[2] == last
+        failing = packed.history.stream(bus, [EVENTS[0], EVENTS[2]])
+        assert next(failing).last == EVENTS[0]
+        with pytest.raises(Unknown, match="no account b"):
+            next(failing)
+        with packed.replay.stream(bus, None) as replayed:
+            for event in EVENTS:
+                replayed.send(event)
+            assert replayed.finish() == last
+        with packed.replay.stream(bus, Closed()) as replayed:
+            assert replayed.finish().last == Closed()
+        with packed.remark.stream(bus, "seen") as chat:
+            for amount in range(100):
+                chat.send(Closed())
+                chat.send(Moved("a", "b", amount))
+                assert next(chat) == Moved("a", "b", amount, "seen")
+            chat.end()
+            assert list(chat) == []
+        # The caller sends values as they are; the callee checks them.
+        with packed.remark.stream(bus, "seen") as chat:
+            chat.send({"type": "Vanished"})
+            with pytest.raises(RpcError, match="Vanished") as refused:
+                next(chat)
+            assert refused.value.kind is ErrorKind.BAD_REQUEST
+    assert streams_callee in SAID
+
+
+def test_rust_streams(streams_callee: str, path: str) -> None:
+    line = [program("contract"), "stream_packed", path]
+    done = subprocess.run(line, capture_output=True, text=True, timeout=LIMIT, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    assert streams_callee in SAID
 
 
 def test_the_command_line(callee: str, path: str) -> None:

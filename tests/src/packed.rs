@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 
 use serde::{Deserialize, Serialize};
-use tachyon::{CallError, Caller, ErrorKind, tachyon_rpc};
+use tachyon::{CallError, Caller, ErrorKind, HandlerError, ItemError, Items, StreamSender, tachyon_rpc};
 
 /// An event of an account.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -96,6 +96,75 @@ pub trait Accounts {
     fn fails(&self, text: String) -> Result<u8, String>;
 }
 
+/// Streams of events and of what they change, as a service.
+#[tachyon_rpc]
+pub trait Journal {
+    /// The state after each event.
+    #[rpc(msg_type = 307, codec = "msgpack")]
+    fn history(&self, events: Vec<Event>) -> impl Iterator<Item = Result<Summary, AccountError>> + 'static;
+
+    /// The state after the last event.
+    #[rpc(msg_type = 308, codec = "msgpack")]
+    fn replay(&self, first: Option<Event>, events: Items<Event>) -> Result<Summary, HandlerError>;
+
+    /// Returns the moves, with a remark.
+    #[rpc(msg_type = 309, codec = "msgpack")]
+    fn remark(&self, text: String, events: Items<Event>, out: StreamSender<Event>) -> Result<(), ItemError>;
+}
+
+/// Applies an event to the balances.
+fn advance(
+    balances: &mut BTreeMap<String, f64>,
+    event: &Event,
+    limits: &BTreeMap<String, f64>,
+) -> Result<(), AccountError> {
+    match event {
+        Event::Opened { account, balance } => drop(balances.insert(account.clone(), *balance)),
+        #[allow(clippy::cast_precision_loss, reason = "small numbers")]
+        Event::Moved { from, to, amount, .. } => {
+            let moved = *amount as f64;
+            if let Some(limit) = limits.get(from).filter(|limit| moved > **limit) {
+                return Err(AccountError::TooMuch { amount: *amount, limit: *limit });
+            }
+            for (account, by) in [(from, -moved), (to, moved)] {
+                let unknown = || AccountError::Unknown { account: account.clone() };
+                *balances.get_mut(account).ok_or_else(unknown)? += by;
+            }
+        }
+        Event::Closed => balances.clear(),
+    }
+    Ok(())
+}
+
+impl Journal for Book {
+    fn history(&self, events: Vec<Event>) -> impl Iterator<Item = Result<Summary, AccountError>> + 'static {
+        let mut balances = BTreeMap::new();
+        events.into_iter().map(move |event| {
+            advance(&mut balances, &event, &BTreeMap::new())?;
+            Ok(Summary { balances: balances.clone(), last: Some(event) })
+        })
+    }
+
+    fn replay(&self, first: Option<Event>, events: Items<Event>) -> Result<Summary, HandlerError> {
+        let mut summary = Summary { balances: BTreeMap::new(), last: None };
+        for event in first.map(Ok).into_iter().chain(events) {
+            let event = event?;
+            advance(&mut summary.balances, &event, &BTreeMap::new()).map_err(HandlerError::failed)?;
+            summary.last = Some(event);
+        }
+        Ok(summary)
+    }
+
+    fn remark(&self, text: String, events: Items<Event>, out: StreamSender<Event>) -> Result<(), ItemError> {
+        for event in events {
+            if let Event::Moved { from, to, amount, .. } = event? {
+                out.blocking_send(&Event::Moved { from, to, amount, note: Some(text.clone()) })?;
+            }
+        }
+        Ok(())
+    }
+}
+
 /// The accounts of the tests.
 #[derive(Debug, Default)]
 pub struct Book(BTreeMap<String, f64>);
@@ -109,21 +178,7 @@ impl Accounts for Book {
     ) -> Result<Summary, AccountError> {
         let mut balances = self.0.clone();
         for event in &events {
-            match event {
-                Event::Opened { account, balance } => drop(balances.insert(account.clone(), *balance)),
-                #[allow(clippy::cast_precision_loss, reason = "small numbers")]
-                Event::Moved { from, to, amount, .. } => {
-                    let moved = *amount as f64;
-                    if let Some(limit) = limits.get(from).filter(|limit| moved > **limit) {
-                        return Err(AccountError::TooMuch { amount: *amount, limit: *limit });
-                    }
-                    for (account, by) in [(from, -moved), (to, moved)] {
-                        let unknown = || AccountError::Unknown { account: account.clone() };
-                        *balances.get_mut(account).ok_or_else(unknown)? += by;
-                    }
-                }
-                Event::Closed => balances.clear(),
-            }
+            advance(&mut balances, event, &limits)?;
         }
         if dry != Some(true) {
             self.0.clone_from(&balances);
@@ -214,4 +269,57 @@ pub fn call_packed(caller: &mut Caller, said: &str) {
     }
     // An argument that the callee does not know is allowed, and an option may be left out.
     assert_eq!(&*caller.call(304, b"\x81\xA5other\x07").unwrap(), b"\xC0");
+}
+
+/// Opens every stream of the service [`Journal`], of either language.
+///
+/// # Panics
+/// When an item or a reply is wrong.
+#[allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+pub fn stream_packed(caller: &mut Caller) {
+    let mut client = JournalClient::new(&mut *caller);
+    let summaries: Vec<Summary> = client.history(&events()).unwrap().map(Result::unwrap).collect();
+    let balances = BTreeMap::from([("a".to_owned(), 7.5), ("b".to_owned(), 13.5)]);
+    let last = Summary { balances, last: events().pop() };
+    assert_eq!(summaries.len(), 3);
+    assert_eq!(summaries[0].balances, BTreeMap::from([("a".to_owned(), 10.5)]));
+    assert_eq!(summaries[2], last);
+    let mut failing = client.history(&vec![events().remove(0), events().remove(2)]).unwrap();
+    assert_eq!(failing.next().unwrap().unwrap().last, Some(events().remove(0)));
+    assert_eq!(failed(failing.next().unwrap()), AccountError::Unknown { account: "b".to_owned() });
+    assert!(failing.next().is_none());
+    drop(failing);
+    let mut lent = client.history(&events()).unwrap();
+    assert_eq!(lent.next_in_place().unwrap().unwrap().into_owned(), summaries[0]);
+    drop(lent);
+
+    let mut replayed = client.replay(&None).unwrap();
+    for event in &events() {
+        assert!(replayed.send(event).unwrap());
+    }
+    assert_eq!(replayed.finish().unwrap(), last);
+    assert_eq!(client.replay(&Some(Event::Closed)).unwrap().finish().unwrap().last, Some(Event::Closed));
+
+    let mut chat = client.remark("seen").unwrap();
+    for amount in 0..100 {
+        let moved = |note: Option<&str>| {
+            let note = note.map(str::to_owned);
+            Event::Moved { from: "a".to_owned(), to: "b".to_owned(), amount, note }
+        };
+        assert!(chat.send(&Event::Closed).unwrap());
+        assert!(chat.send(&moved(None)).unwrap());
+        assert_eq!(chat.next().unwrap().unwrap(), moved(Some("seen")));
+    }
+    chat.end().unwrap();
+    assert!(chat.next().is_none());
+    drop(chat);
+
+    // An item that is no event is refused, and the connection goes on.
+    let raw = caller.open(308, b"\x80").unwrap();
+    caller.send_item(raw, b"\x07").unwrap();
+    caller.end_items(raw).unwrap();
+    let error = caller.finish(raw).unwrap().error().unwrap();
+    assert_eq!(error.kind, ErrorKind::BadRequest, "{error}");
+    assert!(error.text.contains("item"), "{error}");
+    assert_eq!(JournalClient::new(caller).history(&events()).unwrap().count(), 3);
 }

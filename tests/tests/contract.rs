@@ -11,7 +11,7 @@ use tachyon_tests::contract::calls::{
     call_with_tensors, exceed_rings, fail_as_declared, fail_in_words, fail_without_texts, finish_in_any_order,
 };
 use tachyon_tests::contract::{Plain, add_slowly, char_code, reached, split};
-use tachyon_tests::packed::call_packed;
+use tachyon_tests::packed::{call_packed, stream_packed};
 use tachyon_tests::process::{Peer, Program};
 use tachyon_tests::temporary::socket;
 
@@ -96,6 +96,16 @@ fn a_service_of_the_codec_msgpack() {
     let callee = Program(env!("CARGO_BIN_EXE_contract")).start("packed", &path, &[]);
     let mut caller = Caller::connect(&path).unwrap();
     call_packed(&mut caller, "");
+    drop(caller);
+    assert_eq!(callee.finish(), "");
+}
+
+#[test]
+fn streams_of_the_codec_msgpack() {
+    let (_folder, path) = socket();
+    let callee = Program(env!("CARGO_BIN_EXE_contract")).start("packed_streams", &path, &[]);
+    let mut caller = Caller::connect(&path).unwrap();
+    stream_packed(&mut caller);
     drop(caller);
     assert_eq!(callee.finish(), "");
 }

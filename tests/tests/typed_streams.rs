@@ -6,7 +6,7 @@ use std::time::Duration;
 use tachyon::client::tokio::AsyncStream;
 use tachyon::describe::{Description, EndpointKind};
 use tachyon::dispatch::{Entry, EntryHandler};
-use tachyon::rpc::StreamsReplies;
+use tachyon::rpc::{Owned, StreamsReplies};
 use tachyon::{
     AsyncCaller, CallError, Caller, Dispatcher, Endpoint, ErrorKind, Tensor, endpoints, tachyon_rpc, testing,
 };
@@ -445,7 +445,7 @@ fn a_handler_on_a_thread_has_no_signature_of_one_reply() {
     let _ = Entry::<()>::new(double::SIGNATURE, upload::ENTRY.handler());
 }
 
-async fn collected<C: StreamsReplies>(stream: &AsyncStream<C>) -> Vec<C::Reply> {
+async fn collected<C: StreamsReplies>(stream: &AsyncStream<C>) -> Vec<Owned<C>> {
     let mut items = Vec::new();
     while let Some(item) = stream.recv().await {
         items.push(item.unwrap_or_else(|error| panic!("{error:?}")));
@@ -522,4 +522,142 @@ fn a_service_has_streams_of_tasks() {
         assert!(matches!(refused, Err(CallError::Failed(StockError::SoldOut { left: 0 }))));
         assert_eq!(collected(&relay.countdown(3).await.unwrap()).await, [2, 1, 0]);
     });
+}
+
+/// Items that only the codec msgpack carries. One of them cannot be written.
+mod packed {
+    use serde::{Deserialize, Serialize, Serializer};
+    use tachyon::{Context, ItemError, Items, StreamSender, tachyon_rpc};
+
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub(super) enum Step {
+        Word(String),
+        Numbers {
+            values: Vec<u32>,
+        },
+        #[serde(serialize_with = "unwritable")]
+        Unwritable(u8),
+    }
+
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature of serde")]
+    fn unwritable<S: Serializer>(_value: &u8, _serializer: S) -> Result<S::Ok, S::Error> {
+        Err(serde::ser::Error::custom("a step without a form"))
+    }
+
+    #[tachyon_rpc(msg_type = 1, codec = "msgpack")]
+    pub(super) fn steps(steps: Vec<Step>, fails: bool) -> Result<impl Iterator<Item = Step>, String> {
+        if fails { Err("no steps".to_owned()) } else { Ok(steps.into_iter()) }
+    }
+
+    #[tachyon_rpc(msg_type = 2, codec = "msgpack")]
+    pub(super) fn unwritable_steps() -> impl Iterator<Item = Step> {
+        [Step::Word("first".to_owned()), Step::Unwritable(1)].into_iter()
+    }
+
+    #[tachyon_rpc(msg_type = 3, codec = "msgpack")]
+    pub(super) async fn last(mut steps: Items<Step>, #[context] cx: &Context<'_>) -> Result<(String, Step), ItemError> {
+        let mut last = Step::Numbers { values: vec![] };
+        while let Some(step) = steps.recv().await {
+            last = step?;
+        }
+        Ok((cx.name.to_owned(), last))
+    }
+
+    #[tachyon_rpc(msg_type = 4, codec = "msgpack")]
+    pub(super) async fn again(times: u8, mut steps: Items<Step>, out: StreamSender<Step>) -> Result<(), ItemError> {
+        assert!(matches!(out.send(&Step::Unwritable(1)).await, Err(ItemError::Unwritable { .. })));
+        while let Some(step) = steps.recv().await {
+            let step = step?;
+            for _ in 0..times {
+                out.send(&step).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Items of types that travel with and without the codec: the codec of the endpoint writes them.
+    #[tachyon_rpc(msg_type = 5, codec = "msgpack")]
+    pub(super) fn texts(numbers: Items<u64>, out: StreamSender<String>) -> Result<(), ItemError> {
+        for number in numbers {
+            out.blocking_send(&number?.to_string())?;
+            out.blocking_send("text")?;
+        }
+        Ok(())
+    }
+
+    /// The iterator runs on the thread of the handler.
+    #[tachyon_rpc(msg_type = 6, codec = "msgpack")]
+    pub(super) fn reversed(steps: Items<Step>) -> Result<impl Iterator<Item = Step>, ItemError> {
+        let steps: Vec<Step> = steps.collect::<Result<_, _>>()?;
+        Ok(steps.into_iter().rev())
+    }
+}
+
+#[test]
+fn items_of_the_codec_msgpack() {
+    use packed::{Step, again, last, reversed, steps, texts, unwritable_steps};
+
+    let word = || Step::Word("word".to_owned());
+    let sent = vec![word(), Step::Numbers { values: vec![1, 70_000] }];
+    let table = || Dispatcher::new(endpoints![steps, unwritable_steps, last, again, texts, reversed]);
+    let mut caller = testing::pair(Dispatcher::new(endpoints![steps, unwritable_steps, texts, reversed])).unwrap();
+    assert_eq!(all(steps::open(&mut caller, &sent, false).unwrap()), sent);
+    let refused = steps::open(&mut caller, &sent, true).unwrap().next().unwrap().unwrap_err();
+    assert!(refused.to_string().contains("no steps"), "{refused}");
+    let mut half = unwritable_steps::open(&mut caller).unwrap();
+    assert_eq!(half.next().unwrap().unwrap(), Step::Word("first".to_owned()));
+    match half.next() {
+        Some(Err(CallError::Remote(error))) => {
+            assert_eq!(error.kind, ErrorKind::BadReply, "{error}");
+            assert!(error.text.contains("a step without a form"), "{error}");
+        }
+        other => panic!("{other:?}"),
+    }
+    drop(half);
+    let mut turned = reversed::open(&mut caller).unwrap();
+    for step in &sent {
+        assert!(turned.send(step).unwrap());
+    }
+    // The caller refuses the item, and the stream goes on.
+    match turned.send(&Step::Unwritable(1)) {
+        Err(CallError::Unwritable { endpoint, text }) => {
+            assert_eq!((&*endpoint, &*text), ("reversed", "a step without a form"));
+        }
+        other => panic!("{other:?}"),
+    }
+    turned.end().unwrap();
+    assert_eq!(all(turned), [sent[1].clone(), sent[0].clone()]);
+    let mut chat = texts::open(&mut caller).unwrap();
+    assert!(chat.send(5).unwrap());
+    assert!(chat.send(&u64::MAX).unwrap());
+    chat.end().unwrap();
+    assert_eq!(all(chat), ["5", "text", "18446744073709551615", "text"]);
+    let chat = caller.open(5, b"\x80").unwrap();
+    caller.send_item(chat, b"\x07").unwrap();
+    caller.end_items(chat).unwrap();
+    assert_eq!(&*caller.next_item(chat).unwrap().unwrap(), b"\xA17");
+    assert_eq!(&*caller.next_item(chat).unwrap().unwrap(), b"\xA4text");
+    assert!(caller.next_item(chat).unwrap().is_none());
+
+    runtime().block_on(async {
+        let caller = testing::pair_async(table()).unwrap();
+        assert_eq!(collected(&steps::stream(&caller, &sent, false).await.unwrap()).await, sent);
+        let upload = last::stream(&caller).await.unwrap();
+        assert!(upload.send(&word()).await.unwrap());
+        assert!(
+            upload.send(&Step::Unwritable(1)).await.is_err_and(|error| error.to_string().contains("without a form"))
+        );
+        assert_eq!(upload.finish().await.unwrap(), ("last".to_owned(), word()));
+        let chat = again::stream(&caller, 2).await.unwrap();
+        for step in &sent {
+            assert!(chat.send(step).await.unwrap());
+            assert_eq!(chat.recv().await.unwrap().unwrap(), *step);
+            assert_eq!(chat.recv().await.unwrap().unwrap(), *step);
+        }
+        chat.end().await.unwrap();
+        assert!(chat.recv().await.is_none());
+    });
+    let described: Vec<_> = table().describe().endpoints.iter().map(ToString::to_string).collect();
+    assert_eq!(described[2], "last(msgpack, items: stream of msgpack) -> msgpack");
+    assert_eq!(described[4], "texts(msgpack, items: stream of msgpack) -> stream of msgpack");
 }

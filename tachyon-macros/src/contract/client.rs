@@ -183,8 +183,10 @@ pub(crate) fn reply(contract: &Contract<'_>, own: &TokenStream) -> (TokenStream,
         quote!(#private::CallError<<#own as #private::Contract>::Error>)
     };
     if contract.is_packed {
-        let ty = contract.packed_value();
-        return (quote!(#private::Result<#ty, #error>), contract.packed_spell());
+        let (ty, _) = contract.packed_value();
+        let select = contract.select_packed(&ty);
+        let spell = quote!(.map(<#select as #private::Spelled<#ty, #private::Owned<#own>>>::spell));
+        return (quote!(#private::Result<#ty, #error>), spell);
     }
     match written_reply(contract) {
         Some(ty) => {

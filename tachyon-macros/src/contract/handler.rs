@@ -3,6 +3,7 @@
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
+use syn::Type;
 use syn::ext::IdentExt;
 
 use super::{Contract, local_name};
@@ -186,9 +187,6 @@ fn convert(contract: &Contract<'_>, argument: &Argument<'_>, wire: &TokenStream,
 /// The expression that calls the function and makes the reply.
 fn answer(contract: &Contract<'_>, call: &TokenStream) -> TokenStream {
     let private = contract.private;
-    if contract.is_packed {
-        return contract.packed_answer(call);
-    }
     let how = contract.error_mode();
     if let Some(stream) = contract.reply.stream() {
         let select = contract.select_reply();
@@ -218,36 +216,41 @@ fn answer_later(
 ) -> TokenStream {
     let private = contract.private;
     let stream = contract.reply.stream();
-    let output = if contract.is_packed {
-        contract.packed_output()
-    } else {
-        let how = contract.error_mode();
-        match stream.map(|stream| stream.source) {
-            None => {
-                let select = contract.select_reply();
-                quote_spanned!(Span::mixed_site()=> #private::answer_later::<#how, #select, _>(__value))
-            }
-            // The function returns nothing: the reply is the end of its items.
-            Some(ItemSource::Sender) => quote_spanned! {Span::mixed_site()=>
-                #private::answer_later::<#how, #private::Select<true>, _>(__value)
-            },
-            Some(source) => {
-                let (suffix, items) = returned_items(contract, source, &quote_spanned!(Span::mixed_site()=> __value));
-                let send = format_ident!("send_all{suffix}");
-                let select = contract.select_reply();
-                quote_spanned!(Span::mixed_site()=> #private::#send::<#how, #select, _>(&__context, #items))
-            }
+    let how = contract.error_mode();
+    let output = match stream.map(|stream| stream.source) {
+        None => {
+            let select = contract.select_reply();
+            quote_spanned!(Span::mixed_site()=> #private::answer_later::<#how, #select, _>(__value))
+        }
+        // The function returns nothing: the reply is the end of its items.
+        Some(ItemSource::Sender) => quote_spanned! {Span::mixed_site()=>
+            #private::answer_later::<#how, #private::Select<true>, _>(__value)
+        },
+        Some(source) => {
+            let (suffix, items) = returned_items(contract, source, &quote_spanned!(Span::mixed_site()=> __value));
+            let send = format_ident!("send_all{suffix}");
+            let select = contract.select_reply();
+            quote_spanned!(Span::mixed_site()=> #private::#send::<#how, #select, _>(&__context, #items))
         }
     };
     let state = has_state.then(|| quote_spanned!(Span::mixed_site()=> let __state = #private::Clone::clone(__state);));
+    let has_items = |of: &Type| {
+        if contract.is_packed {
+            let select = contract.select_packed(of);
+            quote!(<#select as #private::Packed<#of>>)
+        } else {
+            let select = contract.select_value(of);
+            quote!(<#select as #private::HasItems<#of>>)
+        }
+    };
     let items = contract.params.items().map(|of| {
-        let select = contract.select_value(of);
-        quote_spanned!(Span::mixed_site()=> let __items = <#select as #private::TakeItems<#of>>::items(&__context);)
+        let has_items = has_items(of);
+        quote_spanned!(Span::mixed_site()=> let __items = #has_items::items(&__context);)
     });
-    let sender = contract
-        .params
-        .sender()
-        .map(|of| quote_spanned!(Span::mixed_site()=> let __sender = __context.sender::<#of>();));
+    let sender = contract.params.sender().map(|of| {
+        let has_items = has_items(of);
+        quote_spanned!(Span::mixed_site()=> let __sender = #has_items::sender(&__context);)
+    });
     let wait = (run == Run::Task).then(|| quote!(.await));
     let future = quote_spanned! {Span::mixed_site()=>
         #private::task(async move {

@@ -210,7 +210,15 @@ impl Contract<'_> {
         let (private, name) = (self.private, &self.name);
         let request = self.request_form();
         let (reply, error) = (self.reply_type(), self.error_type());
-        let items = self.item_wire().map(|wire| quote!(.with_items(<#wire as #private::Value>::FORM)));
+        let items = self.params.items().map(|of| {
+            let form = if self.is_packed {
+                quote!(#private::Form::Msgpack)
+            } else {
+                let wire = self.item_wire(of);
+                quote!(<#wire as #private::Value>::FORM)
+            };
+            quote!(.with_items(#form))
+        });
         let streaming = self.reply.stream().map(|_| quote!(.streaming()));
         // A connection remembers a compared signature by its address, and a static has one address.
         quote! {
@@ -235,25 +243,32 @@ impl Contract<'_> {
         Some(ty)
     }
 
-    /// The type on the wire of the caller's items.
-    fn item_wire(&self) -> Option<TokenStream> {
-        let (private, ty) = (self.private, self.params.items()?);
+    /// The type on the wire of the caller's items `ty`, without a codec.
+    fn item_wire(&self, ty: &Type) -> TokenStream {
+        let private = self.private;
         if known_layout(ty).is_some() {
-            return Some(ty.to_token_stream());
+            return ty.to_token_stream();
         }
         let select = self.select_value(ty);
-        Some(quote!(<#select as #private::Slot<#ty>>::Wire))
+        quote!(<#select as #private::Slot<#ty>>::Wire)
     }
 
     /// The traits that say which streams the endpoint has.
     pub(crate) fn stream_impls(&self, shared: &TokenStream) -> TokenStream {
         let (private, marker) = (self.private, &self.marker);
-        let takes_items = self.item_wire().map(|wire| {
+        let takes_items = self.params.items().map(|of| {
+            let (item, codec) = if self.is_packed {
+                let select = self.select_packed(of);
+                (of.to_token_stream(), quote!(<#select as #private::Packed<#of>>::Items))
+            } else {
+                (self.item_wire(of), quote!(#private::TypedItems))
+            };
             quote_spanned! {Span::mixed_site()=>
                 #shared
                 #[automatically_derived]
                 impl #private::TakesItems for #marker {
-                    type Item = #wire;
+                    type Item = #item;
+                    type Codec = #codec;
                 }
             }
         });
@@ -280,6 +295,12 @@ impl Contract<'_> {
     /// `Select` for the return type.
     fn select_reply(&self) -> TokenStream {
         let private = self.private;
+        if self.is_packed {
+            let (value, error) = self.packed_value();
+            let (select, form) = (self.select_packed(&value), if error.is_some() { "Result" } else { "Reply" });
+            let form = format_ident!("Packed{form}");
+            return quote!(#private::#form<#select>);
+        }
         match self.returned_type() {
             Some(ty) if !is_known_reply(&ty) => {
                 quote!(#private::Select<{ use #private::NotReply as _; #private::IsReply::<#ty>::YES }>)
@@ -311,7 +332,7 @@ impl Contract<'_> {
     fn result_error(&self) -> Option<TokenStream> {
         let private = self.private;
         if self.is_packed {
-            return self.packed_error();
+            return self.packed_value().1;
         }
         let ty = match self.reply {
             ReplyForm::Slot { returned, .. } => {

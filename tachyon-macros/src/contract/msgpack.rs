@@ -1,5 +1,5 @@
 //! The code of endpoints with `codec = "msgpack"`: a request is a map from the names of the arguments to their values,
-//! a reply is the value. Any type of serde travels.
+//! a reply, or an item, is the value. Any type of serde travels.
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
@@ -7,7 +7,6 @@ use syn::Type;
 use syn::ext::IdentExt;
 
 use super::{Contract, local_name};
-use crate::endpoint::model::ReplyForm;
 use crate::endpoint::params::Argument;
 use crate::span::SpanRange;
 use crate::types::constant::make_constant;
@@ -27,8 +26,12 @@ impl Contract<'_> {
             let ty = self.constant(argument.ty);
             assert(argument.ty, quote!(#private::can_be_packed::<#ty>()));
         }
-        if let ReplyForm::Value(written) = self.reply {
-            let (value, error) = result_types(written).map_or((*written, None), |(value, error)| (value, Some(error)));
+        if let Some(of) = self.params.items().filter(|of| known_layout(of).is_none()) {
+            let ty = self.constant(of);
+            assert(of, quote!(#private::can_be_packed::<#ty>()));
+        }
+        if let Some(written) = self.reply.returned() {
+            let (value, error) = result_types(written).map_or((written, None), |(value, error)| (value, Some(error)));
             let ty = self.constant(value);
             assert(value, quote!(#private::can_be_packed::<#ty>()));
             if let Some(error) = error {
@@ -47,37 +50,23 @@ impl Contract<'_> {
     }
 
     /// `Select` for a type.
-    fn select_packed(&self, ty: &impl ToTokens) -> TokenStream {
+    pub(super) fn select_packed(&self, ty: &impl ToTokens) -> TokenStream {
         let private = self.private;
         quote!(#private::Select<{ use #private::NotPacked as _; #private::IsPacked::<#ty>::YES }>)
     }
 
-    /// The type of the returned value.
-    pub(super) fn packed_value(&self) -> TokenStream {
-        let ReplyForm::Value(written) = self.reply else { return quote!(()) };
-        let value = result_types(written).map_or(*written, |(value, _)| value);
-        self.constant(value).to_token_stream()
+    /// The type of the returned value, or of an item, and the error type of a returned `Result`.
+    pub(super) fn packed_value(&self) -> (TokenStream, Option<TokenStream>) {
+        let Some(written) = self.reply.returned() else { return (quote!(()), None) };
+        let (value, error) = result_types(written).map_or((written, None), |(value, error)| (value, Some(error)));
+        (self.constant(value).to_token_stream(), error.map(|error| self.constant(error).to_token_stream()))
     }
 
-    /// The error type of a returned `Result`.
-    pub(super) fn packed_error(&self) -> Option<TokenStream> {
-        let ReplyForm::Value(written) = self.reply else { return None };
-        let (_, error) = result_types(written)?;
-        Some(self.constant(error).to_token_stream())
-    }
-
-    /// The type of the reply on the wire.
+    /// The type of the reply, or of an item, on the wire.
     pub(super) fn packed_reply(&self) -> TokenStream {
-        let (private, value) = (self.private, self.packed_value());
+        let (private, (value, _)) = (self.private, self.packed_value());
         let select = self.select_packed(&value);
         quote!(<#select as #private::Packed<#value>>::Message)
-    }
-
-    /// The conversion from the received message to the value.
-    pub(super) fn packed_spell(&self) -> TokenStream {
-        let (private, value) = (self.private, self.packed_value());
-        let select = self.select_packed(&value);
-        quote!(.map(<#select as #private::Packed<#value>>::unwrap))
     }
 
     /// The type of a client's parameter: a number by value, any other type by reference.
@@ -137,32 +126,6 @@ impl Contract<'_> {
                 #answer
             })
         }
-    }
-
-    /// The expression that calls the function and makes the reply.
-    pub(super) fn packed_answer(&self, call: &TokenStream) -> TokenStream {
-        let (private, types, outcome) = (self.private, self.answer_types(), self.outcome(call));
-        quote_spanned!(Span::mixed_site()=> #private::answer_packed::<#types>(__reply, #outcome))
-    }
-
-    /// The output of the future of an `async` function, whose value is `__value`.
-    pub(super) fn packed_output(&self) -> TokenStream {
-        let (private, types) = (self.private, self.answer_types());
-        let outcome = self.outcome(&quote_spanned!(Span::mixed_site()=> __value));
-        quote_spanned!(Span::mixed_site()=> #private::answer_packed_later::<#types>(#outcome))
-    }
-
-    fn answer_types(&self) -> TokenStream {
-        let (private, value, how) = (self.private, self.packed_value(), self.error_mode());
-        let select = self.select_packed(&value);
-        let error = self.packed_error().unwrap_or_else(|| quote!(#private::Undeclared));
-        quote!(#how, #select, #value, #error)
-    }
-
-    /// The returned value as a `Result`.
-    fn outcome(&self, returned: &TokenStream) -> TokenStream {
-        let private = self.private;
-        if self.packed_error().is_some() { returned.clone() } else { quote!(#private::Result::Ok(#returned)) }
     }
 }
 

@@ -8,7 +8,7 @@ use syn::{Attribute, Path, ReturnType, Signature, Type, TypeParamBound, Visibili
 use super::asynchronous::{borrows, owned_form};
 use super::params::{Param, Params};
 use crate::report::Report;
-use crate::types::advice::reply_advice;
+use crate::types::advice::{packed_reply_advice, reply_advice};
 use crate::types::iterator_type::{IteratorType, is_alias_of_result};
 use crate::types::reply_type::result_types;
 use crate::types::{last_segment, text, type_arguments, ungroup};
@@ -88,7 +88,7 @@ pub(crate) fn check(
         report.at(returned.iterator, "both sides know the type of the items: write `impl Iterator<Item = T>`");
         return false;
     };
-    let mut sound = check_item(item, report);
+    let mut sound = check_item(item, is_packed, report);
     let mut refuse = |tokens: &dyn ToTokens, advice: String| {
         report.at(tokens, advice);
         sound = false;
@@ -99,9 +99,6 @@ pub(crate) fn check(
             text(item)
         );
         refuse(&asyncness, advice);
-    }
-    if is_packed {
-        refuse(&returned.iterator, "the items of a stream have no other codec: remove `codec`".to_owned());
     }
     if params.slot().is_some() {
         refuse(&returned.iterator, "the items of a stream have no reply slot: remove the slot".to_owned());
@@ -143,13 +140,15 @@ fn bound_text(bound: &TypeParamBound) -> String {
 }
 
 /// Checks the type of an item, as far as its syntax tells.
-fn check_item(item: &Type, report: &mut Report) -> bool {
+fn check_item(item: &Type, is_packed: bool, report: &mut Report) -> bool {
     let value = result_types(item).map_or(item, |(value, _)| value);
     let advice = if let Type::ImplTrait(_) = ungroup(value) {
         Some("an item has one type, which both sides know: name it instead of `impl Trait`".to_owned())
     } else if borrows(value.to_token_stream()) {
         let owned = owned_form(value).map_or("an owned type".to_owned(), |owned| format!("`{owned}`"));
         Some(format!("the items of a stream outlive the request: write {owned}"))
+    } else if is_packed {
+        packed_reply_advice(item, value)
     } else {
         reply_advice(value)
     };
@@ -217,11 +216,7 @@ pub(crate) fn check_params(params: &Params<'_>, types: &[&Type], is_packed: bool
         } else if matches!(param, Param::Sender(_)) && rest.iter().any(|param| matches!(param, Param::Items(_))) {
             report.at(ty, "the caller's items come before the replies: move this parameter behind `Items`");
         }
-        if is_packed {
-            report.at(ty, "the items of a stream have no other codec: remove `codec`");
-        } else {
-            check_item(of, report);
-        }
+        check_item(of, is_packed, report);
     }
 }
 

@@ -341,6 +341,13 @@ impl<'a> Payload<'a> {
                 fn into_view(self) -> #view<'s> {
                     self
                 }
+
+                fn encode_item(
+                    self,
+                    encoding: #private::ItemEncoding<#name>,
+                ) -> #private::Result<#private::Vec<#private::u8>, #private::String> {
+                    encoding.encode_view(self)
+                }
             }
 
             #[automatically_derived]

@@ -13,6 +13,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyTuple};
 use tachyon::__binding::Detached;
 use tachyon::dispatch::AsyncReply;
+use tachyon::payload::ItemEncoding;
 use tachyon::{HandlerError, ItemError, Items, StreamSender};
 
 use crate::asyncio::loop_serving::Key;
@@ -80,7 +81,8 @@ impl LoopStream {
         let takes_items = contract.is_some_and(|contract| contract.get().takes_items());
         let streams = contract.is_some_and(|contract| contract.get().streams());
         let key = (parts.caller.id, parts.correlation_id);
-        let (items, sender) = (Mutex::new(takes_items.then(|| context.items())), context.sender());
+        let (items, sender) =
+            (Mutex::new(takes_items.then(|| context.items::<Vec<u8>>())), context.sender(ItemEncoding::VALUE));
         let call = Py::new(py, CurrentCall::new(endpoint.bind(py), parts, Watch::Context(context))?)?;
         let payload = PyBytes::new(py, &payload).unbind();
         let waker = Waker::from(Arc::new(NoteKey { key, woken: Arc::clone(woken) }));

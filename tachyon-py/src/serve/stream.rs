@@ -11,6 +11,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 use tachyon::__binding::{handler_future, later_reply};
 use tachyon::dispatch::{AsyncReply, HandlerResult, OwnedContext, OwnedOpenReplies, OwnedStartHandler, Replies};
+use tachyon::payload::ItemEncoding;
 use tachyon::{HandlerError, ItemError, Reply, Request, StreamSender};
 
 use crate::errors::BadReplyError;
@@ -99,12 +100,12 @@ impl OpenedStream {
         interpreter_shutdown::attach(|py| {
             let Some(endpoint) = self.endpoint(py, shared) else { return Err(Failure::of_core(collected())) };
             let Some(contract) = endpoint.get().contract() else { return Err(Failure::of_core(collected())) };
-            let items = RequestItems::new(contract.clone_ref(py), self.context.items());
+            let items = RequestItems::new(contract.clone_ref(py), self.context.items::<Vec<u8>>());
             let raised = |raised| Failure::of_handler(endpoint.get(), py, raised);
             let items = Bound::new(py, items).map_err(raised)?;
             let Self { payload, parts, context, .. } = self;
             let payload = PyBytes::new(py, &payload);
-            let sender = context.sender();
+            let sender = context.sender(ItemEncoding::VALUE);
             let _call = CallScope::enter(endpoint.clone_ref(py), parts, Watch::Context(context));
             let returned = call_on_copy(endpoint.get(), &payload, Some(items.as_any())).map_err(raised);
             let outcome = returned.and_then(|returned| {

@@ -22,6 +22,7 @@ use crate::engine::{self, TakenOne, is_open, is_stream_message, open_current};
 use crate::ring::Frame;
 use crate::rpc::{Callee, ServeError};
 use crate::schema::describe::{Description, EndpointDescription, FormDescription, WHOLE_TABLE};
+use crate::schema::payload::ItemEncoding;
 use crate::wait::Deadline;
 
 /// A table of endpoints, and the loop that serves them.
@@ -322,7 +323,8 @@ impl<S: ?Sized> Dispatcher<S> {
         self.register_described_thread(
             client_stream(msg_type, name),
             Box::new(move |request, context| {
-                let (handler, request, items) = (Arc::clone(&handler), request.payload().to_vec(), context.items());
+                let (handler, request, items) =
+                    (Arc::clone(&handler), request.payload().to_vec(), context.items::<Vec<u8>>());
                 Ok(HandlerFuture::new(async move { later(handler(request, items)) }))
             }),
         )
@@ -347,7 +349,7 @@ impl<S: ?Sized> Dispatcher<S> {
             two_way(msg_type, name),
             Box::new(move |request, context| {
                 let (handler, request) = (Arc::clone(&handler), request.payload().to_vec());
-                let (items, sender) = (context.items(), context.sender());
+                let (items, sender) = (context.items::<Vec<u8>>(), context.sender(ItemEncoding::VALUE));
                 Ok(HandlerFuture::new(async move { later(handler(request, items, sender)) }))
             }),
         )
@@ -479,7 +481,8 @@ impl<S: ?Sized> Dispatcher<S> {
         self.register_described_async(
             client_stream(msg_type, name),
             Box::new(move |request, context| {
-                let (handler, request, items) = (Arc::clone(&handler), request.payload().to_vec(), context.items());
+                let (handler, request, items) =
+                    (Arc::clone(&handler), request.payload().to_vec(), context.items::<Vec<u8>>());
                 Ok(HandlerFuture::new(async move { later(handler(request, items).await) }))
             }),
         )
@@ -522,7 +525,7 @@ impl<S: ?Sized> Dispatcher<S> {
             two_way(msg_type, name),
             Box::new(move |request, context| {
                 let (handler, request) = (Arc::clone(&handler), request.payload().to_vec());
-                let (items, sender) = (context.items(), context.sender());
+                let (items, sender) = (context.items::<Vec<u8>>(), context.sender(ItemEncoding::VALUE));
                 Ok(HandlerFuture::new(async move { later(handler(request, items, sender).await) }))
             }),
         )

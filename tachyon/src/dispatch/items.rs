@@ -2,7 +2,6 @@
 
 use core::fmt;
 use core::future::poll_fn;
-use core::marker::PhantomData;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 use std::sync::Arc;
@@ -11,8 +10,9 @@ use thiserror::Error;
 
 use super::error::HandlerError;
 use super::pipe::{Pipe, Refused};
+use crate::aligned::AlignedBytes;
 use crate::engine::ErrorKind;
-use crate::schema::payload::{IntoView, Malformed, Message, Scratch, Value};
+use crate::schema::payload::{IntoView, ItemEncoding, Malformed, Message, Scratch};
 
 /// Why a handler cannot receive or send an item of its stream. Converts into a [`HandlerError`] by `?`.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -35,6 +35,12 @@ pub enum ItemError {
         /// Bytes of the longest item that fits the ring.
         max: usize,
     },
+    /// The codec cannot write the item to send. The stream stays open.
+    #[error("the item cannot be written: {text}")]
+    Unwritable {
+        /// The text of the codec.
+        text: String,
+    },
 }
 
 impl From<Refused> for ItemError {
@@ -53,6 +59,7 @@ impl From<ItemError> for HandlerError {
             ItemError::Cancelled => ErrorKind::Cancelled,
             ItemError::Malformed(_) => ErrorKind::BadRequest,
             ItemError::TooLarge { .. } => ErrorKind::ReplyTooLarge,
+            ItemError::Unwritable { .. } => ErrorKind::BadReply,
         };
         Self::new(kind, error)
     }
@@ -95,12 +102,16 @@ impl From<ItemError> for HandlerError {
 #[must_use = "the items of a caller that are dropped are lost"]
 pub struct Items<T> {
     pipe: Arc<Pipe>,
-    item: PhantomData<fn() -> T>,
+    read: ReadItem<T>,
 }
 
-impl<T: Message> Items<T> {
-    pub(super) fn over(pipe: Arc<Pipe>) -> Self {
-        Self { pipe, item: PhantomData }
+/// Reads an item, which no peer can change any more.
+type ReadItem<T> = fn(&[u8]) -> Result<T, ItemError>;
+
+impl<T> Items<T> {
+    /// The items of a pipe, which travel as `M`.
+    pub(super) fn over<M: Message<Owned = T>>(pipe: Arc<Pipe>) -> Self {
+        Self { pipe, read: read::<M> }
     }
 
     /// The next item. `None` once the caller has ended its items, and after [`ItemError::Cancelled`].
@@ -116,23 +127,24 @@ impl<T: Message> Items<T> {
 
     /// As [`recv`](Self::recv), for an executor.
     pub fn poll_recv(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<T, ItemError>>> {
-        self.pipe.poll_take(context).map(|received| received.map(read))
+        self.pipe.poll_take(context).map(|received| received.map(|item| self.read(item)))
     }
 
     /// As [`recv`](Self::recv), on a thread that waits. Never for use in an async handler.
     pub fn blocking_recv(&mut self) -> Option<Result<T, ItemError>> {
-        self.pipe.wait_take().map(read)
+        self.pipe.wait_take().map(|item| self.read(item))
+    }
+
+    fn read(&self, received: Result<AlignedBytes, Refused>) -> Result<T, ItemError> {
+        (self.read)(&received?)
     }
 }
 
-/// Reads an item, which no peer can change any more.
-fn read<T: Message>(received: Result<crate::aligned::AlignedBytes, Refused>) -> Result<T, ItemError> {
-    let item = received?;
-    let value = T::read(&item, &mut Scratch::private(), "the item").map(T::own);
-    value.map_err(|problem| ItemError::Malformed(problem.into()))
+fn read<M: Message>(item: &[u8]) -> Result<M::Owned, ItemError> {
+    M::read_owned(item, &mut Scratch::private(), "the item").map_err(|problem| ItemError::Malformed(problem.into()))
 }
 
-impl<T: Message> Iterator for Items<T> {
+impl<T> Iterator for Items<T> {
     type Item = Result<T, ItemError>;
 
     /// As [`blocking_recv`](Self::blocking_recv).
@@ -187,23 +199,21 @@ impl<T> fmt::Debug for Items<T> {
 /// ```
 pub struct StreamSender<T> {
     pipe: Arc<Pipe>,
-    item: PhantomData<fn(T)>,
+    encoding: ItemEncoding<T>,
 }
 
 impl<T> StreamSender<T> {
-    pub(super) fn over(pipe: Arc<Pipe>) -> Self {
-        Self { pipe, item: PhantomData }
+    pub(super) fn over(pipe: Arc<Pipe>, encoding: ItemEncoding<T>) -> Self {
+        Self { pipe, encoding }
     }
-}
 
-impl<T: Value> StreamSender<T> {
     /// Sends an item: a reference to a value, or its view, such as `&str` for a `String`. Waits while the caller takes
     /// no items. The item is encoded at once; a future that is dropped before its end sends nothing.
     ///
     /// # Errors
-    /// [`ItemError::Cancelled`] when the stream is over, and [`ItemError::TooLarge`].
+    /// [`ItemError::Cancelled`] when the stream is over, [`ItemError::TooLarge`] and [`ItemError::Unwritable`].
     pub fn send<'v>(&self, item: impl IntoView<'v, T>) -> Sending<'_> {
-        Sending { pipe: &self.pipe, item: encode(item) }
+        Sending { pipe: &self.pipe, item: self.encode(item) }
     }
 
     /// As [`send`](Self::send), on a thread that waits. Never for use in an async handler.
@@ -211,24 +221,18 @@ impl<T: Value> StreamSender<T> {
     /// # Errors
     /// As [`send`](Self::send).
     pub fn blocking_send<'v>(&self, item: impl IntoView<'v, T>) -> Result<(), ItemError> {
-        Ok(self.pipe.wait_send(encode(item))?)
+        Ok(self.pipe.wait_send(self.encode(item)?)?)
     }
-}
 
-fn encode<'v, T: Value>(item: impl IntoView<'v, T>) -> Vec<u8> {
-    let view = item.into_view();
-    if let Some(bytes) = T::message_bytes(view) {
-        return bytes.to_vec();
+    fn encode<'v>(&self, item: impl IntoView<'v, T>) -> Result<Vec<u8>, ItemError> {
+        item.encode_item(self.encoding).map_err(|text| ItemError::Unwritable { text })
     }
-    let mut bytes = vec![0; T::message_len(view)];
-    T::write_message(view, &mut bytes);
-    bytes
 }
 
 // Not derived: a derive would require `T: Clone`.
 impl<T> Clone for StreamSender<T> {
     fn clone(&self) -> Self {
-        Self::over(Arc::clone(&self.pipe))
+        Self::over(Arc::clone(&self.pipe), self.encoding)
     }
 }
 
@@ -242,7 +246,7 @@ impl<T> fmt::Debug for StreamSender<T> {
 #[must_use = "futures do nothing unless awaited"]
 pub struct Sending<'a> {
     pipe: &'a Pipe,
-    item: Vec<u8>,
+    item: Result<Vec<u8>, ItemError>,
 }
 
 impl Future for Sending<'_> {
@@ -250,7 +254,10 @@ impl Future for Sending<'_> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let Self { pipe, item } = &mut *self;
-        pipe.poll_send(item, context).map_err(ItemError::from)
+        match item {
+            Ok(item) => pipe.poll_send(item, context).map_err(ItemError::from),
+            Err(error) => Poll::Ready(Err(error.clone())),
+        }
     }
 }
 

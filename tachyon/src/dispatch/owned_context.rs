@@ -10,7 +10,7 @@ use super::pipe::Pipe;
 use crate::connection::Connection;
 use crate::engine::{CallerInfo, Watch};
 use crate::metadata::Metadata;
-use crate::schema::payload::Message;
+use crate::schema::payload::{ItemEncoding, Message};
 use crate::sync::{AtomicBool, Ordering};
 #[cfg(feature = "tracing")]
 use crate::trace_context::TraceContext;
@@ -68,13 +68,13 @@ impl OwnedContext {
         }
     }
 
-    /// The items of the caller, for the handler of a stream.
+    /// The items of the caller, which travel as `M`, for the handler of a stream.
     ///
     /// # Panics
     /// When the handler is of no stream, or runs inside of the serving thread.
     #[doc(hidden)]
-    pub fn items<T: Message>(&self) -> Items<T> {
-        Items::over(self.own_pipe())
+    pub fn items<M: Message>(&self) -> Items<M::Owned> {
+        Items::over::<M>(self.own_pipe())
     }
 
     /// The sender of the handler's items.
@@ -82,8 +82,8 @@ impl OwnedContext {
     /// # Panics
     /// As [`items`](Self::items).
     #[doc(hidden)]
-    pub fn sender<T>(&self) -> StreamSender<T> {
-        StreamSender::over(self.own_pipe())
+    pub fn sender<T>(&self, encoding: ItemEncoding<T>) -> StreamSender<T> {
+        StreamSender::over(self.own_pipe(), encoding)
     }
 
     /// Sends an encoded item of the handler, on a thread that waits.

@@ -98,7 +98,7 @@ where
     I: Iterator,
 {
     for item in items {
-        let sent = S::encode(item).map_err(H::error).and_then(|item| Ok(context.send_encoded(item)?));
+        let sent = S::encode(item).map_err(H::error).and_then(|item| Ok(context.send_encoded(item?)?));
         if let Err(error) = sent {
             return AsyncReply::new(|_| Err(error));
         }
@@ -240,11 +240,11 @@ pub trait ReplyOf<R> {
     /// As [`IntoReply::into_reply`].
     fn send(value: R, reply: Reply<'_>) -> Result<HandlerResult, Self::Error>;
 
-    /// The bytes of the reply.
+    /// The bytes of the reply, or the error of the codec.
     ///
     /// # Errors
     /// As [`IntoReply::into_reply`].
-    fn encode(value: R) -> Result<Vec<u8>, Self::Error>;
+    fn encode(value: R) -> Result<Result<Vec<u8>, HandlerError>, Self::Error>;
 }
 
 impl<R: IntoReply> ReplyOf<R> for Select<true> {
@@ -256,8 +256,8 @@ impl<R: IntoReply> ReplyOf<R> for Select<true> {
         value.into_reply(reply)
     }
 
-    fn encode(value: R) -> Result<Vec<u8>, R::Error> {
-        value.encode()
+    fn encode(value: R) -> Result<Result<Vec<u8>, HandlerError>, R::Error> {
+        value.encode().map(Ok)
     }
 }
 
@@ -269,7 +269,7 @@ impl<R> ReplyOf<R> for Select<false> {
         unreachable!("the compiler refuses the type")
     }
 
-    fn encode(_value: R) -> Result<Vec<u8>, Undeclared> {
+    fn encode(_value: R) -> Result<Result<Vec<u8>, HandlerError>, Undeclared> {
         unreachable!("the compiler refuses the type")
     }
 }

@@ -44,11 +44,10 @@ pub use self::gaps::{
 };
 pub use self::message::Opaque;
 pub use self::msgpack::{
-    IsPacked, NotPacked, Packed, Packs, answer_packed, answer_packed_later, assert_msgpack, can_be_packed,
-    finish_packed,
+    IsPacked, NotPacked, Packed, PackedReply, PackedResult, Packs, assert_msgpack, can_be_packed, finish_packed,
 };
 pub use self::select::{
-    IsArgument, IsValue, Lendable, NotArgument, NotValue, Parameter, PassSlice, Select, Slot, Take, TakeItems, Travels,
+    HasItems, IsArgument, IsValue, Lendable, NotArgument, NotValue, Parameter, PassSlice, Select, Slot, Take, Travels,
     can_be_element, can_be_in_tensor, can_be_lent, can_be_parameter, travels,
 };
 pub use self::table::{Listed, NotAnEndpoint, Probe, Table, assert_own_msg_type, entries, numbers, total};
@@ -61,17 +60,17 @@ pub use crate::dispatch::{
 };
 pub use crate::error_kind::ErrorKind;
 pub use crate::rpc::{
-    Body, Borrowed, CallError, Caller, Calls, Contract, Fields, HasCaller, InPlace, OpenStream, RepliesOnce,
-    SingleValue, Started, StreamsReplies, TakesItems, With, call, call_in_place, open, start,
+    Body, Borrowed, CallError, Caller, Calls, Contract, Fields, HasCaller, InPlace, OpenStream, Owned, RepliesOnce,
+    SingleValue, Started, StreamsReplies, TakesItems, TypedItems, With, call, call_in_place, open, start,
 };
 pub use crate::schema::describe::Signature;
 /// The error of readers.
 pub use crate::schema::payload::BoxedMalformed as Malformed;
 pub use crate::schema::payload::{
     Argument, DeclaredError, EnumLayout, ErrorLayout, Field, Fixed, Form, Head, HeadField, HeadLayout, IntoView,
-    Layout, List, Message, NoOption, PackedArguments, PackedRequest, Primitive, ReplyValue, Scratch, StructLayout,
-    TensorRef, Undeclared, Value, ValueType, Variant, Writer, align8, assert_by_value, assert_ndim, assert_place,
-    list_len, max_depth, offsets, outer_depth, own_list, read_list, write_list,
+    ItemEncoding, Layout, List, Message, NoOption, PackedArguments, PackedRequest, Primitive, ReplyValue, Scratch,
+    StructLayout, TensorRef, Undeclared, Value, ValueType, Variant, Writer, align8, assert_by_value, assert_ndim,
+    assert_place, list_len, max_depth, offsets, outer_depth, own_list, read_list, write_list,
 };
 
 /// Passes on the code that needs the feature `tokio`: the macros do not know the features of this crate.

@@ -5,12 +5,14 @@ use core::marker::PhantomData;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::endpoint::ReplyOf;
 use super::select::Select;
-use crate::dispatch::{AsyncReply, ConvertError, HandlerError, HandlerResult, Reply};
+use crate::dispatch::{HandlerError, HandlerResult, Items, OwnedContext, Reply, StreamSender};
 use crate::engine::ErrorKind;
-use crate::rpc::{CallError, Encoded};
-use crate::schema::payload::msgpack::encode;
-use crate::schema::payload::{BoxedMalformed, Message, Msgpack, PackedArguments, PackedRequest};
+use crate::rpc::{Body, CallError, Encoded, ItemCodec, PackedItems, SingleValue};
+use crate::schema::payload::{
+    BoxedMalformed, IntoView, ItemEncoding, Message, Msgpack, PackedArguments, PackedRequest, Undeclared, pack,
+};
 
 /// Refuses the codec without its feature.
 ///
@@ -59,6 +61,8 @@ impl<T> NotPacked for IsPacked<T> {}
 pub trait Packed<T> {
     /// The type of a reply on the wire.
     type Message: Message;
+    /// The codec of the items of a caller.
+    type Items: ItemCodec<T>;
 
     /// Adds an argument to a request.
     fn put(request: &mut PackedRequest, name: &str, value: &T);
@@ -69,18 +73,22 @@ pub trait Packed<T> {
     /// The argument is missing, or is no `T`.
     fn take(arguments: &PackedArguments<'_>, name: &str, place: &'static str) -> Result<T, BoxedMalformed>;
 
-    /// Sends a reply.
+    /// The bytes of a reply.
     ///
     /// # Errors
-    /// The value cannot be encoded, or the reply cannot be sent.
-    fn send(value: &T, reply: Reply<'_>) -> HandlerResult;
+    /// The value cannot be encoded.
+    fn encode(value: &T) -> Result<Vec<u8>, HandlerError>;
 
-    /// The value of a reply.
-    fn unwrap(message: Self::Message) -> T;
+    /// The items of a caller.
+    fn items(context: &OwnedContext) -> Items<T>;
+
+    /// The sender of a handler's items.
+    fn sender(context: &OwnedContext) -> StreamSender<T>;
 }
 
 impl<T: Serialize + DeserializeOwned + 'static> Packed<T> for Select<true> {
     type Message = Msgpack<T>;
+    type Items = PackedItems;
 
     fn put(request: &mut PackedRequest, name: &str, value: &T) {
         request.put(name, value);
@@ -90,24 +98,25 @@ impl<T: Serialize + DeserializeOwned + 'static> Packed<T> for Select<true> {
         arguments.take(name, place)
     }
 
-    fn send(value: &T, reply: Reply<'_>) -> HandlerResult {
-        let mut bytes = Vec::new();
-        match encode(&mut bytes, value) {
-            Ok(()) => reply.bytes(&bytes),
-            Err(text) => {
-                let text = format!("returned a value that cannot be written: {text}");
-                Err(HandlerError::new(ErrorKind::BadReply, &text))
-            }
-        }
+    fn encode(value: &T) -> Result<Vec<u8>, HandlerError> {
+        pack(value).map_err(|text| {
+            let text = format!("returned a value that cannot be written: {text}");
+            HandlerError::new(ErrorKind::BadReply, &text)
+        })
     }
 
-    fn unwrap(Msgpack(value): Msgpack<T>) -> T {
-        value
+    fn items(context: &OwnedContext) -> Items<T> {
+        context.items::<Msgpack<T>>()
+    }
+
+    fn sender(context: &OwnedContext) -> StreamSender<T> {
+        context.sender(ItemEncoding::Msgpack(pack))
     }
 }
 
 impl<T> Packed<T> for Select<false> {
     type Message = ();
+    type Items = NoItems;
 
     fn put(_request: &mut PackedRequest, _name: &str, _value: &T) {
         unreachable!("the compiler refuses the type")
@@ -117,12 +126,25 @@ impl<T> Packed<T> for Select<false> {
         unreachable!("the compiler refuses the type")
     }
 
-    fn send(_value: &T, _reply: Reply<'_>) -> HandlerResult {
+    fn encode(_value: &T) -> Result<Vec<u8>, HandlerError> {
         unreachable!("the compiler refuses the type")
     }
 
-    fn unwrap((): ()) -> T {
+    fn items(_context: &OwnedContext) -> Items<T> {
         unreachable!("the compiler refuses the type")
+    }
+
+    fn sender(_context: &OwnedContext) -> StreamSender<T> {
+        unreachable!("the compiler refuses the type")
+    }
+}
+
+/// The codec of no item.
+pub struct NoItems;
+
+impl<T> ItemCodec<T> for NoItems {
+    fn body<'v>(_item: impl IntoView<'v, T>) -> Result<impl Body, String> {
+        Ok(SingleValue::<()>::new(()))
     }
 }
 
@@ -134,24 +156,34 @@ pub fn finish_packed<E>(name: &str, request: PackedRequest) -> Result<Encoded, C
     request.finish().map(Encoded).map_err(|text| CallError::Unwritable { endpoint: name.to_owned(), text })
 }
 
-/// Replies with the value of a handler: `S` selects its type, `H` the form of its error.
-///
-/// # Errors
-/// The handler's error, or the error of sending the reply.
-pub fn answer_packed<H: ConvertError<E>, S: Packed<T>, T, E>(reply: Reply<'_>, outcome: Result<T, E>) -> HandlerResult {
-    match outcome {
-        Ok(value) => S::send(&value, reply),
-        Err(error) => Err(H::error(error)),
+/// The type of a returned value in msgpack: `S` selects the codec.
+pub struct PackedReply<S>(PhantomData<S>);
+
+impl<T, S: Packed<T>> ReplyOf<T> for PackedReply<S> {
+    type Message = S::Message;
+    type Error = Undeclared;
+
+    fn send(value: T, reply: Reply<'_>) -> Result<HandlerResult, Undeclared> {
+        Ok(S::encode(&value).and_then(|bytes| reply.bytes(&bytes)))
+    }
+
+    fn encode(value: T) -> Result<Result<Vec<u8>, HandlerError>, Undeclared> {
+        Ok(S::encode(&value))
     }
 }
 
-/// The output of an async handler: [`answer_packed`], later.
-pub fn answer_packed_later<H, S, T, E>(outcome: Result<T, E>) -> AsyncReply
-where
-    H: ConvertError<E>,
-    S: Packed<T>,
-    T: Send + 'static,
-    E: Send + 'static,
-{
-    AsyncReply::new(|reply| answer_packed::<H, S, T, E>(reply, outcome))
+/// As [`PackedReply`], of a returned `Result`.
+pub struct PackedResult<S>(PhantomData<S>);
+
+impl<T, E, S: Packed<T>> ReplyOf<Result<T, E>> for PackedResult<S> {
+    type Message = S::Message;
+    type Error = E;
+
+    fn send(outcome: Result<T, E>, reply: Reply<'_>) -> Result<HandlerResult, E> {
+        outcome.map(|value| S::encode(&value).and_then(|bytes| reply.bytes(&bytes)))
+    }
+
+    fn encode(outcome: Result<T, E>) -> Result<Result<Vec<u8>, HandlerError>, E> {
+        outcome.map(|value| S::encode(&value))
+    }
 }

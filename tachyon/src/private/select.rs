@@ -5,9 +5,9 @@
 
 use core::marker::PhantomData;
 
-use crate::dispatch::{HandlerError, Items, OwnedContext, Request};
+use crate::dispatch::{HandlerError, Items, OwnedContext, Request, StreamSender};
 use crate::rpc::{Body, Borrowed, SingleValue};
-use crate::schema::payload::{Argument, Fixed, Number, Value, assert_by_value, with_scratch};
+use crate::schema::payload::{Argument, Fixed, ItemEncoding, Number, Value, assert_by_value, with_scratch};
 
 /// Tests whether `T` travels: [`YES`](Self::YES).
 pub struct IsValue<T>(PhantomData<T>);
@@ -111,20 +111,31 @@ impl<T> Slot<T> for Select<false> {
     }
 }
 
-/// The items of type `T` that a caller sends.
-pub trait TakeItems<T> {
-    /// The items.
+/// The items of type `T` that a caller or a handler sends.
+pub trait HasItems<T> {
+    /// The items of the caller.
     fn items(context: &OwnedContext) -> Items<T>;
+
+    /// The sender of the handler's items.
+    fn sender(context: &OwnedContext) -> StreamSender<T>;
 }
 
-impl<T: Value> TakeItems<T> for Select<true> {
+impl<T: Value> HasItems<T> for Select<true> {
     fn items(context: &OwnedContext) -> Items<T> {
-        context.items()
+        context.items::<T>()
+    }
+
+    fn sender(context: &OwnedContext) -> StreamSender<T> {
+        context.sender(ItemEncoding::VALUE)
     }
 }
 
-impl<T> TakeItems<T> for Select<false> {
+impl<T> HasItems<T> for Select<false> {
     fn items(_context: &OwnedContext) -> Items<T> {
+        unreachable!("the compiler refuses the type")
+    }
+
+    fn sender(_context: &OwnedContext) -> StreamSender<T> {
         unreachable!("the compiler refuses the type")
     }
 }

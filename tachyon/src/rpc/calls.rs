@@ -8,7 +8,7 @@ use super::caller::Caller;
 use super::error::CallError;
 use super::guard::{RpcRxGuard, RpcTxGuard};
 use super::settings::CallSettings;
-use super::typed::Contract;
+use super::typed::{Contract, Owned};
 
 /// A caller for generated code: a [`Caller`], a [`Pool`](crate::Pool), a
 /// [`PooledCaller`](crate::client::pool::PooledCaller), or one of these [`With`] settings. Only this crate implements
@@ -33,7 +33,7 @@ pub trait Calls: sealed::Sealed {
         &mut self,
         settings: Option<&CallSettings>,
         body: &impl Body,
-    ) -> Result<C::Reply, CallError<C::Error>>;
+    ) -> Result<Owned<C>, CallError<C::Error>>;
 }
 
 /// A [`Calls`] with a [`Caller`] of its own: all but pools. `call_in_place` and `start` need one, because a reply in
@@ -63,7 +63,7 @@ impl Calls for Caller {
         &mut self,
         settings: Option<&CallSettings>,
         body: &impl Body,
-    ) -> Result<C::Reply, CallError<C::Error>> {
+    ) -> Result<Owned<C>, CallError<C::Error>> {
         self.call_contract::<C>(settings, body)
     }
 }
@@ -84,7 +84,7 @@ impl<T: Calls + ?Sized> Calls for &mut T {
         &mut self,
         settings: Option<&CallSettings>,
         body: &impl Body,
-    ) -> Result<C::Reply, CallError<C::Error>> {
+    ) -> Result<Owned<C>, CallError<C::Error>> {
         (**self).call_contract_with::<C>(settings, body)
     }
 }
@@ -246,7 +246,7 @@ impl<T: Calls> Calls for With<T> {
         &mut self,
         settings: Option<&CallSettings>,
         body: &impl Body,
-    ) -> Result<C::Reply, CallError<C::Error>> {
+    ) -> Result<Owned<C>, CallError<C::Error>> {
         match settings {
             None => self.calls.call_contract_with::<C>(Some(&self.settings), body),
             Some(over) => {

@@ -40,7 +40,7 @@ impl<'c, M: Message> InPlace<'c, M> {
     }
 
     /// The reply for good, without its room in the ring.
-    pub fn into_owned(self) -> M {
+    pub fn into_owned(self) -> M::Owned {
         M::own(self.get())
     }
 

@@ -40,6 +40,8 @@ pub use layer::{CallOutcome, CallerLayer, OutgoingCall};
 pub(crate) use reconnect::connecting_by;
 pub(crate) use settings::{deadline, metadata};
 pub use stream::OpenStream;
+#[cfg(feature = "tokio")]
+pub(crate) use stream::unwritable;
 pub(crate) use streams::StreamMessage;
 pub use typed::Started;
 #[cfg(feature = "tokio")]
@@ -56,6 +58,6 @@ pub use body::{Body, Borrowed, Encoded, Fields, SingleValue};
 #[doc(hidden)]
 pub use settings::CallSettings;
 #[doc(hidden)]
-pub use stream::{RepliesOnce, StreamsReplies, TakesItems, open};
+pub use stream::{ItemCodec, PackedItems, RepliesOnce, StreamsReplies, TakesItems, TypedItems, open};
 #[doc(hidden)]
-pub use typed::{Contract, call, call_in_place, start};
+pub use typed::{Contract, Owned, call, call_in_place, start};

@@ -3,15 +3,17 @@
 use core::marker::PhantomData;
 use std::time::Duration;
 
-use super::body::{Body, Contents};
+use serde::Serialize;
+
+use super::body::{Body, Contents, Encoded, SingleValue};
 use super::caller::{Caller, Target};
 use super::calls::HasCaller;
 use super::error::CallError;
 use super::in_place::InPlace;
 use super::settings::{CallSettings, deadline, metadata};
 use super::streams::StreamMessage;
-use super::typed::Contract;
-use crate::schema::payload::{IntoView, Value};
+use super::typed::{Contract, Owned};
+use crate::schema::payload::{IntoView, ItemEncoding, Value, pack};
 use crate::wait::Deadline;
 
 /// An endpoint that replies with a stream of items, of the type of its reply.
@@ -26,7 +28,39 @@ pub trait StreamsReplies: Contract {}
 #[diagnostic::on_unimplemented(message = "`{Self}` takes no items", label = "its caller sends no items")]
 pub trait TakesItems: Contract {
     /// The type of the caller's items.
-    type Item: Value;
+    type Item;
+    /// The codec of the items.
+    type Codec: ItemCodec<Self::Item>;
+}
+
+/// A codec of the items that a caller sends.
+pub trait ItemCodec<T> {
+    /// The contents of an item, or the text of the codec.
+    ///
+    /// # Errors
+    /// The item cannot be encoded.
+    fn body<'v>(item: impl IntoView<'v, T>) -> Result<impl Body, String>;
+}
+
+/// The items are of types of this library.
+#[derive(Debug)]
+pub struct TypedItems;
+
+impl<T: Value> ItemCodec<T> for TypedItems {
+    #[inline]
+    fn body<'v>(item: impl IntoView<'v, T>) -> Result<impl Body, String> {
+        Ok(SingleValue::<T>::new(item.into_view()))
+    }
+}
+
+/// The codec of the items is msgpack.
+#[derive(Debug)]
+pub struct PackedItems;
+
+impl<T: Serialize> ItemCodec<T> for PackedItems {
+    fn body<'v>(item: impl IntoView<'v, T>) -> Result<impl Body, String> {
+        item.encode_item(ItemEncoding::Msgpack(pack)).map(Encoded)
+    }
 }
 
 /// An endpoint that takes a stream of items and sends one reply.
@@ -154,13 +188,13 @@ impl<C: StreamsReplies> OpenStream<'_, C> {
     /// # Errors
     /// As [`next_in_place`](Self::next_in_place), and [`CallError::TimedOut`]: the stream stays open, unless the time
     /// of the whole stream is over.
-    pub fn next_within(&mut self, timeout: Duration) -> Result<Option<C::Reply>, CallError<C::Error>> {
+    pub fn next_within(&mut self, timeout: Duration) -> Result<Option<Owned<C>>, CallError<C::Error>> {
         if self.take(Deadline::after(timeout))? { self.caller.own_reply::<C>().map(Some) } else { Ok(None) }
     }
 }
 
 impl<C: StreamsReplies> Iterator for OpenStream<'_, C> {
-    type Item = Result<C::Reply, CallError<C::Error>>;
+    type Item = Result<Owned<C>, CallError<C::Error>>;
 
     /// As [`next_in_place`](Self::next_in_place), owned.
     #[inline]
@@ -181,13 +215,12 @@ impl<C: TakesItems> OpenStream<'_, C> {
     /// sends, or limit the time of the stream.
     ///
     /// # Errors
-    /// As [`Caller::send_item`].
+    /// As [`Caller::send_item`], and [`CallError::Unwritable`]: the codec cannot write the item, and the stream stays
+    /// open.
     pub fn send<'v>(&mut self, item: impl IntoView<'v, C::Item>) -> Result<bool, CallError<C::Error>> {
         let Some(id) = self.id else { return Ok(false) };
-        let view = item.into_view();
-        let sent = self.caller.send_item_of(id, <C::Item as Value>::message_len(view), |out| {
-            <C::Item as Value>::write_message(view, out);
-        });
+        let body = C::Codec::body(item).map_err(unwritable::<C>)?;
+        let sent = self.caller.send_item_of(id, body.size(), |out| body.write(out));
         sent.map_err(|error| self.failed(id, error))
     }
 
@@ -206,12 +239,18 @@ impl<C: RepliesOnce> OpenStream<'_, C> {
     ///
     /// # Errors
     /// As the generated `call`.
-    pub fn finish(mut self) -> Result<C::Reply, CallError<C::Error>> {
+    pub fn finish(mut self) -> Result<Owned<C>, CallError<C::Error>> {
         self.end()?;
         let Some(id) = self.id.take() else { return Err(CallError::UnknownCorrelation(0)) };
         self.caller.take_typed(C::SIGNATURE, id, Deadline::never())?;
         self.caller.own_reply::<C>()
     }
+}
+
+/// The error of an item that the codec cannot write.
+#[cold]
+pub(crate) fn unwritable<C: Contract>(text: String) -> CallError<C::Error> {
+    CallError::Unwritable { endpoint: C::SIGNATURE.name().to_owned(), text }
 }
 
 impl<C: Contract> Drop for OpenStream<'_, C> {

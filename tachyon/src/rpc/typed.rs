@@ -26,6 +26,9 @@ pub trait Contract {
     const SIGNATURE: &'static Signature;
 }
 
+/// The owned form of the reply of `C`.
+pub type Owned<C> = <<C as Contract>::Reply as Message>::Owned;
+
 impl Caller {
     /// Calls, and gives the reply, owned.
     #[inline]
@@ -33,7 +36,7 @@ impl Caller {
         &mut self,
         settings: Option<&CallSettings>,
         body: &impl Body,
-    ) -> Result<C::Reply, CallError<C::Error>> {
+    ) -> Result<Owned<C>, CallError<C::Error>> {
         self.exchange_typed(C::SIGNATURE, settings, body)?;
         self.own_reply::<C>()
     }
@@ -44,7 +47,7 @@ impl Caller {
         body: &impl Body,
         metadata: Option<&Metadata>,
         deadline: Deadline,
-    ) -> Result<C::Reply, CallError<C::Error>> {
+    ) -> Result<Owned<C>, CallError<C::Error>> {
         let call = self.start_typed(C::SIGNATURE, body, metadata, deadline).map_err(CallError::widen)?;
         self.take_typed(C::SIGNATURE, call, deadline)?;
         self.own_reply::<C>()
@@ -119,7 +122,7 @@ impl Caller {
 
     /// The reply that was taken, owned.
     #[inline]
-    pub(super) fn own_reply<C: Contract>(&mut self) -> Result<C::Reply, CallError<C::Error>> {
+    pub(super) fn own_reply<C: Contract>(&mut self) -> Result<Owned<C>, CallError<C::Error>> {
         let Self { core, words, .. } = self;
         let guard = RpcRxGuard::over(&mut core.rx);
         let owned = if C::Reply::COPIES {
@@ -191,7 +194,7 @@ pub(crate) fn typed_error<E: DeclaredError>(error: RpcError, signature: &'static
 /// # Errors
 /// As the generated function says.
 #[inline]
-pub fn call<C: Contract>(calls: &mut impl Calls, body: &impl Body) -> Result<C::Reply, CallError<C::Error>> {
+pub fn call<C: Contract>(calls: &mut impl Calls, body: &impl Body) -> Result<Owned<C>, CallError<C::Error>> {
     calls.call_contract_with::<C>(None, body)
 }
 
@@ -271,7 +274,7 @@ impl<C: Contract> Started<C> {
     /// # Errors
     /// As the generated `call`; [`CallError::UnknownCorrelation`] when another caller has made the call.
     #[inline]
-    pub fn finish(self, caller: &mut impl HasCaller) -> Result<C::Reply, CallError<C::Error>> {
+    pub fn finish(self, caller: &mut impl HasCaller) -> Result<Owned<C>, CallError<C::Error>> {
         let (caller, _) = caller.parts();
         self.check(caller)?;
         caller.take_typed(C::SIGNATURE, self.call, self.deadline)?;

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from collections.abc import Iterator
 
 import msgspec
 
@@ -45,22 +46,26 @@ dispatcher = tachyon.RpcDispatcher()
 accounts: dict[str, float] = {}
 
 
+def advance(balances: dict[str, float], event: Event) -> None:
+    match event:
+        case Opened(account, balance):
+            balances[account] = balance
+        case Closed():
+            balances.clear()
+        case Moved(payer, receiver, amount):
+            for account, by in ((payer, -amount), (receiver, amount)):
+                if account not in balances:
+                    raise Unknown(account=account)
+                balances[account] += by
+
+
 @dispatcher.handler(301, raises=(Unknown, TooMuch), codec="msgpack")
 def apply(events: list[Event], limits: dict[str, float], dry: bool | None = None) -> Summary:  # noqa: FBT001
     balances = dict(accounts)
     for event in events:
-        match event:
-            case Opened(account, balance):
-                balances[account] = balance
-            case Closed():
-                balances.clear()
-            case Moved(payer, receiver, amount):
-                if amount > limits.get(payer, amount):
-                    raise TooMuch(amount=amount, limit=limits[payer])
-                for account, by in ((payer, -amount), (receiver, amount)):
-                    if account not in balances:
-                        raise Unknown(account=account)
-                    balances[account] += by
+        if isinstance(event, Moved) and event.amount > limits.get(event.from_, event.amount):
+            raise TooMuch(amount=event.amount, limit=limits[event.from_])
+        advance(balances, event)
     if not dry:
         accounts.clear()
         accounts.update(balances)
@@ -90,6 +95,30 @@ def count() -> tachyon.u64:
 @dispatcher.handler(306, codec="msgpack")
 def fails(text: str) -> int:
     raise RuntimeError(text)
+
+
+@dispatcher.handler(307, raises=(Unknown, TooMuch), codec="msgpack")
+def history(events: list[Event]) -> Iterator[Summary]:
+    balances: dict[str, float] = {}
+    for event in events:
+        advance(balances, event)
+        yield Summary(dict(balances), event)
+
+
+@dispatcher.handler(308, codec="msgpack")
+def replay(first: Event | None, events: Iterator[Event]) -> Summary:
+    summary = Summary({}, first)
+    for event in events:
+        advance(summary.balances, event)
+        summary.last = event
+    return summary
+
+
+@dispatcher.handler(309, codec="msgpack")
+def remark(text: str, events: Iterator[Event]) -> Iterator[Event]:
+    for event in events:
+        if isinstance(event, Moved):
+            yield Moved(event.from_, event.to, event.amount, text)
 
 
 def main(path: str) -> None:

@@ -26,8 +26,8 @@ use crate::handshake::{ConnectError, absolute};
 use crate::metadata::Metadata;
 use crate::options::Options;
 use crate::rpc::{
-    Attempts, Body, CallError, CallSettings, Caller, CallerLayer, CallerLayers, Calls, Contract, HasCaller, With,
-    deadline, metadata, sealed,
+    Attempts, Body, CallError, CallSettings, Caller, CallerLayer, CallerLayers, Calls, Contract, HasCaller, Owned,
+    With, deadline, metadata, sealed,
 };
 use crate::wait::Deadline;
 
@@ -340,7 +340,7 @@ impl Calls for PooledCaller<'_> {
         &mut self,
         settings: Option<&CallSettings>,
         body: &impl Body,
-    ) -> Result<C::Reply, CallError<C::Error>> {
+    ) -> Result<Owned<C>, CallError<C::Error>> {
         (**self).call_contract_with::<C>(settings, body)
     }
 }
@@ -358,7 +358,7 @@ impl Calls for Pool {
         &mut self,
         settings: Option<&CallSettings>,
         body: &impl Body,
-    ) -> Result<C::Reply, CallError<C::Error>> {
+    ) -> Result<Owned<C>, CallError<C::Error>> {
         (&*self).call_contract_with::<C>(settings, body)
     }
 }
@@ -370,7 +370,7 @@ impl Calls for &Pool {
         &mut self,
         settings: Option<&CallSettings>,
         body: &impl Body,
-    ) -> Result<C::Reply, CallError<C::Error>> {
+    ) -> Result<Owned<C>, CallError<C::Error>> {
         self.exchange(settings, |caller, metadata, deadline| caller.attempt_contract::<C>(body, metadata, deadline))
     }
 }
@@ -382,7 +382,7 @@ impl Calls for Arc<Pool> {
         &mut self,
         settings: Option<&CallSettings>,
         body: &impl Body,
-    ) -> Result<C::Reply, CallError<C::Error>> {
+    ) -> Result<Owned<C>, CallError<C::Error>> {
         (&**self).call_contract_with::<C>(settings, body)
     }
 }

@@ -18,9 +18,10 @@ use super::streams::{Message, Wanted};
 use super::typed::own;
 use crate::aligned::AlignedBytes;
 use crate::rpc::{
-    Body, CallError, CallOutcome, CallerLayers, Contract, RepliesOnce, StreamsReplies, TakesItems, Target, typed_error,
+    Body, CallError, CallOutcome, CallerLayers, Contract, ItemCodec, Owned, RepliesOnce, StreamsReplies, TakesItems,
+    Target, typed_error, unwritable,
 };
-use crate::schema::payload::{IntoView, Value};
+use crate::schema::payload::IntoView;
 use crate::wait::Deadline;
 
 /// An open stream of an [`AsyncCaller`], by number. Dropping it cancels the stream at once.
@@ -275,7 +276,7 @@ impl<C: StreamsReplies> AsyncStream<C> {
     /// # Errors
     /// The declared error of the endpoint, after all items before it; otherwise as [`RawStream::recv`]. After
     /// [`CallError::BadReply`], an item that cannot be read, the stream goes on.
-    pub async fn recv(&self) -> Option<Result<C::Reply, CallError<C::Error>>> {
+    pub async fn recv(&self) -> Option<Result<Owned<C>, CallError<C::Error>>> {
         poll_fn(|context| self.poll_recv(context)).await
     }
 
@@ -287,7 +288,7 @@ impl<C: StreamsReplies> AsyncStream<C> {
     ///
     /// # Panics
     /// In a runtime without its time driver.
-    pub async fn recv_timeout(&self, timeout: Duration) -> Option<Result<C::Reply, CallError<C::Error>>> {
+    pub async fn recv_timeout(&self, timeout: Duration) -> Option<Result<Owned<C>, CallError<C::Error>>> {
         in_time(timeout, self.recv()).await
     }
 
@@ -299,7 +300,7 @@ impl<C: StreamsReplies> AsyncStream<C> {
 }
 
 impl<C: StreamsReplies> Stream for AsyncStream<C> {
-    type Item = Result<C::Reply, CallError<C::Error>>;
+    type Item = Result<Owned<C>, CallError<C::Error>>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         self.poll_recv(context)
@@ -316,7 +317,8 @@ impl<C: TakesItems> AsyncStream<C> {
     /// # Panics
     /// As [`RawStream::send`].
     pub async fn send<'v>(&self, item: impl IntoView<'v, C::Item>) -> Result<bool, CallError<C::Error>> {
-        let item = bytes_of::<C::Item>(item.into_view());
+        let body = C::Codec::body(item).map_err(unwritable::<C>)?;
+        let item = bytes_of(&body);
         self.raw.send(&item).await.map_err(CallError::widen)
     }
 
@@ -340,7 +342,7 @@ impl<C: RepliesOnce> AsyncStream<C> {
     ///
     /// # Panics
     /// As [`RawStream::send`].
-    pub async fn finish(self) -> Result<C::Reply, CallError<C::Error>> {
+    pub async fn finish(self) -> Result<Owned<C>, CallError<C::Error>> {
         let reply = self.raw.take_reply().await.map_err(typed::<C>)?;
         own::<C>(&reply)
     }
@@ -364,11 +366,11 @@ async fn in_time<T, E>(
 }
 
 /// The bytes of an item as it travels.
-fn bytes_of<V: Value>(view: V::View<'_>) -> Cow<'_, [u8]> {
-    V::message_bytes(view).map_or_else(
+fn bytes_of(body: &impl Body) -> Cow<'_, [u8]> {
+    body.bytes().map_or_else(
         || {
-            let mut bytes = vec![0; V::message_len(view)];
-            V::write_message(view, &mut bytes);
+            let mut bytes = vec![0; body.size()];
+            body.write(&mut bytes);
             Cow::Owned(bytes)
         },
         Cow::Borrowed,

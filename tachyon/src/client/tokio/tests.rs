@@ -17,7 +17,7 @@ use super::{AsyncCaller, AsyncStream, RawStream, stream};
 use crate::connection::{Rx, Tx, in_process, slice};
 use crate::engine::{ErrorBody, ErrorKind, send_error};
 use crate::ring::MessageHeader;
-use crate::rpc::{CallError, Contract, RepliesOnce, SingleValue, StreamsReplies, TakesItems};
+use crate::rpc::{CallError, Contract, RepliesOnce, SingleValue, StreamsReplies, TakesItems, TypedItems};
 use crate::schema::describe::Signature;
 use crate::schema::payload::{BoxedMalformed, DeclaredError, ErrorLayout, Form, Undeclared, Value};
 use crate::type_id::{ROUTE_CANCEL, ROUTE_CONTROL, ROUTE_END, ROUTE_ITEM, ROUTE_OPEN, make_type_id, route_id};
@@ -380,6 +380,7 @@ impl StreamsReplies for Chat {}
 
 impl TakesItems for Chat {
     type Item = String;
+    type Codec = TypedItems;
 }
 
 /// The endpoint 7 of another callee, which replies once.
@@ -397,6 +398,7 @@ impl Contract for Sum {
 
 impl TakesItems for Sum {
     type Item = Vec<u32>;
+    type Codec = TypedItems;
 }
 
 impl RepliesOnce for Sum {}

@@ -2,7 +2,7 @@
 
 use super::caller::AsyncCaller;
 use crate::aligned::AlignedBytes;
-use crate::rpc::{Body, CallError, Contract, typed_error, unreadable};
+use crate::rpc::{Body, CallError, Contract, Owned, typed_error, unreadable};
 use crate::schema::payload::{Message, Scratch};
 
 /// Calls an endpoint, and awaits its reply as an owned value.
@@ -12,7 +12,7 @@ use crate::schema::payload::{Message, Scratch};
 pub async fn call_async<C: Contract>(
     caller: &AsyncCaller,
     body: impl Body + Sync,
-) -> Result<C::Reply, CallError<C::Error>> {
+) -> Result<Owned<C>, CallError<C::Error>> {
     match caller.call_signature(C::SIGNATURE, &body).await {
         Ok(reply) => own::<C>(&reply),
         Err(CallError::Remote(error)) => Err(typed_error(error, C::SIGNATURE)),
@@ -21,7 +21,7 @@ pub async fn call_async<C: Contract>(
 }
 
 /// The value of a reply that the peer can no longer change.
-pub(super) fn own<C: Contract>(reply: &[u8]) -> Result<C::Reply, CallError<C::Error>> {
+pub(super) fn own<C: Contract>(reply: &[u8]) -> Result<Owned<C>, CallError<C::Error>> {
     let aligned;
     let reply = if reply.as_ptr().addr().is_multiple_of(8) {
         reply

@@ -112,25 +112,91 @@ impl<'a, P: Argument<'a>> Argument<'a> for Option<P> {
     label = "another type travels here",
     note = "pass a `&{W}`, or the borrowed form that a handler receives"
 )]
-pub trait IntoView<'s, W: Value> {
+pub trait IntoView<'s, W> {
     /// The view to send.
     #[doc(hidden)]
-    fn into_view(self) -> W::View<'s>;
+    fn into_view(self) -> W::View<'s>
+    where
+        W: Value;
+
+    /// The bytes of the item.
+    ///
+    /// # Errors
+    /// The text of the codec.
+    #[doc(hidden)]
+    fn encode_item(self, encoding: ItemEncoding<W>) -> Result<Vec<u8>, String>;
+}
+
+/// How the items of a stream of `T` travel.
+#[derive(Debug)]
+pub enum ItemEncoding<T> {
+    /// As a `Value`: the function writes a whole message.
+    Value(fn(&T) -> Vec<u8>),
+    /// By the codec msgpack.
+    Msgpack(fn(&T) -> Result<Vec<u8>, String>),
+}
+
+// Not derived: a derive would require `T: Clone`.
+impl<T> Clone for ItemEncoding<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for ItemEncoding<T> {}
+
+impl<T: Value> ItemEncoding<T> {
+    /// The encoding of a `Value`.
+    pub const VALUE: Self = Self::Value(|value| message_of::<T>(value.view()));
+
+    /// The bytes of an item by its view.
+    ///
+    /// # Errors
+    /// The text of the codec.
+    pub fn encode_view(self, view: T::View<'_>) -> Result<Vec<u8>, String> {
+        match self {
+            Self::Value(_) => Ok(message_of::<T>(view)),
+            Self::Msgpack(pack) => pack(&T::own(view)),
+        }
+    }
+}
+
+fn message_of<T: Value>(view: T::View<'_>) -> Vec<u8> {
+    if let Some(bytes) = T::message_bytes(view) {
+        return bytes.to_vec();
+    }
+    let mut bytes = vec![0; T::message_len(view)];
+    T::write_message(view, &mut bytes);
+    bytes
 }
 
 #[diagnostic::do_not_recommend]
-impl<T: Fixed> IntoView<'_, T> for T {
+impl<'s, T: Fixed> IntoView<'s, T> for T {
     #[inline]
-    fn into_view(self) -> T {
+    fn into_view(self) -> <T as Value>::View<'s> {
         self
+    }
+
+    fn encode_item(self, encoding: ItemEncoding<T>) -> Result<Vec<u8>, String> {
+        encoding.encode_view(self.into_view())
     }
 }
 
 #[diagnostic::do_not_recommend]
-impl<'s, T: Value> IntoView<'s, T> for &'s T {
+impl<'s, T> IntoView<'s, T> for &'s T {
     #[inline]
-    fn into_view(self) -> T::View<'s> {
+    fn into_view(self) -> T::View<'s>
+    where
+        T: Value,
+    {
         self.view()
+    }
+
+    fn encode_item(self, encoding: ItemEncoding<T>) -> Result<Vec<u8>, String> {
+        match encoding {
+            ItemEncoding::Value(write) => Ok(write(self)),
+            ItemEncoding::Msgpack(pack) => pack(self),
+        }
     }
 }
 
@@ -140,29 +206,45 @@ impl<'s> IntoView<'s, String> for &'s str {
     fn into_view(self) -> &'s str {
         self
     }
+
+    fn encode_item(self, encoding: ItemEncoding<String>) -> Result<Vec<u8>, String> {
+        encoding.encode_view(self.into_view())
+    }
 }
 
 #[diagnostic::do_not_recommend]
 impl<'s, T: Value> IntoView<'s, Vec<T>> for &'s [T] {
     #[inline]
-    fn into_view(self) -> T::List<'s> {
+    fn into_view(self) -> <Vec<T> as Value>::View<'s> {
         T::list(self)
+    }
+
+    fn encode_item(self, encoding: ItemEncoding<Vec<T>>) -> Result<Vec<u8>, String> {
+        encoding.encode_view(self.into_view())
     }
 }
 
 #[diagnostic::do_not_recommend]
 impl<'s, T: Value, const N: usize> IntoView<'s, Vec<T>> for &'s [T; N] {
     #[inline]
-    fn into_view(self) -> T::List<'s> {
+    fn into_view(self) -> <Vec<T> as Value>::View<'s> {
         T::list(self)
+    }
+
+    fn encode_item(self, encoding: ItemEncoding<Vec<T>>) -> Result<Vec<u8>, String> {
+        encoding.encode_view(T::list(self))
     }
 }
 
 #[diagnostic::do_not_recommend]
 impl<'s, T: Value<List<'s> = Self>> IntoView<'s, Vec<T>> for List<'s, T> {
     #[inline]
-    fn into_view(self) -> Self {
+    fn into_view(self) -> <Vec<T> as Value>::View<'s> {
         self
+    }
+
+    fn encode_item(self, encoding: ItemEncoding<Vec<T>>) -> Result<Vec<u8>, String> {
+        encoding.encode_view(self.into_view())
     }
 }
 
@@ -171,6 +253,10 @@ impl<'s> IntoView<'s, Vec<String>> for &'s [&'s str] {
     fn into_view(self) -> List<'s, String> {
         self.into()
     }
+
+    fn encode_item(self, encoding: ItemEncoding<Vec<String>>) -> Result<Vec<u8>, String> {
+        encoding.encode_view(self.into_view())
+    }
 }
 
 #[diagnostic::do_not_recommend]
@@ -178,12 +264,20 @@ impl<'s, const N: usize> IntoView<'s, Vec<String>> for &'s [&'s str; N] {
     fn into_view(self) -> List<'s, String> {
         self.as_slice().into()
     }
+
+    fn encode_item(self, encoding: ItemEncoding<Vec<String>>) -> Result<Vec<u8>, String> {
+        encoding.encode_view(self.as_slice().into())
+    }
 }
 
 #[diagnostic::do_not_recommend]
 impl<'s, W: Value, P: IntoView<'s, W>> IntoView<'s, Option<W>> for Option<P> {
     #[inline]
-    fn into_view(self) -> Option<W::View<'s>> {
+    fn into_view(self) -> <Option<W> as Value>::View<'s> {
         self.map(P::into_view)
+    }
+
+    fn encode_item(self, encoding: ItemEncoding<Option<W>>) -> Result<Vec<u8>, String> {
+        encoding.encode_view(self.into_view())
     }
 }

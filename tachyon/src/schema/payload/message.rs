@@ -18,6 +18,8 @@ use super::value::Value;
 pub trait Message: Sized + 'static {
     /// The borrowed form, as [`Value::View`].
     type View<'a>: Copy;
+    /// The owned form: a [`Value`] itself, or the decoded value of a [`Msgpack`](super::Msgpack).
+    type Owned;
     /// The form of the message.
     const FORM: Form;
 
@@ -46,7 +48,7 @@ pub trait Message: Sized + 'static {
     fn bytes(view: Self::View<'_>) -> Option<&[u8]>;
 
     /// An owned value of a view.
-    fn own(view: Self::View<'_>) -> Self;
+    fn own(view: Self::View<'_>) -> Self::Owned;
 
     /// Reads the value of a message, owned.
     #[doc(hidden)]
@@ -55,7 +57,7 @@ pub trait Message: Sized + 'static {
         message: &'a [u8],
         scratch: &mut Scratch<'a>,
         place: &'static str,
-    ) -> Result<Self, BoxedMalformed> {
+    ) -> Result<Self::Owned, BoxedMalformed> {
         Self::read(message, scratch, place).map(Self::own)
     }
 
@@ -67,6 +69,7 @@ pub trait Message: Sized + 'static {
 #[diagnostic::do_not_recommend]
 impl<T: Value> Message for T {
     type View<'a> = <T as Value>::View<'a>;
+    type Owned = T;
     const FORM: Form = <T as Value>::FORM;
     const COPIES: bool = <T as Value>::COPIES;
 
@@ -95,7 +98,7 @@ impl<T: Value> Message for T {
     }
 
     #[inline]
-    fn own(view: Self::View<'_>) -> Self {
+    fn own(view: Self::View<'_>) -> T {
         <T as Value>::own(view)
     }
 
@@ -107,6 +110,7 @@ impl<T: Value> Message for T {
 
 impl Message for () {
     type View<'a> = ();
+    type Owned = ();
     const FORM: Form = Form::Empty;
     const COPIES: bool = false;
 

@@ -41,6 +41,8 @@ pub use value::Value;
 
 // For generated code and bindings.
 #[doc(hidden)]
+pub use argument::ItemEncoding;
+#[doc(hidden)]
 pub use fixed::assert_place;
 #[doc(hidden)]
 pub use head::{Head, Writer, align8, offsets};
@@ -51,7 +53,7 @@ pub use malformed::BoxedMalformed;
 #[doc(hidden)]
 pub use message::{Message, NoOption};
 #[doc(hidden)]
-pub use msgpack::{PackedArguments, PackedRequest};
+pub use msgpack::{PackedArguments, PackedRequest, pack};
 #[doc(hidden)]
 pub use scratch::Scratch;
 #[doc(hidden)]

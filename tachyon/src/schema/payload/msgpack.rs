@@ -3,6 +3,8 @@
 //! A request is a map from the names of the arguments to their values, a reply is the value. The cargo feature
 //! `msgpack` has the codec; without it, generated code refuses to compile.
 
+use core::marker::PhantomData;
+
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 
@@ -11,15 +13,14 @@ use super::malformed::{BoxedMalformed, Malformed};
 use super::message::Message;
 use super::scratch::Scratch;
 
-/// The reply of an endpoint with `codec = "msgpack"`: the value is in the field.
-///
-/// A generated `call` returns the value itself, and [`Started::finish`](crate::rpc::Started::finish) this type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Msgpack<T>(pub T);
+/// A message in msgpack: a reply, or an item, of an endpoint with `codec = "msgpack"`. Its owned form is a `T`.
+#[derive(Debug)]
+pub struct Msgpack<T>(PhantomData<fn() -> T>);
 
 impl<T: DeserializeOwned + 'static> Message for Msgpack<T> {
     /// The encoded value.
     type View<'a> = &'a [u8];
+    type Owned = T;
     const FORM: Form = Form::Msgpack;
     const COPIES: bool = true;
 
@@ -40,20 +41,16 @@ impl<T: DeserializeOwned + 'static> Message for Msgpack<T> {
         Some(view)
     }
 
-    fn own(view: &[u8]) -> Self {
+    fn own(view: &[u8]) -> T {
         match decode(view) {
-            Ok(value) => Self(value),
+            Ok(value) => value,
             Err(text) => unreachable!("the reader has decoded these bytes: {text}"),
         }
     }
 
-    fn read_owned<'a>(
-        message: &'a [u8],
-        scratch: &mut Scratch<'a>,
-        place: &'static str,
-    ) -> Result<Self, BoxedMalformed> {
+    fn read_owned<'a>(message: &'a [u8], scratch: &mut Scratch<'a>, place: &'static str) -> Result<T, BoxedMalformed> {
         let held = hold(message, scratch, place)?;
-        decode(held).map(Self).map_err(|text| Malformed::codec(place, text))
+        decode(held).map_err(|text| Malformed::codec(place, text))
     }
 
     fn shrink<'s, 'l: 's>(view: &'l [u8]) -> &'s [u8] {
@@ -131,12 +128,21 @@ fn hold<'a>(message: &'a [u8], scratch: &mut Scratch<'a>, place: &str) -> Result
     scratch.hold(message).ok_or_else(|| BoxedMalformed::from(Malformed::Misaligned).at(place))
 }
 
+/// The encoded value.
+///
+/// # Errors
+/// The text of the codec.
+pub fn pack<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    encode(&mut bytes, value).map(|()| bytes)
+}
+
 /// Appends the encoded value.
 ///
 /// # Errors
 /// The text of the codec.
 #[cfg(feature = "msgpack")]
-pub(crate) fn encode<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<(), String> {
+fn encode<T: Serialize + ?Sized>(out: &mut Vec<u8>, value: &T) -> Result<(), String> {
     rmp_serde::encode::write_named(out, value).map_err(|error| error.to_string())
 }
 
@@ -198,7 +204,7 @@ mod without {
 
     const WITHOUT: &str = "generated code asserts the feature `msgpack`";
 
-    pub(crate) fn encode<T: Serialize + ?Sized>(_out: &mut Vec<u8>, _value: &T) -> Result<(), String> {
+    pub(super) fn encode<T: Serialize + ?Sized>(_out: &mut Vec<u8>, _value: &T) -> Result<(), String> {
         Err(WITHOUT.to_owned())
     }
 
@@ -212,9 +218,7 @@ mod without {
 }
 
 #[cfg(not(feature = "msgpack"))]
-pub(crate) use without::encode;
-#[cfg(not(feature = "msgpack"))]
-use without::{decode, entries};
+use without::{decode, encode, entries};
 
 #[cfg(all(test, feature = "msgpack"))]
 mod tests {
@@ -320,7 +324,7 @@ mod tests {
             let mut words = Words::default();
             Msgpack::<BTreeMap<String, Shape>>::read_owned(bytes, &mut words.room(bytes.len()), "the reply")
         };
-        assert_eq!(read(&bytes), Ok(Msgpack(shapes())));
+        assert_eq!(read(&bytes), Ok(shapes()));
         bytes.push(0xC0);
         assert_eq!(read(&bytes).unwrap_err().to_string(), "the reply: 1 bytes are behind the value");
         for cut in 0..bytes.len() - 1 {

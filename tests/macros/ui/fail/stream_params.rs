@@ -62,7 +62,7 @@ async fn sent_item_that_does_not_travel(out: StreamSender<Chunk>) {
 fn exclusive(#[state] _state: &mut Vec<u8>, _items: Items<u32>) {}
 
 #[tachyon_rpc(msg_type = 14, codec = "msgpack")]
-fn packed(_items: Items<u32>) -> u32 {
+fn packed(_items: Items<&str>) -> u32 {
     0
 }
 

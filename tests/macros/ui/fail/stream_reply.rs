@@ -76,8 +76,8 @@ async fn asynchronous(to: u32) -> impl Iterator<Item = u32> {
 }
 
 #[tachyon_rpc(msg_type = 13, codec = "msgpack")]
-fn packed(to: u32) -> impl Iterator<Item = u32> {
-    0..to
+fn packed(text: String) -> impl Iterator<Item = &'static str> {
+    [&*text.leak()].into_iter()
 }
 
 #[tachyon_rpc(msg_type = 14)]

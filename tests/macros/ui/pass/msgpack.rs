@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
-use tachyon::{CallError, Context, Dispatcher, endpoints, tachyon_rpc};
+use tachyon::{CallError, Context, Dispatcher, ItemError, Items, StreamSender, endpoints, tachyon_rpc};
 
 /// An enum with data, which only this codec carries.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -52,6 +52,30 @@ fn text(limit: u8) -> Result<std::borrow::Cow<'static, str>, String> {
     if limit == 0 { Err("no room".to_owned()) } else { Ok("text".into()) }
 }
 
+#[tachyon_rpc(msg_type = 7, codec = "msgpack")]
+fn shapes(count: u32) -> Result<impl Iterator<Item = Result<Shape, ShapeError>>, ShapeError> {
+    if count == 0 {
+        return Err(ShapeError::Flat { name: "all".to_owned() });
+    }
+    Ok((0..count).map(|number| Ok(Shape::Circle { radius: f64::from(number) })))
+}
+
+#[tachyon_rpc(msg_type = 8, codec = "msgpack")]
+fn scaled(scale: f64, shapes: Items<Shape>, out: StreamSender<Shape>) -> Result<(), ItemError> {
+    for shape in shapes {
+        match shape? {
+            Shape::Circle { radius } => out.blocking_send(&Shape::Circle { radius: scale * radius })?,
+            polygon @ Shape::Polygon { .. } => out.blocking_send(&polygon)?,
+        }
+    }
+    Ok(())
+}
+
+#[tachyon_rpc(msg_type = 9, codec = "msgpack")]
+fn largest(shapes: Items<Shape>) -> Result<Option<Shape>, ItemError> {
+    shapes.last().transpose()
+}
+
 /// A service of both codecs.
 #[tachyon_rpc]
 trait Store {
@@ -81,7 +105,8 @@ fn main() {
         areas([("a".to_owned(), circle.clone())].into(), 1.0, None),
         Err(ShapeError::Flat { name: "a".to_owned() })
     );
-    let description = Dispatcher::with_state(7_u64, endpoints![areas, nothing, stated, text]).describe();
+    let description =
+        Dispatcher::with_state(7_u64, endpoints![areas, nothing, stated, text, shapes, scaled, largest]).describe();
     let shown: Vec<_> = description.endpoints.iter().map(ToString::to_string).collect();
     assert_eq!(
         shown,
@@ -90,6 +115,9 @@ fn main() {
             "nothing(msgpack) -> msgpack",
             "stated(msgpack) -> msgpack",
             "text(msgpack) -> msgpack",
+            "shapes(msgpack) -> stream of msgpack raises Flat",
+            "scaled(msgpack, items: stream of msgpack) -> stream of msgpack",
+            "largest(msgpack, items: stream of msgpack) -> msgpack",
         ]
     );
     let store = StoreService::dispatcher(Shapes::default()).describe();
@@ -102,8 +130,14 @@ fn main() {
         drop(found?);
         nothing::call(caller)?;
         let (_, _): (u64, String) = stated::call(caller, "text", [[0; 2]; 2])?;
+        for shape in shapes::open(caller, 3)? {
+            drop::<Shape>(shape?);
+        }
+        let mut upload = largest::open(caller)?;
+        upload.send(&Shape::Circle { radius: 0.5 })?;
+        drop::<Option<Shape>>(upload.finish()?);
         let started = text::start(caller, 1)?;
-        drop(started.finish(caller)?.0);
+        drop::<std::borrow::Cow<'static, str>>(started.finish(caller)?);
         drop(StoreClient::new(caller).put("key", &Shape::Circle { radius: 0.5 })?);
         Ok(())
     };

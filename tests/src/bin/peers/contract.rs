@@ -11,7 +11,7 @@ use tachyon::{
 };
 use tachyon_tests::contract::{Ledger, Sensor, SensorsService, TABLE, async_calls, calls, one};
 use tachyon_tests::evolution::{Reached, new, old};
-use tachyon_tests::packed::{AccountsService, Book, call_packed};
+use tachyon_tests::packed::{AccountsService, Book, JournalService, call_packed, stream_packed};
 use tachyon_tests::process::{arguments, report};
 
 /// The code that `tachyon codegen rust` generates from the service in Python.
@@ -71,6 +71,8 @@ fn main() -> Ended {
         ("call_token_server", []) => call_token_server(path),
         ("packed", []) => callee(AccountsService::dispatcher(Book::default()), path, 1 << 20),
         ("call_packed", [said]) => call_with(path, |caller| call_packed(caller, said)),
+        ("packed_streams", []) => callee(JournalService::dispatcher(Book::default()), path, 1 << 20),
+        ("stream_packed", []) => call_with(path, stream_packed),
         ("hostile", []) => hostile(path),
         _ => Err(format!("no such role: {arguments:?}").into()),
     }

@@ -11,7 +11,7 @@ use core::ops::{Index, IndexMut};
 
 use thiserror::Error;
 
-use super::argument::{Argument, IntoView};
+use super::argument::{Argument, IntoView, ItemEncoding};
 use super::fixed::{self, Fixed, bytes_of, copy_once};
 use super::form::Form;
 use super::layout::{Primitive, ValueType};
@@ -395,8 +395,12 @@ impl<'a, T: Number, const N: usize> Argument<'a> for Tensor<T, N> {
 #[diagnostic::do_not_recommend]
 impl<'s, T: Number, const N: usize> IntoView<'s, Tensor<T, N>> for TensorRef<'s, T, N> {
     #[inline]
-    fn into_view(self) -> Self {
+    fn into_view(self) -> <Tensor<T, N> as Value>::View<'s> {
         self
+    }
+
+    fn encode_item(self, encoding: ItemEncoding<Tensor<T, N>>) -> Result<Vec<u8>, String> {
+        encoding.encode_view(self)
     }
 }
 
