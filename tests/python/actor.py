@@ -14,13 +14,18 @@ import re
 import signal
 import sys
 import threading
+import time
+from collections.abc import AsyncIterator, Iterator  # noqa: TC003  # hints of handlers
 from pathlib import Path
+from typing import TypeAlias
 
 import tachyon
 from actor_scene import (
     COMMITTED,
     ENDLESS,
     ENDS,
+    ITEMS_COMMITTED,
+    ITEMS_STARTED,
     LOW,
     SHORTEST_TAGGED,
     STARTED,
@@ -33,8 +38,25 @@ from actor_scene import (
 )
 from tachyon import RpcBus, RpcDispatcher, RpcServer, tachyon_rpc
 
+Items: TypeAlias = tachyon.Stream[bytes, bytes, bytes]
+AsyncItems: TypeAlias = tachyon.AsyncStream[bytes, bytes, bytes]
+Begun: TypeAlias = int | Items
+"""The id of a call, or an open stream."""
+
 DEPTH = 24
-ECHO, OTHER, COUNT, STOP = 1, 2, 7, 9
+ECHO, OTHER, STREAM, TWO_WAY, COUNT, OPEN, STOP = 1, 2, 3, 4, 7, 8, 9
+
+OPENS = {"streams": STREAM, "async-streams": STREAM, "two-way": TWO_WAY, "async-two-way": TWO_WAY}
+"""The endpoint of each form that opens streams."""
+
+PATIENCE = 5.0
+"""Seconds that a thread may run after its stream has ended."""
+
+
+def items_of(number: int) -> int:
+    """Return the number of items in the stream of a request."""
+    return 1 + number % 40
+
 
 echo, other = tachyon_rpc(ECHO)(bytes), tachyon_rpc(OTHER)(bytes)
 
@@ -109,7 +131,7 @@ class Tally:
     """The outcomes of the calls so far."""
 
     def __init__(self) -> None:
-        self.sent = self.replies = self.lost = 0
+        self.sent = self.replies = self.lost = self.items = 0
         self.end = ""
 
     def lose(self, error: tachyon.TachyonError) -> None:
@@ -119,7 +141,69 @@ class Tally:
             raise WrongError(f"one call ended with {self.end}, another one with {end}")
 
     def answer(self, scene: Scene) -> str:
-        return scene.ended(self.end or "finished", sent=self.sent, replies=self.replies, lost=self.lost)
+        end = self.end or "finished"
+        return scene.ended(end, sent=self.sent, replies=self.replies, lost=self.lost, items=self.items)
+
+    def take_item(self, scene: Scene, number: int, item: bytes) -> None:
+        """Check an item of a stream."""
+        check_reply(scene, number, item)
+        scene.crosses("item", self.items)
+        self.items += 1
+
+    def take_items(self, scene: Scene, stream: Items, number: int) -> None:
+        """Take all items of a stream."""
+        taken = 0
+        item_sent = scene.stream.message(number)
+        with stream:
+            while True:
+                if scene.form == "two-way":
+                    send_or_end(stream, item_sent, is_last=taken == items_of(number))
+                item = next(stream, None)
+                if item is None:
+                    break
+                self.take_item(scene, number, item)
+                taken += 1
+        check_end(number, taken)
+        scene.crosses("replied", number)
+
+    async def take_items_later(self, scene: Scene, stream: AsyncItems, number: int) -> None:
+        """Take all items of a stream, in a coroutine."""
+        taken = 0
+        item_sent = scene.stream.message(number)
+        async with stream:
+            while True:
+                if scene.form == "async-two-way":
+                    await (stream.end() if taken == items_of(number) else stream.send(item_sent))
+                item = await anext(stream, None)
+                if item is None:
+                    break
+                self.take_item(scene, number, item)
+                taken += 1
+        check_end(number, taken)
+
+
+def send_or_end(stream: Items, item: bytes, *, is_last: bool) -> None:
+    """Send the next item of a two-way stream, or the end after the last one."""
+    if is_last:
+        stream.end()
+    else:
+        # The callee that has ended the stream takes no more; the next item raises the error.
+        stream.send(item)
+
+
+def take_reply(scene: Scene, bus: RpcBus, cid: int, number: int) -> None:
+    """Wait for the reply to a call, and check the reply in place."""
+    with bus.wait(cid, scene.spins) as reply, memoryview(reply) as view:
+        if reply.error_kind is not None:
+            raise WrongError(f"call {number} was refused: {bytes(view)!r}")
+        check_reply(scene, number, view)
+        scene.crosses("replied", number)
+
+
+def check_end(number: int, taken: int) -> None:
+    """Check the number of items of a stream that has ended."""
+    if taken != items_of(number):
+        raise WrongError(f"stream {number} ended after {taken} of {items_of(number)} items")
 
 
 def check_reply(scene: Scene, number: int, reply: bytes | memoryview) -> None:
@@ -129,20 +213,19 @@ def check_reply(scene: Scene, number: int, reply: bytes | memoryview) -> None:
 
 
 def call(scene: Scene) -> str:  # noqa: C901  # one loop, with what may happen in it
-    if scene.form == "async":
+    if scene.form.startswith("async"):
         return asyncio.run(call_async(scene))
     tally = Tally()
-    under_way: list[tuple[int, int]] = []
+    under_way: list[tuple[Begun, int]] = []
 
-    def take(bus: RpcBus, cid: int, number: int) -> None:
+    def take(bus: RpcBus, begun: Begun, number: int) -> None:
         if not tally.end:
             scene.asked = now()
         try:
-            with bus.wait(cid, scene.spins) as reply, memoryview(reply) as view:
-                if reply.error_kind is not None:
-                    raise WrongError(f"call {number} was refused: {bytes(view)!r}")
-                check_reply(scene, number, view)
-                scene.crosses("replied", number)
+            if isinstance(begun, int):
+                take_reply(scene, bus, begun, number)
+            else:
+                tally.take_items(scene, begun, number)
             tally.replies += 1
             scene.note(TAKEN, tally.replies)
         except tachyon.TachyonError as error:
@@ -164,19 +247,21 @@ def call(scene: Scene) -> str:  # noqa: C901  # one loop, with what may happen i
                         with memoryview(slot) as view:
                             view[:] = message
                         scene.crosses("reserved", number)
-                    cid = slot.out_cid
+                    begun = slot.out_cid
+                elif scene.form in OPENS:
+                    begun = bus.stream(OPENS[scene.form], message)
                 else:
-                    cid = bus.call(message, kind)
+                    begun = bus.call(message, kind)
             except tachyon.TachyonError as error:
                 if not (scene.reconnect and type(error) in ENDS):
                     tally.lose(error)
                 continue
             scene.bytes += len(message)
-            under_way.append((cid, number))
+            under_way.append((begun, number))
             tally.sent += 1
             scene.crosses("called", number)
             scene.note(COMMITTED, tally.sent)
-            if len(under_way) >= (DEPTH if scene.form == "pipelined" else 1):
+            if len(under_way) >= (DEPTH if scene.form in {"pipelined", *OPENS} else 1):
                 take(bus, *under_way.pop(scene.chance.randrange(len(under_way))))
             scene.rest()
         for one in under_way:
@@ -193,23 +278,111 @@ async def call_async(scene: Scene) -> str:
                 number = tally.sent
                 tally.sent += 1
                 message = scene.stream.message(number)
-                endpoint = echo if len(message) < SHORTEST_TAGGED else other
                 scene.asked = now()
                 try:
-                    reply = await endpoint.acall(bus, message)
+                    if scene.form in OPENS:
+                        await tally.take_items_later(scene, bus.astream(OPENS[scene.form], message), number)
+                    else:
+                        endpoint = echo if len(message) < SHORTEST_TAGGED else other
+                        check_reply(scene, number, await endpoint.acall(bus, message))
                 except tachyon.TachyonError as error:
                     tally.lost += 1
                     if not (scene.reconnect and type(error) in ENDS):
                         tally.lose(error)
                 else:
                     scene.bytes += len(message)
-                    check_reply(scene, number, reply)
                     tally.replies += 1
-                if scene.pause and scene.chance.randrange(4) == 0:
-                    await asyncio.sleep(scene.chance.randrange(scene.pause) / 1e6)
+                await rest_later(scene)
 
         await asyncio.gather(*(keep_calling() for _ in range(DEPTH)))
         return tally.answer(scene)
+
+
+class OpenStreams:
+    """The streams of a callee that have not ended, and the items of all streams."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene = scene
+        # Several threads may serve.
+        self.guard = threading.Lock()
+        self.begun = self.ended = self.started = self.committed = 0
+
+    @property
+    def open(self) -> int:
+        """Return the number of generators that have begun and were not closed."""
+        with self.guard:
+            return self.begun - self.ended
+
+    def begin(self) -> None:
+        with self.guard:
+            self.begun += 1
+
+    def end(self) -> None:
+        with self.guard:
+            self.ended += 1
+
+    def start_item(self) -> None:
+        with self.guard:
+            number = self.started
+            self.started += 1
+            self.scene.note(ITEMS_STARTED, self.started)
+        self.scene.crosses("item", number)
+
+    def items(self, number: int, reply: bytes) -> Iterator[bytes]:
+        """Yield the items of a stream."""
+        self.begin()
+        try:
+            for _ in range(items_of(number)):
+                self.start_item()
+                yield reply
+                # The serving thread asks for an item after it has published the item before.
+                with self.guard:
+                    self.committed += 1
+                    self.scene.note(ITEMS_COMMITTED, self.committed)
+        finally:
+            self.end()
+
+    async def items_later(self, number: int, reply: bytes) -> AsyncIterator[bytes]:
+        """Yield the items of a stream of an event loop, which publishes an item later."""
+        self.begin()
+        try:
+            for _ in range(items_of(number)):
+                self.start_item()
+                yield reply
+        finally:
+            self.end()
+
+    def exchange(self, number: int, reply: bytes, requests: Stream, items: Iterator[bytes]) -> Iterator[bytes]:
+        """Answer each item of the caller, which is the request again. A thread publishes an item later."""
+        self.begin()
+        try:
+            for item in items:
+                requests.check(number, item)
+                self.start_item()
+                yield reply
+        finally:
+            self.end()
+
+    async def exchange_later(
+        self, number: int, reply: bytes, requests: Stream, items: AsyncIterator[bytes]
+    ) -> AsyncIterator[bytes]:
+        """Answer each item of the caller, as `exchange` does, on an event loop."""
+        self.begin()
+        try:
+            async for item in items:
+                requests.check(number, item)
+                self.start_item()
+                yield reply
+        finally:
+            self.end()
+
+    def check_closed(self) -> None:
+        """Check that the end of the connection has closed each generator."""
+        until = now() + int(PATIENCE * 1e9)
+        while self.open:
+            if now() > until:
+                raise WrongError(f"{self.open} generators were not closed")
+            time.sleep(0.001)
 
 
 class Responder:
@@ -217,17 +390,20 @@ class Responder:
 
     def __init__(self, scene: Scene) -> None:
         self.scene, self.taken, self.wrong = scene, 0, ""
+        self.streams = OpenStreams(scene)
 
-    def begin(self) -> int:
-        number = self.taken
-        self.taken += 1
-        # A dispatcher takes a request after it has sent the reply to the previous request.
-        self.scene.note(COMMITTED, number)
+    def begin(self, *, answered: bool) -> int:
+        with self.streams.guard:
+            number = self.taken
+            self.taken += 1
+        if answered:
+            # A dispatcher takes a request after it has sent the reply to the previous request.
+            self.scene.note(COMMITTED, number)
         self.scene.note(TAKEN, number + 1)
         self.scene.crosses("handler", number)
         return number
 
-    def reply(self, number: int, request: memoryview) -> bytes:
+    def reply(self, number: int, request: bytes | memoryview) -> bytes:
         scene = self.scene
         try:
             scene.stream.check(number, request)
@@ -235,23 +411,57 @@ class Responder:
             self.wrong = str(wrong)
         reply = bytes(request) if len(request) < SHORTEST_TAGGED else scene.replies.message(number)
         scene.bytes += len(request) + len(reply)
-        scene.note(STARTED, number + 1)
         return reply
 
     def handle(self, request: memoryview) -> bytes:
-        number = self.begin()
+        number = self.begin(answered=True)
         self.scene.rest()
-        return self.reply(number, request)
+        reply = self.reply(number, request)
+        self.scene.note(STARTED, number + 1)
+        return reply
+
+    def stream(self, request: bytes) -> Iterator[bytes]:
+        # The last message of a stream may wait for room when the next request comes.
+        number = self.begin(answered=False)
+        self.scene.rest()
+        reply = self.reply(number, request)
+        self.scene.note(STARTED, number + 1)
+        return self.streams.items(number, reply)
+
+    def exchange(self, request: bytes, items: Iterator[bytes]) -> Iterator[bytes]:
+        yield from self.streams.exchange(*self.exchanged(request), self.scene.stream, items)
+
+    async def exchange_later(self, request: bytes, items: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        exchange = self.streams.exchange_later(*self.exchanged(request), self.scene.stream, items)
+        async with contextlib.aclosing(exchange):
+            async for item in exchange:
+                yield item
+
+    def exchanged(self, request: bytes) -> tuple[int, bytes]:
+        """Return the number and the reply of a two-way stream, whose threads begin in any order."""
+        before, number = self.begin(answered=False), int.from_bytes(request[:8], "little") & LOW
+        reply = self.reply(number, request)
+        self.scene.note(STARTED, before + 1)
+        return number, reply
 
     async def handle_later(self, request: memoryview) -> bytes:
         # Coroutines reply in any order, so the count of committed replies is unknown.
-        number = self.taken
-        self.taken += 1
-        self.scene.note(TAKEN, number + 1)
-        self.scene.crosses("handler", number)
-        if self.scene.pause and self.scene.chance.randrange(4) == 0:
-            await asyncio.sleep(self.scene.chance.randrange(self.scene.pause) / 1e6)
+        number = self.begin(answered=False)
+        await rest_later(self.scene)
         return self.reply(number, request)
+
+    async def stream_later(self, request: bytes) -> AsyncIterator[bytes]:
+        number = self.begin(answered=False)
+        await rest_later(self.scene)
+        async with contextlib.aclosing(self.streams.items_later(number, self.reply(number, request))) as items:
+            async for item in items:
+                yield item
+
+
+async def rest_later(scene: Scene) -> None:
+    """Pause as `Scene.rest` does, in a coroutine."""
+    if scene.pause and scene.chance.randrange(4) == 0:
+        await asyncio.sleep(scene.chance.randrange(scene.pause) / 1e6)
 
 
 def answer(scene: Scene) -> str:
@@ -265,6 +475,8 @@ def answer(scene: Scene) -> str:
                 dispatcher = RpcDispatcher()
                 for kind in (ECHO, OTHER):
                     dispatcher.handler(kind)(handler)
+                dispatcher.handler(STREAM)(responder.stream_later if scene.form == "async" else responder.stream)
+                dispatcher.handler(TWO_WAY)(responder.exchange_later if scene.form == "async" else responder.exchange)
                 if scene.form == "async":
                     asyncio.run(dispatcher.aserve(bus))
                     end = "closed"
@@ -278,6 +490,7 @@ def answer(scene: Scene) -> str:
             end = end_of(error)
         if responder.wrong:
             raise WrongError(responder.wrong)
+        responder.streams.check_closed()
         return scene.ended(end, taken=responder.taken)
 
 
@@ -322,6 +535,79 @@ class Disconnects(logging.Handler):
             say("trouble error=" + re.sub(r"\s", "_", record.getMessage()))
 
 
+class ManyCallers:
+    """The handlers of a server. The seed in a request identifies its caller."""
+
+    def __init__(self, scene: Scene) -> None:
+        self.scene, self.streams = scene, OpenStreams(scene)
+        self.counted: dict[int, int] = {}
+        self.guard = threading.Lock()
+        self.total = self.unary = 0
+
+    def take(self, request: bytes | memoryview, kind: int) -> tuple[int, bytes]:
+        """Check the next request of a caller, and return its number and the reply."""
+        scene = self.scene
+        tag = int.from_bytes(request[:8], "little")
+        seed, number = tag >> 32, tag & LOW
+        with self.guard:
+            before = self.total
+            self.total += 1
+            # The last message of a stream may wait for room when the next request comes.
+            scene.note(COMMITTED, self.unary)
+            self.unary += kind == OTHER
+            scene.note(TAKEN, self.total)
+            scene.crosses("handler", before)
+            # A caller of an earlier server goes on with its next number.
+            expected = self.counted.get(seed, number if scene.resumes else 0)
+            # The threads of two-way streams begin in any order.
+            if number != expected and kind != TWO_WAY:
+                raise WrongError(f"request {number} of {seed} came where {expected} was due")
+            whose = self.requests(request)
+            whose.check(number, request)
+            self.counted[seed] = expected + 1
+            reply = whose.replies(scene.replies.most).message(number)
+            scene.bytes += len(request) + len(reply)
+            scene.note(STARTED, self.total)
+        return number, reply
+
+    def requests(self, request: bytes | memoryview) -> Stream:
+        """Return the stream of a request."""
+        return Stream(int.from_bytes(request[:8], "little") >> 32, self.scene.stream.least, self.scene.stream.most)
+
+    def count(self, seed: memoryview) -> bytes:
+        """Return the number of the handled requests of a caller."""
+        return self.counted.get(int.from_bytes(seed, "little"), 0).to_bytes(8, "little")
+
+    def handle(self, request: memoryview) -> bytes:
+        self.scene.rest()
+        return self.take(request, OTHER)[1]
+
+    def stream(self, request: bytes) -> Iterator[bytes]:
+        self.scene.rest()
+        return self.streams.items(*self.take(request, STREAM))
+
+    async def handle_later(self, request: memoryview) -> bytes:
+        _, reply = self.take(request, OTHER)
+        await rest_later(self.scene)
+        return reply
+
+    async def stream_later(self, request: bytes) -> AsyncIterator[bytes]:
+        taken = self.take(request, STREAM)
+        await rest_later(self.scene)
+        async with contextlib.aclosing(self.streams.items_later(*taken)) as items:
+            async for item in items:
+                yield item
+
+    def exchange(self, request: bytes, items: Iterator[bytes]) -> Iterator[bytes]:
+        yield from self.streams.exchange(*self.take(request, TWO_WAY), self.requests(request), items)
+
+    async def exchange_later(self, request: bytes, items: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        exchange = self.streams.exchange_later(*self.take(request, TWO_WAY), self.requests(request), items)
+        async with contextlib.aclosing(exchange):
+            async for item in exchange:
+                yield item
+
+
 def serve(scene: Scene) -> str:
     scene.crosses("handshake", 0)
     log = logging.getLogger("tachyon")
@@ -329,49 +615,14 @@ def serve(scene: Scene) -> str:
     log.addHandler(disconnects)
     log.setLevel(logging.INFO)
     log.propagate = False
-    counted: dict[int, int] = {}
-    guard = threading.Lock()
-    dispatcher = RpcDispatcher()
-    total = 0
-
-    def take(request: memoryview) -> bytes:
-        nonlocal total
-        tag = int.from_bytes(request[:8], "little")
-        seed, number = tag >> 32, tag & LOW
-        with guard:
-            before = total
-            total += 1
-            scene.note(COMMITTED, before)
-            scene.note(TAKEN, total)
-            scene.crosses("handler", before)
-            # A caller of an earlier server goes on with its next number.
-            expected = counted.get(seed, number if scene.resumes else 0)
-            if number != expected:
-                raise WrongError(f"request {number} of {seed} came where {expected} was due")
-            whose = Stream(seed, scene.stream.least, scene.stream.most)
-            whose.check(number, request)
-            counted[seed] = number + 1
-            reply = whose.replies(scene.replies.most).message(number)
-            scene.bytes += len(request) + len(reply)
-            scene.note(STARTED, total)
-        return reply
-
-    def handle(request: memoryview) -> bytes:
-        scene.rest()
-        return take(request)
-
-    async def handle_later(request: memoryview) -> bytes:
-        reply = take(request)
-        if scene.pause and scene.chance.randrange(4) == 0:
-            await asyncio.sleep(scene.chance.randrange(scene.pause) / 1e6)
-        return reply
-
+    handlers, dispatcher = ManyCallers(scene), RpcDispatcher()
     with RpcServer(scene.path, forward=scene.forward, reverse=scene.reverse, handshake_timeout=HANDSHAKE) as server:
         dispatcher.handler(ECHO)(bytes)
-        dispatcher.handler(OTHER)(handle_later if scene.form == "async" else handle)
-        dispatcher.handler(COUNT)(
-            lambda request: counted.get(int.from_bytes(request, "little"), 0).to_bytes(8, "little")
-        )
+        dispatcher.handler(OTHER)(handlers.handle_later if scene.form == "async" else handlers.handle)
+        dispatcher.handler(STREAM)(handlers.stream_later if scene.form == "async" else handlers.stream)
+        dispatcher.handler(TWO_WAY)(handlers.exchange_later if scene.form == "async" else handlers.exchange)
+        dispatcher.handler(COUNT)(handlers.count)
+        dispatcher.handler(OPEN)(lambda _: handlers.streams.open.to_bytes(8, "little"))
         dispatcher.handler(STOP)(lambda _: server.stop() or b"")
         scene.begin()
         say("serving")
@@ -380,7 +631,8 @@ def serve(scene: Scene) -> str:
         else:
             dispatcher.serve_forever(server, workers=2 if scene.form == "workers" else 1)
     log.removeHandler(disconnects)
-    return scene.ended("finished", taken=total)
+    handlers.streams.check_closed()
+    return scene.ended("finished", taken=handlers.total)
 
 
 def footprint() -> str:

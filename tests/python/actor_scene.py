@@ -23,7 +23,7 @@ MASK = (1 << 64) - 1
 LOW = (1 << 32) - 1
 ENDLESS = MASK
 LISTEN = 30.0
-READY, STARTED, COMMITTED, TAKEN, DIED_AT, STOPPING, CHILD = range(7)
+READY, STARTED, COMMITTED, TAKEN, DIED_AT, STOPPING, CHILD, ITEMS_STARTED, ITEMS_COMMITTED = range(9)
 ENDS = {tachyon.PeerClosedError: "closed", tachyon.PeerDeadError: "dead"}
 FILLING = random.Random(1).randbytes(1 << 21)
 

@@ -69,7 +69,7 @@ def run(program: str, names: dict[str, Any]) -> None:
         assert as_shown(line, expected), f"{line!r} is not {expected!r}"
 
 
-@pytest.mark.parametrize("page", ["msgpack.md", "streams-python.md", "tensors.md"])
+@pytest.mark.parametrize("page", ["msgpack.md", "streams.md", "streams-python.md", "tensors.md"])
 def test_a_page_of_programs(page: str) -> None:
     names = {"__name__": __name__}
     for program in blocks(page):

@@ -207,6 +207,120 @@ def test_shapes(listener: str, connector: str, path: str) -> None:
 
 
 @pair
+def test_routes(listener: str, connector: str, path: str) -> None:
+    """One call, and a stream of each kind."""
+    _, caller = run(command(listener, "route_service", path), command(connector, "route_caller", path))
+    assert caller == [
+        "at the trail: Berkshire Valley Management Area Trail, Jefferson",
+        "no feature at (0, 0)",
+        "in the area: Patriots Path, Mendham",
+        "in the area: Berkshire Valley Management Area Trail, Jefferson",
+        "in the area: U.S. 6, Shohola",
+        "in the area: Mid Hudson Psychiatric Center, New Hampton",
+        "5 points with 4 features, 112.6 km",
+        "an earlier note at the trail: first",
+        "an earlier note at the trail: first",
+        "an earlier note at the trail: third",
+    ]
+
+
+def test_token_model(path: str) -> None:
+    """The front end drops its stream, which ends the generator of the model."""
+    server = command("Python", "token_model", path)
+    with subprocess.Popen(server, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            frontends = [("We are", 40, 1), ("We are", 40, 1), ("the people,", 7, 2), ("Tachyon", 5, 3)]
+            outputs = [run(command("Rust", "token_frontend", path, *each))[0] for each in frontends]
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=LIMIT)
+        finally:
+            process.kill()
+    assert outputs[0] == outputs[1]
+    for (prompt, budget, _), (line,) in zip(frontends[:3], outputs, strict=False):
+        assert line.startswith(f"{prompt} ")
+        assert len(line.split()) == len(prompt.split()) + budget
+    assert outputs[3] == ["Tachyon: the model does not know the word Tachyon"]
+    first, *generated = out.splitlines()
+    assert first == f"serving at {path}"
+    assert [line.partition(" words after ")[2] for line in generated] == ["'We are'", "'We are'", "'the people,'"]
+    # The model is at most the window ahead of its reader.
+    for (_, budget, _), line in zip(frontends[:3], generated, strict=True):
+        assert budget <= int(line.partition(" ")[0]) <= budget + 2 * 32
+    assert (process.returncode, err) == (0, "")
+
+
+def test_upload(path: str, tmp_path: Path) -> None:
+    """An upload in chunks, a conversion with its progress, and an upload that is given up."""
+    file = INPUT / "stocks.csv"
+    server = command("Rust", "upload_service", path, tmp_path)
+    with subprocess.Popen(server, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            (lines,) = run(command("Python", "upload_caller", path, file))
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=LIMIT)
+        finally:
+            process.kill()
+    uploaded, *progress, given_up = lines
+    assert uploaded == "uploaded 12245 bytes in 3 chunks"
+    percents = [int(line.removeprefix("converted ").removesuffix(" %")) for line in progress]
+    assert percents == sorted(percents)
+    assert (len(percents), percents[-1]) == (6, 100)
+    assert given_up == "nothing is kept of an upload that is given up"
+    assert {each.name for each in tmp_path.iterdir()} == {"stocks.csv", "stocks.tsv"}
+    assert (tmp_path / "stocks.csv").read_bytes() == file.read_bytes()
+    assert (tmp_path / "stocks.tsv").read_text() == file.read_text().replace(",", "\t")
+    assert (process.returncode, out.splitlines(), err) == (0, [f"serving at {path}", "stopped"], "")
+
+
+@pair
+def test_chat(listener: str, connector: str, path: str) -> None:
+    """Members of both languages; one leaves, and one is killed."""
+    other = "Python" if connector == "Rust" else "Rust"
+    with ExitStack() as stack:
+
+        def start(*program: str) -> subprocess.Popen[str]:
+            process = subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, bufsize=1)
+            stack.enter_context(process)
+            stack.callback(process.kill)
+            return process
+
+        def say(member: subprocess.Popen[str], line: str) -> None:
+            assert member.stdin is not None
+            member.stdin.write(f"{line}\n")
+
+        def heard(line: str, *members: subprocess.Popen[str]) -> None:
+            for member in members:
+                assert member.stdout is not None
+                assert member.stdout.readline() == f"{line}\n"
+
+        server = start(*command(listener, "chat_server", path))
+        heard(f"serving at {path}", server)
+        ann = start(*command(connector, "chat_caller", path, "ann"))
+        heard("ann: is here", ann)
+        bob = start(*command(other, "chat_caller", path, "bob"))
+        heard("bob: is here", ann, bob)
+        cid = start(*command(connector, "chat_caller", path, "cid"))
+        heard("cid: is here", ann, bob, cid)
+        for number in range(100):
+            say(ann, f"line {number}")
+            heard(f"ann: line {number}", ann, bob, cid)
+        cid.kill()
+        heard("cid: has left", ann, bob)
+        # Many lines at once: each side sends while it receives, so neither waits for the other one.
+        assert bob.stdin is not None
+        bob.stdin.write("bye\n" * 2000)
+        bob.stdin.close()
+        assert bob.wait(LIMIT) == 0
+        assert ann.stdout is not None
+        assert set(iter(ann.stdout.readline, "bob: has left\n")) <= {"bob: bye\n"}
+        # A stop of the server ends the streams that are open.
+        server.send_signal(signal.SIGINT)
+        heard("stopped", server)
+        assert server.wait(LIMIT) == 0
+        assert ann.wait(LIMIT) != 0
+
+
+@pair
 def test_zero_copy(listener: str, connector: str, path: str) -> None:
     receiver, sender = run(
         command(listener, "zero_copy", "receive", path),

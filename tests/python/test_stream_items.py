@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import itertools
 import logging
 import threading
@@ -695,3 +697,31 @@ def test_a_long_stream_leaves_no_memory(kind: tuple[str, bool], path: str) -> No
         drain(100_000)
         # A leak of one small object an item would be 5 MB or more.
         assert resident() - before < 4_000
+
+
+def test_the_death_of_a_caller_leaves_no_descriptor_to_the_collector(path: str) -> None:
+    dispatcher = Handlers(coroutines=True).dispatcher
+
+    async def serve() -> None:
+        with RpcBus.listen(path, 1 << 16, 1 << 16) as bus:
+            caller.join()
+            await dispatcher.aserve(bus)
+
+    def call_and_die() -> None:
+        with StreamCaller(path) as peer:
+            for _ in range(5):
+                peer.open(CHAT)
+            peer.kill()
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = len([*Path("/proc/self/fd").iterdir()])
+        caller = threading.Thread(target=call_and_die)
+        caller.start()
+        # The requests begin in the turn that finds the death. The runner of asyncio keeps the error in a cycle.
+        with contextlib.suppress(tachyon.errors.PeerDeadError):
+            asyncio.run(serve())
+        assert len([*Path("/proc/self/fd").iterdir()]) == before
+    finally:
+        gc.enable()

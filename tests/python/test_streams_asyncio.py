@@ -14,7 +14,7 @@ import pytest
 import uvloop
 
 import tachyon
-from tachyon import ErrorKind, RpcBus, errors, tachyon_rpc
+from tachyon import ErrorKind, RpcBus, _calls, errors, tachyon_rpc
 from test_streams import (
     CHAT,
     COUNT,
@@ -397,6 +397,55 @@ def test_a_bus_with_streams_is_freed_without_the_collector(run: Callable, callee
         with contextlib.suppress(LookupError):
             await collected(bus.astream(FAIL_AFTER, packed(3)))
         del stream
+        gc.disable()
+        try:
+            freed = weakref.ref(bus)
+            del bus
+            await asyncio.sleep(0.05)
+            assert freed() is None
+        finally:
+            gc.enable()
+
+    run(main())
+
+
+def test_a_death_between_the_opening_and_its_task_ends_the_stream(run: Callable, callee: StreamPeer, path: str) -> None:
+    async def main() -> None:
+        with RpcBus.connect(path) as bus:
+            assert await echo.acall(bus, b"before") == b"before"
+            connection = _calls.loop_connection_of(bus)
+            # The opening waits behind a call that was given up, so that a callback of the loop sends it.
+            given_up = _calls.Call(b"", ECHO, None, connection.loop)
+            given_up.reply.cancel()
+            connection._queue.append(given_up)
+            stream = bus.astream(FOREVER)
+            opening = asyncio.ensure_future(anext(stream))
+            while not connection._streams:  # noqa: ASYNC110  # looks in each turn of the loop
+                await asyncio.sleep(0)
+            connection._end(bus, errors.PeerDeadError("the peer died"))
+            with pytest.raises(errors.PeerDeadError):
+                await opening
+            assert stream.closed
+
+    run(main())
+
+
+def test_a_bus_whose_callee_died_is_freed_without_the_collector(
+    run: Callable, start: Callable[[str], StreamPeer], path: str
+) -> None:
+    start("server")
+
+    async def main() -> None:
+        bus = RpcBus.connect(path)
+        async with bus.astream(DIE_AFTER, packed(20)) as stream, bus.astream(UPLOAD) as upload:
+            # The loop sees the end before this task takes an item.
+            await asyncio.sleep(0.3)
+            for outcome in (collected(stream), upload.finish()):
+                with contextlib.suppress(errors.PeerDeadError):
+                    await outcome
+        assert stream.closed
+        assert upload.closed
+        del stream, upload, outcome
         gc.disable()
         try:
             freed = weakref.ref(bus)

@@ -63,3 +63,9 @@ pub struct Msgpack;
 #[doc = include_str!("../../docs/guide/tensors.md")]
 #[derive(Debug)]
 pub struct Tensors;
+
+/// The page of streams, whose Rust program runs as a documentation test.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/guide/streams.md")]
+#[derive(Debug)]
+pub struct Streams;

@@ -76,7 +76,7 @@ class Call:
 class Opening(Call):
     """The request that opens a stream. Its reply is empty, and comes when the request was sent."""
 
-    __slots__ = ("contract", "window")
+    __slots__ = ("contract", "stream", "window")
 
     payload: bytes
 
@@ -93,12 +93,14 @@ class Opening(Call):
         super().__init__(payload, type_id, deadline, loop)
         self.window = window
         self.contract = contract
+        # The connection may end, and forget the stream, before the task of the opening runs again.
+        self.stream: OpenStream | None = None
 
 
 class OpenStream:
     """An open stream of a connection."""
 
-    __slots__ = ("arrived", "contract", "end", "number", "readers", "senders")
+    __slots__ = ("_error", "arrived", "contract", "end", "number", "readers", "senders")
 
     def __init__(self, number: int, contract: Contract | None) -> None:
         """Describe the stream with a correlation id."""
@@ -109,7 +111,23 @@ class OpenStream:
         self.senders: list[tuple[asyncio.Future[None], int | None]] = []
         # The messages that a connection had when it ended: items, then the end. True stands for the last item, a reply.
         self.arrived: deque[bytes] = deque()
-        self.end: bool | Exception | None = None
+        self.end: bool | None = None
+        self._error: Exception | None = None
+
+    def fail(self, error: Exception) -> None:
+        """End the stream with an error, after the items that have arrived."""
+        self.end, self._error = False, error
+
+    def raise_end(self) -> None:
+        """Raise the error that ended the stream, once."""
+        # The traceback refers to the frames that hold the stream. A reference back would make a cycle and keep the
+        # connection until the next collection.
+        error, self._error = self._error, None
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error
 
     def wake(self) -> None:
         """Wake the tasks that wait for a message, for credit or for room."""
@@ -237,7 +255,7 @@ class LoopConnection:
         if number == 0:
             return False
         call.number = number
-        self._streams[number] = OpenStream(number, call.contract)
+        self._streams[number] = call.stream = OpenStream(number, call.contract)
         call.reply.set_result(b"")
         return True
 
@@ -340,7 +358,8 @@ class LoopConnection:
                 if not call.reply.done() and not self._try_send(bus, call):
                     return
             except TachyonError as error:
-                call.reply.set_exception(error)
+                # Without its traceback, which refers to this frame, and so to the call.
+                call.reply.set_exception(error.with_traceback(None))
             queue.popleft()
 
     def _end(self, bus: RpcBus, error: TachyonError) -> None:
@@ -373,16 +392,14 @@ class LoopConnection:
                 elif found:
                     stream.arrived.append(self._calls.take_last(bus, stream.number, stream.contract) or b"")
                     stream.end = True
+                elif found is None:
+                    stream.fail(copy_of(error, sent=True))
                 else:
-                    stream.end = copy_of(error, sent=True) if found is None else False
+                    stream.end = False
         except Exception as raised:  # noqa: BLE001 - also errors that the endpoint declares
             # Without its traceback, which refers to this frame.
-            stream.end = raised.with_traceback(None)
+            stream.fail(raised.with_traceback(None))
         stream.wake()
-
-    def stream(self, number: int) -> OpenStream:
-        """Return a stream that was just opened."""
-        return self._streams[number]
 
     def take_item(self, bus: RpcBus, stream: OpenStream) -> bytes | bool | None:
         """Take the next item of a stream: None when there is none yet, False after the last one.
@@ -398,8 +415,7 @@ class LoopConnection:
                 return None
         if len(stream.arrived) > (stream.end is True):
             return stream.arrived.popleft()
-        if isinstance(stream.end, Exception):
-            raise stream.end
+        stream.raise_end()
         return stream.end
 
     def take_last(self, bus: RpcBus, stream: OpenStream) -> bytes | None:
@@ -411,8 +427,7 @@ class LoopConnection:
                 # As in `take_item`.
                 self.loop.call_soon(stream.wake)
                 return None
-        if isinstance(stream.end, Exception):
-            raise stream.end
+        stream.raise_end()
         return stream.arrived.pop() if stream.end else b""
 
     def send_item(

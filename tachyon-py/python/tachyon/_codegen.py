@@ -150,7 +150,7 @@ class _Writer:
     def _parameters(self, form: FormType, items: FormType | None) -> list[str]:
         if form.head is None:
             own = [] if form.form == "empty" else [f"request: {self._whole(form, 'memoryview')}"]
-            return [*own, *self._items(items, frozenset())]
+            return [*own, *self._items(items, ())]
         fields = form.head.fields
         # Parameters with a default come last, so only options at the end get a default.
         required = len(fields)

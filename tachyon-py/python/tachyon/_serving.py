@@ -165,8 +165,9 @@ class Service:
             # Another thread registers a handler meanwhile.
             wait = RETRY
         except PeerDeadError as error:
-            # Requests of this turn still begin, and are cancelled in good order with the rest.
-            self._fail(error)
+            # Requests of this turn still begin, and are cancelled in good order with the rest. The error loses its
+            # traceback: this frame refers to the last request, and asyncio keeps the error of its main task in a cycle.
+            self._fail(error.with_traceback(None))
             wait = None
         except BaseException as error:
             self._fail(error)

@@ -117,8 +117,9 @@ class AsyncStream(Generic[_ItemT_co, _SentT_contra, _ReplyT_co]):
         opening = Opening(payload, type_id, self._deadline, loop, self._window, self._contract)
         try:
             await exchange(bus, opening, self._contract, idempotent=False)
-            connection = loop_connection_of(bus)
-            return _Opened(bus, connection, connection.stream(opening.number))
+            stream = opening.stream
+            assert stream is not None  # noqa: S101  # the opening was sent
+            return _Opened(bus, loop_connection_of(bus), stream)
         except BaseException as error:
             self._failed(error)
             raise

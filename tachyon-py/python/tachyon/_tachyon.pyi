@@ -1211,6 +1211,9 @@ class Stream(Generic[_ItemT_co, _SentT_contra, _EndT_co]):
 
         Returns False when the callee has ended the stream and takes nothing more: the outcome, of `finish` or of the
         next item, says why.
+
+        A callee of a two-way stream may wait until its own items are taken, and take none meanwhile: take them between
+        sends, or limit the time of the stream.
         """
     def end(self) -> None:
         """Tell the callee that no further item comes. A second call does nothing."""

@@ -309,6 +309,9 @@ impl Stream {
     ///
     /// Returns False when the callee has ended the stream and takes nothing more: the outcome, of `finish` or of the
     /// next item, says why.
+    ///
+    /// A callee of a two-way stream may wait until its own items are taken, and take none meanwhile: take them between
+    /// sends, or limit the time of the stream.
     fn send(&self, item: &Bound<'_, PyAny>) -> PyResult<bool> {
         let py = item.py();
         self.check_takes_items()?;

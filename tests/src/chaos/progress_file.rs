@@ -26,9 +26,13 @@ pub enum Field {
     Stopping,
     /// Process id of the child that keeps the actor's descriptors.
     Child,
+    /// Items of streams that the actor has made.
+    ItemsStarted,
+    /// Items of streams that the actor has published.
+    ItemsCommitted,
 }
 
-const WORDS: usize = 7;
+const WORDS: usize = 9;
 
 /// The mapped file of one actor.
 #[derive(Debug)]

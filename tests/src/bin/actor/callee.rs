@@ -7,11 +7,12 @@ use tachyon::{Callee, Dispatcher, ServeError};
 use tachyon_tests::chaos::order::Order;
 use tachyon_tests::chaos::progress::Progress;
 use tachyon_tests::chaos::progress_file::Field;
-use tachyon_tests::chaos::stream::{SHORTEST_TAGGED, Stream};
+use tachyon_tests::chaos::stream::{SHORTEST_TAGGED, Stream, tag_of};
 
 use super::Outcome;
-use super::caller::{ECHO, OTHER, STREAM, items_of};
+use super::caller::{ECHO, OTHER, STREAM, TWO_WAY};
 use super::role::{End, Role, Unconnected};
+use super::streams::OpenStreams;
 
 /// Shared by the handlers of one connection.
 struct Handlers {
@@ -22,6 +23,7 @@ struct Handlers {
     bytes: AtomicU64,
     chance: Mutex<fastrand::Rng>,
     pause: u64,
+    has_threads: bool,
     /// The error of a malformed request, which the dispatcher would not report.
     wrong: Mutex<Option<String>>,
 }
@@ -35,17 +37,13 @@ impl Handlers {
         reply
     }
 
-    /// The items of a stream. Its last message may wait for room when the next request comes, so none is committed.
-    fn items(&self, request: &[u8]) -> impl Iterator<Item = Vec<u8>> + use<> {
-        let (number, reply) = self.handle(request);
-        (0..items_of(number)).map(move |_| reply.clone())
-    }
-
     /// Checks the next request, and returns its number and the reply.
     fn handle(&self, request: &[u8]) -> (u64, Vec<u8>) {
-        let number = self.taken.fetch_add(1, Ordering::Relaxed);
-        self.progress.note(Field::Taken, number + 1);
-        self.progress.pass("handler", number);
+        let before = self.taken.fetch_add(1, Ordering::Relaxed);
+        self.progress.note(Field::Taken, before + 1);
+        self.progress.pass("handler", before);
+        // The threads of two-way streams begin in any order. Their requests have tags.
+        let number = tag_of(request).filter(|_| self.has_threads).map_or(before, |(_, number)| number);
         if let Err(wrong) = self.requests.check(number, request) {
             *self.wrong.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("request {number}: {wrong}"));
         }
@@ -56,7 +54,7 @@ impl Handlers {
         let reply =
             if request.len() < SHORTEST_TAGGED { request.to_vec() } else { self.replies.message(number, &mut chance) };
         self.bytes.fetch_add((request.len() + reply.len()) as u64, Ordering::Relaxed);
-        self.progress.note(Field::Started, number + 1);
+        self.progress.note(Field::Started, before + 1);
         (number, reply)
     }
 }
@@ -86,6 +84,7 @@ pub(crate) fn answer(order: &Order) -> Outcome {
         bytes: AtomicU64::new(0),
         chance: Mutex::new(role.chance.fork()),
         pause: order.get_or("pause", 0),
+        has_threads: role.form == "threads",
         wrong: Mutex::new(None),
     });
     let mut dispatcher = Dispatcher::default();
@@ -93,8 +92,14 @@ pub(crate) fn answer(order: &Order) -> Outcome {
         let handlers = Arc::clone(&handlers);
         dispatcher.register(msg_type, name, move |request: &[u8]| handlers.answer(request))?;
     }
-    let streamed = Arc::clone(&handlers);
-    dispatcher.register_stream(STREAM, "stream", move |request: &[u8]| streamed.items(request))?;
+    let (streamed, streams) = (Arc::clone(&handlers), OpenStreams::new(role.progress.clone()));
+    let opened = Arc::clone(&streams);
+    // A stream's last message may wait for room when the next request comes, so no reply is noted as committed.
+    dispatcher.register_stream(STREAM, "stream", move |request: &[u8]| opened.items(Ok(streamed.handle(request))))?;
+    let (exchanging, exchanged) = (Arc::clone(&handlers), Arc::clone(&streams));
+    dispatcher.register_two_way(TWO_WAY, "two_way", move |request: Vec<u8>, items, out| {
+        exchanged.exchange(exchanging.handle(&request), exchanging.requests, items, &out)
+    })?;
     let end = if role.count == u64::MAX {
         dispatcher.serve_forever(&mut callee).map_or_else(|error| error.end(), |()| "closed".to_owned())
     } else {
@@ -105,6 +110,7 @@ pub(crate) fn answer(order: &Order) -> Outcome {
     if let Some(wrong) = handlers.wrong.lock().unwrap_or_else(PoisonError::into_inner).take() {
         return Err(wrong.into());
     }
+    streams.check_closed()?;
     role.bytes = handlers.bytes.load(Ordering::Relaxed);
     let answer = role.ended(&end).with("taken", handlers.taken.load(Ordering::Relaxed));
     drop(callee);

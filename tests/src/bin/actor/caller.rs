@@ -20,6 +20,10 @@ pub(crate) const OTHER: u16 = 2;
 /// Answers a request with a stream of [`items_of`] items, each of which is the reply of [`OTHER`].
 pub(crate) const STREAM: u16 = 3;
 
+/// Answers each item of the caller with the reply of [`OTHER`]. The caller sends the request again, as often as
+/// [`STREAM`] has items.
+pub(crate) const TWO_WAY: u16 = 4;
+
 /// Most calls in flight, or open streams.
 const DEPTH: usize = 24;
 
@@ -35,6 +39,8 @@ struct Tally {
     replies: u64,
     /// Calls without a reply, since their callee is gone.
     lost: u64,
+    /// Items of all streams.
+    items: u64,
     /// The error that ended the connection.
     end: Option<String>,
 }
@@ -42,7 +48,7 @@ struct Tally {
 pub(crate) fn call(order: &Order) -> Outcome {
     let mut role = Role::new(order)?;
     role.progress.pass("handshake", 0);
-    if role.form == "async" {
+    if role.form.starts_with("async") {
         return call_async(&role);
     }
     let connected = if role.listens {
@@ -57,7 +63,7 @@ pub(crate) fn call(order: &Order) -> Outcome {
     };
     role.begin()?;
     let reconnects = order.get_or("reconnect", 0) == 1;
-    let depth = if matches!(&*role.form, "pipelined" | "streams") { DEPTH } else { 1 };
+    let depth = if matches!(&*role.form, "pipelined" | "streams" | "two-way") { DEPTH } else { 1 };
     let mut tally = Tally::default();
     let mut in_flight = VecDeque::new();
     while tally.sent < role.count && tally.end.is_none() {
@@ -91,7 +97,8 @@ pub(crate) fn call(order: &Order) -> Outcome {
 impl Tally {
     fn answer(&self, role: &Role) -> Order {
         let end = self.end.as_deref().unwrap_or("finished");
-        role.ended(end).with("sent", self.sent).with("replies", self.replies).with("lost", self.lost)
+        let answer = role.ended(end).with("sent", self.sent).with("replies", self.replies).with("lost", self.lost);
+        answer.with("items", self.items)
     }
 }
 
@@ -113,13 +120,24 @@ fn send(role: &mut Role, caller: &mut Caller, number: u64) -> Result<u64, CallEr
     } else {
         let message = role.stream.message(number, &mut role.chance);
         role.mark_operation();
-        if role.form == "streams" { caller.open(STREAM, &message) } else { caller.start(msg_type(len), &message) }
+        match &*role.form {
+            "streams" => caller.open(STREAM, &message),
+            "two-way" => caller.open(TWO_WAY, &message),
+            _ => caller.start(msg_type(len), &message),
+        }
     }
 }
 
 /// Waits for the reply to a call, or for all items of a stream, and checks each of them.
-fn finish(role: &mut Role, caller: &mut Caller, call: u64, number: u64) -> Result<Result<(), CallError>, String> {
-    if role.form != "streams" {
+fn finish(
+    role: &mut Role,
+    caller: &mut Caller,
+    call: u64,
+    number: u64,
+    tally: &mut Tally,
+) -> Result<Result<(), CallError>, String> {
+    let is_two_way = role.form == "two-way";
+    if !is_two_way && role.form != "streams" {
         let reply = match caller.finish(call) {
             Ok(reply) => reply,
             Err(error) => return Ok(Err(error)),
@@ -130,17 +148,26 @@ fn finish(role: &mut Role, caller: &mut Caller, call: u64, number: u64) -> Resul
         role.bytes += reply.len() as u64;
         return check(role.stream, role.replies, number, &reply).map(Ok);
     }
-    let mut items = 0;
+    let item = role.stream.message(number, &mut role.chance);
+    let mut taken = 0;
     loop {
+        if is_two_way {
+            // The next item, or the end after the last one. A stream that has ended reports its end below.
+            let is_last = taken == items_of(number);
+            let sent = if is_last { caller.end_items(call) } else { caller.send_item(call, &item).map(drop) };
+            if let Err(error) = sent {
+                return Ok(Err(error));
+            }
+        }
         match caller.next_item(call) {
             Ok(Some(item)) => {
-                check(role.stream, role.replies, number, &item).map_err(|wrong| format!("item {items}, {wrong}"))?;
+                check(role.stream, role.replies, number, &item).map_err(|wrong| format!("item {taken}, {wrong}"))?;
                 role.bytes += item.len() as u64;
-                items += 1;
-                role.progress.pass("item", number);
+                taken += 1;
+                role.progress.pass("item", tally.items);
+                tally.items += 1;
             }
-            Ok(None) if items == items_of(number) => return Ok(Ok(())),
-            Ok(None) => return Err(format!("stream {number} ended after {items} of {} items", items_of(number))),
+            Ok(None) => return check_end(number, taken).map(Ok),
             Err(CallError::Remote(error)) => return Err(format!("stream {number} ended with {error}")),
             Err(error) => return Ok(Err(error)),
         }
@@ -158,7 +185,7 @@ fn take(
     if tally.end.is_none() {
         role.mark_operation();
     }
-    match finish(role, caller, call, number)? {
+    match finish(role, caller, call, number, tally)? {
         Ok(()) => {
             role.progress.pass("replied", number);
             tally.replies += 1;
@@ -182,6 +209,52 @@ fn take(
 fn check(requests: Stream, replies: Stream, number: u64, reply: &[u8]) -> Result<(), String> {
     let stream = if requests.len_of(number) < SHORTEST_TAGGED { requests } else { replies };
     stream.check(number, reply).map_err(|wrong| format!("reply {number}: {wrong}"))
+}
+
+/// Checks the number of items of a stream that has ended.
+fn check_end(number: u64, taken: u64) -> Result<(), String> {
+    if taken == items_of(number) {
+        Ok(())
+    } else {
+        Err(format!("stream {number} ended after {taken} of {} items", items_of(number)))
+    }
+}
+
+/// Takes all items of a stream, and checks each of them. Returns their bytes.
+async fn take_stream(
+    role: &Role,
+    caller: &AsyncCaller,
+    number: u64,
+    message: &[u8],
+    tally: &RefCell<Tally>,
+) -> Result<Result<usize, CallError>, String> {
+    let is_two_way = role.form == "async-two-way";
+    let stream = match caller.open(if is_two_way { TWO_WAY } else { STREAM }, message).await {
+        Ok(stream) => stream,
+        Err(error) => return Ok(Err(error)),
+    };
+    let (mut taken, mut bytes) = (0, 0);
+    loop {
+        if is_two_way {
+            let is_last = taken == items_of(number);
+            let sent = if is_last { stream.end().await } else { stream.send(message).await.map(drop) };
+            if let Err(error) = sent {
+                return Ok(Err(error));
+            }
+        }
+        let Some(item) = stream.recv().await else { break };
+        match item {
+            Ok(item) => {
+                check(role.stream, role.replies, number, &item).map_err(|wrong| format!("item {taken}, {wrong}"))?;
+                bytes += item.len();
+                taken += 1;
+                tally.borrow_mut().items += 1;
+            }
+            Err(CallError::Remote(error)) => return Err(format!("stream {number} ended with {error}")),
+            Err(error) => return Ok(Err(error)),
+        }
+    }
+    check_end(number, taken).map(|()| Ok(bytes))
 }
 
 /// Runs as many tasks as calls may be in flight. Each task makes calls until the connection ends.
@@ -210,12 +283,18 @@ fn call_async(role: &Role) -> Outcome {
                     };
                     let message = role.stream.message(number, &mut chance);
                     asked.set(now());
-                    let reply = caller.call(msg_type(message.len()), &message).await;
+                    let taken = if role.form == "async" {
+                        match caller.call(msg_type(message.len()), &message).await {
+                            Ok(reply) => check(role.stream, role.replies, number, &reply).map(|()| Ok(reply.len()))?,
+                            Err(error) => Err(error),
+                        }
+                    } else {
+                        take_stream(role, caller, number, &message, tally).await?
+                    };
                     let mut tally = tally.borrow_mut();
-                    match reply {
-                        Ok(reply) => {
-                            check(role.stream, role.replies, number, &reply)?;
-                            bytes.set(bytes.get() + (message.len() + reply.len()) as u64);
+                    match taken {
+                        Ok(taken) => {
+                            bytes.set(bytes.get() + (message.len() + taken) as u64);
                             tally.replies += 1;
                         }
                         Err(error) => {

@@ -6,6 +6,7 @@ mod callee;
 mod caller;
 mod role;
 mod server;
+mod streams;
 
 use std::error::Error;
 use std::io::BufRead;

@@ -6,14 +6,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tachyon::server::{DisconnectReason, ServerEvent};
-use tachyon::{Dispatcher, RpcServer, ServerOptions};
+use tachyon::{Dispatcher, HandlerError, RpcServer, ServerOptions};
 use tachyon_tests::chaos::now;
 use tachyon_tests::chaos::order::Order;
 use tachyon_tests::chaos::progress_file::Field;
 use tachyon_tests::chaos::stream::{Stream, tag_of};
 
-use super::caller::{ECHO, OTHER, STREAM, items_of};
+use super::caller::{ECHO, OTHER, STREAM, TWO_WAY};
 use super::role::{End, Role};
+use super::streams::OpenStreams;
 use super::{Outcome, print};
 
 /// Longest handshake: on a busy machine a caller may get no processor time for a while.
@@ -21,6 +22,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 
 /// Returns the number of handled requests of a seed.
 const COUNT: u16 = 7;
+/// Returns the number of open streams.
+const OPEN: u16 = 8;
 /// Stops the server.
 const STOP: u16 = 9;
 
@@ -63,11 +66,12 @@ pub(crate) fn serve(order: &Order) -> Outcome {
     let chance = Mutex::new(role.chance.fork());
     let (pause, resumes) = (order.get_or("pause", 0), order.get_or("resume", 0) == 1);
     let unary = AtomicU64::new(0);
-    let take = Arc::new(move |request: &[u8], is_unary: bool| -> Result<(u64, Vec<u8>), String> {
+    let take = Arc::new(move |request: &[u8], msg_type: u16| -> Result<(u64, Vec<u8>), String> {
         let (seed, number) = tag_of(request).ok_or("the request has no tag")?;
         let before = handled.fetch_add(1, Ordering::Relaxed);
         // A stream's last message may wait for room when the next request comes.
-        let answered = if is_unary { unary.fetch_add(1, Ordering::Relaxed) } else { unary.load(Ordering::Relaxed) };
+        let answered =
+            if msg_type == OTHER { unary.fetch_add(1, Ordering::Relaxed) } else { unary.load(Ordering::Relaxed) };
         progress.note(Field::Committed, answered);
         progress.note(Field::Taken, before + 1);
         progress.pass("handler", before);
@@ -75,7 +79,8 @@ pub(crate) fn serve(order: &Order) -> Outcome {
         // A caller that had another server before this one continues its numbers.
         let expected = counted.entry(seed).or_insert(if resumes { number } else { 0 });
         let whose = Stream { seed, ..stream };
-        if number != *expected {
+        // The threads of two-way streams begin in any order.
+        if number != *expected && msg_type != TWO_WAY {
             return Err(format!("request {number} of {seed} came instead of {expected}"));
         }
         whose.check(number, request).map_err(|wrong| format!("request {number} of {seed}: {wrong}"))?;
@@ -91,14 +96,21 @@ pub(crate) fn serve(order: &Order) -> Outcome {
         Ok((number, reply))
     });
     let taker = Arc::clone(&take);
-    dispatcher.register(OTHER, "other", move |request: &[u8]| taker(request, true).map(|(_, reply)| reply))?;
-    dispatcher.register_stream(STREAM, "stream", move |request: &[u8]| {
-        let (count, outcome) = match take(request, false) {
-            Ok((number, reply)) => (items_of(number), Ok(reply)),
-            Err(wrong) => (1, Err(wrong)),
-        };
-        (0..count).map(move |_| outcome.clone())
+    dispatcher.register(OTHER, "other", move |request: &[u8]| taker(request, OTHER).map(|(_, reply)| reply))?;
+    let streams = OpenStreams::new(role.progress.clone());
+    let (opened, counting, streamed) = (Arc::clone(&streams), Arc::clone(&streams), Arc::clone(&take));
+    dispatcher.register_stream(STREAM, "stream", move |request: &[u8]| opened.items(streamed(request, STREAM)))?;
+    let exchanged = Arc::clone(&streams);
+    dispatcher.register_two_way(TWO_WAY, "two_way", move |request: Vec<u8>, items, out| {
+        let seed = tag_of(&request).map_or(0, |(seed, _)| seed);
+        exchanged.exchange(
+            take(&request, TWO_WAY).map_err(HandlerError::failed)?,
+            Stream { seed, ..stream },
+            items,
+            &out,
+        )
     })?;
+    dispatcher.register(OPEN, "open", move |_: &[u8]| counting.open().to_le_bytes().to_vec())?;
     print(&Order::new("serving"));
     let outcome = match role.form.as_str() {
         "workers" => dispatcher.serve_workers(&mut server, 2),
@@ -108,6 +120,7 @@ pub(crate) fn serve(order: &Order) -> Outcome {
         }
         _ => dispatcher.serve_forever(&mut server),
     };
+    streams.check_closed()?;
     role.bytes = bytes.load(Ordering::Relaxed);
     let end = outcome.map_or_else(|error| error.end(), |()| "finished".to_owned());
     Ok(role.ended(&end).with("taken", all.load(Ordering::Relaxed)))

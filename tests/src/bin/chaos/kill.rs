@@ -16,8 +16,9 @@ use super::{handshakes, servers};
 /// Rounds until a survivor's footprint is final.
 const WARM: u32 = 12;
 
-/// Mappings that the allocators of a survivor may add after [`WARM`] rounds.
-const ALLOCATORS: u64 = 8;
+/// Mappings that the C library of a survivor may add after [`WARM`] rounds: it keeps the stacks of ended threads, each
+/// with a guard, and a heap for threads that run at the same time.
+const ALLOCATORS: u64 = 96;
 
 const SCALE: Scale =
     Scale { capacities: &[64, 4096, 4096, 65536], bytes: 100_000, messages: 400, latest: 3000, at_any_time: 30 };

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tachyon_tests::chaos::now;
 use tachyon_tests::chaos::order::Order;
 use tachyon_tests::chaos::progress_file::{Field, ProgressFile};
+use tachyon_tests::chaos::stream::SHORTEST_TAGGED;
 
 use super::actors::{Actor, Actors, Language, PATIENCE};
 use super::findings::Findings;
@@ -57,12 +58,14 @@ impl Role {
         }
     }
 
-    /// The forms of the role. `async` is last: it cannot listen, and is not killed step by step.
+    /// The forms of the role. The ones of an event loop are last: they cannot listen, and are not killed step by step.
     fn forms(self) -> &'static [&'static str] {
         match self {
             Self::Sender => &["copy", "place"],
             Self::Receiver => &["guard", "iterate", "batch"],
-            Self::Caller => &["single", "place", "pipelined", "streams", "async"],
+            Self::Caller => {
+                &["single", "place", "pipelined", "streams", "two-way", "async", "async-streams", "async-two-way"]
+            }
             Self::Callee => &["dispatcher", "hand", "async"],
         }
     }
@@ -75,12 +78,28 @@ impl Role {
             (Self::Sender, _) => &["before", "committed"],
             (Self::Receiver, "batch") => &["taken"],
             (Self::Receiver, _) => &["taken", "released"],
-            (Self::Caller, "streams") => &["before", "called", "item", "replied"],
+            (Self::Caller, "streams" | "two-way") => &["before", "called", "item", "replied"],
             (Self::Caller, _) => &["before", "called", "replied"],
+            (Self::Callee, "streams" | "threads") => &["handler", "item"],
             (Self::Callee, "hand") => &["taken", "handler", "reply", "answered"],
             (Self::Callee, _) => &["handler"],
         }
     }
+}
+
+/// Whether a form runs on an event loop.
+pub(crate) fn is_async(form: &str) -> bool {
+    form.starts_with("async")
+}
+
+/// Whether a caller's form opens streams.
+pub(crate) fn has_streams(form: &str) -> bool {
+    form.ends_with("streams") || is_two_way(form)
+}
+
+/// Whether a caller's form opens streams that a thread or a task serves, which may begin after the next request.
+pub(crate) fn is_two_way(form: &str) -> bool {
+    form.ends_with("two-way")
 }
 
 /// How the victim dies.
@@ -121,6 +140,17 @@ impl fmt::Display for Round {
     }
 }
 
+/// Checks that the callers of a callee that died took every item that the callee had published.
+pub(crate) fn check_items(taken: u64, ledger: &ProgressFile, findings: &mut Findings) -> Result<(), String> {
+    let [started, committed] = [Field::ItemsStarted, Field::ItemsCommitted].map(|word| ledger.get(word));
+    findings.count("items of streams", taken);
+    if committed <= taken && taken <= started {
+        Ok(())
+    } else {
+        Err(format!("the callee had made {started} items, published {committed}, its callers took {taken}"))
+    }
+}
+
 /// The scale of a round, larger for a soak.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Scale {
@@ -150,7 +180,7 @@ impl Round {
         let pick = |from: &[&'static str], chance: &mut fastrand::Rng| from[chance.usize(..from.len())];
         let mut forms = roles.map(|role| pick(role.forms(), chance));
         let victim_loops = orderly && chance.bool();
-        if forms[0] == "async" && !victim_loops {
+        if is_async(forms[0]) && !victim_loops {
             forms[0] = role.forms()[0];
         }
         // In Rust, only a server runs on an event loop. `servers` has rounds for it.
@@ -159,32 +189,36 @@ impl Round {
                 *form = "hand";
             }
         }
-        // The actors in Python have no streams, and a callee by hand serves none.
-        if let Some(caller) = forms.iter().position(|form| *form == "streams") {
-            if languages == [Language::Rust; 2] {
-                forms[1 - caller] = "dispatcher";
-            } else {
-                forms[caller] = "pipelined";
-            }
-        }
         let modes = [0; 2].map(|_| pick(&["park", "spin", "adaptive", "spins"], chance));
         let mut listens = [chance.bool(), false];
-        if forms[0] == "async" {
+        if is_async(forms[0]) {
             listens[0] = false;
         }
         listens[1] = !listens[0];
-        if forms[1] == "async" {
+        if is_async(forms[1]) {
             listens = [true, false];
         }
-        if forms == ["async", "async"] {
+        if forms.map(is_async) == [true; 2] {
             forms[1] = roles[1].forms()[0];
             listens = [false, true];
         }
+        // A callee by hand serves no streams.
+        let streams = forms.map(has_streams).contains(&true);
+        for form in forms.iter_mut().filter(|form| streams && **form == "hand") {
+            *form = "dispatcher";
+        }
+        // The requests of two-way streams have tags: their threads begin in any order.
+        let two_way = forms.map(is_two_way).contains(&true);
+        for form in forms.iter_mut().filter(|form| two_way && **form == "dispatcher") {
+            *form = "threads";
+        }
+        let least = if two_way { SHORTEST_TAGGED } else { 0 };
         let capacity = |chance: &mut fastrand::Rng| scale.capacities[chance.usize(..scale.capacities.len())];
         let (forward, reverse) = (capacity(chance), capacity(chance));
         let largest = chance.usize(..3);
         let most = if largest == 0 { forward.min(200) } else { forward };
-        let point = pick(role.points(forms[0]), chance);
+        let serves_streams = role == Role::Callee && streams;
+        let point = pick(role.points(if serves_streams { "streams" } else { forms[0] }), chance);
         let death = match chance.u32(..100) {
             _ if orderly => Death::None,
             share if share < scale.at_any_time => Death::Later(chance.u64(..scale.latest)),
@@ -204,6 +238,7 @@ impl Round {
                 .with("side", if listens[who] { "listen" } else { "connect" })
                 .with("forward", forward)
                 .with("reverse", reverse)
+                .with("least", least)
                 .with("most", most)
                 .with("most_reply", reverse)
                 .with("seed", seed)
@@ -245,8 +280,8 @@ impl Round {
     /// The survivor's row in the table of times.
     fn survivor(&self) -> String {
         let waiting = match (self.forms[1], self.modes[1]) {
-            ("async", _) if self.languages[1] == Language::Python => "asyncio",
-            ("async", _) => "tokio",
+            (form, _) if is_async(form) && self.languages[1] == Language::Python => "asyncio",
+            (form, _) if is_async(form) => "tokio",
             (_, "spin") => "spinning",
             (_, "park") => "parked",
             _ => "adaptive",
@@ -339,11 +374,14 @@ impl Round {
         let got: u64 = told.get_or(if self.role == Role::Callee { "replies" } else { "taken" }, 0);
         findings.count("messages", got);
         let right = match self.role {
-            // The coroutine of a departed caller is cancelled, perhaps before it begins.
-            Role::Caller if self.forms[1] == "async" => got <= started,
+            // The coroutine or the thread of a departed caller is cancelled, perhaps before it begins.
+            Role::Caller if self.forms[1] == "async" || is_two_way(self.forms[0]) => got <= started,
             Role::Sender | Role::Caller | Role::Callee => committed <= got && got <= started,
             Role::Receiver => taken <= told.get_or("sent", 0),
         };
+        if self.role == Role::Callee && has_streams(self.forms[1]) {
+            check_items(told.get_or("items", 0), ledger, findings)?;
+        }
         let complete = self.role != Role::Callee || told.get_or("sent", 0) == got + told.get_or::<u64>("lost", 0);
         if right && complete {
             Ok(())

@@ -16,6 +16,7 @@ use super::findings::Findings;
 use super::kill::Survivor;
 use super::ptrace::{Step, is_stopped, single_step};
 use super::retry::{Missed, with_retry};
+use super::round::{check_items, is_async, is_two_way};
 
 /// The number of callers of a server that dies.
 const CALLERS: usize = 3;
@@ -28,6 +29,8 @@ const REPORTED: u32 = 50;
 
 /// Returns the number of handled requests of a seed, as in the actor's `server.rs`.
 const COUNT: u16 = 7;
+/// Returns the number of open streams.
+const OPEN: u16 = 8;
 /// Stops a server.
 const STOP: u16 = 9;
 
@@ -36,12 +39,9 @@ const RING: usize = 1 << 16;
 const MOST: usize = 1500;
 
 /// An order for a caller of a random form and polling mode.
-fn calling(path: &Path, languages: [Language; 2], seed: u32, chance: &mut fastrand::Rng) -> Order {
-    let mut form = ["single", "place", "pipelined", "streams", "async"][chance.usize(..5)];
-    if form == "streams" && languages != [Language::Rust; 2] {
-        // The actors in Python have no streams.
-        form = "pipelined";
-    }
+fn calling(path: &Path, seed: u32, chance: &mut fastrand::Rng) -> Order {
+    let forms = ["single", "place", "pipelined", "streams", "two-way", "async", "async-streams", "async-two-way"];
+    let form = forms[chance.usize(..forms.len())];
     let mode = ["park", "spin", "adaptive", "spins"][chance.usize(..4)];
     let pause = if chance.bool() { 0 } else { chance.u64(1..600) };
     Order::new("call")
@@ -73,8 +73,8 @@ fn serving(path: &Path, form: &str, mode: &str, pause: u64) -> Order {
 
 fn survivor(actor: &Actor, order: &Order) -> String {
     let waiting = match (order.text("form"), order.text("mode")) {
-        ("async", _) if actor.language == Language::Python => "asyncio",
-        ("async", _) => "tokio",
+        (form, _) if is_async(form) && actor.language == Language::Python => "asyncio",
+        (form, _) if is_async(form) => "tokio",
         (_, "spin") => "spinning",
         (_, "park") => "parked",
         _ => "adaptive",
@@ -215,7 +215,7 @@ fn server_dies(
     let orders: Vec<Order> = (0..)
         .zip(callers.iter_mut())
         .map(|(number, caller)| {
-            let order = calling(&path, [language, caller.actor.language], round * 8 + number + 1, chance);
+            let order = calling(&path, round * 8 + number + 1, chance);
             caller.actor.tell(&order).map(|()| order)
         })
         .collect::<Result<_, _>>()?;
@@ -240,7 +240,7 @@ fn server_dies(
         }
     };
     let closed = BlockedPath::new(&path)?;
-    let mut replies = 0;
+    let (mut replies, mut items) = (0, 0);
     for (caller, order) in callers.iter().zip(&orders) {
         let told = caller.actor.answer(PATIENCE)?;
         // A caller that had not connected found no server, or a dying one.
@@ -253,6 +253,7 @@ fn server_dies(
             return Err(format!("{told}\n  server: {order}").into());
         }
         replies += told.get_or::<u64>("replies", 0);
+        items += told.get_or::<u64>("items", 0);
         let noticed = told.get_or("at", 0_u64).saturating_sub(killed.max(told.get_or("asked", 0)));
         findings.noticed(&survivor(&caller.actor, order), noticed);
     }
@@ -261,6 +262,7 @@ fn server_dies(
     server.reap_with_child(child);
     findings.count("server killed under its callers", 1);
     findings.count("messages", replies);
+    check_items(items, &ledger, findings)?;
     let (started, committed) = (ledger.get(Field::Started), ledger.get(Field::Committed));
     if committed <= replies && replies <= started {
         Ok(())
@@ -361,13 +363,15 @@ fn caller_dies(
     let language = languages[if chance.u8(..3) == 0 { languages.len() - 1 } else { 0 }];
     let seed = 100_000 + round;
     let ledger = ProgressFile::create(&folder.join("ledger"))?;
-    let pair = [standing.server.actor.language, language];
-    let mut order = calling(&standing.path, pair, seed, chance).with("ledger", folder.join("ledger").display());
-    if order.text("form") == "async" {
-        order = order.with("form", "pipelined");
+    let mut order = calling(&standing.path, seed, chance).with("ledger", folder.join("ledger").display());
+    match order.text("form") {
+        "async" => order = order.with("form", "pipelined"),
+        "async-two-way" => order = order.with("form", "two-way"),
+        "async-streams" => order = order.with("form", "streams"),
+        _ => {}
     }
     let points: &[&str] = match order.text("form") {
-        "streams" => &["before", "called", "item", "replied"],
+        "streams" | "two-way" => &["before", "called", "item", "replied"],
         _ => &["before", "called", "replied"],
     };
     let point = points[chance.usize(..points.len())];
@@ -419,16 +423,24 @@ fn caller_dies(
         return Err(format!("{name} reports `{}`: {order}", left.text("how")).into());
     }
     findings.noticed(&name, left.get_or("at", 0_u64).saturating_sub(killed));
-    // The server answers other callers, and has handled every committed request of the dead caller. The coroutine of a
-    // departed caller is cancelled, perhaps before it begins.
+    // The server answers other callers, and has handled every committed request of the dead caller. The coroutine or
+    // the thread of a departed caller is cancelled, perhaps before it begins.
     let (started, committed) = (ledger.get(Field::Started), ledger.get(Field::Committed));
     let reply = standing.steady.call_timeout(COUNT, &seed.to_le_bytes(), PATIENCE)?;
     let handled = u64::from_le_bytes((*reply).try_into()?);
+    drop(reply);
     findings.count("messages", handled);
-    if (committed <= handled || standing.form == "async") && handled <= started {
-        Ok(())
-    } else {
-        Err(format!("{name}: its caller had started {started}, committed {committed}, {handled} were handled: {order}")
-            .into())
+    let may_not_begin = standing.form == "async" || is_two_way(order.text("form"));
+    if !((committed <= handled || may_not_begin) && handled <= started) {
+        let counts = format!("its caller had started {started}, committed {committed}, {handled} were handled");
+        return Err(format!("{name}: {counts}: {order}").into());
     }
+    let closed = Instant::now() + PATIENCE;
+    while *standing.steady.call_timeout(OPEN, b"", PATIENCE)? != 0_u64.to_le_bytes() {
+        if Instant::now() > closed {
+            return Err(format!("{name} keeps the streams of its dead caller open: {order}").into());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
 }

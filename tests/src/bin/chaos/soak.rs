@@ -165,11 +165,7 @@ fn reconnecting(
         .with("resume", 1);
     let count = 1_000 + chance.u64(..3_000);
     // Not `async`, whose calls may reach the next server in another order than their numbers.
-    let mut form = ["single", "place", "pipelined", "streams"][chance.usize(..4)];
-    if form == "streams" && (pair != [Language::Rust; 2] || actors.languages()[0] != Language::Rust) {
-        // The actors in Python have no streams.
-        form = "pipelined";
-    }
+    let form = ["single", "place", "pipelined", "streams"][chance.usize(..4)];
     let depth = if matches!(form, "pipelined" | "streams") { 24 } else { 1 };
     let call = |number: u32, chance: &mut fastrand::Rng| {
         Order::new("call")
