@@ -495,10 +495,12 @@ def test_items_after_the_handler(path: str) -> None:
 
 def test_a_cancelled_stream_stays_cancelled(path: str) -> None:
     raised: list[str] = []
+    begun = threading.Event()
     dispatcher = RpcDispatcher()
 
     @dispatcher.handler(msg_type=1)
     def insists(parts: Iterator[bytes]) -> None:
+        begun.set()
         for _ in range(3):
             try:
                 list(parts)
@@ -510,6 +512,8 @@ def test_a_cancelled_stream_stays_cancelled(path: str) -> None:
     with serving(dispatcher, path, "server") as caller:
         stream = caller.open(1)
         caller.ask("send", stream, b"part")
+        # A handler of a stream that is cancelled before does not run.
+        wait_until(begun.is_set)
         caller.ask("cancel", stream)
         wait_until(lambda: len(raised) == 4)
     assert raised[0] == raised[2]
