@@ -49,12 +49,16 @@ OPERATIONS = {
         "bus = RpcBus.connect(path); answer(bus, lambda cid: place(bus.reply_zero_copy(cid, 60, 1)))",
         "calls",
     ),
+    "RpcBus.stream": ("next(RpcBus.connect(path).stream(1))", "rpc"),
+    "RpcBus.astream": ("asyncio.run(take(RpcBus.connect(path).astream(1)))", "rpc"),
     "RpcBus.ping": ("RpcBus.connect(path).ping()", "rpc"),
     "RpcBus.describe": ("RpcBus.connect(path).describe()", "rpc"),
     "RpcBus.aconnect": ("asyncio.run(aconnect(path))", None),
     "RpcEndpoint.call": ("endpoint.call(RpcBus.connect(path), b'')", "rpc"),
     "RpcEndpoint.acall": ("asyncio.run(acall(RpcBus.connect(path)))", "rpc"),
     "RpcEndpoint.acall, connecting again": ("asyncio.run(acall_again(path))", None),
+    "RpcEndpoint.stream": ("next(items.stream(RpcBus.connect(path), b''))", "rpc"),
+    "RpcEndpoint.astream": ("asyncio.run(take(items.astream(RpcBus.connect(path), b'')))", "rpc"),
     "RpcDispatcher.serve_once": ("dispatcher.serve_once(RpcBus.connect(path))", "rpc"),
     "RpcDispatcher.serve_forever": ("dispatcher.serve_forever(RpcBus.connect(path))", "rpc"),
     "RpcDispatcher.serve_forever, replying": ("dispatcher.serve_forever(RpcBus.connect(path))", "calls"),
@@ -74,7 +78,7 @@ OPERATIONS = {
 an `RpcBus` that calls and takes no replies, a server that is not served, or nothing.
 """
 
-ENDS_AT_ONCE = {"RpcServer.__init__", "Pool.close"}
+ENDS_AT_ONCE = {"RpcServer.__init__", "Pool.close", "AsyncStream.__init__"}
 
 
 def take_place(side: str | None, path: str, stack: ExitStack) -> None:

@@ -6,7 +6,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -17,6 +17,11 @@ from tachyon import Bus, Pool, RpcBus, RpcDispatcher, RpcServer, tachyon_rpc
 path = serving.path()
 dispatcher = RpcDispatcher()
 endpoint = tachyon_rpc(1)(len)
+
+
+@tachyon_rpc(3)
+def items(payload: bytes) -> Iterator[bytes]:
+    raise NotImplementedError
 
 
 @dispatcher.handler(msg_type=1)
@@ -59,6 +64,10 @@ def close_while_serving(path: str) -> None:
 
 async def acall(bus: RpcBus) -> None:
     await endpoint.acall(bus, b"")
+
+
+async def take(stream: AsyncIterator[object]) -> None:
+    await anext(stream)
 
 
 async def aconnect(path: str) -> None:
