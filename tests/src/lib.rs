@@ -18,6 +18,7 @@ pub mod pricing;
 pub mod proc;
 pub mod process;
 pub mod raw_caller;
+pub mod raw_streams;
 pub mod sandbox;
 pub mod server;
 pub mod service;

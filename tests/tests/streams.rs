@@ -2,89 +2,32 @@
 #![allow(clippy::unwrap_used, reason = "a failing test may panic anywhere")]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tachyon::{CallError, Callee, Caller, Dispatcher, ErrorKind, HandlerError, Options};
+use tachyon::{CallError, Callee, Caller, Dispatcher, ErrorKind, Options};
+use tachyon_tests::raw_streams::{
+    COUNT, ECHO, FAIL_AFTER, FOREVER, Forever, Iterators, LARGE, PANIC_AFTER, dispatcher, number,
+};
 use tachyon_tests::server::{Running, WAYS, Way};
 use tachyon_tests::temporary::socket;
 use tachyon_tests::wait;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-const ECHO: u16 = 1;
-const COUNT: u16 = 2;
-const FOREVER: u16 = 3;
-const FAIL_AFTER: u16 = 4;
-const PANIC_AFTER: u16 = 5;
-const LARGE: u16 = 6;
-
-fn number(request: &[u8]) -> u32 {
-    u32::from_le_bytes(request.try_into().unwrap())
-}
-
-/// Iterators that are dropped.
-#[derive(Default)]
-struct Dropped(AtomicUsize);
-
-/// Counts up, and notes when it is dropped.
-struct Forever(u32, Arc<Dropped>);
-
-impl Iterator for Forever {
-    type Item = u32;
-
-    fn next(&mut self) -> Option<u32> {
-        self.0 += 1;
-        Some(self.0)
-    }
-}
-
-impl Drop for Forever {
-    fn drop(&mut self) {
-        self.1.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-fn dispatcher(dropped: &Arc<Dropped>) -> Dispatcher {
-    let dropped = Arc::clone(dropped);
-    let mut dispatcher = Dispatcher::default();
-    dispatcher
-        .register(ECHO, "echo", <[u8]>::to_vec)
-        .unwrap()
-        .register_stream(COUNT, "count", |request| 0..number(request))
-        .unwrap()
-        .register_stream(FOREVER, "forever", move |_| Forever(0, Arc::clone(&dropped)))
-        .unwrap()
-        .register_stream(FAIL_AFTER, "fail_after", |request| {
-            let last = number(request);
-            (0..=last).map(
-                move |item| {
-                    if item == last { Err(HandlerError::new(ErrorKind::NotFound, "no more")) } else { Ok(item) }
-                },
-            )
-        })
-        .unwrap()
-        .register_stream(PANIC_AFTER, "panic_after", |request| {
-            let last = number(request);
-            (0..=last).inspect(move |item| assert!(*item < last, "at the last"))
-        })
-        .unwrap()
-        .register_stream(LARGE, "large", |request| {
-            let count = number(request);
-            (0..count).map(|item| vec![u8::try_from(item % 251).unwrap(); 3000])
-        })
-        .unwrap();
-    dispatcher
+fn serving(iterators: &Arc<Iterators>) -> Dispatcher {
+    let iterators = Arc::clone(iterators);
+    dispatcher(move || Forever::new(&iterators)).unwrap()
 }
 
 /// Runs a test in every way to serve.
-fn in_every_way(test: impl Fn(&mut Caller, &Dropped)) {
+fn in_every_way(test: impl Fn(&mut Caller, &Iterators)) {
     for way in WAYS {
         let (_folder, path) = socket();
-        let dropped = Arc::new(Dropped::default());
-        let running = Running::start(&path, way, dispatcher(&dropped));
+        let iterators = Arc::default();
+        let running = Running::start(&path, way, serving(&iterators));
         let mut caller = Caller::connect_with(&path, &Options::new().timeout(PATIENCE)).unwrap();
-        test(&mut caller, &dropped);
+        test(&mut caller, &iterators);
         drop(caller);
         running.end();
     }
@@ -109,7 +52,7 @@ fn all_items_come_in_order_and_then_the_end() {
 
 #[test]
 fn calls_go_on_beside_a_stream_that_is_not_read() {
-    in_every_way(|caller, dropped| {
+    in_every_way(|caller, iterators| {
         let unread = caller.open(FOREVER, b"").unwrap();
         for round in 0..500u32 {
             let reply = caller.call_timeout(ECHO, &round.to_le_bytes(), PATIENCE).unwrap();
@@ -120,14 +63,14 @@ fn calls_go_on_beside_a_stream_that_is_not_read() {
         }
         assert!(caller.forget(unread));
         assert!(!caller.forget(unread));
-        wait::until("the iterator is dropped", PATIENCE, || dropped.0.load(Ordering::Relaxed) == 1);
+        wait::until("the iterator is dropped", PATIENCE, || iterators.dropped.load(Ordering::Relaxed) == 1);
         assert_eq!(&*caller.call_timeout(ECHO, b"after", PATIENCE).unwrap(), b"after");
     });
 }
 
 #[test]
 fn streams_take_turns_and_the_33rd_is_refused() {
-    in_every_way(|caller, dropped| {
+    in_every_way(|caller, iterators| {
         let streams: Vec<_> = (0..32).map(|_| caller.open(FOREVER, b"").unwrap()).collect();
         assert!(matches!(caller.open(FOREVER, b""), Err(CallError::TooManyStreams { max: 32 })));
         for item in 1..=50 {
@@ -138,7 +81,7 @@ fn streams_take_turns_and_the_33rd_is_refused() {
         for stream in streams {
             assert!(caller.forget(stream));
         }
-        wait::until("the iterators are dropped", PATIENCE, || dropped.0.load(Ordering::Relaxed) == 32);
+        wait::until("the iterators are dropped", PATIENCE, || iterators.dropped.load(Ordering::Relaxed) == 32);
         // The cells are free again, once their streams have got their last messages.
         for _ in 0..100 {
             let stream = caller.open(COUNT, &3u32.to_le_bytes()).unwrap();
@@ -181,7 +124,7 @@ fn a_call_to_a_stream_and_a_stream_of_a_call_are_refused() {
 
 #[test]
 fn a_deadline_ends_the_whole_stream_and_an_items_time_does_not() {
-    in_every_way(|caller, dropped| {
+    in_every_way(|caller, iterators| {
         let began = Instant::now();
         let stream = caller.within(Duration::from_millis(200)).open(FOREVER, b"").unwrap();
         let ended = loop {
@@ -193,7 +136,7 @@ fn a_deadline_ends_the_whole_stream_and_an_items_time_does_not() {
         };
         assert!(matches!(ended, CallError::TimedOut { sent: true }), "{ended:?}");
         assert!(began.elapsed() < PATIENCE);
-        wait::until("the iterator is dropped", PATIENCE, || dropped.0.load(Ordering::Relaxed) == 1);
+        wait::until("the iterator is dropped", PATIENCE, || iterators.dropped.load(Ordering::Relaxed) == 1);
         assert_eq!(caller.outstanding(), 0);
     });
 }
@@ -214,13 +157,13 @@ fn items_larger_than_a_slot_come_whole() {
 fn a_caller_that_closes_or_a_server_that_stops_ends_the_streams() {
     for way in WAYS {
         let (_folder, path) = socket();
-        let dropped = Arc::new(Dropped::default());
-        let running = Running::start(&path, way, dispatcher(&dropped));
+        let iterators = Arc::default();
+        let running = Running::start(&path, way, serving(&iterators));
         let mut caller = Caller::connect_with(&path, &Options::new().timeout(PATIENCE)).unwrap();
         let stream = caller.open(FOREVER, b"").unwrap();
         assert_eq!(next(&mut caller, stream), Some(1));
         drop(caller);
-        wait::until("the iterator is dropped", PATIENCE, || dropped.0.load(Ordering::Relaxed) == 1);
+        wait::until("the iterator is dropped", PATIENCE, || iterators.dropped.load(Ordering::Relaxed) == 1);
         running.end();
     }
 }
@@ -229,8 +172,8 @@ fn a_caller_that_closes_or_a_server_that_stops_ends_the_streams() {
 fn an_endless_stream_does_not_keep_other_callers_waiting() {
     for workers in [1, 2, 0] {
         let (_folder, path) = socket();
-        let dropped = Arc::new(Dropped::default());
-        let running = Running::start(&path, Way::Server(workers), dispatcher(&dropped));
+        let iterators = Arc::default();
+        let running = Running::start(&path, Way::Server(workers), serving(&iterators));
         let mut greedy = Caller::connect_with(&path, &Options::new().timeout(PATIENCE)).unwrap();
         let mut other = Caller::connect_with(&path, &Options::new().timeout(PATIENCE)).unwrap();
         let over = AtomicBool::new(false);

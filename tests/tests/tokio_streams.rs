@@ -3,17 +3,18 @@
 
 use std::future::Future;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tachyon::client::tokio::RawStream;
 use tachyon::rpc::{CallOutcome, CallerLayer, OutgoingCall};
 use tachyon::type_id::MSG_TYPE_ERROR;
-use tachyon::{
-    AsyncCaller, CallError, Dispatcher, ErrorKind, HandlerError, Options, RpcServer, ServerOptions, Stopper,
-};
+use tachyon::{AsyncCaller, CallError, Dispatcher, ErrorKind, Options, RpcServer, ServerOptions, Stopper};
 use tachyon_tests::process::Program;
+use tachyon_tests::raw_streams::{
+    COUNT, ECHO, FAIL_AFTER, FOREVER, Forever, Iterators, LARGE, PANIC_AFTER, dispatcher, number,
+};
 use tachyon_tests::server::{self, Serving};
 use tachyon_tests::service::{COUNT as COUNT_U64, ECHO as SERVICE_ECHO, Place, UPLOAD};
 use tachyon_tests::temporary::socket;
@@ -25,77 +26,16 @@ use tokio::time::{sleep, timeout};
 const PATIENCE: Duration = Duration::from_secs(20);
 const MOMENT: Duration = Duration::from_millis(20);
 
-const ECHO: u16 = 1;
-const COUNT: u16 = 2;
-const FOREVER: u16 = 3;
-const FAIL_AFTER: u16 = 4;
-const PANIC_AFTER: u16 = 5;
-const SLOW: u16 = 6;
-const LARGE: u16 = 7;
+/// Two items, the second after as many milliseconds as the request says.
+const SLOW: u16 = 8;
 
-fn number(bytes: &[u8]) -> u32 {
-    u32::from_le_bytes(bytes.try_into().unwrap())
-}
-
-/// The iterators of a server.
-#[derive(Default)]
-struct Iterators {
-    /// Items that they have given.
-    given: AtomicUsize,
-    dropped: AtomicUsize,
-}
-
-/// Counts up from 1.
-struct Forever(u32, Arc<Iterators>);
-
-impl Iterator for Forever {
-    type Item = u32;
-
-    fn next(&mut self) -> Option<u32> {
-        self.1.given.fetch_add(1, Ordering::Relaxed);
-        self.0 += 1;
-        Some(self.0)
-    }
-}
-
-impl Drop for Forever {
-    fn drop(&mut self) {
-        self.1.dropped.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-fn dispatcher(iterators: &Arc<Iterators>) -> Dispatcher {
+fn serving(iterators: &Arc<Iterators>) -> Dispatcher {
     let iterators = Arc::clone(iterators);
-    let mut dispatcher = Dispatcher::default();
+    let mut dispatcher = dispatcher(move || Forever::new(&iterators)).unwrap();
     dispatcher
-        .register(ECHO, "echo", <[u8]>::to_vec)
-        .unwrap()
-        .register_stream(COUNT, "count", |request| 0..number(request))
-        .unwrap()
-        .register_stream(FOREVER, "forever", move |_| Forever(0, Arc::clone(&iterators)))
-        .unwrap()
-        .register_stream(FAIL_AFTER, "fail_after", |request| {
-            let last = number(request);
-            (0..=last).map(
-                move |item| {
-                    if item == last { Err(HandlerError::new(ErrorKind::NotFound, "no more")) } else { Ok(item) }
-                },
-            )
-        })
-        .unwrap()
-        .register_stream(PANIC_AFTER, "panic_after", |request| {
-            let last = number(request);
-            (0..=last).inspect(move |item| assert!(*item < last, "at the last"))
-        })
-        .unwrap()
         .register_stream(SLOW, "slow", |request| {
             let pause = Duration::from_millis(number(request).into());
             (0..2u32).inspect(move |item| std::thread::sleep(pause * *item))
-        })
-        .unwrap()
-        .register_stream(LARGE, "large", |request| {
-            let count = number(request);
-            (0..count).map(|item| vec![u8::try_from(item % 251).unwrap(); 3000])
         })
         .unwrap();
     dispatcher
@@ -121,7 +61,7 @@ impl Server {
     fn serve(&mut self, workers: usize) {
         let options = ServerOptions::new().stop_timeout(Duration::from_secs(1));
         let listening = RpcServer::listen_with(&self.path, options).unwrap();
-        self.running = Some(server::serve(listening, dispatcher(&self.iterators), workers));
+        self.running = Some(server::serve(listening, serving(&self.iterators), workers));
     }
 
     async fn caller(&self) -> AsyncCaller {
@@ -658,7 +598,7 @@ fn layers_see_the_open_and_the_outcome() {
         let stream = caller.within(MOMENT).open(SLOW, &500u32.to_le_bytes()).await.unwrap();
         assert_eq!(next(&stream).await, Some(0));
         assert!(stream.recv().await.unwrap().is_err());
-        last("6 timed out");
+        last("8 timed out");
         assert_eq!(log.0.lock().unwrap().len(), 5, "each outcome once");
     });
 }

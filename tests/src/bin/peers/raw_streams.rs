@@ -7,15 +7,10 @@ use std::time::Duration;
 
 use tachyon::{Callee, Dispatcher, ErrorKind, HandlerError, ItemError, Items, RpcServer, ServerOptions, StreamSender};
 use tachyon_tests::process::{arguments, report};
+use tachyon_tests::raw_streams::{self, number};
 
 type Outcome<T = ()> = Result<T, Box<dyn Error>>;
 
-const ECHO: u16 = 1;
-const COUNT: u16 = 2;
-const FOREVER: u16 = 3;
-const FAIL_AFTER: u16 = 4;
-const PANIC_AFTER: u16 = 5;
-const LARGE: u16 = 6;
 /// One item for each request in milliseconds.
 const SLOW: u16 = 7;
 /// Dies after so many items.
@@ -70,34 +65,10 @@ impl Drop for Forever {
     }
 }
 
-/// The number in a request; 0 in an empty one.
-fn number(request: &[u8]) -> u32 {
-    request.try_into().map(u32::from_le_bytes).unwrap_or_default()
-}
-
 fn dispatcher() -> Outcome<Dispatcher> {
     std::panic::set_hook(Box::new(|_| {}));
-    let mut dispatcher = Dispatcher::default();
+    let mut dispatcher = raw_streams::dispatcher(|| Forever(0))?;
     dispatcher
-        .register(ECHO, "echo", <[u8]>::to_vec)?
-        .register_stream(COUNT, "count", |request| 0..number(request))?
-        .register_stream(FOREVER, "forever", |_| Forever(0))?
-        .register_stream(FAIL_AFTER, "fail_after", |request| {
-            let last = number(request);
-            (0..=last).map(
-                move |item| {
-                    if item == last { Err(HandlerError::new(ErrorKind::NotFound, "no more")) } else { Ok(item) }
-                },
-            )
-        })?
-        .register_stream(PANIC_AFTER, "panic_after", |request| {
-            let last = number(request);
-            (0..=last).inspect(move |item| assert!(*item < last, "at the last"))
-        })?
-        .register_stream(LARGE, "large", |request| {
-            let count = number(request);
-            (0..count).map(|item| vec![u8::try_from(item % 251).unwrap_or_default(); 3000])
-        })?
         .register_stream(SLOW, "slow", |request| {
             let pause = Duration::from_millis(u64::from(number(request)));
             (0..3_u32).inspect(move |_| std::thread::sleep(pause))
