@@ -173,7 +173,8 @@ class Tally:
         async with stream:
             while True:
                 if scene.form == "async-two-way":
-                    await (stream.end() if taken == items_of(number) else stream.send(item_sent))
+                    with contextlib.suppress(tachyon.errors.PeerDeadError, tachyon.errors.PeerClosedError):
+                        await (stream.end() if taken == items_of(number) else stream.send(item_sent))
                 item = await anext(stream, None)
                 if item is None:
                     break
@@ -187,8 +188,9 @@ def send_or_end(stream: Items, item: bytes, *, is_last: bool) -> None:
     if is_last:
         stream.end()
     else:
-        # The callee that has ended the stream takes no more; the next item raises the error.
-        stream.send(item)
+        # What the callee published before its end is still to be taken; the item after it raises the error.
+        with contextlib.suppress(tachyon.errors.PeerDeadError, tachyon.errors.PeerClosedError):
+            stream.send(item)
 
 
 def take_reply(scene: Scene, bus: RpcBus, cid: int, number: int) -> None:

@@ -185,11 +185,19 @@ impl<T> CallerCore<T> {
         credit_waits.extract_if(.., |id| need_not_wait(calls, tx, *id)).collect()
     }
 
-    /// Sends the END of the caller's items if there is room. A stream that has ended, or has its END, needs none.
+    /// Sends the END of the caller's items if there is room. A stream that has ended, or has its END, needs none, and
+    /// neither does a callee that is gone: what it published is still to be taken, and then its end.
     ///
     /// # Errors
-    /// The connection has ended.
+    /// The connection has ended otherwise.
     pub(crate) fn try_send_end(&mut self, id: u64) -> Result<ItemSent, Unsent> {
+        match self.send_end(id) {
+            Err(Unsent::Halted(Halt::Closed | Halt::PeerDead)) => Ok(ItemSent::Ended),
+            sent => sent,
+        }
+    }
+
+    fn send_end(&mut self, id: u64) -> Result<ItemSent, Unsent> {
         let may_send = self.flush_cancellations()?;
         let Self { tx, calls, .. } = self;
         let Some(stream) = calls.stream(id) else { return Ok(ItemSent::Ended) };

@@ -372,10 +372,12 @@ impl Caller {
         Ok(true)
     }
 
-    /// Says that this side sends no further item of a stream. Waits for room.
+    /// Says that this side sends no further item of a stream. Waits for room. A callee that is gone needs no END: what
+    /// it published is still to be taken, and [`next_item`](Self::next_item) or [`finish`](Self::finish) reports its
+    /// end.
     ///
     /// # Errors
-    /// As [`send_item`](Self::send_item).
+    /// As [`send_item`](Self::send_item), but for the end of the callee.
     pub fn end_items(&mut self, id: u64) -> Result<(), CallError> {
         if self.core.calls.stream(id).is_some_and(|stream| stream.has_sent_end) {
             return Ok(());
@@ -389,7 +391,7 @@ impl Caller {
     }
 
     /// Takes room for an item of `len` bytes, with credit, or for an END, waiting for it until `deadline`. `None` when
-    /// the stream has ended, or has its END.
+    /// the stream has ended, or has its END, and for an END to a callee that is gone.
     pub(crate) fn take_item_room(
         &mut self,
         id: u64,
@@ -401,7 +403,9 @@ impl Caller {
             Some(stream) => stream.deadline,
         };
         let CallerCore { tx, rx, calls, .. } = &mut self.core;
-        tx.check(len.unwrap_or(0))?;
+        if let Some(len) = len {
+            tx.check(len)?;
+        }
         let found = room_while_taking(
             (tx, rx, calls),
             deadline.min(whole),
@@ -420,6 +424,9 @@ impl Caller {
         );
         match found {
             Ok(found) => Ok(found),
+            // What the callee published before its end is still to be taken, and the next take reports the end.
+            Err(Unsent::Halted(Halt::Closed | Halt::PeerDead)) if len.is_none() => Ok(None),
+            Err(Unsent::Halted(halt @ (Halt::Closed | Halt::PeerDead))) => Err(halt.into()),
             Err(Unsent::Halted(halt)) => Err(self.stream_halted(id, halt, whole)),
             Err(unsent) => Err(unsent.into()),
         }

@@ -117,10 +117,11 @@ impl RawStream {
         self.link.session.send_item(self.id, item, self.deadline).await
     }
 
-    /// Says that no further item of this side comes. Awaits room.
+    /// Says that no further item of this side comes. Awaits room. A callee that is gone needs no END: the outcome
+    /// reports its end, after what it published.
     ///
     /// # Errors
-    /// As [`send`](Self::send).
+    /// As [`send`](Self::send), but for the end of the callee.
     ///
     /// # Panics
     /// As [`send`](Self::send).
@@ -148,8 +149,8 @@ impl RawStream {
 
     async fn take_reply(&self) -> Result<AlignedBytes, CallError> {
         match self.end().await {
-            // The outcome follows: it came before, or comes with the end of the connection or of the time.
-            Ok(()) | Err(CallError::Closed { .. } | CallError::PeerDead { .. } | CallError::TimedOut { .. }) => {}
+            // The outcome follows: it came before, or comes with the end of the time.
+            Ok(()) | Err(CallError::TimedOut { .. }) => {}
             Err(error) => return Err(error),
         }
         loop {

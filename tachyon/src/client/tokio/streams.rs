@@ -229,7 +229,11 @@ impl Session {
                 None => self.send_in_turn(|traffic| traffic.try_end(id, true)).await,
             }
         };
-        within(deadline, ending).await.unwrap_or(Err(CallError::TimedOut { sent: true }))
+        match within(deadline, ending).await.unwrap_or(Err(CallError::TimedOut { sent: true })) {
+            // As `CallerCore::try_send_end`: the next take reports the end of the connection.
+            Err(CallError::Closed { .. } | CallError::PeerDead { .. }) => Ok(()),
+            ended => ended,
+        }
     }
 
     /// Gives a stream up, and cancels it.

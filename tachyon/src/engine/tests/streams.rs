@@ -643,3 +643,19 @@ impl Caller {
         With::new(self).window(window).open(msg_type, request).unwrap()
     }
 }
+
+#[test]
+fn a_send_that_finds_the_callee_gone_leaves_what_it_published() {
+    let (mut core, mut caller) = core(1 << 14);
+    let mut service = Recorder::default();
+    let stream = caller.open(OPEN, &[2, TAKES]).unwrap();
+    turns(&mut core, &mut service);
+    drop(core);
+    for _ in 0..2 {
+        assert!(matches!(caller.send_item(stream, b"late"), Err(CallError::Closed { .. })));
+        caller.end_items(stream).unwrap();
+    }
+    assert_eq!([next(&mut caller, stream), next(&mut caller, stream)], [Some(0), Some(1)]);
+    assert!(matches!(caller.next_item(stream), Err(CallError::Closed { .. })));
+    assert_eq!(caller.outstanding(), 0);
+}

@@ -155,8 +155,10 @@ fn finish(
             // The next item, or the end after the last one. A stream that has ended reports its end below.
             let is_last = taken == items_of(number);
             let sent = if is_last { caller.end_items(call) } else { caller.send_item(call, &item).map(drop) };
-            if let Err(error) = sent {
-                return Ok(Err(error));
+            match sent {
+                // What the callee published before its end is still to be taken.
+                Ok(()) | Err(CallError::Closed { .. } | CallError::PeerDead { .. }) => {}
+                Err(error) => return Ok(Err(error)),
             }
         }
         match caller.next_item(call) {
@@ -238,8 +240,10 @@ async fn take_stream(
         if is_two_way {
             let is_last = taken == items_of(number);
             let sent = if is_last { stream.end().await } else { stream.send(message).await.map(drop) };
-            if let Err(error) = sent {
-                return Ok(Err(error));
+            match sent {
+                // As above.
+                Ok(()) | Err(CallError::Closed { .. } | CallError::PeerDead { .. }) => {}
+                Err(error) => return Ok(Err(error)),
             }
         }
         let Some(item) = stream.recv().await else { break };

@@ -32,7 +32,10 @@ impl Findings {
         self.notes.push(what);
     }
 
+    /// Notes a fault, and prints it: a run that is ended early makes no report.
+    #[allow(clippy::print_stderr, reason = "a program that reports")]
     pub(crate) fn fault(&mut self, what: String) {
+        eprintln!("FAULT: {what}");
         self.faults.push(what);
     }
 
