@@ -188,7 +188,7 @@ def send_or_end(stream: Items, item: bytes, *, is_last: bool) -> None:
     if is_last:
         stream.end()
     else:
-        # What the callee published before its end is still to be taken; the item after it raises the error.
+        # Items that the callee published before its end are still to be taken; the next one raises the error.
         with contextlib.suppress(tachyon.errors.PeerDeadError, tachyon.errors.PeerClosedError):
             stream.send(item)
 

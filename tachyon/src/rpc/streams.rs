@@ -424,7 +424,7 @@ impl Caller {
         );
         match found {
             Ok(found) => Ok(found),
-            // What the callee published before its end is still to be taken, and the next take reports the end.
+            // Messages that the callee published are still to be taken, and the take behind them reports the end.
             Err(Unsent::Halted(Halt::Closed | Halt::PeerDead)) if len.is_none() => Ok(None),
             Err(Unsent::Halted(halt @ (Halt::Closed | Halt::PeerDead))) => Err(halt.into()),
             Err(Unsent::Halted(halt)) => Err(self.stream_halted(id, halt, whole)),

@@ -156,7 +156,7 @@ fn finish(
             let is_last = taken == items_of(number);
             let sent = if is_last { caller.end_items(call) } else { caller.send_item(call, &item).map(drop) };
             match sent {
-                // What the callee published before its end is still to be taken.
+                // Items that the callee published before its end are still to be taken.
                 Ok(()) | Err(CallError::Closed { .. } | CallError::PeerDead { .. }) => {}
                 Err(error) => return Ok(Err(error)),
             }
