@@ -43,7 +43,7 @@ AsyncItems: TypeAlias = tachyon.AsyncStream[bytes, bytes, bytes]
 Begun: TypeAlias = int | Items
 """The id of a call, or an open stream."""
 
-DEPTH = 24
+DEPTH = 16
 ECHO, OTHER, STREAM, TWO_WAY, COUNT, OPEN, STOP = 1, 2, 3, 4, 7, 8, 9
 
 OPENS = {"streams": STREAM, "async-streams": STREAM, "two-way": TWO_WAY, "async-two-way": TWO_WAY}
@@ -554,9 +554,11 @@ class ManyCallers:
         with self.guard:
             before = self.total
             self.total += 1
-            # The last message of a stream may wait for room when the next request comes.
-            scene.note(COMMITTED, self.unary)
-            self.unary += kind == OTHER
+            # The serving thread has sent the reply to each unary request before it begins the next request. A thread
+            # of a two-way stream runs beside a unary request, and knows nothing of its reply.
+            if kind == OTHER:
+                scene.note(COMMITTED, self.unary)
+                self.unary += 1
             scene.note(TAKEN, self.total)
             scene.crosses("handler", before)
             # A caller of an earlier server goes on with its next number.

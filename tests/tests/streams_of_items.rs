@@ -324,6 +324,22 @@ fn ended(caller: &mut Caller, stream: u64) -> ErrorKind {
     }
 }
 
+/// Uploads nothing, once a thread's place is free.
+fn checksum_of_nothing(caller: &mut Caller) {
+    wait::until("a thread's place is free", PATIENCE, || {
+        let stream = caller.open(CHECKSUM, b"").unwrap();
+        caller.end_items(stream).unwrap();
+        let reply = caller.finish(stream).unwrap();
+        let sum = match reply.error() {
+            None => Some(number(&reply)),
+            Some(error) if error.kind == ErrorKind::ResourceExhausted => None,
+            Some(error) => panic!("{error}"),
+        };
+        assert!(sum.is_none_or(|sum| sum == crc32fast::hash(b"")));
+        sum.is_some()
+    });
+}
+
 #[test]
 fn an_upload_has_its_checksum_as_the_reply() {
     in_every_way(|caller, _| {
@@ -497,10 +513,10 @@ fn a_killed_uploader_cancels_its_handler_and_nothing_else() {
 
 #[test]
 fn a_stream_that_waits_for_a_place_can_be_cancelled() {
-    for setup in setups().filter(|setup| !matches!(setup.way, Way::OneCaller)) {
+    for setup in setups().filter(|setup| setup.tasks) {
         let (_folder, path) = socket();
         let seen = Arc::new(Seen::default());
-        let options = ServerOptions::new().stop_timeout(PATIENCE).stream_threads(1).in_flight(1, 1);
+        let options = ServerOptions::new().stop_timeout(PATIENCE).in_flight(1, 1);
         let running = Running::start_with(&path, setup.way, setup.table(&seen), options);
         let mut caller = connect(&path);
         let first = caller.open(CHECKSUM, b"").unwrap();
@@ -659,10 +675,7 @@ fn floods_of_cancelled_streams_leave_nothing() {
             assert!(caller.forget(stream));
         }
         seen.wait_for_end();
-        let stream = caller.open(CHECKSUM, b"").unwrap();
-        caller.end_items(stream).unwrap();
-        let reply = caller.finish(stream).unwrap();
-        assert_eq!(number(&reply), crc32fast::hash(b""));
+        checksum_of_nothing(caller);
     });
 }
 
@@ -720,11 +733,11 @@ fn a_handler_that_does_not_return_is_counted_by_a_stop() {
 }
 
 #[test]
-fn streams_beyond_the_limit_wait_for_a_place() {
-    for setup in setups().filter(|setup| !matches!(setup.way, Way::OneCaller)) {
+fn tasks_of_streams_beyond_the_limit_wait_for_a_place() {
+    for setup in setups().filter(|setup| setup.tasks) {
         let (_folder, path) = socket();
         let seen = Arc::new(Seen::default());
-        let options = ServerOptions::new().stop_timeout(PATIENCE).stream_threads(1).in_flight(1, 1);
+        let options = ServerOptions::new().stop_timeout(PATIENCE).in_flight(1, 1);
         let running = Running::start_with(&path, setup.way, setup.table(&seen), options);
         let mut callers = [connect(&path), connect(&path)];
         let streams = callers.each_mut().map(|caller| {
@@ -746,6 +759,37 @@ fn streams_beyond_the_limit_wait_for_a_place() {
         }
         assert_eq!(seen.most.load(Ordering::SeqCst), 1, "{setup:?}");
         drop(callers);
+        running.end();
+    }
+}
+
+#[test]
+fn a_stream_without_a_thread_is_refused_at_once_and_nobody_waits() {
+    let servers = |setup: &Setup| !setup.tasks && !matches!(setup.way, Way::OneCaller);
+    for setup in setups().filter(servers) {
+        let (_folder, path) = socket();
+        let seen = Arc::new(Seen::default());
+        let options = ServerOptions::new().stop_timeout(PATIENCE).stream_threads(2);
+        let running = Running::start_with(&path, setup.way, setup.table(&seen), options);
+        let [mut greedy, mut other] = [connect(&path), connect(&path)];
+        let taken = [greedy.open(CHECKSUM, b"").unwrap(), greedy.open(CHECKSUM, b"").unwrap()];
+        wait::until("all threads run", PATIENCE, || seen.running() == 2);
+        for caller in [&mut greedy, &mut other] {
+            for _ in 0..100 {
+                let refused = caller.open(CHECKSUM, b"").unwrap();
+                let error = caller.finish(refused).unwrap().error().unwrap();
+                assert_eq!(error.kind, ErrorKind::ResourceExhausted, "{setup:?}");
+            }
+            assert_eq!(&*caller.call_timeout(ECHO, b"beside", PATIENCE).unwrap(), b"beside");
+        }
+        for stream in taken {
+            greedy.end_items(stream).unwrap();
+            assert_eq!(number(&greedy.finish(stream).unwrap()), crc32fast::hash(b""));
+        }
+        // A thread has its place until it has returned, shortly after its reply.
+        checksum_of_nothing(&mut other);
+        assert!(seen.most.load(Ordering::SeqCst) <= 2, "{setup:?}");
+        drop((greedy, other));
         running.end();
     }
 }

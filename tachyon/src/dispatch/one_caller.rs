@@ -12,7 +12,6 @@ use crate::engine::{
     is_plain, is_stream_message, open_current, open_metadata, send_error, serve_current,
 };
 use crate::rpc::ServeError;
-use crate::type_id::msg_type;
 use crate::wait::Deadline;
 
 type Streams = CalleeStreams<Box<ServedStream>>;
@@ -107,12 +106,8 @@ impl<S: ?Sized> Dispatcher<S> {
         let caller = CallerInfo::new(1, &rx.connection.peer);
         let (responder, state, shared) = self.exclusive_with_threads();
         let request = OpenRequest { frame, deadline };
-        let opened = if responder.is_thread(msg_type(frame.type_id)) && !responder.threads.has_place(None) {
-            Deferring::Answered(responder.refuse_without_thread(tx, &frame))
-        } else {
-            let mut runs = Runs { shared, threads: &responder.threads, spawn: None };
-            responder.open_stream(state, (&caller, None), (rx, tx), &request, &mut runs)
-        };
+        let mut runs = Runs { shared, threads: &responder.threads, spawn: None };
+        let opened = responder.open_stream(state, (&caller, None), (rx, tx), &request, &mut runs);
         rx.release_current();
         match opened {
             Deferring::Begun(stream) => streams.add(&frame, cell, deadline, Box::new(stream), rx),

@@ -415,14 +415,18 @@ impl<S: ?Sized> Responder<S> {
         deferred: &Deferred,
         pipe: &Arc<Pipe>,
     ) -> Result<bool, HandlerError> {
+        let place = match registered.stream_place() {
+            Some(StreamPlace::Thread) => Some(runs.threads.take_place().ok_or_else(|| too_many(runs.threads))?),
+            _ => None,
+        };
         let context = deferred.owned_context();
         let started = foreign::run(|| registered.start(runs.shared, request, context.clone()));
         let future = started.unwrap_or_else(|panicked| Err(HandlerError::failed(panicked)))?;
         #[cfg(feature = "tracing")]
         let future = future.in_span_of(context.clone());
         let handler = Detached::new(future, pipe);
-        if registered.stream_place() == Some(StreamPlace::Thread) {
-            return runs.threads.run(handler).map(|()| false).map_err(|error| no_thread(&error));
+        if let Some(place) = place {
+            return place.run(handler).map(|()| false).map_err(|error| no_thread(&error));
         }
         match &mut runs.spawn {
             Some(spawn) => spawn(handler),
@@ -442,21 +446,6 @@ impl<S: ?Sized> Responder<S> {
         error: HandlerError,
     ) -> Box<ServeError> {
         self.fail(Some(registered), tx, target, false, Ok(Err(error)))
-    }
-
-    /// Refuses an OPEN: too many threads of handlers still run. A callee with one caller has at most 32 open streams,
-    /// so the others are cancelled and have not returned.
-    #[cold]
-    pub(super) fn refuse_without_thread(&self, tx: &mut Tx, frame: &Frame) -> Result<(), Box<ServeError>> {
-        let target = ReplyTarget::call(msg_type(frame.type_id), frame.correlation_id);
-        let Some(registered) = self.table.get(target.msg_type()) else { return Ok(()) };
-        let text = format_args!("{STREAM_THREADS} handlers of streams have not returned; try again later");
-        Err(self.refuse(registered, tx, &target, HandlerError::new(ErrorKind::ResourceExhausted, text)))
-    }
-
-    /// Whether the handlers of a message type run on threads of their own.
-    pub(crate) fn is_thread(&self, msg_type: u16) -> bool {
-        self.table.get(msg_type).and_then(Registered::stream_place) == Some(StreamPlace::Thread)
     }
 
     /// Whether the handlers of a message type are tasks of streams.
@@ -641,6 +630,16 @@ fn no_descriptor(error: &io::Error) -> HandlerError {
 #[cold]
 fn no_thread(error: &io::Error) -> HandlerError {
     HandlerError::new(ErrorKind::ResourceExhausted, format_args!("the callee has no thread for the stream: {error}"))
+}
+
+#[cold]
+fn too_many(threads: &StreamThreads) -> HandlerError {
+    let text = format_args!(
+        "all {} threads for handlers of streams run; try again when one has returned, or serve with more \
+         `stream_threads`",
+        threads.most()
+    );
+    HandlerError::new(ErrorKind::ResourceExhausted, text)
 }
 
 /// The first step of a request whose handler may run elsewhere.

@@ -15,7 +15,7 @@ use super::task::HandlerFuture;
 use crate::connection::ProcessMutex;
 use crate::engine::ErrorKind;
 use crate::sync::Condvar;
-use crate::wait::{Deadline, ServingWake};
+use crate::wait::Deadline;
 
 /// Most threads of stream handlers by default.
 pub(crate) const STREAM_THREADS: usize = 64;
@@ -32,8 +32,6 @@ pub(crate) struct StreamThreads {
 #[derive(Debug, Default)]
 struct State {
     running: usize,
-    /// Connections that hold an OPEN until a thread ends.
-    waiting: Vec<Arc<ServingWake>>,
 }
 
 impl StreamThreads {
@@ -41,31 +39,19 @@ impl StreamThreads {
         Arc::new(Self { most, state: ProcessMutex::default(), ended: Condvar::new() })
     }
 
-    /// Whether another thread may run. If not, the end of a thread notifies `wake`.
-    pub(crate) fn has_place(&self, wake: Option<&Arc<ServingWake>>) -> bool {
-        let Some(mut state) = self.state.lock() else { return true };
-        if state.running < self.most {
-            return true;
-        }
-        if let Some(wake) = wake
-            && !state.waiting.iter().any(|waiting| Arc::ptr_eq(waiting, wake))
-        {
-            state.waiting.push(Arc::clone(wake));
-        }
-        false
+    /// Takes the place of a thread, or none when all threads run.
+    pub(super) fn take_place(self: &Arc<Self>) -> Option<Place> {
+        // Only a fork's child cannot lock, and a child does not serve.
+        let mut state = self.state.lock()?;
+        (state.running < self.most).then(|| {
+            state.running += 1;
+            Place(Arc::clone(self))
+        })
     }
 
-    /// Runs a handler on a thread of its own.
-    ///
-    /// # Errors
-    /// The system has no thread left.
-    pub(super) fn run(self: &Arc<Self>, handler: Detached) -> io::Result<()> {
-        let place = Place::take(self);
-        let run = move || {
-            block_on(handler);
-            drop(place);
-        };
-        thread::Builder::new().name("tachyon-stream".to_owned()).spawn(run).map(drop)
+    /// The limit.
+    pub(super) fn most(&self) -> usize {
+        self.most
     }
 
     /// Waits up to `limit` for all threads, and returns the number of those that still run.
@@ -83,14 +69,19 @@ impl StreamThreads {
 
 /// The place of a running thread.
 #[derive(Debug)]
-struct Place(Arc<StreamThreads>);
+pub(super) struct Place(Arc<StreamThreads>);
 
 impl Place {
-    fn take(threads: &Arc<StreamThreads>) -> Self {
-        if let Some(mut state) = threads.state.lock() {
-            state.running += 1;
-        }
-        Self(Arc::clone(threads))
+    /// Runs a handler on a thread of its own.
+    ///
+    /// # Errors
+    /// The system has no thread left.
+    pub(super) fn run(self, handler: Detached) -> io::Result<()> {
+        let run = move || {
+            block_on(handler);
+            drop(self);
+        };
+        thread::Builder::new().name("tachyon-stream".to_owned()).spawn(run).map(drop)
     }
 }
 
@@ -98,13 +89,8 @@ impl Drop for Place {
     fn drop(&mut self) {
         let Some(mut state) = self.0.state.lock() else { return };
         state.running -= 1;
-        let waiting = core::mem::take(&mut state.waiting);
         drop(state);
         self.0.ended.notify_all();
-        // All of them: a connection whose OPEN was cancelled meanwhile takes no place.
-        for wake in waiting {
-            wake.wake_once();
-        }
     }
 }
 

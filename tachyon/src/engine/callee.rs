@@ -13,7 +13,7 @@ use super::caller_info::CallerInfo;
 use super::error_reply::{ErrorBody, send_error};
 use super::request::{OpenRequest, is_cancel, is_control, is_plain, open_current, open_metadata, refused_type};
 use crate::aligned::AlignedBytes;
-use crate::connection::{Connection, Halt, MAX_PER_LOOK, Rx, Tx, Unsent, is_due, look_for_data, park, slice, unpark};
+use crate::connection::{Halt, MAX_PER_LOOK, Rx, Tx, Unsent, is_due, look_for_data, park, slice, unpark};
 use crate::error_kind::ErrorKind;
 use crate::metadata::Metadata;
 use crate::ring::{Fault, Frame};
@@ -38,7 +38,7 @@ pub(crate) trait Service {
     fn admit(&self, type_id: u32, begun: usize) -> bool;
 
     /// As [`admit`](Self::admit), for an OPEN, from a caller with `begun` calls in flight and open streams.
-    fn admit_open(&self, type_id: u32, begun: usize, _connection: &Connection) -> bool {
+    fn admit_open(&self, type_id: u32, begun: usize) -> bool {
         self.admit(type_id, begun)
     }
 
@@ -315,7 +315,7 @@ impl<B: StreamBody> CalleeCore<B> {
 
     /// Whether an OPEN may begin.
     fn may_open<S: Service<Begun = B>>(&self, type_id: u32, service: &S) -> bool {
-        service.admit_open(type_id, self.begun.len() + self.streams.len(), &self.rx.connection)
+        service.admit_open(type_id, self.begun.len() + self.streams.len())
     }
 
     /// Opens a current frame that is no call without metadata. True after a CANCEL, or a message of a stream, which is

@@ -16,7 +16,7 @@ use super::service::{Begun, Blocking, outcome_of};
 use super::session::Arrival;
 use super::worker::Worker;
 use super::{RpcServer, Stopper};
-use crate::connection::{Connection, Established, Halt, Rx, Tx, slice};
+use crate::connection::{Established, Halt, Rx, Tx, slice};
 use crate::dispatch::{Deferred, Deferring, Detached, Dispatcher, HandlerError, Reply, STREAM_THREADS, StateRef};
 use crate::engine::{CallerInfo, CancelReason, Handled, OpenRequest, Service, is_open};
 use crate::options::Options;
@@ -218,9 +218,8 @@ impl<S: ?Sized, A: Offload> Service for Offloading<'_, S, A> {
         self.room > 0 || route_id(type_id) != 0 || !self.offload.accepts(msg_type(type_id))
     }
 
-    fn admit_open(&self, type_id: u32, _: usize, connection: &Connection) -> bool {
-        let has_place = self.room > 0 || !self.offload.accepts(msg_type(type_id));
-        has_place && self.blocking.has_thread(type_id, connection)
+    fn admit_open(&self, type_id: u32, _: usize) -> bool {
+        self.room > 0 || !self.offload.accepts(msg_type(type_id))
     }
 
     fn handle(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use super::service::{Begun, Blocking, outcome_of};
-use crate::connection::{Connection, Halt, Rx, Tx, Unsent};
+use crate::connection::{Halt, Rx, Tx, Unsent};
 use crate::dispatch::{AsyncReply, Deferred, Deferring, Detached, HandlerError, Outcome, ServedStream};
 use crate::engine::{
     CallerInfo, CancelReason, ErrorBody, ErrorKind, Handled, OpenRequest, Service, is_open, send_error,
@@ -176,9 +176,8 @@ impl<S: ?Sized> Service for AsyncHandlers<'_, S> {
         self.has_place(begun) || !self.blocking.responder.is_async(type_id)
     }
 
-    fn admit_open(&self, type_id: u32, begun: usize, connection: &Connection) -> bool {
-        (self.has_place(begun) || !self.blocking.responder.is_task(msg_type(type_id)))
-            && self.blocking.has_thread(type_id, connection)
+    fn admit_open(&self, type_id: u32, begun: usize) -> bool {
+        self.has_place(begun) || !self.blocking.responder.is_task(msg_type(type_id))
     }
 
     fn handle(

@@ -143,8 +143,8 @@ impl ServerOptions {
 
     /// Most threads for handlers of streams: each plain handler that takes items, or has a
     /// [`StreamSender`](crate::StreamSender), runs on one until it returns, also after a cancel. Default: 64; 0 counts
-    /// as 1. A stream that is opened meanwhile begins when a thread has ended. Workers that open streams at the same
-    /// moment may exceed the limit by one thread each.
+    /// as 1. Further streams are refused with
+    /// [`ErrorKind::ResourceExhausted`](crate::ErrorKind::ResourceExhausted).
     pub fn stream_threads(mut self, threads: usize) -> Self {
         self.stream_threads = threads.max(1);
         self

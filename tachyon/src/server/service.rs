@@ -4,7 +4,7 @@ use core::convert::Infallible;
 use std::sync::Arc;
 
 use super::slow::SlowEndpoints;
-use crate::connection::{Connection, Halt, Rx, Tx};
+use crate::connection::{Halt, Rx, Tx};
 use crate::dispatch::{
     Deferring, Detached, Outcome, RequestContext, Responder, Runs, ServedStream, SharedState, StateRef, StreamThreads,
     place,
@@ -13,7 +13,6 @@ use crate::engine::{
     CallerInfo, CancelReason, ErrorKind, Handled, OpenRequest, Service, StreamBody, StreamStep, is_open,
 };
 use crate::stats::WorkerCounters;
-use crate::type_id::msg_type;
 use crate::wait::monotonic_nanos;
 
 /// A call that has begun, by the driver's handle `T`, or an open stream.
@@ -122,14 +121,6 @@ impl<S: ?Sized> Blocking<'_, S> {
         }
     }
 
-    /// Whether an OPEN may begin. If not, the end of a thread wakes the serving thread.
-    #[cold]
-    pub(super) fn has_thread(&self, type_id: u32, connection: &Connection) -> bool {
-        // Without a descriptor for the wake the OPEN begins, and is refused.
-        !self.responder.is_thread(msg_type(type_id))
-            || connection.peer.make_wake().map_or(true, |wake| self.threads.has_place(Some(wake)))
-    }
-
     /// Sends the last message of a stream.
     #[allow(clippy::boxed_local, reason = "as the engine keeps it")]
     pub(crate) fn end_stream(&self, tx: &mut Tx, stream: Box<ServedStream>) -> Result<(), Halt> {
@@ -148,10 +139,6 @@ impl<S: ?Sized> Service for Blocking<'_, S> {
 
     fn admit(&self, _: u32, _: usize) -> bool {
         true
-    }
-
-    fn admit_open(&self, type_id: u32, _: usize, connection: &Connection) -> bool {
-        self.has_thread(type_id, connection)
     }
 
     fn handle(
@@ -196,10 +183,6 @@ impl<S: ?Sized> Service for SharedBlocking<'_, S> {
 
     fn admit(&self, _: u32, _: usize) -> bool {
         true
-    }
-
-    fn admit_open(&self, type_id: u32, _: usize, connection: &Connection) -> bool {
-        self.blocking.has_thread(type_id, connection)
     }
 
     fn handle(

@@ -71,11 +71,6 @@ impl ServingWake {
             self.notifier.notify();
         }
     }
-
-    /// Wakes the serving thread at its present sleep, or at its next one.
-    pub(crate) fn wake_once(&self) {
-        self.notifier.notify();
-    }
 }
 
 impl AsFd for ServingWake {
@@ -109,7 +104,5 @@ mod tests {
         wake.disarm();
         wake.wake();
         assert!(!is_notified(&wake));
-        wake.wake_once();
-        assert!(is_notified(&wake));
     }
 }

@@ -24,8 +24,8 @@ pub(crate) const STREAM: u16 = 3;
 /// [`STREAM`] has items.
 pub(crate) const TWO_WAY: u16 = 4;
 
-/// Most calls in flight, or open streams.
-const DEPTH: usize = 24;
+/// Most calls in flight, or open streams. A server has threads for the two-way streams of four callers.
+const DEPTH: usize = 16;
 
 /// The number of items in the stream of request `number`.
 pub(crate) fn items_of(number: u64) -> u64 {

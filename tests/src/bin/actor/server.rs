@@ -69,10 +69,11 @@ pub(crate) fn serve(order: &Order) -> Outcome {
     let take = Arc::new(move |request: &[u8], msg_type: u16| -> Result<(u64, Vec<u8>), String> {
         let (seed, number) = tag_of(request).ok_or("the request has no tag")?;
         let before = handled.fetch_add(1, Ordering::Relaxed);
-        // A stream's last message may wait for room when the next request comes.
-        let answered =
-            if msg_type == OTHER { unary.fetch_add(1, Ordering::Relaxed) } else { unary.load(Ordering::Relaxed) };
-        progress.note(Field::Committed, answered);
+        // The serving thread has sent the reply to each unary request before it begins the next request. A thread
+        // of a two-way stream runs beside a unary request, and knows nothing of its reply.
+        if msg_type == OTHER {
+            progress.note(Field::Committed, unary.fetch_add(1, Ordering::Relaxed));
+        }
         progress.note(Field::Taken, before + 1);
         progress.pass("handler", before);
         let mut counted = counted.lock().unwrap_or_else(PoisonError::into_inner);
