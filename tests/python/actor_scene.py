@@ -10,6 +10,7 @@ import os
 import random
 import re
 import signal
+import threading
 import time
 import zlib
 from pathlib import Path
@@ -108,6 +109,7 @@ class Scene:
         self.point, self.at, self.stops = order.get("die", ""), number("at", 0), order.get("how") == "stop"
         self.forks = order.get("fork") == "1"
         self.bytes = self.asked = 0
+        self.guard = threading.Lock()
         self.words: memoryview | None = None
         self.page: mmap.mmap | None = None
         if "ledger" in order:
@@ -117,8 +119,10 @@ class Scene:
             self.words = memoryview(self.page).cast("Q")
 
     def note(self, word: int, value: int) -> None:
+        """Raise a word. Several threads count in one word, and note what they have counted in any order."""
         if self.words is not None:
-            self.words[word] = value
+            with self.guard:
+                self.words[word] = max(self.words[word], value)
 
     def crosses(self, point: str, number: int) -> None:
         """Die, or stop until the kill, at the point and the message of the order."""

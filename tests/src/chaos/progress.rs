@@ -33,10 +33,10 @@ impl Progress {
         Ok(Self { file, point, at: order.get_or("at", 0), stops: order.text("how") == "stop" })
     }
 
-    /// Notes a value in the file, if there is one.
+    /// Raises a value in the file, if there is one.
     pub fn note(&self, field: Field, value: u64) {
         if let Some(file) = &self.file {
-            file.set(field, value);
+            file.raise(field, value);
         }
     }
 

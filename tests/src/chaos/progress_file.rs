@@ -78,8 +78,8 @@ impl ProgressFile {
         self.word(field).load(Ordering::Acquire)
     }
 
-    /// Sets a word.
-    pub fn set(&self, field: Field, value: u64) {
-        self.word(field).store(value, Ordering::Release);
+    /// Raises a word to `value`. Several threads count in one word, and note what they have counted in any order.
+    pub fn raise(&self, field: Field, value: u64) {
+        self.word(field).fetch_max(value, Ordering::Release);
     }
 }
