@@ -4,8 +4,9 @@ use core::fmt;
 
 /// Why a callee answered with an error.
 ///
-/// The first kinds come from the callee itself. A handler reports the kinds from
-/// [`InvalidArgument`](Self::InvalidArgument) on, with the meaning of the status code of gRPC of the same name:
+/// The first kinds come from the callee itself, and the last one from a proxy. A handler reports the kinds from
+/// [`InvalidArgument`](Self::InvalidArgument) to [`Unauthenticated`](Self::Unauthenticated), with the meaning of the
+/// status code of gRPC of the same name:
 ///
 /// ```
 /// use tachyon::{ErrorKind, HandlerError, tachyon_rpc};
@@ -61,6 +62,8 @@ pub enum ErrorKind {
     Unavailable = 16,
     /// The request has no valid credentials.
     Unauthenticated = 17,
+    /// A proxy has no connection to the callee behind it, and has not sent the request on: it is safe to send it again.
+    Unreachable = 18,
 }
 
 /// The properties of a kind.
@@ -80,7 +83,7 @@ const fn row(kind: ErrorKind, name: &'static str, sentence: &'static str, grpc: 
 }
 
 /// The number of kinds.
-pub(crate) const KINDS: usize = 18;
+pub(crate) const KINDS: usize = 19;
 
 /// The row of each kind, at the kind's number.
 const TABLE: [Row; KINDS] = [
@@ -102,6 +105,13 @@ const TABLE: [Row; KINDS] = [
     row(ErrorKind::Aborted, "Aborted", "a conflict with another request aborted it", 10, true),
     row(ErrorKind::Unavailable, "Unavailable", "the callee cannot do it now", 14, true),
     row(ErrorKind::Unauthenticated, "Unauthenticated", "it has no valid credentials", 16, true),
+    row(
+        ErrorKind::Unreachable,
+        "Unreachable",
+        "a proxy has no connection to the callee and did not send it on",
+        14,
+        false,
+    ),
 ];
 
 const _: () = {
@@ -122,8 +132,9 @@ impl ErrorKind {
         TABLE.iter().map(|row| row.kind)
     }
 
-    /// The kind that an error reply's route, or a count of failures, names.
-    pub(crate) fn from_number(number: u16) -> Self {
+    /// The kind of this number, which `kind as u16` gives. A number of a newer version is
+    /// [`Unspecified`](Self::Unspecified).
+    pub fn from_number(number: u16) -> Self {
         TABLE.get(usize::from(number)).map_or(Self::Unspecified, |row| row.kind)
     }
 
@@ -150,12 +161,13 @@ impl ErrorKind {
     /// assert!(!ErrorKind::HandlerFailed.is_answer());
     /// ```
     pub const fn is_answer(self) -> bool {
-        self.is_of_handler() || matches!(self, Self::BadRequest)
+        self.is_of_handler() || matches!(self, Self::BadRequest | Self::Unreachable)
     }
 
     /// Whether only handlers report the kind.
     pub(crate) const fn is_of_handler(self) -> bool {
-        self as u16 >= Self::InvalidArgument as u16
+        let number = self as u16;
+        Self::InvalidArgument as u16 <= number && number <= Self::Unauthenticated as u16
     }
 
     /// The kind's name in one word, the same in every language.
@@ -218,7 +230,7 @@ mod tests {
             assert_eq!(ErrorKind::from_name(kind.name()), Some(kind));
             assert_eq!(format!("{kind:?}"), kind.name());
         }
-        assert_eq!(ErrorKind::from_number(18), ErrorKind::Unspecified);
+        assert_eq!(ErrorKind::from_number(19), ErrorKind::Unspecified);
         assert_eq!(ErrorKind::from_number(u16::MAX), ErrorKind::Unspecified);
         assert_eq!(ErrorKind::from_name("notfound"), None);
     }
@@ -245,7 +257,8 @@ mod tests {
     #[test]
     fn kinds_of_handlers_are_answers_of_begun_calls() {
         for kind in ErrorKind::all() {
-            assert_eq!(kind.is_answer(), kind.is_of_handler() || kind == ErrorKind::BadRequest);
+            let others = [ErrorKind::BadRequest, ErrorKind::Unreachable];
+            assert_eq!(kind.is_answer(), kind.is_of_handler() || others.contains(&kind));
             assert!(kind.has_begun() || !kind.is_of_handler());
         }
     }

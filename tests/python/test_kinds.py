@@ -279,6 +279,7 @@ def test_codes_of_grpc() -> None:
         "ABORTED": 10,
         "UNAVAILABLE": 14,
         "UNAUTHENTICATED": 16,
+        "UNREACHABLE": 14,
     }
     assert ErrorKind.from_grpc_code(0) is None
     assert ErrorKind.from_grpc_code(5) is ErrorKind.NOT_FOUND

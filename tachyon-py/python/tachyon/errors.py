@@ -49,6 +49,7 @@ __all__ = [
     "TimedOutError",
     "TooLargeError",
     "UnauthenticatedError",
+    "UnreachableError",
     "UnavailableError",
     "VersionMismatchError",
     "ViewError",
@@ -78,8 +79,8 @@ _FACTS = {facts[0]: _Facts(*facts) for facts in error_kinds()}
 class ErrorKind(enum.IntEnum):
     """The kind of a request's failure, as the callee reports it.
 
-    A handler reports the kinds from `INVALID_ARGUMENT` on: it raises the class of the kind, such as `NotFoundError`, or
-    an `EndpointError` of the kind. They mean the same as the status codes of gRPC of their names.
+    A handler reports the kinds from `INVALID_ARGUMENT` to `UNAUTHENTICATED`: it raises the class of the kind, such as
+    `NotFoundError`, or an `EndpointError` of the kind. They mean the same as the status codes of gRPC of their names.
     """
 
     UNSPECIFIED = 0
@@ -100,6 +101,7 @@ class ErrorKind(enum.IntEnum):
     ABORTED = 15
     UNAVAILABLE = 16
     UNAUTHENTICATED = 17
+    UNREACHABLE = 18
 
     @property
     def word(self) -> str:
@@ -344,6 +346,12 @@ class NoHandlerError(RpcError, KeyError):
     """The dispatcher has no handler for the msg_type of the request."""
 
 
+class UnreachableError(RpcError, ConnectionError):
+    """A proxy has no connection to the callee behind it, and has not sent the request on. The connection to the proxy
+    stays usable.
+    """
+
+
 class HandlerError(RpcError):
     """A handler failed, or answered with an error.
 
@@ -435,6 +443,7 @@ _ANSWERS: tuple[type[_AnswerError], ...] = (
 _CLASSES: dict[int, type[RpcError]] = {
     ErrorKind.NO_HANDLER: NoHandlerError,
     ErrorKind.HANDLER_FAILED: HandlerError,
+    ErrorKind.UNREACHABLE: UnreachableError,
     **{answer.reply_kind: answer for answer in _ANSWERS},
 }
 """The class of the exception for an error reply, by its kind. All other kinds arrive as `RpcError`."""

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use super::endpoint::{Endpoint, Entry, EntryHandler};
 use super::error::RegisterError;
+#[cfg(feature = "tokio")]
+use super::fallback::{AnyFallback, Fallback};
 use super::into_reply::{IntoReply, reply_or_text};
 use super::items::{Items, StreamSender};
 use super::layer::{Context, Layer};
@@ -546,6 +548,19 @@ impl<S: ?Sized> Dispatcher<S> {
         self.state.note_async(None);
         self.responder.description.take();
         Ok(self)
+    }
+
+    /// Sets the fallback, which answers every request that no endpoint of this table takes, as a proxy does. Requests
+    /// for a description go to it, too. Needs the cargo feature `tokio` and a server served with
+    /// [`serve_async`](Self::serve_async). [`Fallback`] has an example.
+    ///
+    /// The server copies each request. Statistics count the requests as those without an endpoint, and layers see them
+    /// with an empty name.
+    #[cfg(feature = "tokio")]
+    pub fn fallback(&mut self, fallback: impl Fallback) -> &mut Self {
+        self.responder.table.set_fallback(AnyFallback::new(fallback));
+        self.state.note_async(None);
+        self
     }
 
     /// The description of all endpoints, as [`Caller::describe`](crate::Caller::describe) receives it.

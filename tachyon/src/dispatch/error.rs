@@ -5,7 +5,7 @@ use core::fmt;
 use thiserror::Error;
 
 use crate::connection::{Halt, Unsent};
-use crate::engine::{ErrorBody, ErrorKind};
+use crate::engine::{ErrorBody, ErrorKind, RpcError};
 use crate::rpc::CallError;
 use crate::schema::payload::{BoxedMalformed, DeclaredError};
 
@@ -206,6 +206,34 @@ impl HandlerError {
         let mut error = Self::new(kind, text);
         error.0.declared = Some((name.to_owned(), fields));
         error
+    }
+
+    /// The error of a call that a proxy made for its own caller. An error reply of the callee stays as it is. Any other error gets the kind that tells the proxy's caller the same: a request that can never
+    /// fit is [`BadRequest`](ErrorKind::BadRequest), a timeout is [`DeadlinePassed`](ErrorKind::DeadlinePassed), a call
+    /// that was not sent is [`Unreachable`](ErrorKind::Unreachable), and one that may have run is
+    /// [`Unavailable`](ErrorKind::Unavailable).
+    ///
+    /// ```
+    /// use tachyon::{CallError, ErrorKind, HandlerError};
+    ///
+    /// let kind = |error: CallError| HandlerError::passed_on(error).kind();
+    /// assert_eq!(kind(CallError::PeerDead { sent: false }), ErrorKind::Unreachable);
+    /// assert_eq!(kind(CallError::PeerDead { sent: true }), ErrorKind::Unavailable);
+    /// ```
+    #[cold]
+    pub fn passed_on(error: CallError) -> Self {
+        let kind = match error {
+            CallError::Remote(RpcError { kind, text, name, fields, .. }) => {
+                let declared = (!name.is_empty()).then(|| (name, fields.to_vec()));
+                return Self(Box::new(Failure { kind, text, declared, halt: None, too_large: None }));
+            }
+            CallError::TooLarge { .. } | CallError::Metadata(_) | CallError::ReservedMsgType => ErrorKind::BadRequest,
+            CallError::TimedOut { .. } => ErrorKind::DeadlinePassed,
+            CallError::TooManyStreams { .. } => ErrorKind::ResourceExhausted,
+            _ if error.sent() => ErrorKind::Unavailable,
+            _ => ErrorKind::Unreachable,
+        };
+        Self::new(kind, error)
     }
 
     /// The kind of the error reply.

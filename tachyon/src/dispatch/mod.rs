@@ -9,6 +9,8 @@ mod deferred;
 mod dispatcher;
 mod endpoint;
 mod error;
+#[cfg(feature = "tokio")]
+mod fallback;
 mod into_reply;
 mod items;
 mod layer;
@@ -30,6 +32,8 @@ pub(crate) use dispatcher::sealed;
 pub use dispatcher::{Dispatcher, Served};
 pub use endpoint::{Endpoint, Entry, EntryHandler, ExclusiveHandler, SharedHandler};
 pub use error::{HandlerError, RegisterError, SlotError};
+#[cfg(feature = "tokio")]
+pub use fallback::{Fallback, FallbackRequest};
 pub use into_reply::IntoReply;
 pub use items::{ItemError, Items, Sending, StreamSender};
 pub use layer::{Context, Layer, Outcome};
@@ -37,7 +41,7 @@ pub use layer::{Context, Layer, Outcome};
 pub(crate) use owned_context::CallSpan;
 pub use owned_context::OwnedContext;
 pub(crate) use reply::ReplyBuffer;
-#[cfg(feature = "python")]
+#[cfg(any(feature = "python", feature = "tokio"))]
 pub(crate) use reply::ReplyTarget;
 pub use reply::{HandlerResult, Reply};
 pub use request::Request;

@@ -308,15 +308,29 @@ type SendReply = Box<dyn FnOnce(Reply<'_>) -> HandlerResult + Send>;
 
 /// The output of a handler's future.
 #[derive(Debug)]
-pub struct AsyncReply(Foreign<SendReply>);
+pub struct AsyncReply {
+    send: Foreign<SendReply>,
+    /// Whether a stream of an endpoint that is not known ends in this as its reply, and not in END.
+    is_reply_to_stream: bool,
+}
 
 impl AsyncReply {
     pub(crate) fn new(send: impl FnOnce(Reply<'_>) -> HandlerResult + Send + 'static) -> Self {
-        Self(Foreign::new(Box::new(send)))
+        Self { send: Foreign::new(Box::new(send)), is_reply_to_stream: false }
+    }
+
+    /// The reply to a stream of the caller's items, for an endpoint that is not known.
+    #[cfg(feature = "tokio")]
+    pub(super) fn reply_to_stream(send: impl FnOnce(Reply<'_>) -> HandlerResult + Send + 'static) -> Self {
+        Self { is_reply_to_stream: true, ..Self::new(send) }
+    }
+
+    pub(super) fn is_reply_to_stream(&self) -> bool {
+        self.is_reply_to_stream
     }
 
     /// Sends the reply. For use within `foreign::run`.
     pub(crate) fn send(self, reply: Reply<'_>) -> HandlerResult {
-        self.0.take().map_or_else(|| unreachable!("the reply is taken once"), |send| send(reply))
+        self.send.take().map_or_else(|| unreachable!("the reply is taken once"), |send| send(reply))
     }
 }

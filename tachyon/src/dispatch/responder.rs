@@ -11,11 +11,13 @@ use super::deferred::Deferred;
 use super::error::{Failure, HandlerError};
 use super::layer::{self, Context, Layers, Origin, Outcome, Refused};
 use super::pipe::Pipe;
+#[cfg(feature = "tokio")]
+use super::reply::AsyncReply;
 use super::reply::{HandlerResult, Replied, Reply, ReplyTarget};
 use super::request::{Request, RequestParts};
 use super::state::{SharedState, StateRef};
 use super::stream::ServedStream;
-use super::table::{Registered, StreamPlace, Table};
+use super::table::{NO_ORDINAL, Registered, StreamPlace, Table};
 #[cfg(feature = "tokio")]
 use super::task::HandlerFuture;
 use super::threads::{Detached, STREAM_THREADS, StreamThreads};
@@ -28,8 +30,12 @@ use crate::foreign::{self, Panicked};
 use crate::metadata::Metadata;
 use crate::ring::{Frame, MessageHeader};
 use crate::rpc::{HandlerFailure, ServeError, control_reply, refusal};
-use crate::schema::describe::{Operation, Query, WHOLE_TABLE, chunk};
+#[cfg(feature = "tokio")]
+use crate::schema::describe::Description;
+use crate::schema::describe::{CalleeLimits, Operation, Query, WHOLE_TABLE, chunk};
 use crate::stats::{CallOutcome, EndpointCounters, WorkerCounters};
+#[cfg(feature = "tokio")]
+use crate::type_id::{ROUTE_CONTROL, make_type_id};
 use crate::type_id::{msg_type, route_id};
 use crate::wait::{Deadline, monotonic_nanos};
 
@@ -62,9 +68,6 @@ pub(crate) mod place {
     /// Layers and counters.
     pub(super) const OBSERVED: u8 = 4;
 }
-
-/// The ordinal of a request without an endpoint.
-const NO_ORDINAL: usize = usize::MAX;
 
 /// A dispatcher without its state.
 pub(crate) struct Responder<S: ?Sized> {
@@ -144,7 +147,7 @@ impl<S: ?Sized> Responder<S> {
 
     #[inline]
     fn find(&self, type_id: u32) -> Option<&Registered<S>> {
-        if route_id(type_id) == 0 { self.table.get(msg_type(type_id)) } else { None }
+        if route_id(type_id) == 0 { self.table.of_call(msg_type(type_id)) } else { None }
     }
 
     /// Returns the size of the reply, or [`DEADLINE_PASSED`].
@@ -280,6 +283,7 @@ impl<S: ?Sized> Responder<S> {
                 Ok(chunk) => (frame.type_id, chunk),
                 Err(kind) => refusal(frame, kind, "", max_len),
             },
+            Some(Operation::Limits) => (frame.type_id, self.limits(rx.max_len(), max_len).encode().to_vec()),
             _ => control_reply(frame, max_len),
         };
         tx.send_reply(&payload, MessageHeader::new(type_id, frame.correlation_id))
@@ -291,12 +295,24 @@ impl<S: ?Sized> Responder<S> {
         let query = Query::decode(query).ok_or(ErrorKind::BadRequest)?;
         let endpoint;
         let json = if query.msg_type == WHOLE_TABLE {
-            self.description.get_or_init(|| self.table.describe(WHOLE_TABLE).to_json())
+            self.whole_description()
         } else {
             endpoint = self.table.describe(query.msg_type).to_json();
             &endpoint
         };
         chunk(json.as_bytes(), query.offset, max_len).ok_or(ErrorKind::ReplyTooLarge)
+    }
+
+    fn whole_description(&self) -> &str {
+        self.description.get_or_init(|| self.table.describe(WHOLE_TABLE).to_json())
+    }
+
+    /// The lengths and the version of the description that a caller may ask for.
+    fn limits(&self, max_request: usize, max_reply: usize) -> CalleeLimits {
+        let version = CalleeLimits::version_of(self.whole_description());
+        #[cfg(feature = "tokio")]
+        let version = self.table.fallback().map_or(version, |fallback| version.rotate_left(1) ^ fallback.version());
+        CalleeLimits { max_request: max_request as u64, max_reply: max_reply as u64, version }
     }
 
     /// Runs `handler`, and sends an error reply if it does not reply. Returns the size of the reply.
@@ -369,7 +385,7 @@ impl<S: ?Sized> Responder<S> {
     ) -> Deferring<ServedStream> {
         let OpenRequest { frame, deadline } = request;
         let target = ReplyTarget::call(msg_type(frame.type_id), frame.correlation_id);
-        let Some(registered) = self.table.get(target.msg_type()) else {
+        let Some(registered) = self.table.of_open(target.msg_type()) else {
             return Deferring::Answered(self.handle_without_endpoint(rx, tx, frame, target).map(drop));
         };
         if deadline.has_passed() {
@@ -451,7 +467,7 @@ impl<S: ?Sized> Responder<S> {
     /// Whether the handlers of a message type are tasks of streams.
     #[cfg(feature = "tokio")]
     pub(crate) fn is_task(&self, msg_type: u16) -> bool {
-        self.table.get(msg_type).and_then(Registered::stream_place) == Some(StreamPlace::Task)
+        self.table.of_open(msg_type).and_then(Registered::stream_place) == Some(StreamPlace::Task)
     }
 
     /// Sends the last message of a stream whose handler is done.
@@ -491,10 +507,64 @@ impl<S: ?Sized> Responder<S> {
         }
     }
 
-    /// Whether a request is for an async endpoint.
+    /// Whether a request is for an async endpoint, or for the fallback.
     #[cfg(feature = "tokio")]
     pub(crate) fn is_async(&self, type_id: u32) -> bool {
         self.find(type_id).is_some_and(Registered::is_async)
+            || self.table.fallback().is_some() && type_id == make_type_id(ROUTE_CONTROL, Operation::Describe as u16)
+    }
+
+    /// Starts the description of endpoints that the fallback has. `None` if the table has the answer.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn start_description(&self, rx: &Rx, tx: &Tx, frame: &Frame) -> Option<HandlerFuture> {
+        if frame.type_id != make_type_id(ROUTE_CONTROL, Operation::Describe as u16) {
+            return None;
+        }
+        let (fallback, query) = (self.table.fallback()?, Query::decode(slice::payload(frame, rx))?);
+        let is_whole = query.msg_type == WHOLE_TABLE;
+        let mut endpoints = self.table.describe(query.msg_type).endpoints;
+        if !is_whole && !endpoints.is_empty() {
+            return None;
+        }
+        let (describing, max_len) = (fallback.describe((!is_whole).then_some(query.msg_type)), tx.max_len());
+        Some(HandlerFuture::new(async move {
+            let described = describing.await.map(|description| {
+                let own: Vec<u16> = endpoints.iter().map(|endpoint| endpoint.msg_type).collect();
+                endpoints.extend(description.endpoints.into_iter().filter(|found| !own.contains(&found.msg_type)));
+                Description::new(endpoints).to_json()
+            });
+            AsyncReply::new(move |reply| {
+                let too_large = || HandlerError::new(ErrorKind::ReplyTooLarge, "");
+                reply.bytes(&chunk(described?.as_bytes(), query.offset, max_len).ok_or_else(too_large)?)
+            })
+        }))
+    }
+
+    /// Answers a control request whose answer took time. Layers and counters do not see it.
+    ///
+    /// # Errors
+    /// The connection has ended.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn answer_control_later(
+        &self,
+        tx: &mut Tx,
+        target: ReplyTarget,
+        returned: Result<AsyncReply, Panicked>,
+    ) -> Result<(), Halt> {
+        let sent = returned.and_then(|returned| foreign::run(|| returned.send(Reply::over(tx, &target))));
+        let Err(error) = sent.unwrap_or_else(|panicked| Err(HandlerError::failed(panicked))) else { return Ok(()) };
+        let mut failure = error.into_failure();
+        if let Some(halt) = failure.halt.take() {
+            return Err(halt);
+        }
+        let mut body = failure.body();
+        if self.hide_text {
+            body.text = "";
+        }
+        match send_error(tx, target.correlation_id, target.msg_type(), failure.kind, body) {
+            Err(Unsent::Halted(halt)) => Err(halt),
+            Ok(()) | Err(Unsent::TooLarge { .. }) => Ok(()),
+        }
     }
 
     /// Starts the handler of an async endpoint.
@@ -552,7 +622,7 @@ impl<S: ?Sized> Responder<S> {
         handler: impl FnOnce(Reply<'_>) -> HandlerResult,
     ) -> Result<(), Box<ServeError>> {
         // `defer` found the endpoint, and a table never loses one.
-        let Some(registered) = self.table.get(target.msg_type()) else { return Ok(()) };
+        let Some(registered) = self.table.of_call(target.msg_type()) else { return Ok(()) };
         let result = self.run(registered, tx, target, handler);
         let outcome = match &result {
             Ok(size) => Outcome::Replied(*size),
@@ -581,7 +651,7 @@ impl<S: ?Sized> Responder<S> {
         outcome: Outcome,
     ) {
         let call = deferred.context();
-        let Some(registered) = self.table.get(call.msg_type) else { return };
+        let Some(registered) = self.table.of_call(call.msg_type) else { return };
         let took = monotonic_nanos().saturating_sub(deferred.taken_at);
         if let Some(counters) = counters {
             counters.endpoint(registered.ordinal()).record(call.request_size, Some(took), outcome.into());

@@ -175,13 +175,12 @@ impl ServedStream {
     pub(super) fn into_last(self) -> (Deferred, ReplyTarget, LastMessage) {
         let Self { deferred, handler, error } = self;
         let (msg_type, call) = (deferred.msg_type(), deferred.correlation_id());
-        let (target, returned) = match &handler {
-            Handler::Detached(PipeEnd { streams: false, pipe, .. }) => {
-                (ReplyTarget::call(msg_type, call), pipe.take_outcome())
-            }
-            Handler::Detached(PipeEnd { pipe, .. }) => (ReplyTarget::end(msg_type, call), pipe.take_outcome()),
-            Handler::Inline(_) => (ReplyTarget::end(msg_type, call), None),
+        let (streams, returned) = match &handler {
+            Handler::Detached(PipeEnd { streams, pipe, .. }) => (*streams, pipe.take_outcome()),
+            Handler::Inline(_) => (true, None),
         };
+        let is_reply = !streams || matches!(&returned, Some(Ok(returned)) if returned.is_reply_to_stream());
+        let target = if is_reply { ReplyTarget::call(msg_type, call) } else { ReplyTarget::end(msg_type, call) };
         let last = match (error, returned) {
             (Some(error), _) => LastMessage::Error(error),
             (None, Some(returned)) => LastMessage::Returned(returned),

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use super::endpoint::{Entry, EntryHandler};
 use super::error::HandlerError;
+#[cfg(feature = "tokio")]
+use super::fallback::AnyFallback;
 use super::owned_context::OwnedContext;
 use super::reply::{HandlerResult, Reply};
 use super::request::Request;
@@ -24,6 +26,8 @@ enum Handler<S: ?Sized> {
     Stream(OwnedOpenReplies<S>),
     Async(OwnedStartHandler),
     Thread(OwnedStartHandler),
+    #[cfg(feature = "tokio")]
+    Fallback(OwnedStartHandler),
 }
 
 /// Where the handler of a stream runs.
@@ -63,6 +67,11 @@ impl<S: ?Sized> Registered<S> {
 
     /// Whether request and reply are bytes or empty, and the endpoint declares no error.
     pub(super) fn is_raw(&self) -> bool {
+        // A proxy passes the texts of its callee on.
+        #[cfg(feature = "tokio")]
+        if matches!(self.handler, Handler::Fallback(_)) {
+            return false;
+        }
         let raw = |form: &FormDescription| matches!(form, FormDescription::Bytes | FormDescription::Empty);
         self.description.raises.is_empty() && raw(&self.description.request) && raw(&self.description.reply)
     }
@@ -133,6 +142,10 @@ impl<S: ?Sized> Registered<S> {
     }
 
     pub(super) fn is_async(&self) -> bool {
+        #[cfg(feature = "tokio")]
+        if matches!(self.handler, Handler::Fallback(_)) {
+            return true;
+        }
         matches!(
             self.handler,
             Handler::Async(_) | Handler::Entry(EntryHandler::Async(..) | EntryHandler::AsyncStateless(_))
@@ -151,6 +164,8 @@ impl<S: ?Sized> Registered<S> {
     ) -> Result<HandlerFuture, HandlerError> {
         match (&self.handler, state) {
             (Handler::Async(start) | Handler::Thread(start), _) => start(request, context),
+            #[cfg(feature = "tokio")]
+            (Handler::Fallback(start), _) => start(request, context),
             (Handler::Entry(EntryHandler::AsyncStateless(start) | EntryHandler::ThreadStateless(start)), _) => {
                 start(&Arc::new(()), request, context)
             }
@@ -163,6 +178,9 @@ impl<S: ?Sized> Registered<S> {
     }
 }
 
+/// The ordinal of a request without an endpoint.
+pub(super) const NO_ORDINAL: usize = usize::MAX;
+
 const PAGE: usize = 256;
 
 type Page<S> = Box<[Option<Registered<S>>; PAGE]>;
@@ -173,18 +191,76 @@ pub(super) struct Table<S: ?Sized> {
     len: usize,
     first_async: Option<u16>,
     first_exclusive: Option<u16>,
+    #[cfg(feature = "tokio")]
+    fallback: Option<Box<FallbackEntries<S>>>,
+}
+
+/// The fallback, as the endpoint of every message type without one.
+#[cfg(feature = "tokio")]
+struct FallbackEntries<S: ?Sized> {
+    of: AnyFallback,
+    call: Registered<S>,
+    open: Registered<S>,
 }
 
 impl<S: ?Sized> Table<S> {
     pub(super) fn new() -> Self {
-        Self { pages: Box::new([const { None }; PAGE]), len: 0, first_async: None, first_exclusive: None }
+        Self {
+            pages: Box::new([const { None }; PAGE]),
+            len: 0,
+            first_async: None,
+            first_exclusive: None,
+            #[cfg(feature = "tokio")]
+            fallback: None,
+        }
     }
 
-    /// Message type and name of an async endpoint, if there is one.
+    /// Message type and name of an async endpoint, if there is one. The fallback has none of its own.
     #[inline]
     pub(super) fn first_async(&self) -> Option<(u16, &str)> {
+        #[cfg(feature = "tokio")]
+        if self.fallback.is_some() {
+            return Some((MSG_TYPE_ERROR, "fallback"));
+        }
         let msg_type = self.first_async?;
         Some((msg_type, self.get(msg_type)?.name()))
+    }
+
+    /// Sets the fallback.
+    #[cfg(feature = "tokio")]
+    pub(super) fn set_fallback(&mut self, (of, call, open): (AnyFallback, OwnedStartHandler, OwnedStartHandler)) {
+        let description = EndpointDescription::bytes(MSG_TYPE_ERROR, "");
+        let two_way = EndpointDescription { items: Some(FormDescription::Bytes), streams: true, ..description.clone() };
+        let registered = |description, start| Registered {
+            description: Box::new(description),
+            handler: Handler::Fallback(start),
+            ordinal: NO_ORDINAL,
+            name: Arc::from(""),
+        };
+        let (call, open) = (registered(description, call), registered(two_way, open));
+        self.fallback = Some(Box::new(FallbackEntries { of, call, open }));
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(super) fn fallback(&self) -> Option<&AnyFallback> {
+        self.fallback.as_deref().map(|fallback| &fallback.of)
+    }
+
+    /// The endpoint that answers a call, which may be the fallback.
+    #[inline]
+    pub(super) fn of_call(&self, msg_type: u16) -> Option<&Registered<S>> {
+        let found = self.get(msg_type);
+        #[cfg(feature = "tokio")]
+        let found = found.or_else(|| self.fallback.as_deref().map(|fallback| &fallback.call));
+        found
+    }
+
+    /// The endpoint that answers an OPEN, which may be the fallback.
+    pub(super) fn of_open(&self, msg_type: u16) -> Option<&Registered<S>> {
+        let found = self.get(msg_type);
+        #[cfg(feature = "tokio")]
+        let found = found.or_else(|| self.fallback.as_deref().map(|fallback| &fallback.open));
+        found
     }
 
     /// Message type and name of an endpoint that changes the state, if there is one.

@@ -282,7 +282,7 @@ impl<B: StreamBody> CalleeCore<B> {
             if !is_plain(&self.rx.current) && (self.open(service)? || self.hold_open(service)?) {
                 continue;
             }
-            if is_control(&self.rx.current) || service.admit(self.rx.current.type_id, self.begun.len()) {
+            if service.admit(self.rx.current.type_id, self.begun.len()) {
                 let type_id = self.rx.current.type_id;
                 if S::POSTPONES && !postponed && !is_control(&self.rx.current) && service.is_slow(type_id) {
                     self.postponed = true;

@@ -41,6 +41,17 @@ pub struct RpcError {
 }
 
 impl RpcError {
+    /// An error of a callee that answered a call of `msg_type` over a carrier of its own, as a proxy's other half gets
+    /// it. `name` and `fields` are those of a declared error, or empty.
+    pub fn new(kind: ErrorKind, msg_type: u16, text: String, name: String, fields: &[u8]) -> Self {
+        Self { kind, msg_type, text, name, fields: fields.into() }
+    }
+
+    /// The fields of a declared error as they travel.
+    pub fn fields(&self) -> &[u8] {
+        &self.fields
+    }
+
     /// Reads a reply; `None` when it is not an error.
     #[inline]
     pub(crate) fn decode(type_id: u32, payload: &[u8]) -> Option<Self> {

@@ -2,7 +2,7 @@
 
 use crate::engine::{ErrorKind, RpcError};
 use crate::rpc::CallError;
-use crate::schema::describe::{Chunk, Description, EndpointDescription, Query};
+use crate::schema::describe::{CalleeLimits, Chunk, Description, EndpointDescription, Query};
 
 /// Longest description a caller puts together: 256 bytes for each of 65535 endpoints. Reading it takes up to some 20
 /// times as much memory.
@@ -99,6 +99,11 @@ impl Agreement {
         }
         Ok(true)
     }
+}
+
+/// Reads the reply to [`Operation::Limits`](crate::schema::describe::Operation::Limits).
+pub(crate) fn limits_of(answer: &[u8]) -> Result<CalleeLimits, CallError> {
+    CalleeLimits::decode(answer).ok_or_else(|| CallError::Describe("the limits are too short".to_owned()))
 }
 
 fn broken(what: &str) -> CallError {

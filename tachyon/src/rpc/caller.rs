@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use super::agreement::{Agreement, Chunks};
+use super::agreement::{Agreement, Chunks, limits_of};
 use super::attempts::{Attempts, is_stopping};
 use super::body::Contents;
 use super::error::CallError;
@@ -21,7 +21,7 @@ use crate::handshake::{ConnectError, Connecting, Kind, Link, ListenError, Role};
 use crate::metadata::{METADATA, Metadata};
 use crate::options::Options;
 use crate::ring::{MessageHeader, Reservation};
-use crate::schema::describe::{Description, EndpointDescription, Operation, Signature, WHOLE_TABLE};
+use crate::schema::describe::{CalleeLimits, Description, EndpointDescription, Operation, Signature, WHOLE_TABLE};
 use crate::schema::payload::Words;
 use crate::type_id::{MSG_TYPE_ERROR, ROUTE_CONTROL, make_type_id};
 use crate::wait::{Deadline, Interrupt, PollingMode};
@@ -875,6 +875,18 @@ impl Caller {
         self.revive(deadline)?;
         self.control(Operation::Ping, &[], deadline)?;
         Ok(began.elapsed())
+    }
+
+    /// Asks the callee for the longest messages that it takes and gives, and for the version of its description.
+    ///
+    /// # Errors
+    /// [`CallError::Remote`] of kind [`NoHandler`](crate::ErrorKind::NoHandler) when no
+    /// [`Dispatcher`](crate::Dispatcher) serves there, [`CallError::TimedOut`] without an answer in time;
+    /// [`CallError::Describe`] when the answer cannot be read; otherwise as [`call`](Self::call).
+    pub fn limits(&mut self, timeout: Duration) -> Result<CalleeLimits, CallError> {
+        let deadline = Deadline::after(timeout);
+        self.revive(deadline)?;
+        limits_of(&self.control(Operation::Limits, &[], deadline)?)
     }
 
     /// Asks the callee for the description of its endpoints.

@@ -16,7 +16,7 @@ use crate::type_id::msg_type;
 pub(crate) fn control_reply(frame: &Frame, max_len: usize) -> (u32, Vec<u8>) {
     match Operation::of(msg_type(frame.type_id)) {
         Some(Operation::Ping) => (frame.type_id, Vec::new()),
-        Some(Operation::Describe) | None => refusal(frame, ErrorKind::NoHandler, "", max_len),
+        Some(Operation::Describe | Operation::Limits) | None => refusal(frame, ErrorKind::NoHandler, "", max_len),
     }
 }
 

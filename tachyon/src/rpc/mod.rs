@@ -21,6 +21,8 @@ mod typed;
 mod unassigned;
 
 pub use crate::metadata::MetadataError;
+#[cfg(feature = "tokio")]
+pub(crate) use agreement::{Chunks, limits_of};
 pub use callee::Callee;
 pub(crate) use callee::check_correlation;
 pub use caller::Caller;

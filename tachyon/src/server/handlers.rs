@@ -7,7 +7,9 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use super::service::{Begun, Blocking, outcome_of};
 use crate::connection::{Halt, Rx, Tx, Unsent};
-use crate::dispatch::{AsyncReply, Deferred, Deferring, Detached, HandlerError, Outcome, ServedStream};
+use crate::dispatch::{
+    AsyncReply, Deferred, Deferring, Detached, HandlerError, HandlerFuture, Outcome, ReplyTarget, ServedStream,
+};
 use crate::engine::{
     CallerInfo, CancelReason, ErrorBody, ErrorKind, Handled, OpenRequest, Service, is_open, send_error,
 };
@@ -18,8 +20,25 @@ use crate::wait::{Deadline, StopTime};
 /// A running async handler.
 #[derive(Debug)]
 pub(super) struct Task {
-    pub(super) deferred: Deferred,
+    of: TaskOf,
     handle: AbortHandle,
+}
+
+/// The request that a task answers.
+#[derive(Debug)]
+enum TaskOf {
+    Call(Deferred),
+    /// A control request.
+    Control(ReplyTarget),
+}
+
+impl TaskOf {
+    fn correlation_id(&self) -> u64 {
+        match self {
+            Self::Call(deferred) => deferred.correlation_id(),
+            Self::Control(target) => target.correlation_id,
+        }
+    }
 }
 
 /// How a task ended.
@@ -100,20 +119,25 @@ impl<'a, S: ?Sized> AsyncHandlers<'a, S> {
 
     /// Answers the call of an ended task.
     pub(super) fn answer(&mut self, tx: &mut Tx, call: &Begun<Task>, outcome: TaskOutcome) -> Result<(), Halt> {
-        let Begun::Call(Task { deferred, .. }) = call else { return Ok(()) };
+        let Begun::Call(Task { of, .. }) = call else { return Ok(()) };
         let Blocking { responder, counters, .. } = self.blocking;
         self.running -= 1;
         self.freed = true;
+        let (deferred, outcome) = match (of, outcome) {
+            (TaskOf::Call(deferred), outcome) => (deferred, outcome),
+            (TaskOf::Control(target), TaskOutcome::Returned(returned)) => {
+                return responder.answer_control_later(tx, *target, returned);
+            }
+            (TaskOf::Control(target), TaskOutcome::DeadlinePassed | TaskOutcome::NotStarted) => {
+                return refuse(tx, target.correlation_id, target.msg_type(), ErrorKind::Stopping);
+            }
+        };
         let returned = match outcome {
             TaskOutcome::Returned(reply) => Some(reply),
             TaskOutcome::DeadlinePassed => None,
             TaskOutcome::NotStarted => {
                 responder.record_deferred(counters, deferred, Outcome::Failed(ErrorKind::Stopping));
-                let (call, msg_type) = (deferred.correlation_id(), deferred.msg_type());
-                return match send_error(tx, call, msg_type, ErrorKind::Stopping, ErrorBody::default()) {
-                    Err(Unsent::Halted(halt)) => Err(halt),
-                    Ok(()) | Err(Unsent::TooLarge { .. }) => Ok(()),
-                };
+                return refuse(tx, deferred.correlation_id(), deferred.msg_type(), ErrorKind::Stopping);
             }
         };
         responder.report(responder.answer_deferred(counters, tx, deferred, |reply| match returned {
@@ -121,6 +145,26 @@ impl<'a, S: ?Sized> AsyncHandlers<'a, S> {
             Some(Err(panicked)) => Err(HandlerError::failed(panicked)),
             None => Err(HandlerError::new(ErrorKind::DeadlinePassed, "was not done by its caller's deadline")),
         }))
+    }
+
+    /// Spawns the task of a call, of the caller of this number.
+    fn spawn(&mut self, caller: u64, of: TaskOf, deadline: Deadline, future: HandlerFuture) -> Handled<Begun<Task>> {
+        let call = of.correlation_id();
+        let stop_time = Arc::clone(&self.stop_time);
+        let handle = self.tasks.spawn(async move {
+            // The first poll of a task may come late: a blocking handler can keep the runtime's thread.
+            if stop_time.is_stopping() {
+                return Some((caller, call, TaskOutcome::NotStarted));
+            }
+            let returned = match deadline.remaining() {
+                None => Some(future.await),
+                Some(left) => tokio::time::timeout(left, future).await.ok(),
+            };
+            Some((caller, call, returned.map_or(TaskOutcome::DeadlinePassed, TaskOutcome::Returned)))
+        });
+        self.running += 1;
+        self.started = true;
+        Handled::Later(Begun::Call(Task { of, handle }))
     }
 
     fn has_place(&self, begun: usize) -> bool {
@@ -163,6 +207,13 @@ impl<'a, S: ?Sized> AsyncHandlers<'a, S> {
     }
 }
 
+fn refuse(tx: &mut Tx, call: u64, msg_type: u16, kind: ErrorKind) -> Result<(), Halt> {
+    match send_error(tx, call, msg_type, kind, ErrorBody::default()) {
+        Err(Unsent::Halted(halt)) => Err(halt),
+        Ok(()) | Err(Unsent::TooLarge { .. }) => Ok(()),
+    }
+}
+
 /// Skips a cancelled task, and the task of a stream. A task never panics: `Foreign` guards the handler's future and its
 /// destructor.
 fn finished(joined: Result<Option<FinishedTask>, JoinError>) -> Option<FinishedTask> {
@@ -191,6 +242,11 @@ impl<S: ?Sized> Service for AsyncHandlers<'_, S> {
             return self.open(caller, rx, tx, request);
         }
         let Blocking { responder, counters, shared, .. } = self.blocking;
+        if let Some(future) = responder.start_description(rx, tx, &request.frame) {
+            let OpenRequest { frame, deadline } = request;
+            let target = ReplyTarget { type_id: frame.type_id, correlation_id: frame.correlation_id };
+            return Ok(self.spawn(caller.id, TaskOf::Control(target), *deadline, future));
+        }
         let (deferred, future) = match responder.start_async(shared, (caller, counters), (rx, tx), request) {
             Deferring::Begun(begun) => begun,
             Deferring::Answered(outcome) => return responder.report(outcome).map(|()| Handled::Replied),
@@ -198,23 +254,8 @@ impl<S: ?Sized> Service for AsyncHandlers<'_, S> {
                 return self.blocking.answer(caller, rx, tx, request).map(|()| Handled::Replied);
             }
         };
-        let (caller, call) = (caller.id, request.frame.correlation_id);
         let deadline = deferred.deadline().map_or(Deadline::never(), Deadline::at_nanos);
-        let stop_time = Arc::clone(&self.stop_time);
-        let handle = self.tasks.spawn(async move {
-            // The first poll of a task may come late: a blocking handler can keep the runtime's thread.
-            if stop_time.is_stopping() {
-                return Some((caller, call, TaskOutcome::NotStarted));
-            }
-            let returned = match deadline.remaining() {
-                None => Some(future.await),
-                Some(left) => tokio::time::timeout(left, future).await.ok(),
-            };
-            Some((caller, call, returned.map_or(TaskOutcome::DeadlinePassed, TaskOutcome::Returned)))
-        });
-        self.running += 1;
-        self.started = true;
-        Ok(Handled::Later(Begun::Call(Task { deferred, handle })))
+        Ok(self.spawn(caller.id, TaskOf::Call(deferred), deadline, future))
     }
 
     fn end(&mut self, tx: &mut Tx, stream: Self::Begun) -> Result<(), Halt> {
@@ -224,17 +265,18 @@ impl<S: ?Sized> Service for AsyncHandlers<'_, S> {
     }
 
     fn cancel(&mut self, call: Self::Begun, why: CancelReason) {
-        let Task { deferred, handle } = match call {
+        let Task { of, handle } = match call {
             Begun::Call(task) => task,
             Begun::Stream(stream) => {
                 self.note_ended(&stream);
                 return self.blocking.cancel_stream(&stream, why);
             }
         };
-        deferred.cancel();
         handle.abort();
         self.running -= 1;
         self.freed = true;
+        let TaskOf::Call(deferred) = of else { return };
+        deferred.cancel();
         self.blocking.responder.record_deferred(self.blocking.counters, &deferred, outcome_of(why));
     }
 }

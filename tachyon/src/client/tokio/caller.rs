@@ -17,15 +17,16 @@ use super::driver::Driver;
 use super::session::{Bytes, Request, Session, within};
 use super::stream::RawStream;
 use crate::connection::Established;
+use crate::dispatch::Context;
 use crate::handshake::{ConnectError, absolute};
 use crate::metadata::Metadata;
 use crate::options::Options;
 use crate::rpc::{
-    Attempts, Body, CallError, CallInFlight, CallOutcome, CallSettings, CallerLayer, CallerLayers, Endpoint,
-    OutgoingCall, Target, connecting_by, deadline,
+    Attempts, Body, CallError, CallInFlight, CallOutcome, CallSettings, CallerLayer, CallerLayers, Chunks, Endpoint,
+    OutgoingCall, Target, connecting_by, deadline, limits_of,
 };
-use crate::schema::describe::Signature;
-use crate::type_id::{MSG_TYPE_ERROR, make_type_id};
+use crate::schema::describe::{CalleeLimits, Description, Operation, Signature, WHOLE_TABLE};
+use crate::type_id::{MSG_TYPE_ERROR, ROUTE_CONTROL, make_type_id};
 use crate::wait::{Deadline, INTERRUPT_SLICE};
 
 /// The calling end of RPC for tasks of a tokio runtime.
@@ -249,6 +250,19 @@ impl AsyncCaller {
         handle
     }
 
+    /// A handle to the same connection for the calls of a proxy: they have the metadata of the call `context`, and at
+    /// most the time that is left of it.
+    pub fn on_behalf_of(&self, context: &Context<'_>) -> Self {
+        let mut handle = self.clone();
+        if let Some(left) = context.remaining() {
+            handle.settings.set_timeout(left);
+        }
+        for (key, value) in context.metadata().iter() {
+            handle.settings.insert(key, value);
+        }
+        handle
+    }
+
     /// A handle to the same connection whose streams have at most `items` items of the callee under way: sent by the
     /// callee, and not taken by [`RawStream::recv`]. At least one, and at most as many as the other streams of the
     /// connection leave of half of the ring's slots. By default 32, and at most an eighth of the slots.
@@ -422,6 +436,45 @@ impl AsyncCaller {
         Ok(RawStream::new(Arc::clone(link), id, deadline))
     }
 
+    /// Asks the callee for the description of one endpoint, or of all. An endpoint that the callee does not have gives
+    /// an empty description.
+    ///
+    /// # Errors
+    /// As [`Caller::describe`](crate::Caller::describe).
+    ///
+    /// # Panics
+    /// As [`call`](Self::call).
+    pub async fn describe(&self, endpoint: Option<u16>) -> Result<Description, CallError> {
+        let deadline = deadline(Some(&self.settings));
+        let link = self.shared.living(deadline).await?;
+        let mut chunks = Chunks::of(endpoint.unwrap_or(WHOLE_TABLE));
+        loop {
+            let reply = control(&link, Operation::Describe, &chunks.query()?, deadline).await?;
+            if let Some(description) = chunks.add(&reply)? {
+                return Ok(description);
+            }
+        }
+    }
+
+    /// Asks the callee for the longest messages that it takes and gives, and for the version of its description.
+    ///
+    /// # Errors
+    /// As [`Caller::limits`](crate::Caller::limits).
+    ///
+    /// # Panics
+    /// As [`call`](Self::call).
+    pub async fn limits(&self) -> Result<CalleeLimits, CallError> {
+        let deadline = deadline(Some(&self.settings));
+        let link = self.shared.living(deadline).await?;
+        limits_of(&control(&link, Operation::Limits, &[], deadline).await?)
+    }
+
+    /// Waits until the connection has ended. A caller that [reconnects](Options::reconnect) has another one with its
+    /// next call.
+    pub async fn ended(&self) {
+        self.shared.link().session.ended().await;
+    }
+
     /// Number of calls in flight, and of open streams.
     pub fn outstanding(&self) -> usize {
         self.shared.link().session.outstanding()
@@ -489,6 +542,13 @@ impl AsyncCaller {
         }
         Ok(link)
     }
+}
+
+/// Makes a control request, and awaits a copy of the reply.
+async fn control(link: &Link, operation: Operation, payload: &[u8], deadline: Deadline) -> Result<Vec<u8>, CallError> {
+    let type_id = make_type_id(ROUTE_CONTROL, operation as u16);
+    let request = Request { type_id, body: &Bytes(payload), metadata: None, due: Deadline::never() };
+    link.session.exchange(&request, deadline).await
 }
 
 /// A call for one attempt after the other.

@@ -25,6 +25,6 @@ pub use caller::AsyncCaller;
 pub(crate) use descriptors::Readable;
 #[doc(hidden)]
 pub use stream::stream;
-pub use stream::{AsyncStream, RawStream};
+pub use stream::{AsyncStream, RawMessage, RawStream};
 #[doc(hidden)]
 pub use typed::call_async;

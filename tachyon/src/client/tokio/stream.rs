@@ -24,6 +24,18 @@ use crate::rpc::{
 use crate::schema::payload::IntoView;
 use crate::wait::Deadline;
 
+/// A message of a stream's callee: see [`RawStream::next_message`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RawMessage {
+    /// An item.
+    Item(Vec<u8>),
+    /// The reply to a stream of the caller's items alone.
+    Reply(Vec<u8>),
+    /// The end of the callee's items.
+    End,
+}
+
 /// An open stream of an [`AsyncCaller`], by number. Dropping it cancels the stream at once.
 ///
 /// [`recv`](Self::recv) takes the callee's items, [`send`](Self::send) and [`end`](Self::end) send this side's, and
@@ -86,6 +98,25 @@ impl RawStream {
     /// all items that it published.
     pub async fn recv(&self) -> Option<Result<Vec<u8>, CallError>> {
         poll_fn(|context| self.poll_recv(context)).await
+    }
+
+    /// The next message of the callee, of a stream of any kind: what a proxy passes on. No message follows
+    /// [`RawMessage::End`], [`RawMessage::Reply`] and an error.
+    ///
+    /// # Errors
+    /// As [`recv`](Self::recv), and [`CallError::UnknownCorrelation`] when the last message was taken before.
+    pub async fn next_message(&self) -> Result<RawMessage, CallError> {
+        match poll_fn(|context| self.poll_message(Wanted::Items, context)).await {
+            Message::Item(item) => return Ok(RawMessage::Item(item.to_vec())),
+            Message::Outcome(outcome) => return outcome.map(|_| RawMessage::End),
+            Message::Over => {}
+        }
+        // The reply to a stream of this side's items, which waits to be taken.
+        match poll_fn(|context| self.poll_message(Wanted::Reply, context)).await {
+            Message::Item(item) => Ok(RawMessage::Item(item.to_vec())),
+            Message::Outcome(outcome) => outcome.map(|reply| RawMessage::Reply(reply.to_vec())),
+            Message::Over => Err(CallError::UnknownCorrelation(self.id)),
+        }
     }
 
     /// As [`recv`](Self::recv), waiting at most `timeout`. The stream stays open after [`CallError::TimedOut`], unless

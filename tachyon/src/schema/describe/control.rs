@@ -18,11 +18,51 @@ pub(crate) enum Operation {
     Ping = 0,
     /// Describe the endpoints. The request is a [`Query`], the reply a [`Chunk`].
     Describe = 1,
+    /// Tell lengths and the version of the description. The reply is a [`CalleeLimits`].
+    Limits = 2,
+}
+
+/// Lengths of messages, and the version of the description, that a callee tells to each caller that asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CalleeLimits {
+    /// Length of the longest possible request, in bytes.
+    pub max_request: u64,
+    /// Length of the longest possible reply, in bytes.
+    pub max_reply: u64,
+    /// A number that is the same as long as the description of all endpoints is: a hash of it. A callee that is started
+    /// again with the same endpoints has the same version.
+    pub version: u64,
+}
+
+impl CalleeLimits {
+    /// The version of a description: its hash by FNV-1a, 64 bits
+    /// (<https://datatracker.ietf.org/doc/html/rfc9923>), which is the same in every build.
+    pub(crate) fn version_of(json: &str) -> u64 {
+        const OFFSET_BASIS: u64 = 0xCBF2_9CE4_8422_2325;
+        const PRIME: u64 = 0x0100_0000_01B3;
+        json.bytes().fold(OFFSET_BASIS, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME))
+    }
+
+    pub(crate) fn encode(self) -> [u8; 24] {
+        let mut bytes = [0; 24];
+        for (to, from) in bytes.as_chunks_mut().0.iter_mut().zip([self.max_request, self.max_reply, self.version]) {
+            *to = from.to_le_bytes();
+        }
+        bytes
+    }
+
+    /// Reads a reply, which a newer callee may have made longer.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let [max_request, max_reply, version, ..] = *bytes.as_chunks().0 else { return None };
+        let [max_request, max_reply, version] = [max_request, max_reply, version].map(u64::from_le_bytes);
+        Some(Self { max_request, max_reply, version })
+    }
 }
 
 impl Operation {
     pub(crate) fn of(msg_type: u16) -> Option<Self> {
-        [Self::Ping, Self::Describe].into_iter().find(|operation| *operation as u16 == msg_type)
+        [Self::Ping, Self::Describe, Self::Limits].into_iter().find(|operation| *operation as u16 == msg_type)
     }
 }
 

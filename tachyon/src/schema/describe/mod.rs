@@ -11,6 +11,7 @@ mod json;
 mod signature;
 
 pub use compare::Mismatch;
+pub use control::CalleeLimits;
 pub(crate) use control::{Chunk, Operation, Query, WHOLE_TABLE, chunk};
 pub use description::{
     DescribeError, Description, EndpointDescription, EnumDescription, ErrorDescription, FieldDescription,

@@ -1,0 +1,83 @@
+//! A proxy: listens at one path, and passes calls, streams, errors and descriptions on to the callee at another one.
+//!
+//! `proxy FRONT BACK` counts the requests that it passes on, and prints the count when it stops. Its callers cannot
+//! tell it from the callee: they compare contracts, send deadlines and metadata, and cancel, as without it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use tachyon::client::tokio::RawMessage;
+use tachyon::describe::Description;
+use tachyon::dispatch::{Fallback, FallbackRequest};
+use tachyon::{AsyncCaller, CallError, Dispatcher, HandlerError, Items, Options, RpcServer, StreamSender};
+
+/// Passes requests on, and counts them.
+struct Proxy {
+    back: AsyncCaller,
+    passed_on: Arc<AtomicU64>,
+}
+
+impl Fallback for Proxy {
+    async fn call(&self, request: FallbackRequest) -> Result<Vec<u8>, HandlerError> {
+        self.passed_on.fetch_add(1, Ordering::Relaxed);
+        let back = self.back.on_behalf_of(&request.context());
+        back.call(request.msg_type(), request.payload()).await.map_err(HandlerError::passed_on)
+    }
+
+    async fn open(
+        &self,
+        request: FallbackRequest,
+        mut items: Items<Vec<u8>>,
+        sender: StreamSender<Vec<u8>>,
+    ) -> Result<Option<Vec<u8>>, HandlerError> {
+        self.passed_on.fetch_add(1, Ordering::Relaxed);
+        let back = self.back.on_behalf_of(&request.context());
+        let stream = back.open(request.msg_type(), request.payload()).await.map_err(HandlerError::passed_on)?;
+        // Both directions at once. The last message of the callee ends the stream, also when the callee takes no more.
+        let upload = async {
+            while let Some(item) = items.recv().await {
+                match stream.send(&item?).await {
+                    Ok(true) => {}
+                    Err(error @ CallError::TooLarge { .. }) => return Err(HandlerError::passed_on(error)),
+                    Ok(false) | Err(_) => return Ok(()),
+                }
+            }
+            // An error is the stream's, which the next message tells.
+            drop(stream.end().await);
+            Ok(())
+        };
+        let download = async {
+            loop {
+                match stream.next_message().await.map_err(HandlerError::passed_on)? {
+                    RawMessage::Item(item) => sender.send(&item).await?,
+                    RawMessage::Reply(reply) => return Ok(Some(reply)),
+                    _ => return Ok(None),
+                }
+            }
+        };
+        tokio::pin!(upload, download);
+        tokio::select! {
+            sent = &mut upload => sent?,
+            last = &mut download => return last,
+        }
+        download.await
+    }
+
+    async fn describe(&self, endpoint: Option<u16>) -> Result<Description, HandlerError> {
+        self.back.describe(endpoint).await.map_err(HandlerError::passed_on)
+    }
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let [front, back] = std::env::args().skip(1).collect::<Vec<_>>().try_into().map_err(|_| "proxy FRONT BACK")?;
+    let mut server = RpcServer::listen(front)?;
+    let options = Options::new().reconnect(true);
+    let back = AsyncCaller::connect_with(back, &options).await.map_err(CallError::from)?;
+    let passed_on = Arc::new(AtomicU64::new(0));
+    let mut dispatcher = Dispatcher::default();
+    dispatcher.fallback(Proxy { back, passed_on: Arc::clone(&passed_on) });
+    dispatcher.serve_async(&mut server).await?;
+    println!("passed {} requests on", passed_on.load(Ordering::Relaxed));
+    Ok(())
+}
