@@ -73,7 +73,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [front, back] = std::env::args().skip(1).collect::<Vec<_>>().try_into().map_err(|_| "proxy FRONT BACK")?;
     let mut server = RpcServer::listen(front)?;
     let options = Options::new().reconnect(true);
-    let back = AsyncCaller::connect_with(back, &options).await.map_err(CallError::from)?;
+    let back = AsyncCaller::connect_with(back, &options).await?;
     let passed_on = Arc::new(AtomicU64::new(0));
     let mut dispatcher = Dispatcher::default();
     dispatcher.fallback(Proxy { back, passed_on: Arc::clone(&passed_on) });

@@ -208,9 +208,10 @@ impl HandlerError {
         error
     }
 
-    /// The error of a call that a proxy made for its own caller. An error reply of the callee stays as it is. Any other error gets the kind that tells the proxy's caller the same: a request that can never
-    /// fit is [`BadRequest`](ErrorKind::BadRequest), a timeout is [`DeadlinePassed`](ErrorKind::DeadlinePassed), a call
-    /// that was not sent is [`Unreachable`](ErrorKind::Unreachable), and one that may have run is
+    /// The error of a call that a proxy made for its own caller. An error reply of the callee stays as it is. Any other
+    /// error gets the kind that tells the proxy's caller the same: a request that can never fit is
+    /// [`BadRequest`](ErrorKind::BadRequest), a timeout is [`DeadlinePassed`](ErrorKind::DeadlinePassed), a call that
+    /// was not sent is [`Unreachable`](ErrorKind::Unreachable), and one that may have run is
     /// [`Unavailable`](ErrorKind::Unavailable).
     ///
     /// ```
