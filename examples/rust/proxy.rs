@@ -1,7 +1,14 @@
 //! A proxy: listens at one path, and passes calls, streams, errors and descriptions on to the callee at another one.
 //!
-//! `proxy FRONT BACK` counts the requests that it passes on, and prints the count when it stops. Its callers cannot
-//! tell it from the callee: they compare contracts, send deadlines and metadata, and cancel, as without it.
+//! ```text
+//! cargo run --release -p tachyon-examples --bin proxy -- FRONT BACK
+//! ```
+//!
+//! The proxy counts the requests, and prints the count when a signal stops it. Its callers compare contracts, send
+//! deadlines and metadata, and cancel calls as without it.
+#![allow(clippy::print_stdout, reason = "an example prints its results")]
+
+mod signals;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -72,6 +79,7 @@ impl Fallback for Proxy {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [front, back] = std::env::args().skip(1).collect::<Vec<_>>().try_into().map_err(|_| "proxy FRONT BACK")?;
     let mut server = RpcServer::listen(front)?;
+    signals::stop_on_signals(server.stopper())?;
     let options = Options::new().reconnect(true);
     let back = AsyncCaller::connect_with(back, &options).await?;
     let passed_on = Arc::new(AtomicU64::new(0));

@@ -1,0 +1,16 @@
+//! A link: callees on another machine, for callers that know nothing of it.
+//!
+//! A link has two ends. The near end listens at a local socket, and callers connect to it as to any callee. The far end
+//! is a caller of the callee on its machine. Between them a [carrier] brings messages: gRPC's protocol over TLS
+//! ([`grpc`]), or the memory of one process for tests ([`memory`]).
+//!
+//! ```text
+//! caller -> socket -> near end -> carrier -> far end -> socket -> callee
+//! ```
+//!
+//! Calls, streams, deadlines, cancellations, metadata, errors and descriptions pass through unchanged. The program
+//! `tachyon-link` runs either end; `docs/guide/link.md` says how.
+
+pub mod carrier;
+pub mod memory;
+mod wire;
