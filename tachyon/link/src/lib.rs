@@ -11,6 +11,12 @@
 //! Calls, streams, deadlines, cancellations, metadata, errors and descriptions pass through unchanged. The program
 //! `tachyon-link` runs either end; `docs/guide/link.md` says how.
 
+mod batches;
 pub mod carrier;
+pub mod far;
 pub mod memory;
+pub mod near;
 mod wire;
+
+pub use far::{AllowAll, FarEnd, FarOptions, Policy};
+pub use near::{LinkError, NearEnd, NearOptions};
