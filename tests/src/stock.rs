@@ -24,6 +24,9 @@ pub enum StockError {
 }
 
 /// Takes articles out of a stock of five.
+///
+/// # Errors
+/// There are not so many.
 #[tachyon_rpc(msg_type = 10)]
 pub fn take(article: &str, count: u32) -> Result<u32, StockError> {
     match 5_u32.checked_sub(count) {
@@ -39,6 +42,9 @@ pub fn count(to: u32) -> impl Iterator<Item = u32> {
 }
 
 /// Adds numbers.
+///
+/// # Errors
+/// Those of an item.
 #[tachyon_rpc(msg_type = 12)]
 pub fn sum(numbers: Items<u32>) -> Result<u64, ItemError> {
     let mut sum = 0;
@@ -49,6 +55,9 @@ pub fn sum(numbers: Items<u32>) -> Result<u64, ItemError> {
 }
 
 /// Doubles numbers.
+///
+/// # Errors
+/// Those of an item.
 #[tachyon_rpc(msg_type = 13)]
 pub fn double(numbers: Items<u32>, out: StreamSender<u32>) -> Result<(), ItemError> {
     for number in numbers {

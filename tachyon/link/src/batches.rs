@@ -19,7 +19,7 @@ const MOST: usize = 256;
 const HEAD: usize = 8 << 10;
 
 /// Frames on their way to a lane. The number of calls in flight bounds the queue.
-pub(crate) type Outgoing = mpsc::UnboundedSender<Frame>;
+pub(crate) type FrameQueue = mpsc::UnboundedSender<Frame>;
 
 /// The message of some frames.
 pub(crate) fn message(frames: Vec<Frame>) -> Bytes {

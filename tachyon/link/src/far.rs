@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use tokio_stream::StreamExt;
 use tracing::{debug, info, warn};
 
-use crate::batches::{Outgoing, fits, frames_of, longest, message, send_all, single, split};
+use crate::batches::{FrameQueue, fits, frames_of, longest, message, send_all, single, split};
 use crate::carrier::{Incoming, Lane, Peer, Receiver};
 use crate::wire::{Body, Failure, Frame, Hello, PROTOCOL, Request};
 
@@ -31,10 +31,13 @@ const WHOLE_TABLE: u32 = 0xFFFF;
 /// Most items of a stream in one message.
 const MOST_ITEMS: usize = 64;
 
+/// The text for a request that comes after the stop of a far end.
+const STOPPING: &str = "the far end of the link stops";
+
 /// Longest time for the first message of a lane.
 const FIRST_MESSAGE: Duration = Duration::from_secs(5);
 
-/// What near ends may do.
+/// The rights of near ends.
 pub trait Policy: Send + Sync + 'static {
     /// Whether a near end may call an endpoint, and see its description.
     fn allows(&self, peer: &Peer, msg_type: u16) -> bool;
@@ -379,8 +382,8 @@ impl Calls<'_> {
                                 }
                             }
                             Some(_) if is_stopping => {
-                                let text = "the far end of the link stops";
-                                drop(outgoing.send(Frame::new(call, Body::Failure(Failure::new(ErrorKind::Unreachable, text)))));
+                                let failure = Failure::new(ErrorKind::Unreachable, STOPPING);
+                                drop(outgoing.send(Frame::new(call, Body::Failure(failure))));
                             }
                             Some(body @ (Body::Request(_) | Body::Describe(_))) => {
                                 let handle = calls.spawn(self.answer(call, body, &outgoing));
@@ -398,7 +401,7 @@ impl Calls<'_> {
     }
 
     /// Answers a request, and gives its number.
-    fn answer(&self, call: u64, body: Body, outgoing: &Outgoing) -> impl Future<Output = u64> + Send + 'static {
+    fn answer(&self, call: u64, body: Body, outgoing: &FrameQueue) -> impl Future<Output = u64> + Send + 'static {
         let (far, peer, origin) = (Arc::clone(self.far), Arc::clone(self.peer), self.origin.to_owned());
         let (outgoing, max_message) = (outgoing.clone(), self.max_message);
         async move {
@@ -432,7 +435,7 @@ impl Stream<'_> {
         first: Vec<Frame>,
     ) -> Result<Body, Failure> {
         if *self.far.stopping.borrow() {
-            return Err(Failure::new(ErrorKind::Unreachable, "the far end of the link stops"));
+            return Err(Failure::new(ErrorKind::Unreachable, STOPPING));
         }
         self.far.check_allowed(self.peer, request.msg_type)?;
         let texts = self.far.policy.texts(self.peer);

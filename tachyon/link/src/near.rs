@@ -23,7 +23,7 @@ use tokio::time::{sleep, timeout};
 use tokio_stream::StreamExt;
 use tracing::{info, warn};
 
-use crate::batches::{Outgoing, fits, frames_of, longest, message, send_all, single, split};
+use crate::batches::{FrameQueue, fits, frames_of, longest, message, send_all, single, split};
 use crate::carrier::{Carrier, CarrierError, Channel, Lane, Receiver};
 use crate::wire::{Body, Failure, Frame, Hello, PROTOCOL, Request};
 
@@ -225,7 +225,7 @@ struct Session<C> {
     channel: C,
     hello: Hello,
     max_message: usize,
-    outgoing: Outgoing,
+    outgoing: FrameQueue,
     calls: Mutex<Calls>,
 }
 
