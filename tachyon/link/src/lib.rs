@@ -13,6 +13,7 @@
 
 mod batches;
 pub mod carrier;
+pub mod certificates;
 pub mod far;
 pub mod memory;
 pub mod near;
