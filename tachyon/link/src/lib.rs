@@ -12,5 +12,7 @@
 //! `tachyon-link` runs either end; `docs/guide/link.md` says how.
 
 pub mod carrier;
+pub mod grpc;
 pub mod memory;
+pub mod tls;
 mod wire;
