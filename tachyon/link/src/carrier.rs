@@ -29,7 +29,15 @@ pub enum CarrierError {
         /// The cause, in the words of the carrier.
         text: String,
     },
-    /// The message is longer than the other end takes. The lane goes on.
+    /// The channel has as many lanes as the far end permits.
+    #[error("the channel to {to} has its {max} lanes open; end one, or raise `lanes` at the far end")]
+    Full {
+        /// Where the channel leads.
+        to: String,
+        /// Lanes of a channel.
+        max: usize,
+    },
+    /// A message is longer than this end takes, or sends. It is left out, and the lane goes on.
     #[error("a message of {size} bytes is longer than the link takes ({max}); raise `max_message` at both ends")]
     TooLarge {
         /// Bytes of the message.

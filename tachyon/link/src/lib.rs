@@ -15,8 +15,10 @@ mod batches;
 pub mod carrier;
 pub mod certificates;
 pub mod far;
+pub mod grpc;
 pub mod memory;
 pub mod near;
+pub mod tls;
 mod wire;
 
 pub use far::{AllowAll, FarEnd, FarOptions, Policy};
