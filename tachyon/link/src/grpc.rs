@@ -550,7 +550,7 @@ fn lane(
     let receiver: Receiver = Box::pin(Arrived { arrived, ended: false, window, progress: Arc::clone(&progress) });
     let sending = send(stream, outgoing, inbox.clone(), max, server);
     let receiving = receive(body, inbox, progress, max, end);
-    (Lane { sender, receiver }, sending, receiving)
+    (Lane { sender, receiver, max_message: max }, sending, receiving)
 }
 
 /// An item for the reader of a lane.
