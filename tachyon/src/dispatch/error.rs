@@ -208,11 +208,12 @@ impl HandlerError {
         error
     }
 
-    /// The error of a call that a proxy made for its own caller. An error reply of the callee stays as it is. Any other
-    /// error gets the kind that tells the proxy's caller the same: a request that can never fit is
-    /// [`BadRequest`](ErrorKind::BadRequest), a timeout is [`DeadlinePassed`](ErrorKind::DeadlinePassed), a call that
-    /// was not sent is [`Unreachable`](ErrorKind::Unreachable), and one that may have run is
-    /// [`Unavailable`](ErrorKind::Unavailable).
+    /// The error of a call that a proxy made for its own caller. An error reply of the callee stays as it is, but for
+    /// [`Stopping`](ErrorKind::Stopping), which becomes [`Unreachable`](ErrorKind::Unreachable): a caller waits for the
+    /// end of its connection after `Stopping`, and the connection to the proxy goes on. Any other error gets the kind
+    /// that tells the proxy's caller the same: a request that can never fit is [`BadRequest`](ErrorKind::BadRequest), a
+    /// timeout is [`DeadlinePassed`](ErrorKind::DeadlinePassed), a call that was not sent is `Unreachable`, and one that
+    /// may have run is [`Unavailable`](ErrorKind::Unavailable).
     ///
     /// ```
     /// use tachyon::{CallError, ErrorKind, HandlerError};
@@ -226,6 +227,7 @@ impl HandlerError {
         let kind = match error {
             CallError::Remote(RpcError { kind, text, name, fields, .. }) => {
                 let declared = (!name.is_empty()).then(|| (name, fields.to_vec()));
+                let kind = if kind == ErrorKind::Stopping { ErrorKind::Unreachable } else { kind };
                 return Self(Box::new(Failure { kind, text, declared, halt: None, too_large: None }));
             }
             CallError::TooLarge { .. } | CallError::Metadata(_) | CallError::ReservedMsgType => ErrorKind::BadRequest,
