@@ -391,9 +391,8 @@ impl ServeFlags {
             let text = format!("is {listen}, which others can reach: give --cert, --key and --ca, or --insecure");
             return Err(setting("listen", text));
         }
-        let mut options = FarOptions::default();
-        options.in_flight = self.in_flight as usize;
-        options.stop_timeout = common.stop_timeout;
+        let (in_flight, stop_timeout) = (self.in_flight as usize, common.stop_timeout);
+        let mut options = FarOptions { in_flight, stop_timeout, ..FarOptions::default() };
         if let Some((requests, replies)) = common.rings() {
             options.callee = options.callee.ring_sizes(requests, replies);
         }
@@ -462,16 +461,18 @@ struct Rights {
 }
 
 impl AllowList {
-    /// The rights of a near end; the outer `None` without a list.
-    fn rights(&self, peer: &Peer) -> Option<Option<&Rights>> {
-        self.peers.as_ref().map(|peers| peer.name.as_ref().and_then(|name| peers.get(name)))
+    fn rights(&self, peer: &Peer) -> Option<&Rights> {
+        const ALL: &Rights = &Rights { endpoints: None, texts: true };
+        match &self.peers {
+            Some(peers) => peer.name.as_ref().and_then(|name| peers.get(name)),
+            None => Some(ALL),
+        }
     }
 
     /// Whether a near end may call an endpoint. A near end without a `[[peer]]` may call none.
     #[must_use]
     pub fn allows(&self, peer: &Peer, msg_type: u16) -> bool {
-        let Some(rights) = self.rights(peer) else { return true };
-        rights.is_some_and(|rights| {
+        self.rights(peer).is_some_and(|rights| {
             let endpoints = rights.endpoints.as_ref();
             endpoints.is_none_or(|ranges| ranges.iter().any(|range| range.contains(&msg_type)))
         })
@@ -480,7 +481,7 @@ impl AllowList {
     /// Whether the texts of errors travel to a near end.
     #[must_use]
     pub fn texts(&self, peer: &Peer) -> bool {
-        self.rights(peer).is_none_or(|rights| rights.is_some_and(|rights| rights.texts))
+        self.rights(peer).is_some_and(|rights| rights.texts)
     }
 }
 

@@ -471,7 +471,7 @@ async fn silent(mut pings: PingPong, life: Arc<AtomicU64>, silence: Duration) ->
         ticks.tick().await;
         if number.is_multiple_of(2) {
             // Takes the last answer, without which no next ping leaves.
-            poll_fn(|cx| Poll::Ready(drop(pings.poll_pong(cx)))).await;
+            poll_fn(|cx| Poll::Ready(pings.poll_pong(cx).is_ready())).await;
             // A ping that is still under way does for the next one.
             drop(pings.send_ping(Ping::opaque()));
         }
@@ -566,10 +566,10 @@ fn lane(
 ) -> (Lane, impl Future<Output = ()> + Send, impl Future<Output = ()> + Send) {
     let (sender, outgoing) = mpsc::channel(ROOM);
     // The window bounds the bytes in here: it grows only when the reader takes a message.
-    let (inbox, arrived) = mpsc::unbounded_channel();
+    let (inbox, items) = mpsc::unbounded_channel();
     let progress = Arc::<Progress>::default();
     let window = body.flow_control().clone();
-    let receiver: Receiver = Box::pin(Arrived { arrived, ended: false, window, progress: Arc::clone(&progress) });
+    let receiver: Receiver = Box::pin(Arrived { items, ended: false, window, progress: Arc::clone(&progress) });
     let sending = send(stream, outgoing, inbox.clone(), max.sent, server);
     let receiving = receive(body, inbox, progress, max.taken, end);
     (Lane { sender, receiver, max_message: max.sent }, sending, receiving)
@@ -594,7 +594,7 @@ struct Progress {
 
 /// The reader's end of a lane.
 struct Arrived {
-    arrived: mpsc::UnboundedReceiver<Item>,
+    items: mpsc::UnboundedReceiver<Item>,
     ended: bool,
     window: FlowControl,
     progress: Arc<Progress>,
@@ -616,7 +616,7 @@ impl Stream for Arrived {
         if this.ended {
             return Poll::Ready(None);
         }
-        let Poll::Ready(item) = this.arrived.poll_recv(cx) else {
+        let Poll::Ready(item) = this.items.poll_recv(cx) else {
             // A message may be longer than the window, so it must arrive in full while its reader waits.
             this.progress.awaited.store(true, Ordering::SeqCst);
             give_back(&mut this.window, this.progress.held.swap(0, Ordering::SeqCst));
@@ -702,28 +702,27 @@ impl Parser {
 
     /// Takes one message, or all bytes if they end within a message.
     fn parse(&mut self, data: &mut Bytes) -> Result<Option<Bytes>, Malformed> {
-        let left = match self.left {
-            Some(left) => left,
-            None => {
-                let missing = PREFIX - self.buffer.len();
-                self.buffer.put(data.split_to(missing.min(data.len())));
-                if self.buffer.len() < PREFIX {
-                    return Ok(None);
-                }
-                let compressed = self.buffer.get_u8() != 0;
-                let size = self.buffer.get_u32() as usize;
-                self.buffer.clear();
-                if compressed {
-                    return Err(Malformed::Compressed);
-                }
-                if size > self.max {
-                    // The message is skipped after its error.
-                    self.left = Some(Err(size));
-                    return Err(Malformed::TooLarge(size));
-                }
-                self.left = Some(Ok(size));
-                Ok(size)
+        let left = if let Some(left) = self.left {
+            left
+        } else {
+            let missing = PREFIX - self.buffer.len();
+            self.buffer.put(data.split_to(missing.min(data.len())));
+            if self.buffer.len() < PREFIX {
+                return Ok(None);
             }
+            let compressed = self.buffer.get_u8() != 0;
+            let size = self.buffer.get_u32() as usize;
+            self.buffer.clear();
+            if compressed {
+                return Err(Malformed::Compressed);
+            }
+            if size > self.max {
+                // The message is skipped after its error.
+                self.left = Some(Err(size));
+                return Err(Malformed::TooLarge(size));
+            }
+            self.left = Some(Ok(size));
+            Ok(size)
         };
         match left {
             Err(skipped) => {
