@@ -56,10 +56,14 @@ class End:
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
 
+    def ends(self) -> None:
+        """Wait for the end in good order."""
+        assert self.process.wait(LIMIT) == 0, self.log.read_text()
+
     def stop(self) -> None:
         """Stop in good order."""
         self.terminate()
-        assert self.process.wait(LIMIT) == 0, self.log.read_text()
+        self.ends()
 
     def discard(self) -> None:
         if self.process.poll() is None:
