@@ -73,6 +73,10 @@ impl Fallback for Proxy {
     async fn describe(&self, endpoint: Option<u16>) -> Result<Description, HandlerError> {
         self.back.describe(endpoint).await.map_err(HandlerError::passed_on)
     }
+
+    async fn version(&self) -> Result<u64, HandlerError> {
+        self.back.limits().await.map(|limits| limits.version).map_err(HandlerError::passed_on)
+    }
 }
 
 #[tokio::main(flavor = "current_thread")]

@@ -209,10 +209,19 @@ impl HandlerError {
     }
 
     /// The error of a call that a proxy made for its own caller. An error reply of the callee stays as it is. Any other
-    /// error gets the kind that tells the proxy's caller the same: a request that can never fit is
-    /// [`BadRequest`](ErrorKind::BadRequest), a timeout is [`DeadlinePassed`](ErrorKind::DeadlinePassed), a call that
-    /// was not sent is [`Unreachable`](ErrorKind::Unreachable), and one that may have run is
-    /// [`Unavailable`](ErrorKind::Unavailable).
+    /// error gets the kind that tells the proxy's caller the same:
+    ///
+    /// | error | kind |
+    /// |---|---|
+    /// | the request can never fit | [`BadRequest`](ErrorKind::BadRequest) |
+    /// | a timeout | [`DeadlinePassed`](ErrorKind::DeadlinePassed) |
+    /// | no stream of the connection is left, or no caller of a pool | [`ResourceExhausted`](ErrorKind::ResourceExhausted) |
+    /// | the callee's description or reply cannot be read | [`HandlerFailed`](ErrorKind::HandlerFailed) |
+    /// | the callee stops and has not begun the call, or the call was not sent | [`Unreachable`](ErrorKind::Unreachable) |
+    /// | the call may have run | [`Unavailable`](ErrorKind::Unavailable) |
+    ///
+    /// [`Stopping`](ErrorKind::Stopping) is not passed on: a caller that reconnects waits for the end of a connection
+    /// whose callee stops, and the proxy's connection goes on.
     ///
     /// ```
     /// use tachyon::{CallError, ErrorKind, HandlerError};
@@ -224,13 +233,15 @@ impl HandlerError {
     #[cold]
     pub fn passed_on(error: CallError) -> Self {
         let kind = match error {
+            CallError::Remote(RpcError { kind: ErrorKind::Stopping, .. }) => ErrorKind::Unreachable,
             CallError::Remote(RpcError { kind, text, name, fields, .. }) => {
                 let declared = (!name.is_empty()).then(|| (name, fields.to_vec()));
                 return Self(Box::new(Failure { kind, text, declared, halt: None, too_large: None }));
             }
             CallError::TooLarge { .. } | CallError::Metadata(_) | CallError::ReservedMsgType => ErrorKind::BadRequest,
             CallError::TimedOut { .. } => ErrorKind::DeadlinePassed,
-            CallError::TooManyStreams { .. } => ErrorKind::ResourceExhausted,
+            CallError::TooManyStreams { .. } | CallError::Exhausted { .. } => ErrorKind::ResourceExhausted,
+            CallError::Describe(_) | CallError::BadReply { .. } => ErrorKind::HandlerFailed,
             _ if error.sent() => ErrorKind::Unavailable,
             _ => ErrorKind::Unreachable,
         };

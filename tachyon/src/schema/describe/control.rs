@@ -108,6 +108,12 @@ pub(crate) fn chunk(whole: &[u8], offset: u32, limit: usize) -> Option<Vec<u8>> 
     Some(bytes)
 }
 
+/// Whether a description of `len` bytes has one chunk, in replies of at most `limit` bytes.
+#[cfg(feature = "tokio")]
+pub(crate) fn fits_chunk(len: usize, limit: usize) -> bool {
+    len + TOTAL_LEN <= limit.min(MAX_CHUNK_LEN)
+}
+
 impl<'a> Chunk<'a> {
     pub(crate) fn decode(bytes: &'a [u8]) -> Option<Self> {
         let (total, bytes) = bytes.split_first_chunk::<TOTAL_LEN>()?;
