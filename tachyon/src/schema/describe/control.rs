@@ -136,6 +136,21 @@ mod tests {
     }
 
     #[test]
+    fn limits_lie_as_the_wire_format_says() {
+        let limits = CalleeLimits { max_request: 1, max_reply: 0x0203, version: u64::MAX - 1 };
+        let bytes = limits.encode();
+        assert_eq!(bytes[..16], [1, 0, 0, 0, 0, 0, 0, 0, 3, 2, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(bytes[16..], (u64::MAX - 1).to_le_bytes());
+        assert_eq!(CalleeLimits::decode(&bytes), Some(limits));
+        assert_eq!(CalleeLimits::decode(&[&bytes[..], b"newer"].concat()), Some(limits));
+        assert_eq!(CalleeLimits::decode(&bytes[..23]), None);
+        // Of RFC 9923, appendix C.
+        assert_eq!(CalleeLimits::version_of(""), 0xCBF2_9CE4_8422_2325);
+        assert_eq!(CalleeLimits::version_of("a"), 0xAF63_DC4C_8601_EC8C);
+        assert_eq!(CalleeLimits::version_of("foobar"), 0x8594_4171_F739_67E8);
+    }
+
+    #[test]
     fn chunks_put_together_are_the_whole() {
         let whole: Vec<u8> = (0..1000u32).flat_map(u32::to_le_bytes).collect();
         for limit in [5, 8, 64, 1 << 20] {
