@@ -658,7 +658,7 @@ impl Fallback for Many {
 
 fn described(msg_type: u16, doc: &str) -> tachyon::describe::EndpointDescription {
     let mut endpoint = tachyon::describe::EndpointDescription::bytes(msg_type, &format!("endpoint_{msg_type}"));
-    endpoint.doc = doc.to_owned();
+    doc.clone_into(&mut endpoint.doc);
     endpoint
 }
 
@@ -829,4 +829,28 @@ fn a_callee_that_stops_is_unreachable_through_a_proxy() {
     assert_eq!(passed_on(CallError::Describe(String::new())), ErrorKind::HandlerFailed);
     assert_eq!(passed_on(CallError::TimedOut { sent: false }), ErrorKind::DeadlinePassed);
     assert_eq!(passed_on(CallError::TooLarge { size: 2, max: 1 }), ErrorKind::BadRequest);
+}
+
+#[test]
+fn all_callers_of_an_absent_callee_are_told_at_once() {
+    const CALLS: u32 = 50;
+    let mut setup = Setup::start();
+    drop(setup.caller().call_timeout(1, b"", PATIENCE).unwrap());
+    setup.stop_callee();
+    runtime().block_on(async {
+        let front = AsyncCaller::connect(&setup.front).await.unwrap();
+        let began = std::time::Instant::now();
+        let mut calls = tokio::task::JoinSet::new();
+        for _ in 0..CALLS {
+            let front = front.clone();
+            calls.spawn(async move { front.call(1, b"").await.unwrap_err() });
+        }
+        while let Some(error) = calls.join_next().await {
+            let CallError::Remote(error) = error.unwrap() else { panic!("another error") };
+            assert_eq!(error.kind, ErrorKind::Unreachable);
+            assert!(error.text.contains("after 500ms"), "{error}");
+        }
+        // One after the other would take 25 seconds.
+        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    });
 }

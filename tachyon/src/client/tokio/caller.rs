@@ -23,7 +23,7 @@ use crate::metadata::Metadata;
 use crate::options::Options;
 use crate::rpc::{
     Attempts, Body, CallError, CallInFlight, CallOutcome, CallSettings, CallerLayer, CallerLayers, Chunks, Endpoint,
-    OutgoingCall, Target, connecting_by, deadline, limits_of,
+    OutgoingCall, Target, connecting_by, deadline, limits_of, patience,
 };
 use crate::schema::describe::{CalleeLimits, Description, Operation, Signature, WHOLE_TABLE};
 use crate::type_id::{MSG_TYPE_ERROR, ROUTE_CONTROL, make_type_id};
@@ -635,6 +635,9 @@ impl Shared {
         if !self.options.reconnects() || !link.session.has_ended() {
             return Ok(link);
         }
+        // The time in which another task tries in vain counts: the tasks behind it would wait one after the other.
+        let limit = patience(&self.options, deadline);
+        let until = Deadline::after(limit);
         let reconnecting = within(deadline, self.reconnecting.lock()).await;
         let _reconnecting = reconnecting.ok_or(CallError::TimedOut { sent: false })?;
         // Another task may have reconnected meanwhile.
@@ -642,8 +645,14 @@ impl Shared {
         if !link.session.has_ended() {
             return Ok(link);
         }
-        let reconnected = Link::connect(&self.path, &self.options, deadline).await;
-        let link = Arc::new(reconnected.map_err(|source| CallError::reconnecting(source, deadline))?);
+        let reconnected = Link::connect(&self.path, &self.options, until).await;
+        let link = reconnected.map_err(|mut source| {
+            if let ConnectError::NoListener { timeout, .. } = &mut source {
+                *timeout = limit;
+            }
+            CallError::reconnecting(source, deadline)
+        });
+        let link = Arc::new(link?);
         *self.link.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&link);
         Ok(link)
     }
