@@ -22,6 +22,7 @@ pub mod raw_streams;
 pub mod sandbox;
 pub mod server;
 pub mod service;
+pub mod stock;
 pub mod streaming;
 pub mod temporary;
 pub mod test_run;

@@ -21,7 +21,7 @@ pub enum CarrierError {
         /// The cause, in the words of the carrier.
         text: String,
     },
-    /// The channel has ended. What was sent before may have arrived.
+    /// The channel has ended. Messages that were sent before may have arrived.
     #[error("the channel to {to} ended: {text}")]
     Ended {
         /// Where the channel led.
@@ -29,7 +29,15 @@ pub enum CarrierError {
         /// The cause, in the words of the carrier.
         text: String,
     },
-    /// The message is longer than the other end takes. The lane goes on.
+    /// The channel has as many lanes as the far end permits.
+    #[error("the channel to {to} has its {max} lanes open; end one, or raise `lanes` at the far end")]
+    Full {
+        /// Where the channel leads.
+        to: String,
+        /// Lanes of a channel.
+        max: usize,
+    },
+    /// A message is longer than this end takes, or sends. It is left out, and the lane goes on.
     #[error("a message of {size} bytes is longer than the link takes ({max}); raise `max_message` at both ends")]
     TooLarge {
         /// Bytes of the message.
@@ -42,14 +50,16 @@ pub enum CarrierError {
 /// The messages of the other end, in order. `None` after its last one.
 pub type Receiver = Pin<Box<dyn Stream<Item = Result<Bytes, CarrierError>> + Send>>;
 
-/// One lane of a channel: messages in both directions, in order, each direction with a flow control of its own. A lane
-/// that nobody reads keeps no other lane waiting.
+/// One lane of a channel: messages in both directions, in order, each direction with a flow control of its own. An end
+/// that reads one lane slowly keeps no other lane waiting.
 pub struct Lane {
     /// Sends messages. A send waits while the other end reads none, and fails when the other end has dropped its
     /// receiver, or the channel has ended. Dropping the sender is the end of this direction.
     pub sender: mpsc::Sender<Bytes>,
     /// Receives messages. Dropping it stops the other end's sender.
     pub receiver: Receiver,
+    /// Bytes of the longest message that the lane takes.
+    pub max_message: usize,
 }
 
 impl core::fmt::Debug for Lane {

@@ -11,6 +11,15 @@
 //! Calls, streams, deadlines, cancellations, metadata, errors and descriptions pass through unchanged. The program
 //! `tachyon-link` runs either end; `docs/guide/link.md` says how.
 
+mod batches;
 pub mod carrier;
+pub mod certificates;
+pub mod far;
+pub mod grpc;
 pub mod memory;
+pub mod near;
+pub mod tls;
 mod wire;
+
+pub use far::{AllowAll, FarEnd, FarOptions, Policy};
+pub use near::{LinkError, NearEnd, NearOptions};

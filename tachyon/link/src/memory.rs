@@ -11,6 +11,9 @@ use crate::carrier::{Carrier, CarrierError, Channel, Incoming, Lane, Peer};
 /// Messages that wait in one direction of a lane.
 const ROOM: usize = 16;
 
+/// Bytes of the longest message.
+const MAX_MESSAGE: usize = 1 << 20;
+
 /// The near end. Clones connect to the same far end.
 #[derive(Debug, Clone)]
 pub struct MemoryCarrier {
@@ -56,10 +59,11 @@ pub struct MemoryChannel {
 impl Channel for MemoryChannel {
     async fn open(&self) -> Result<Lane, CarrierError> {
         let ((sender, to_far), (to_near, receiver)) = (mpsc::channel(ROOM), mpsc::channel(ROOM));
-        let far = Lane { sender: to_near, receiver: Box::pin(ReceiverStream::new(to_far).map(Ok)) };
+        let far =
+            Lane { sender: to_near, receiver: Box::pin(ReceiverStream::new(to_far).map(Ok)), max_message: MAX_MESSAGE };
         let incoming = Incoming { peer: Arc::clone(&self.peer), lane: far };
         let ended = |_| CarrierError::Ended { to: "memory".into(), text: "the far end is gone".into() };
         self.far.send(incoming).await.map_err(ended)?;
-        Ok(Lane { sender, receiver: Box::pin(ReceiverStream::new(receiver).map(Ok)) })
+        Ok(Lane { sender, receiver: Box::pin(ReceiverStream::new(receiver).map(Ok)), max_message: MAX_MESSAGE })
     }
 }

@@ -233,9 +233,9 @@ impl HandlerError {
     #[cold]
     pub fn passed_on(error: CallError) -> Self {
         let kind = match error {
-            CallError::Remote(RpcError { kind: ErrorKind::Stopping, .. }) => ErrorKind::Unreachable,
             CallError::Remote(RpcError { kind, text, name, fields, .. }) => {
                 let declared = (!name.is_empty()).then(|| (name, fields.to_vec()));
+                let kind = if kind == ErrorKind::Stopping { ErrorKind::Unreachable } else { kind };
                 return Self(Box::new(Failure { kind, text, declared, halt: None, too_large: None }));
             }
             CallError::TooLarge { .. } | CallError::Metadata(_) | CallError::ReservedMsgType => ErrorKind::BadRequest,

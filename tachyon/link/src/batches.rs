@@ -1,0 +1,122 @@
+//! Batches: frames that wait for a lane travel in one message.
+
+use core::fmt::Display;
+
+use bytes::Bytes;
+use prost::Message;
+use tachyon::{CallError, ErrorKind, RpcError};
+use tokio::sync::mpsc;
+
+use crate::wire::{Batch, Body, Failure, Frame};
+
+/// Bytes after which a batch takes no further frame.
+const FULL: usize = 64 << 10;
+
+/// Bytes before each frame of a batch, at most: the number of its field, and its length.
+const PREFIX: usize = 6;
+
+/// Most frames of a batch.
+const MOST: usize = 256;
+
+/// Bytes that a frame takes besides its payload: numbers, lengths and metadata.
+const HEAD: usize = 8 << 10;
+
+/// Frames on their way to a lane. The number of calls in flight bounds the queue.
+pub(crate) type FrameQueue = mpsc::UnboundedSender<Frame>;
+
+/// The message of some frames.
+pub(crate) fn message(frames: Vec<Frame>) -> Bytes {
+    Batch { frames }.encode_to_vec().into()
+}
+
+/// The message of one frame without a call, as lanes of streams have them.
+pub(crate) fn single(body: Body) -> Bytes {
+    message(vec![Frame::new(0, body)])
+}
+
+/// Whether a payload fits a message of a lane.
+pub(crate) fn fits(payload: &[u8], max_message: usize) -> bool {
+    payload.len() <= max_message.saturating_sub(HEAD)
+}
+
+/// The longest payload that fits a message of a lane, for the texts of errors.
+pub(crate) fn longest(max_message: usize) -> usize {
+    max_message.saturating_sub(HEAD)
+}
+
+/// The longest message that both ends take: this end's limit, and that of the other end, if it has told one.
+pub(crate) fn smaller(own: usize, others: u64) -> usize {
+    if others == 0 { own } else { usize::try_from(others).map_or(own, |others| own.min(others)) }
+}
+
+/// Sends the frames of a queue until the queue or the lane ends. `sending` sees each batch just before it is sent.
+pub(crate) async fn send_all(
+    mut queue: mpsc::UnboundedReceiver<Frame>,
+    lane: mpsc::Sender<Bytes>,
+    max_message: usize,
+    mut sending: impl FnMut(&[Frame]),
+) {
+    let mut waiting = Vec::new();
+    while queue.recv_many(&mut waiting, MOST).await > 0 {
+        for batch in split(&mut waiting, max_message) {
+            sending(&batch);
+            if lane.send(message(batch)).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// Takes frames out in batches, none of which is longer than [`FULL`] and the lane's longest message, or than its only
+/// frame.
+pub(crate) fn split(waiting: &mut Vec<Frame>, max_message: usize) -> impl Iterator<Item = Vec<Frame>> + '_ {
+    let full = FULL.min(max_message);
+    let mut frames = waiting.drain(..).peekable();
+    core::iter::from_fn(move || {
+        let mut batch = vec![frames.next()?];
+        let mut size = batch[0].encoded_len();
+        while let Some(frame) = frames.next_if(|frame| size + frame.encoded_len() + 2 * PREFIX <= full) {
+            size += frame.encoded_len() + PREFIX;
+            batch.push(frame);
+        }
+        Some(batch)
+    })
+}
+
+/// Reads a message.
+pub(crate) fn frames_of(message: Bytes) -> Result<Vec<Frame>, prost::DecodeError> {
+    Batch::decode(message).map(|batch| batch.frames)
+}
+
+impl Failure {
+    pub(crate) fn new(kind: ErrorKind, text: impl Display) -> Self {
+        Self { kind: kind as u32, text: text.to_string(), ..Self::default() }
+    }
+
+    /// The failure of a call of the callee, without its text if texts may not travel.
+    pub(crate) fn of(error: CallError, texts: bool) -> Self {
+        let mut failure = match error {
+            CallError::Remote(error) => Self {
+                kind: error.kind as u32,
+                fields: Bytes::copy_from_slice(error.fields()),
+                name: error.name,
+                text: error.text,
+            },
+            error => {
+                let text = error.to_string();
+                Self::new(tachyon::HandlerError::passed_on(error).kind(), text)
+            }
+        };
+        if !texts {
+            failure.text.clear();
+        }
+        failure
+    }
+
+    /// The error that the caller gets.
+    pub(crate) fn into_error(self, msg_type: u16) -> tachyon::HandlerError {
+        let kind = ErrorKind::from_number(u16::try_from(self.kind).unwrap_or(u16::MAX));
+        let error = RpcError::new(kind, msg_type, self.text, self.name, &self.fields);
+        tachyon::HandlerError::passed_on(CallError::Remote(error))
+    }
+}
