@@ -276,10 +276,44 @@ def test_the_callee_restarts(path: str, back: str, peer: Callable[..., Peer]) ->
             seen.call(bus, "a")
         assert away.value.safe_to_retry
         # Of a new caller, whose contract cannot be compared.
-        with RpcBus.connect(path) as fresh, pytest.raises(errors.UnreachableError) as away:
-            seen.call(fresh, "a")
-        assert (away.value.safe_to_retry, away.value.msg_type) == (True, 1)
+        for way in (by_call, by_acall):
+            with way(path) as call, pytest.raises(errors.UnreachableError) as away:
+                call(seen, "a")
+            assert (away.value.safe_to_retry, away.value.msg_type) == (True, 1)
         with pytest.raises(tachyon.TimedOutError):
             seen.call(bus.within(0.05), "a")
         assert peer(CALLS, at=back).line() == "ready"
         assert seen.call(bus, "a") == "None False"
+
+
+def test_a_callee_that_hangs_costs_no_more_than_the_time_of_the_call(
+    path: str, back: str, peer: Callable[..., Peer]
+) -> None:
+    callee = peer(CALLS, at=back)
+    assert callee.line() == "ready"
+
+    async def call(bus: RpcBus, seconds: float) -> str:
+        return await seen.acall(bus.within(seconds), "a")
+
+    with proxied(path, back), asyncio.Runner() as runner, RpcBus.connect(path) as bus, RpcBus.connect(path) as loop_bus:
+        ways: list[Callable[[float], str]] = [
+            lambda seconds: seen.call(bus.within(seconds), "a"),
+            lambda seconds: runner.run(call(loop_bus, seconds)),
+        ]
+        callee.process.send_signal(signal.SIGSTOP)
+        for way in ways:
+            # The comparison waits for the callee, and the call was not sent.
+            with pytest.raises(tachyon.TimedOutError) as late:
+                way(0.2)
+            assert late.value.safe_to_retry
+        callee.process.send_signal(signal.SIGCONT)
+        for way in ways:
+            assert way(LIMIT) == "None True"
+        callee.process.send_signal(signal.SIGSTOP)
+        for way in ways:
+            with pytest.raises(tachyon.TimedOutError) as late:
+                way(0.2)
+            assert not late.value.safe_to_retry
+        callee.process.send_signal(signal.SIGCONT)
+        for way in ways:
+            assert way(LIMIT) == "None True"

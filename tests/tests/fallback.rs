@@ -854,3 +854,29 @@ fn all_callers_of_an_absent_callee_are_told_at_once() {
         assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
     });
 }
+
+#[test]
+fn two_proxies_in_a_row_change_nothing() {
+    let setup = Setup::start();
+    let (_folder, path) = socket();
+    let first = serve_front(&path, &setup.front, &Arc::default());
+    let mut caller = Caller::connect_with(&path, &Options::new().timeout(PATIENCE)).unwrap();
+    assert_eq!(take::call(&mut caller, "tea", 3).unwrap(), 2);
+    let missing = StockError::Missing { article: "tea".into(), missing: 2 };
+    assert!(matches!(take::call(&mut caller, "tea", 7), Err(CallError::Failed(error)) if error == missing));
+    assert_eq!(tenant::call(&mut caller.metadata("tenant", "acme")).unwrap(), "Some(\"acme\") false");
+    assert_eq!(count::open(&mut caller, 100).unwrap().count(), 100);
+    let mut upload = sum::open(&mut caller).unwrap();
+    for number in 0..100u32 {
+        assert!(upload.send(&number).unwrap());
+    }
+    assert_eq!(upload.finish().unwrap(), 4950);
+    let mut direct = Caller::connect(&setup.back).unwrap();
+    let without = other::take::call(&mut direct, "tea", 1).unwrap_err().to_string();
+    assert_eq!(other::take::call(&mut caller, "tea", 1).unwrap_err().to_string(), without);
+    // The endpoint of the nearest proxy hides that of the next one.
+    assert_eq!(caller.describe_timeout(PATIENCE).unwrap(), setup.caller().describe_timeout(PATIENCE).unwrap());
+    drop(caller);
+    first.0.stop();
+    first.1.join().unwrap().unwrap();
+}
