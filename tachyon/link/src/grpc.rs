@@ -35,6 +35,8 @@ use crate::tls::{ClientTls, ServerTls, peer_name};
 /// The one method.
 const METHOD: &str = "/tachyon.link.v1.Link/Lane";
 const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/grpc");
+/// The longest message of an end. A lane takes messages up to the smaller length of both ends.
+const MAX_MESSAGE: HeaderName = HeaderName::from_static("link-max-message");
 const STATUS: &str = "grpc-status";
 const STATUS_TEXT: &str = "grpc-message";
 const UNIMPLEMENTED: HeaderValue = HeaderValue::from_static("12");
@@ -213,6 +215,7 @@ impl Channel for GrpcChannel {
             .uri(format!("http://{}{METHOD}", self.end.to))
             .header(header::CONTENT_TYPE, CONTENT_TYPE)
             .header(header::TE, "trailers")
+            .header(MAX_MESSAGE, self.limits.max_message)
             .body(())
             .map_err(|error| self.end.with(error.to_string()))?;
         let (response, stream) = requests.send_request(request, false).map_err(|error| self.end.of(&error))?;
@@ -226,7 +229,8 @@ impl Channel for GrpcChannel {
         if !head.status.is_success() || head.headers.get(header::CONTENT_TYPE) != Some(&CONTENT_TYPE) {
             return Err(self.end.with(format!("the other end is no far end of a link: HTTP status {}", head.status)));
         }
-        let (lane, sending, receiving) = lane(stream, body, self.limits.max_message, self.end.clone(), false);
+        let max = Max::new(self.limits.max_message, &head.headers);
+        let (lane, sending, receiving) = lane(stream, body, max, self.end.clone(), false);
         let other = Arc::clone(&place);
         tokio::spawn(async move {
             sending.await;
@@ -264,7 +268,7 @@ pub async fn serve(
                     let (far, stopped) = (Arc::clone(&far), stopped.clone());
                     channels.spawn(async move {
                         match far.channel(socket, address, stopped).await {
-                            Ok(text) => tracing::info!(%address, %text, "a near end is gone"),
+                            Ok(text) => tracing::debug!(%address, %text, "a near end is gone"),
                             Err(text) => tracing::warn!(%address, %text, "refused a near end"),
                         }
                     });
@@ -334,7 +338,7 @@ impl Far {
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
-        tracing::info!(name = peer.name.as_deref(), address = ?peer.address, "a near end has come");
+        tracing::debug!(name = peer.name.as_deref(), address = ?peer.address, "a near end has come");
         let Some(pings) = connection.ping_pong() else { return "no pings".to_owned() };
         let address = peer.address.map(|address| address.to_string()).unwrap_or_default();
         let end = End { to: address.into(), cause: Arc::default() };
@@ -397,7 +401,9 @@ async fn take_lane(
     let Ok(place) = place else { return refuse(respond, UNAVAILABLE, "the far end has stopped") };
     let mut response = Response::new(());
     response.headers_mut().insert(header::CONTENT_TYPE, CONTENT_TYPE);
+    response.headers_mut().insert(MAX_MESSAGE, max.into());
     let Ok(stream) = respond.send_response(response, false) else { return };
+    let max = Max::new(max, request.headers());
     let (lane, sending, receiving) = lane(stream, request.into_body(), max, end, true);
     place.send(Incoming { peer, lane });
     tokio::join!(sending, receiving);
@@ -465,7 +471,7 @@ async fn silent(mut pings: PingPong, life: Arc<AtomicU64>, silence: Duration) ->
         ticks.tick().await;
         if number.is_multiple_of(2) {
             // Takes the last answer, without which no next ping leaves.
-            poll_fn(|cx| Poll::Ready(drop(pings.poll_pong(cx)))).await;
+            poll_fn(|cx| Poll::Ready(pings.poll_pong(cx).is_ready())).await;
             // A ping that is still under way does for the next one.
             drop(pings.send_ping(Ping::opaque()));
         }
@@ -534,23 +540,39 @@ impl AsyncWrite for Watched {
     }
 }
 
+/// Bytes of the longest messages of a lane.
+#[derive(Clone, Copy)]
+struct Max {
+    /// From the other end.
+    taken: usize,
+    /// To the other end.
+    sent: usize,
+}
+
+impl Max {
+    fn new(own: usize, headers: &HeaderMap) -> Self {
+        let other = headers.get(MAX_MESSAGE).and_then(|max| max.to_str().ok()?.parse::<usize>().ok());
+        Self { taken: own, sent: other.map_or(own, |other| own.min(other)) }
+    }
+}
+
 /// A lane over an HTTP/2 stream, and the two futures that carry its messages.
 fn lane(
     stream: SendStream<Piece>,
     mut body: RecvStream,
-    max: usize,
+    max: Max,
     end: End,
     server: bool,
 ) -> (Lane, impl Future<Output = ()> + Send, impl Future<Output = ()> + Send) {
     let (sender, outgoing) = mpsc::channel(ROOM);
     // The window bounds the bytes in here: it grows only when the reader takes a message.
-    let (inbox, arrived) = mpsc::unbounded_channel();
+    let (inbox, items) = mpsc::unbounded_channel();
     let progress = Arc::<Progress>::default();
     let window = body.flow_control().clone();
-    let receiver: Receiver = Box::pin(Arrived { arrived, ended: false, window, progress: Arc::clone(&progress) });
-    let sending = send(stream, outgoing, inbox.clone(), max, server);
-    let receiving = receive(body, inbox, progress, max, end);
-    (Lane { sender, receiver, max_message: max }, sending, receiving)
+    let receiver: Receiver = Box::pin(Arrived { items, ended: false, window, progress: Arc::clone(&progress) });
+    let sending = send(stream, outgoing, inbox.clone(), max.sent, server);
+    let receiving = receive(body, inbox, progress, max.taken, end);
+    (Lane { sender, receiver, max_message: max.sent }, sending, receiving)
 }
 
 /// An item for the reader of a lane.
@@ -572,7 +594,7 @@ struct Progress {
 
 /// The reader's end of a lane.
 struct Arrived {
-    arrived: mpsc::UnboundedReceiver<Item>,
+    items: mpsc::UnboundedReceiver<Item>,
     ended: bool,
     window: FlowControl,
     progress: Arc<Progress>,
@@ -594,7 +616,7 @@ impl Stream for Arrived {
         if this.ended {
             return Poll::Ready(None);
         }
-        let Poll::Ready(item) = this.arrived.poll_recv(cx) else {
+        let Poll::Ready(item) = this.items.poll_recv(cx) else {
             // A message may be longer than the window, so it must arrive in full while its reader waits.
             this.progress.awaited.store(true, Ordering::SeqCst);
             give_back(&mut this.window, this.progress.held.swap(0, Ordering::SeqCst));
@@ -680,28 +702,27 @@ impl Parser {
 
     /// Takes one message, or all bytes if they end within a message.
     fn parse(&mut self, data: &mut Bytes) -> Result<Option<Bytes>, Malformed> {
-        let left = match self.left {
-            Some(left) => left,
-            None => {
-                let missing = PREFIX - self.buffer.len();
-                self.buffer.put(data.split_to(missing.min(data.len())));
-                if self.buffer.len() < PREFIX {
-                    return Ok(None);
-                }
-                let compressed = self.buffer.get_u8() != 0;
-                let size = self.buffer.get_u32() as usize;
-                self.buffer.clear();
-                if compressed {
-                    return Err(Malformed::Compressed);
-                }
-                if size > self.max {
-                    // The message is skipped after its error.
-                    self.left = Some(Err(size));
-                    return Err(Malformed::TooLarge(size));
-                }
-                self.left = Some(Ok(size));
-                Ok(size)
+        let left = if let Some(left) = self.left {
+            left
+        } else {
+            let missing = PREFIX - self.buffer.len();
+            self.buffer.put(data.split_to(missing.min(data.len())));
+            if self.buffer.len() < PREFIX {
+                return Ok(None);
             }
+            let compressed = self.buffer.get_u8() != 0;
+            let size = self.buffer.get_u32() as usize;
+            self.buffer.clear();
+            if compressed {
+                return Err(Malformed::Compressed);
+            }
+            if size > self.max {
+                // The message is skipped after its error.
+                self.left = Some(Err(size));
+                return Err(Malformed::TooLarge(size));
+            }
+            self.left = Some(Ok(size));
+            Ok(size)
         };
         match left {
             Err(skipped) => {
@@ -865,5 +886,55 @@ async fn send_all(
             }
         }
         output.write(frame.split().freeze()).await?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn framed(messages: &[&[u8]]) -> Vec<u8> {
+        let prefix = |message: &[u8]| [&[0][..], &u32::try_from(message.len()).unwrap().to_be_bytes()].concat();
+        messages.iter().flat_map(|message| [prefix(message), message.to_vec()].concat()).collect()
+    }
+
+    fn parse_all(parser: &mut Parser, mut data: Bytes) -> Vec<Result<Bytes, Malformed>> {
+        core::iter::from_fn(|| parser.parse(&mut data).transpose()).collect()
+    }
+
+    #[test]
+    fn frames_may_end_anywhere() {
+        let (long, too_long) = (vec![3; 90], vec![4; 101]);
+        let sent = framed(&[b"", b"one", &long, &too_long, b"", b"last"]);
+        let expected = [
+            Ok(Bytes::new()),
+            Ok(Bytes::from("one")),
+            Ok(Bytes::from(long)),
+            Err(Malformed::TooLarge(101)),
+            Ok(Bytes::new()),
+            Ok(Bytes::from("last")),
+        ];
+        for length in 1..=sent.len() {
+            let mut parser = Parser { buffer: BytesMut::new(), left: None, max: 100 };
+            let frames = sent.chunks(length).map(Bytes::copy_from_slice);
+            let parsed = frames.flat_map(|frame| parse_all(&mut parser, frame)).collect::<Vec<_>>();
+            assert_eq!(parsed, expected, "frames of {length} bytes");
+            assert!(parser.is_idle());
+        }
+    }
+
+    #[test]
+    fn a_length_alone_takes_no_memory() {
+        let mut parser = Parser { buffer: BytesMut::new(), left: None, max: usize::MAX };
+        assert!(parse_all(&mut parser, Bytes::from_static(&[0, 255, 255, 255, 255, 1])).is_empty());
+        assert!(parser.buffer.capacity() < 1 << 10);
+        assert!(!parser.is_idle());
+    }
+
+    #[test]
+    fn a_compressed_message_is_refused() {
+        let mut parser = Parser { buffer: BytesMut::new(), left: None, max: 100 };
+        let parsed = parser.parse(&mut Bytes::from_static(&[1, 0, 0, 0, 1, 7]));
+        assert_eq!(parsed, Err(Malformed::Compressed));
     }
 }

@@ -14,6 +14,7 @@
 mod batches;
 pub mod carrier;
 pub mod certificates;
+pub mod config;
 pub mod far;
 pub mod grpc;
 pub mod memory;

@@ -170,7 +170,8 @@ pub(crate) fn text(error: &io::Error) -> String {
 fn rustls_text(error: &rustls::Error) -> String {
     use rustls::Error as Tls;
     match error {
-        Tls::InvalidCertificate(CertificateError::UnknownIssuer) => {
+        // Two authorities may have the same name, and then the signature tells them apart.
+        Tls::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature) => {
             "the certificate of the other end is of an unknown authority".to_owned()
         }
         Tls::NoCertificatesPresented => "the other end has no certificate".to_owned(),

@@ -95,7 +95,7 @@ async fn a_dropped_sender_ends_its_direction_alone() {
     for near_first in [true, false] {
         let (near, far) = open(&mut far_end, &channel).await;
         let (first, mut second) = if near_first { (near, far) } else { (far, near) };
-        let Lane { sender, mut receiver } = first;
+        let Lane { sender, mut receiver, .. } = first;
         for _ in 0..3 {
             sender.send("last".into()).await.unwrap();
         }
@@ -206,22 +206,25 @@ async fn single_short_messages_may_wait_in_many_lanes() {
 }
 
 #[tokio::test]
-async fn a_message_that_is_too_long_is_left_out_at_either_end() {
-    let small = Limits { max_message: 1000, ..Limits::default() };
-    let mut far_end = far(small).await;
-    let channel = connect(&far_end).await;
-    let (mut near, mut far) = open(&mut far_end, &channel).await;
-    for length in [1001, LONG] {
-        near.sender.send(Bytes::from(vec![1; length])).await.unwrap();
-        let error = next(&mut far).await.unwrap().unwrap_err();
-        assert!(matches!(error, CarrierError::TooLarge { size, max: 1000 } if size == length), "{error}");
-        far.sender.send(Bytes::from(vec![1; length])).await.unwrap();
-        let error = next(&mut far).await.unwrap().unwrap_err();
-        assert!(matches!(error, CarrierError::TooLarge { size, max: 1000 } if size == length), "{error}");
-        near.sender.send(Bytes::from(vec![1; 1000])).await.unwrap();
-        assert_eq!(message(&mut far).await.len(), 1000);
-        far.sender.send("after".into()).await.unwrap();
-        assert_eq!(message(&mut near).await, "after");
+async fn a_message_that_is_too_long_for_either_end_is_left_out() {
+    for (near_max, far_max) in [(1000, 2000), (2000, 1000)] {
+        let mut far_end = far(Limits { max_message: far_max, ..Limits::default() }).await;
+        let limits = Limits { max_message: near_max, ..Limits::default() };
+        let channel = carrier(&far_end.address, limits).connect().await.unwrap();
+        let (mut near, mut far) = open(&mut far_end, &channel).await;
+        assert_eq!((near.max_message, far.max_message), (1000, 1000));
+        for near_first in [true, false] {
+            let (from, to) = if near_first { (&mut near, &mut far) } else { (&mut far, &mut near) };
+            for length in [1001, 1000, LONG, 0] {
+                from.sender.send(Bytes::from(vec![1; length])).await.unwrap();
+                if length <= 1000 {
+                    assert_eq!(message(to).await.len(), length);
+                } else {
+                    let error = next(from).await.unwrap().unwrap_err();
+                    assert!(matches!(error, CarrierError::TooLarge { size, max: 1000 } if size == length), "{error}");
+                }
+            }
+        }
     }
 }
 
