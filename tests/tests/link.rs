@@ -1,13 +1,18 @@
 //! The conformance of a link: callers reach a callee through each carrier as without a link.
 #![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tachyon::{AsyncCaller, CallError, Caller, ErrorKind, Options, RpcServer, ServerOptions, Stopper};
 use tachyon_link::carrier::{Carrier, Incoming, Peer};
+use tachyon_link::certificates::write_certificates;
+use tachyon_link::grpc::{self, GrpcCarrier, GrpcTarget, Limits};
 use tachyon_link::memory::{MemoryCarrier, memory};
+use tachyon_link::tls::{ClientTls, Identity, ServerTls};
 use tachyon_link::{FarEnd, FarOptions, NearEnd, NearOptions, Policy};
 use tachyon_tests::server::{self, Serving};
 use tachyon_tests::stock::{
@@ -96,6 +101,88 @@ fn serve(path: &Path, dispatcher: tachyon::Dispatcher) -> (Stopper, Serving) {
     server::serve(RpcServer::listen_with(path, options).unwrap(), dispatcher, 2)
 }
 
+/// A carrier between the two ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wire {
+    Memory,
+    Grpc,
+    GrpcWithTls,
+}
+
+const WIRES: [Wire; 3] = [Wire::Memory, Wire::Grpc, Wire::GrpcWithTls];
+
+/// Bytes of the longest message.
+const MAX_MESSAGE: usize = 1 << 20;
+
+/// A way from near ends to the far end, whichever far end runs.
+enum Way {
+    Memory(MemoryCarrier),
+    Grpc { address: SocketAddr, certificates: Option<PathBuf> },
+}
+
+fn limits() -> Limits {
+    Limits { max_message: MAX_MESSAGE, ..Limits::default() }
+}
+
+fn identity(certificates: &Path, name: &str) -> Identity {
+    Identity { cert: certificates.join(format!("{name}.pem")), key: certificates.join(format!("{name}.key")) }
+}
+
+impl Way {
+    fn near_end(&self, front: &Path) -> End {
+        match self {
+            Self::Memory(carrier) => near_end(carrier.clone(), front),
+            Self::Grpc { address, certificates } => {
+                let tls = certificates.as_ref().map(|folder| {
+                    let (ca, name) = (folder.join("authority.pem"), Some("host-b".to_owned()));
+                    Arc::new(ClientTls::new(ca, Some(identity(folder, "host-a")), name).unwrap())
+                });
+                let target = GrpcTarget { address: address.to_string(), tls, limits: limits() };
+                near_end(GrpcCarrier::new(target), front)
+            }
+        }
+    }
+
+    /// Starts a far end, perhaps after another one.
+    fn far_end(&self, back: &Path, rules: Rules) -> End {
+        match self {
+            Self::Memory(carrier) => {
+                let (far, incoming) = mpsc::channel(16);
+                carrier.replace_far(Some(far));
+                far_end(back, incoming, rules)
+            }
+            Self::Grpc { address, certificates } => {
+                let (address, back) = (*address, back.to_owned());
+                let tls = certificates.as_ref().map(|folder| {
+                    let ca = Some(folder.join("authority.pem"));
+                    Arc::new(ServerTls::new(identity(folder, "host-b"), ca).unwrap())
+                });
+                End::start(async move |stop| {
+                    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
+                    let (sender, incoming) = mpsc::channel(16);
+                    let (stopped_too, also) = oneshot::channel::<()>();
+                    let accepting = tokio::spawn(grpc::serve(listener, tls, limits(), sender, stopped(also)));
+                    let far = FarEnd::new(back, FarOptions::default());
+                    far.serve(incoming, rules, stopped(stop)).await;
+                    drop(stopped_too);
+                    accepting.abort();
+                })
+            }
+        }
+    }
+
+    /// Lets no near end find a far end any more.
+    fn close(&self) {
+        if let Self::Memory(carrier) = self {
+            carrier.replace_far(None);
+        }
+    }
+}
+
+fn free_address() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
 /// A callee behind a link.
 struct Setup {
     _folders: Vec<TempDir>,
@@ -104,19 +191,32 @@ struct Setup {
     callee: Option<(Stopper, Serving)>,
     near: End,
     far: End,
-    carrier: MemoryCarrier,
+    way: Way,
 }
 
 impl Setup {
-    fn start(rules: Rules) -> Self {
+    fn start(wire: Wire, rules: Rules) -> Self {
         let ((front_folder, front), (back_folder, back)) = (socket(), socket());
+        let way = match wire {
+            Wire::Memory => Way::Memory(memory(Some("host-a")).0),
+            Wire::Grpc => Way::Grpc { address: free_address(), certificates: None },
+            Wire::GrpcWithTls => {
+                let folder = back_folder.path().join("certificates");
+                write_certificates(&folder, &["host-a".to_owned(), "host-b".to_owned()]).unwrap();
+                Way::Grpc { address: free_address(), certificates: Some(folder) }
+            }
+        };
         let callee = serve(&back, dispatcher().unwrap());
-        let (carrier, incoming) = memory(Some("host-a"));
-        let (far, near) = (far_end(&back, incoming, rules), near_end(carrier.clone(), &front));
-        let setup =
-            Self { _folders: vec![front_folder, back_folder], front, back, callee: Some(callee), near, far, carrier };
+        let (far, near) = (way.far_end(&back, rules), way.near_end(&front));
+        let callee = Some(callee);
+        let setup = Self { _folders: vec![front_folder, back_folder], front, back, callee, near, far, way };
         setup.connected();
         setup
+    }
+
+    /// The name of the near end, for the callee.
+    fn origin(&self) -> &'static str {
+        if matches!(self.way, Way::Grpc { certificates: None, .. }) { "127.0.0.1" } else { "host-a" }
     }
 
     fn caller(&self) -> Caller {
@@ -149,12 +249,6 @@ impl Setup {
         stopper.stop();
         serving.join().unwrap().unwrap();
     }
-
-    fn start_far(&mut self, rules: Rules) {
-        let (far, incoming) = mpsc::channel(16);
-        self.carrier.replace_far(Some(far));
-        self.far = far_end(&self.back, incoming, rules);
-    }
 }
 
 impl Drop for Setup {
@@ -176,246 +270,276 @@ fn remote<T>(outcome: Result<T, CallError>) -> tachyon::RpcError {
 
 #[test]
 fn calls_errors_metadata_and_deadlines_pass_through() {
-    let setup = Setup::start(ALL);
-    let mut caller = setup.caller();
-    for size in [0, 1, 200, 5_000, 900_000] {
-        let message = vec![3; size];
-        assert_eq!(&*caller.call(ECHO, &message).unwrap(), message);
+    for wire in WIRES {
+        let setup = Setup::start(wire, ALL);
+        let mut caller = setup.caller();
+        for size in [0, 1, 200, 5_000, 900_000] {
+            let message = vec![3; size];
+            assert_eq!(&*caller.call(ECHO, &message).unwrap(), message);
+        }
+        assert_eq!(take::call(&mut caller, "tea", 3).unwrap(), 2);
+        let missing = StockError::Missing { article: "tea".into(), missing: 2 };
+        assert!(matches!(take::call(&mut caller, "tea", 7), Err(CallError::Failed(error)) if error == missing));
+        let calls = caller.within(PATIENCE);
+        assert_eq!(
+            tenant::call(&mut calls.metadata("tenant", "acme")).unwrap(),
+            format!("acme {} true", setup.origin())
+        );
+        // The far end alone tells the origin.
+        let origin = format!("- {} false", setup.origin());
+        assert_eq!(tenant::call(&mut caller.metadata("link.origin", "forged")).unwrap(), origin);
+        assert_eq!(remote(caller.call(999, b"")).kind, ErrorKind::NoHandler);
+        let hasty = ponder::call(&mut caller.within(Duration::from_millis(50)), 10_000).unwrap_err();
+        assert!(matches!(hasty, CallError::TimedOut { sent: true }), "{hasty}");
+        assert_eq!(&*caller.call_timeout(ECHO, b"next", PATIENCE).unwrap(), b"next");
     }
-    assert_eq!(take::call(&mut caller, "tea", 3).unwrap(), 2);
-    let missing = StockError::Missing { article: "tea".into(), missing: 2 };
-    assert!(matches!(take::call(&mut caller, "tea", 7), Err(CallError::Failed(error)) if error == missing));
-    let calls = caller.within(PATIENCE);
-    assert_eq!(tenant::call(&mut calls.metadata("tenant", "acme")).unwrap(), "acme host-a true");
-    // The far end alone tells the origin.
-    assert_eq!(tenant::call(&mut caller.metadata("link.origin", "forged")).unwrap(), "- host-a false");
-    assert_eq!(remote(caller.call(999, b"")).kind, ErrorKind::NoHandler);
-    let hasty = ponder::call(&mut caller.within(Duration::from_millis(50)), 10_000).unwrap_err();
-    assert!(matches!(hasty, CallError::TimedOut { sent: true }), "{hasty}");
-    assert_eq!(&*caller.call_timeout(ECHO, b"next", PATIENCE).unwrap(), b"next");
 }
 
 #[test]
 fn streams_of_all_kinds_pass_through() {
-    let setup = Setup::start(ALL);
-    let mut caller = setup.caller();
-    for to in [0, 1, 1000, 20_000] {
-        let counted: Vec<u32> = count::open(&mut caller, to).unwrap().map(Result::unwrap).collect();
-        assert_eq!(counted, (0..to).collect::<Vec<_>>());
-    }
-    for numbers in [0, 1, 5000] {
-        let mut upload = sum::open(&mut caller).unwrap();
-        for number in 0..numbers {
-            assert!(upload.send(number).unwrap());
+    for wire in WIRES {
+        let setup = Setup::start(wire, ALL);
+        let mut caller = setup.caller();
+        for to in [0, 1, 1000, 20_000] {
+            let counted: Vec<u32> = count::open(&mut caller, to).unwrap().map(Result::unwrap).collect();
+            assert_eq!(counted, (0..to).collect::<Vec<_>>());
         }
-        assert_eq!(upload.finish().unwrap(), (0..u64::from(numbers)).sum::<u64>());
+        for numbers in [0, 1, 5000] {
+            let mut upload = sum::open(&mut caller).unwrap();
+            for number in 0..numbers {
+                assert!(upload.send(number).unwrap());
+            }
+            assert_eq!(upload.finish().unwrap(), (0..u64::from(numbers)).sum::<u64>());
+        }
+        let mut doubled = double::open(&mut caller).unwrap();
+        for number in 0..100 {
+            assert!(doubled.send(number).unwrap());
+            assert_eq!(doubled.next().unwrap().unwrap(), number * 2);
+        }
+        doubled.end().unwrap();
+        assert!(doubled.next().is_none());
+        drop(doubled);
+        let mut failing = run_out::open(&mut caller, 3).unwrap();
+        assert_eq!([(); 3].map(|()| failing.next().unwrap().unwrap()), [0, 1, 2]);
+        let error = failing.next().unwrap().unwrap_err();
+        assert!(matches!(error, CallError::Failed(StockError::Missing { missing: 3, .. })), "{error}");
+        drop(failing);
+        // An endless stream that is dropped, over and over, leaves no stream open: 40 are more than a connection has.
+        for _ in 0..40 {
+            let mut endless = count::open(&mut caller, u32::MAX).unwrap();
+            assert_eq!(endless.next().unwrap().unwrap(), 0);
+        }
+        assert_eq!(remote(caller.call(11, &[0; 8])).kind, ErrorKind::BadRequest);
     }
-    let mut doubled = double::open(&mut caller).unwrap();
-    for number in 0..100 {
-        assert!(doubled.send(number).unwrap());
-        assert_eq!(doubled.next().unwrap().unwrap(), number * 2);
-    }
-    doubled.end().unwrap();
-    assert!(doubled.next().is_none());
-    drop(doubled);
-    let mut failing = run_out::open(&mut caller, 3).unwrap();
-    assert_eq!([(); 3].map(|()| failing.next().unwrap().unwrap()), [0, 1, 2]);
-    let error = failing.next().unwrap().unwrap_err();
-    assert!(matches!(error, CallError::Failed(StockError::Missing { missing: 3, .. })), "{error}");
-    drop(failing);
-    // An endless stream that is dropped, over and over, leaves no stream open: 40 are more than a connection has.
-    for _ in 0..40 {
-        let mut endless = count::open(&mut caller, u32::MAX).unwrap();
-        assert_eq!(endless.next().unwrap().unwrap(), 0);
-    }
-    assert_eq!(remote(caller.call(11, &[0; 8])).kind, ErrorKind::BadRequest);
 }
 
 #[test]
 fn more_streams_than_one_connection_has() {
-    let setup = Setup::start(ALL);
-    // As many as the callee has threads for.
-    let mut callers = [setup.caller(), setup.caller()];
-    let streams = callers.each_mut().map(|caller| (0..32).map(|_| caller.open(12, b"").unwrap()).collect::<Vec<_>>());
-    for (caller, streams) in callers.iter_mut().zip(streams) {
-        for stream in streams {
-            assert!(caller.send_item(stream, &7u32.to_le_bytes()).unwrap());
-            caller.end_items(stream).unwrap();
-            assert_eq!(&*caller.finish_timeout(stream, PATIENCE).unwrap(), 7u64.to_le_bytes());
+    for wire in WIRES {
+        let setup = Setup::start(wire, ALL);
+        // As many as the callee has threads for.
+        let mut callers = [setup.caller(), setup.caller()];
+        let streams =
+            callers.each_mut().map(|caller| (0..32).map(|_| caller.open(12, b"").unwrap()).collect::<Vec<_>>());
+        for (caller, streams) in callers.iter_mut().zip(streams) {
+            for stream in streams {
+                assert!(caller.send_item(stream, &7u32.to_le_bytes()).unwrap());
+                caller.end_items(stream).unwrap();
+                assert_eq!(&*caller.finish_timeout(stream, PATIENCE).unwrap(), 7u64.to_le_bytes());
+            }
         }
     }
 }
 
 #[test]
 fn an_unread_stream_keeps_no_call_waiting() {
-    let setup = Setup::start(ALL);
-    let mut caller = setup.caller();
-    let unread: Vec<_> = (0..20).map(|_| caller.open(11, &u32::MAX.to_le_bytes()).unwrap()).collect();
-    for _ in 0..200 {
-        assert_eq!(&*caller.call_timeout(ECHO, b"beside", PATIENCE).unwrap(), b"beside");
-    }
-    for stream in unread {
-        assert!(caller.forget(stream));
+    for wire in WIRES {
+        let setup = Setup::start(wire, ALL);
+        let mut caller = setup.caller();
+        let unread: Vec<_> = (0..20).map(|_| caller.open(11, &u32::MAX.to_le_bytes()).unwrap()).collect();
+        for _ in 0..200 {
+            assert_eq!(&*caller.call_timeout(ECHO, b"beside", PATIENCE).unwrap(), b"beside");
+        }
+        for stream in unread {
+            assert!(caller.forget(stream));
+        }
     }
 }
 
 #[test]
 fn contracts_are_compared_with_the_same_sentence() {
-    let setup = Setup::start(ALL);
-    let mut direct = Caller::connect(&setup.back).unwrap();
-    let without = other::take::call(&mut direct, "tea", 1).unwrap_err();
-    let mut caller = setup.caller();
-    let with = other::take::call(&mut caller, "tea", 1).unwrap_err();
-    assert!(matches!(with, CallError::Mismatch(_)) && !with.sent());
-    assert_eq!(with.to_string(), without.to_string());
-    assert_eq!(caller.describe().unwrap(), direct.describe().unwrap());
+    for wire in WIRES {
+        let setup = Setup::start(wire, ALL);
+        let mut direct = Caller::connect(&setup.back).unwrap();
+        let without = other::take::call(&mut direct, "tea", 1).unwrap_err();
+        let mut caller = setup.caller();
+        let with = other::take::call(&mut caller, "tea", 1).unwrap_err();
+        assert!(matches!(with, CallError::Mismatch(_)) && !with.sent());
+        assert_eq!(with.to_string(), without.to_string());
+        assert_eq!(caller.describe().unwrap(), direct.describe().unwrap());
+    }
 }
 
 #[test]
 fn an_endpoint_that_is_not_allowed_is_refused_and_not_described() {
-    let setup = Setup::start(Rules { hidden: Some(10), texts: false });
-    let mut caller = setup.caller();
-    assert!(caller.describe().unwrap().endpoint(10).is_none());
-    assert_eq!(remote(caller.call(10, b"")).kind, ErrorKind::PermissionDenied);
-    let stream = caller.open(10, b"").unwrap();
-    assert_eq!(remote(caller.next_item_timeout(stream, PATIENCE)).kind, ErrorKind::PermissionDenied);
-    // Texts do not travel. Names and fields of declared errors do.
-    let mut failing = run_out::open(&mut caller, 1).unwrap();
-    assert_eq!(failing.next().unwrap().unwrap(), 0);
-    assert!(matches!(failing.next(), Some(Err(CallError::Failed(StockError::Missing { missing: 1, .. })))));
-    drop(failing);
-    let refused = remote(caller.call(12, b""));
-    assert_eq!((refused.kind, &*refused.text), (ErrorKind::BadRequest, ""));
+    for wire in WIRES {
+        let setup = Setup::start(wire, Rules { hidden: Some(10), texts: false });
+        let mut caller = setup.caller();
+        assert!(caller.describe().unwrap().endpoint(10).is_none());
+        assert_eq!(remote(caller.call(10, b"")).kind, ErrorKind::PermissionDenied);
+        let stream = caller.open(10, b"").unwrap();
+        assert_eq!(remote(caller.next_item_timeout(stream, PATIENCE)).kind, ErrorKind::PermissionDenied);
+        // Texts do not travel. Names and fields of declared errors do.
+        let mut failing = run_out::open(&mut caller, 1).unwrap();
+        assert_eq!(failing.next().unwrap().unwrap(), 0);
+        assert!(matches!(failing.next(), Some(Err(CallError::Failed(StockError::Missing { missing: 1, .. })))));
+        drop(failing);
+        let refused = remote(caller.call(12, b""));
+        assert_eq!((refused.kind, &*refused.text), (ErrorKind::BadRequest, ""));
+    }
 }
 
 #[test]
 fn a_message_that_is_too_long_is_refused_and_the_link_goes_on() {
-    let setup = Setup::start(ALL);
-    let mut caller = setup.caller();
-    let refused = remote(caller.call(ECHO, &vec![0; 1 << 20]));
-    assert_eq!(refused.kind, ErrorKind::BadRequest);
-    assert!(!refused.kind.has_begun() && refused.text.contains("max_message"), "{refused}");
-    let refused = remote(caller.call(BYTES, &(1_u32 << 20).to_le_bytes()));
-    assert_eq!(refused.kind, ErrorKind::ReplyTooLarge);
-    let stream = caller.open(12, b"").unwrap();
-    assert!(caller.send_item(stream, &vec![0; 1 << 20]).unwrap());
-    assert_eq!(caller.finish_timeout(stream, PATIENCE).unwrap().error().unwrap().kind, ErrorKind::BadRequest);
-    assert_eq!(&*caller.call_timeout(ECHO, b"next", PATIENCE).unwrap(), b"next");
+    for wire in WIRES {
+        let setup = Setup::start(wire, ALL);
+        let mut caller = setup.caller();
+        let refused = remote(caller.call(ECHO, &vec![0; 1 << 20]));
+        assert_eq!(refused.kind, ErrorKind::BadRequest);
+        assert!(!refused.kind.has_begun() && refused.text.contains("max_message"), "{refused}");
+        let refused = remote(caller.call(BYTES, &(1_u32 << 20).to_le_bytes()));
+        assert_eq!(refused.kind, ErrorKind::ReplyTooLarge);
+        let stream = caller.open(12, b"").unwrap();
+        assert!(caller.send_item(stream, &vec![0; 1 << 20]).unwrap());
+        assert_eq!(caller.finish_timeout(stream, PATIENCE).unwrap().error().unwrap().kind, ErrorKind::BadRequest);
+        assert_eq!(&*caller.call_timeout(ECHO, b"next", PATIENCE).unwrap(), b"next");
+    }
 }
 
 #[test]
 fn a_callee_that_restarts_is_reported_and_served_again() {
-    let mut setup = Setup::start(ALL);
-    let mut caller = setup.caller();
-    assert_eq!(take::call(&mut caller, "tea", 1).unwrap(), 4);
-    setup.stop_callee();
-    let gone = take::call(&mut caller, "tea", 1).unwrap_err();
-    assert!(matches!(&gone, CallError::Remote(error) if error.kind == ErrorKind::Unreachable), "{gone}");
-    assert!(!gone.sent());
-    setup.callee = Some(serve(&setup.back, dispatcher().unwrap()));
-    // The same endpoints: the connection of the caller goes on.
-    assert_eq!(take::call(&mut caller, "tea", 1).unwrap(), 4);
-    // Other endpoints: the caller has to connect, and to compare its side, again.
-    setup.stop_callee();
-    setup.callee = Some(serve(&setup.back, larger_dispatcher().unwrap()));
-    let refused = take::call(&mut caller, "tea", 1).unwrap_err();
-    assert!(!refused.sent(), "{refused}");
-    wait::until("the caller is told to connect again", PATIENCE, || {
-        matches!(caller.call_timeout(ECHO, b"", PATIENCE), Err(CallError::Closed { .. }))
-    });
-    setup.connected();
-    assert_eq!(take::call(&mut setup.caller(), "tea", 1).unwrap(), 4);
+    for wire in WIRES {
+        let mut setup = Setup::start(wire, ALL);
+        let mut caller = setup.caller();
+        assert_eq!(take::call(&mut caller, "tea", 1).unwrap(), 4);
+        setup.stop_callee();
+        let gone = take::call(&mut caller, "tea", 1).unwrap_err();
+        assert!(matches!(&gone, CallError::Remote(error) if error.kind == ErrorKind::Unreachable), "{gone}");
+        assert!(!gone.sent());
+        setup.callee = Some(serve(&setup.back, dispatcher().unwrap()));
+        // The same endpoints: the connection of the caller goes on.
+        assert_eq!(take::call(&mut caller, "tea", 1).unwrap(), 4);
+        // Other endpoints: the caller has to connect, and to compare its side, again.
+        setup.stop_callee();
+        setup.callee = Some(serve(&setup.back, larger_dispatcher().unwrap()));
+        let refused = take::call(&mut caller, "tea", 1).unwrap_err();
+        assert!(!refused.sent(), "{refused}");
+        wait::until("the caller is told to connect again", PATIENCE, || {
+            matches!(caller.call_timeout(ECHO, b"", PATIENCE), Err(CallError::Closed { .. }))
+        });
+        setup.connected();
+        assert_eq!(take::call(&mut setup.caller(), "tea", 1).unwrap(), 4);
+    }
 }
 
 #[test]
 fn a_far_end_that_restarts_is_reported_and_found_again() {
-    let mut setup = Setup::start(ALL);
-    let mut caller = setup.caller();
-    let call = caller.start(15, &2_000u32.to_le_bytes()).unwrap();
-    std::thread::sleep(Duration::from_millis(200));
-    setup.carrier.replace_far(None);
-    // The stop waits for the call.
-    setup.far.stop();
-    assert_eq!(&*caller.finish_timeout(call, PATIENCE).unwrap(), [0]);
-    wait::until("calls are refused", PATIENCE, || match caller.call_timeout(ECHO, b"", PATIENCE).map(drop) {
-        Ok(()) => false,
-        Err(error) => {
-            assert!(matches!(&error, CallError::Remote(error) if error.kind == ErrorKind::Unreachable), "{error}");
-            true
-        }
-    });
-    setup.start_far(ALL);
-    setup.connected();
-    assert_eq!(&*caller.call_timeout(ECHO, b"again", PATIENCE).unwrap(), b"again");
+    for wire in WIRES {
+        let mut setup = Setup::start(wire, ALL);
+        let mut caller = setup.caller();
+        let call = caller.start(15, &2_000u32.to_le_bytes()).unwrap();
+        std::thread::sleep(Duration::from_millis(200));
+        setup.way.close();
+        // The stop waits for the call.
+        setup.far.stop();
+        assert_eq!(&*caller.finish_timeout(call, PATIENCE).unwrap(), [0]);
+        wait::until("calls are refused", PATIENCE, || match caller.call_timeout(ECHO, b"", PATIENCE).map(drop) {
+            Ok(()) => false,
+            Err(error) => {
+                assert!(matches!(&error, CallError::Remote(error) if error.kind == ErrorKind::Unreachable), "{error}");
+                true
+            }
+        });
+        setup.far = setup.way.far_end(&setup.back, ALL);
+        setup.connected();
+        assert_eq!(&*caller.call_timeout(ECHO, b"again", PATIENCE).unwrap(), b"again");
+    }
 }
 
 #[test]
 fn a_caller_that_leaves_cancels_its_calls_and_streams() {
-    let setup = Setup::start(ALL);
-    let mut caller = setup.caller();
-    caller.start(15, &10_000u32.to_le_bytes()).unwrap();
-    caller.open(12, b"").unwrap();
-    std::thread::sleep(Duration::from_millis(100));
-    drop(caller);
-    // The handlers see the cancel: the callee stops at once.
-    let mut setup = setup;
-    std::thread::sleep(Duration::from_millis(200));
-    let began = Instant::now();
-    setup.stop_callee();
-    assert!(began.elapsed() < Duration::from_secs(5));
+    for wire in WIRES {
+        let setup = Setup::start(wire, ALL);
+        let mut caller = setup.caller();
+        caller.start(15, &10_000u32.to_le_bytes()).unwrap();
+        caller.open(12, b"").unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+        drop(caller);
+        // The handlers see the cancel: the callee stops at once.
+        let mut setup = setup;
+        std::thread::sleep(Duration::from_millis(200));
+        let began = Instant::now();
+        setup.stop_callee();
+        assert!(began.elapsed() < Duration::from_secs(5));
+    }
 }
 
 #[test]
 fn two_links_in_a_row_and_two_callers_of_one() {
-    let setup = Setup::start(ALL);
-    let (_folder, front) = socket();
-    let (carrier, incoming) = memory(Some("host-b"));
-    let (mut far, mut near) = (far_end(&setup.front, incoming, ALL), near_end(carrier, &front));
-    let callers: Vec<_> = (0..2)
-        .map(|_| {
-            let front = front.clone();
-            std::thread::spawn(move || {
-                wait::until("the second link listens", PATIENCE, || Caller::connect(&front).is_ok());
-                let mut caller = Caller::connect_with(&front, &Options::new().timeout(PATIENCE)).unwrap();
-                wait::until("both links are connected", PATIENCE, || caller.call(ECHO, b"").is_ok());
-                for article in 0..200 {
-                    assert_eq!(take::call(&mut caller, &format!("article {article}"), 2).unwrap(), 3);
-                }
-                let counted: Vec<u32> = count::open(&mut caller, 500).unwrap().map(Result::unwrap).collect();
-                assert_eq!(counted.len(), 500);
-                assert_eq!(tenant::call(&mut caller).unwrap(), "- host-a false");
+    for wire in WIRES {
+        let setup = Setup::start(wire, ALL);
+        let (_folder, front) = socket();
+        let second = Way::Memory(memory(Some("host-a")).0);
+        let (mut far, mut near) = (second.far_end(&setup.front, ALL), second.near_end(&front));
+        let origin = format!("- {} false", setup.origin());
+        let callers: Vec<_> = (0..2)
+            .map(|_| {
+                let (front, origin) = (front.clone(), origin.clone());
+                std::thread::spawn(move || {
+                    wait::until("the second link listens", PATIENCE, || Caller::connect(&front).is_ok());
+                    let mut caller = Caller::connect_with(&front, &Options::new().timeout(PATIENCE)).unwrap();
+                    wait::until("both links are connected", PATIENCE, || caller.call(ECHO, b"").is_ok());
+                    for article in 0..200 {
+                        assert_eq!(take::call(&mut caller, &format!("article {article}"), 2).unwrap(), 3);
+                    }
+                    let counted: Vec<u32> = count::open(&mut caller, 500).unwrap().map(Result::unwrap).collect();
+                    assert_eq!(counted.len(), 500);
+                    assert_eq!(tenant::call(&mut caller).unwrap(), origin);
+                })
             })
-        })
-        .collect();
-    for caller in callers {
-        caller.join().unwrap();
+            .collect();
+        for caller in callers {
+            caller.join().unwrap();
+        }
+        near.stop();
+        far.stop();
     }
-    near.stop();
-    far.stop();
 }
 
 #[test]
 fn tasks_call_through_a_link() {
-    let setup = Setup::start(ALL);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    runtime.block_on(async {
-        let caller = AsyncCaller::connect_with(&setup.front, &Options::new().timeout(PATIENCE)).await.unwrap();
-        let mut tasks = tokio::task::JoinSet::new();
-        for number in 0..200u32 {
-            let caller = caller.clone();
-            tasks.spawn(async move {
-                let reply = caller.call(ECHO, &number.to_le_bytes()).await.unwrap();
-                assert_eq!(reply, number.to_le_bytes());
-            });
-        }
-        while let Some(done) = tasks.join_next().await {
-            done.unwrap();
-        }
-        let numbers = count::stream(&caller, 300).await.unwrap();
-        let mut sum = 0;
-        while let Some(number) = numbers.recv().await {
-            sum += number.unwrap();
-        }
-        assert_eq!(sum, 44_850);
-    });
+    for wire in WIRES {
+        let setup = Setup::start(wire, ALL);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let caller = AsyncCaller::connect_with(&setup.front, &Options::new().timeout(PATIENCE)).await.unwrap();
+            let mut tasks = tokio::task::JoinSet::new();
+            for number in 0..200u32 {
+                let caller = caller.clone();
+                tasks.spawn(async move {
+                    let reply = caller.call(ECHO, &number.to_le_bytes()).await.unwrap();
+                    assert_eq!(reply, number.to_le_bytes());
+                });
+            }
+            while let Some(done) = tasks.join_next().await {
+                done.unwrap();
+            }
+            let numbers = count::stream(&caller, 300).await.unwrap();
+            let mut sum = 0;
+            while let Some(number) = numbers.recv().await {
+                sum += number.unwrap();
+            }
+            assert_eq!(sum, 44_850);
+        });
+    }
 }

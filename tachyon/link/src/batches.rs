@@ -12,6 +12,9 @@ use crate::wire::{Batch, Body, Failure, Frame};
 /// Bytes after which a batch takes no further frame.
 const FULL: usize = 64 << 10;
 
+/// Bytes before each frame of a batch, at most: the number of its field, and its length.
+const PREFIX: usize = 6;
+
 /// Most frames of a batch.
 const MOST: usize = 256;
 
@@ -41,15 +44,21 @@ pub(crate) fn longest(max_message: usize) -> usize {
     max_message.saturating_sub(HEAD)
 }
 
+/// The longest message that both ends take: this end's limit, and that of the other end, if it has told one.
+pub(crate) fn smaller(own: usize, others: u64) -> usize {
+    if others == 0 { own } else { usize::try_from(others).map_or(own, |others| own.min(others)) }
+}
+
 /// Sends the frames of a queue until the queue or the lane ends. `sending` sees each batch just before it is sent.
 pub(crate) async fn send_all(
     mut queue: mpsc::UnboundedReceiver<Frame>,
     lane: mpsc::Sender<Bytes>,
+    max_message: usize,
     mut sending: impl FnMut(&[Frame]),
 ) {
     let mut waiting = Vec::new();
     while queue.recv_many(&mut waiting, MOST).await > 0 {
-        for batch in split(&mut waiting) {
+        for batch in split(&mut waiting, max_message) {
             sending(&batch);
             if lane.send(message(batch)).await.is_err() {
                 return;
@@ -58,14 +67,16 @@ pub(crate) async fn send_all(
     }
 }
 
-/// Takes frames out in batches, none of which is longer than [`FULL`] or its only frame.
-pub(crate) fn split(waiting: &mut Vec<Frame>) -> impl Iterator<Item = Vec<Frame>> + '_ {
+/// Takes frames out in batches, none of which is longer than [`FULL`] and the lane's longest message, or than its only
+/// frame.
+pub(crate) fn split(waiting: &mut Vec<Frame>, max_message: usize) -> impl Iterator<Item = Vec<Frame>> + '_ {
+    let full = FULL.min(max_message);
     let mut frames = waiting.drain(..).peekable();
     core::iter::from_fn(move || {
         let mut batch = vec![frames.next()?];
         let mut size = batch[0].encoded_len();
-        while let Some(frame) = frames.next_if(|frame| size + frame.encoded_len() <= FULL) {
-            size += frame.encoded_len();
+        while let Some(frame) = frames.next_if(|frame| size + frame.encoded_len() + 2 * PREFIX <= full) {
+            size += frame.encoded_len() + PREFIX;
             batch.push(frame);
         }
         Some(batch)

@@ -18,7 +18,7 @@ use tokio::time::timeout;
 use tokio_stream::StreamExt;
 use tracing::{debug, info, warn};
 
-use crate::batches::{FrameQueue, fits, frames_of, longest, message, send_all, single, split};
+use crate::batches::{FrameQueue, fits, frames_of, longest, message, send_all, single, smaller, split};
 use crate::carrier::{Incoming, Lane, Peer, Receiver};
 use crate::wire::{Body, Failure, Frame, Hello, PROTOCOL, Request};
 
@@ -267,11 +267,13 @@ impl Far {
                 if hello.protocol != PROTOCOL {
                     warn!(%origin, protocol = hello.protocol, "the near end has another version of the protocol");
                 }
+                let (own, max_message) = (max_message, smaller(max_message, hello.max_message));
                 let calls = Calls { far: &self, peer: &peer, origin: &origin, max_message };
-                calls.serve(hello, sender, receiver).await;
+                calls.serve(own, hello, sender, receiver).await;
                 info!(%origin, "a near end is gone");
             }
             Some(Body::Request(request)) => {
+                let max_message = smaller(max_message, request.max_message);
                 let stream = Stream { far: &self, peer: &peer, origin: &origin, max_message };
                 let last = stream.serve(request, &sender, &mut receiver, frames.collect()).await;
                 let last = last.unwrap_or_else(Body::Failure);
@@ -340,14 +342,14 @@ struct Calls<'a> {
 }
 
 impl Calls<'_> {
-    async fn serve(&self, hello: Hello, sender: mpsc::Sender<Bytes>, mut receiver: Receiver) {
+    async fn serve(&self, own: usize, hello: Hello, sender: mpsc::Sender<Bytes>, mut receiver: Receiver) {
         let version = self.far.callee.get().await.map_or(0, |(_, version)| version);
-        let answer = single(Body::Hello(Hello { protocol: PROTOCOL, version }));
+        let answer = single(Body::Hello(Hello { protocol: PROTOCOL, version, max_message: own as u64 }));
         if sender.send(answer).await.is_err() || hello.protocol != PROTOCOL {
             return;
         }
         let (outgoing, queue) = mpsc::unbounded_channel();
-        let mut sending = pin!(send_all(queue, sender, |_| {}));
+        let mut sending = pin!(send_all(queue, sender, self.max_message, |_| {}));
         let mut versions = self.far.callee.version.subscribe();
         versions.mark_changed();
         let mut stopping = self.far.stopping.subscribe();
@@ -469,7 +471,7 @@ impl Stream<'_> {
         let download = async {
             loop {
                 let (mut frames, last) = self.next_items(&stream, texts).await;
-                for batch in split(&mut frames) {
+                for batch in split(&mut frames, self.max_message) {
                     if lane.send(message(batch)).await.is_err() {
                         return Err(Failure::new(ErrorKind::Cancelled, "the near end is gone"));
                     }

@@ -108,7 +108,7 @@ pub struct GrpcTarget {
 /// let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
 /// let address = listener.local_addr().unwrap().to_string();
 /// let (sender, mut incoming) = mpsc::channel(16);
-/// tokio::spawn(grpc::serve(listener, None, Limits::default(), sender, std::future::pending()));
+/// tokio::spawn(grpc::serve(listener, None, Limits::default(), sender, std::future::pending::<()>()));
 ///
 /// let carrier = GrpcCarrier::new(GrpcTarget { address, tls: None, limits: Limits::default() });
 /// let channel = carrier.connect().await.unwrap();

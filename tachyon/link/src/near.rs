@@ -23,7 +23,7 @@ use tokio::time::{sleep, timeout};
 use tokio_stream::StreamExt;
 use tracing::{info, warn};
 
-use crate::batches::{FrameQueue, fits, frames_of, longest, message, send_all, single, split};
+use crate::batches::{FrameQueue, fits, frames_of, longest, message, send_all, single, smaller, split};
 use crate::carrier::{Carrier, CarrierError, Channel, Lane, Receiver};
 use crate::wire::{Body, Failure, Frame, Hello, PROTOCOL, Request};
 
@@ -243,7 +243,8 @@ impl<C: Channel> Session<C> {
         let channel = carrier.connect().await?;
         let Lane { sender, mut receiver, max_message } = channel.open().await?;
         let ended = |text: &str| CarrierError::Ended { to: "the far end".to_owned(), text: text.to_owned() };
-        let hello = single(Body::Hello(Hello { protocol: PROTOCOL, version: 0 }));
+        let own = max_message as u64;
+        let hello = single(Body::Hello(Hello { protocol: PROTOCOL, version: 0, max_message: own }));
         sender.send(hello).await.map_err(|_| ended("it takes no message"))?;
         let first = receiver.next().await.ok_or_else(|| ended("it sent no first message"))??;
         let first = frames_of(first).ok().and_then(|frames| frames.into_iter().next()?.body);
@@ -256,11 +257,12 @@ impl<C: Channel> Session<C> {
             }
             _ => return Err(ended("its first message is of another protocol")),
         };
+        let max_message = smaller(max_message, hello.max_message);
         let (outgoing, queue) = mpsc::unbounded_channel();
         let calls = Mutex::default();
         let session = Arc::new(Self { channel, hello, max_message, outgoing, calls });
         let noting = Arc::downgrade(&session);
-        tokio::spawn(send_all(queue, sender, move |batch| {
+        tokio::spawn(send_all(queue, sender, max_message, move |batch| {
             let last =
                 batch.iter().filter(|frame| matches!(frame.body, Some(Body::Request(_)))).map(|frame| frame.call);
             if let (Some(session), Some(last)) = (noting.upgrade(), last.max()) {
@@ -368,7 +370,8 @@ impl<C: Channel> Near<C> {
         let metadata: BTreeMap<_, _> =
             context.metadata().iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         let version = self.version.load(Ordering::SeqCst);
-        Request { msg_type: msg_type.into(), payload: payload.into(), remaining, metadata, version }
+        let payload = payload.into();
+        Request { msg_type: msg_type.into(), payload, remaining, metadata, version, max_message: 0 }
     }
 
     /// The request as it travels, unless it is too long.
@@ -412,15 +415,20 @@ impl<C: Channel> Fallback for Near<C> {
         sender: StreamSender<Vec<u8>>,
     ) -> Result<Option<Vec<u8>>, HandlerError> {
         let (session, msg_type) = (self.far.session()?, request.msg_type());
-        let Lane { sender: lane, mut receiver, max_message } = session.channel.open().await.map_err(unreachable)?;
-        let request = self.outgoing(request, max_message)?;
+        let Lane { sender: lane, mut receiver, max_message: own } =
+            session.channel.open().await.map_err(|error| match error {
+                CarrierError::Full { .. } => HandlerError::new(ErrorKind::ResourceExhausted, error),
+                error => unreachable(error),
+            })?;
+        let max_message = own.min(session.max_message);
+        let request = Request { max_message: own as u64, ..self.outgoing(request, max_message)? };
         lane.send(single(Body::Request(request))).await.map_err(unreachable)?;
         let upload = async {
             let mut ends = false;
             while !ends {
                 let mut frames = next_items(&mut items, max_message).await?;
                 ends = matches!(frames.last(), Some(Frame { body: Some(Body::End(_)), .. }));
-                for batch in split(&mut frames) {
+                for batch in split(&mut frames, max_message) {
                     // A far end that takes no more has sent the last message of the stream.
                     ends |= lane.send(message(batch)).await.is_err();
                 }

@@ -65,6 +65,9 @@ pub(crate) struct Hello {
     /// From the far end: the version of the callee's description, or 0 without a callee.
     #[prost(fixed64, tag = "2")]
     pub(crate) version: u64,
+    /// Bytes of the longest message that this end takes.
+    #[prost(uint64, tag = "3")]
+    pub(crate) max_message: u64,
 }
 
 /// A call, or the OPEN of a stream.
@@ -82,6 +85,9 @@ pub(crate) struct Request {
     /// The version of the description that the caller has compared itself with, or 0.
     #[prost(fixed64, tag = "5")]
     pub(crate) version: u64,
+    /// Of an OPEN: bytes of the longest message that the near end takes.
+    #[prost(uint64, tag = "6")]
+    pub(crate) max_message: u64,
 }
 
 /// An error of the callee, or of the far end in its place.

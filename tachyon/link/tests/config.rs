@@ -63,8 +63,8 @@ const CONNECT: &str = "address = 'localhost:7410'\nsocket = '/run/front.sock'\n"
 #[test]
 fn flags_win_over_the_file() {
     let files = Files::new();
-    let content = "max_message = 2048\nin_flight = 7\nlanes = 9\nconnect_timeout = 2\nsilence = 0.5\nstop_timeout = 9.5\n\
-                   ring_sizes = [8192, 16384]\nlog = 'warn'\ninsecure = false\n";
+    let content = "max_message = 2048\nin_flight = 7\nlanes = 9\nconnect_timeout = 2\nsilence = 0.5\n\
+                   stop_timeout = 9.5\nring_sizes = [8192, 16384]\nlog = 'warn'\ninsecure = false\n";
     let config = files.serve(&format!("{SERVE}{content}"), &[]);
     assert_eq!(
         (config.socket.as_path(), config.listen[0]),
