@@ -117,7 +117,7 @@ struct Flags {
 
 #[derive(Debug, Subcommand)]
 enum Subcommands {
-    /// Run a far end: let near ends call the callee at SOCKET
+    /// Run a far end: let near ends call the callee at SOCKET; [[peer]] tables of the file say which endpoints
     #[command(args_override_self = true)]
     Serve(ServeFlags),
     /// Run a near end: listen at SOCKET for callers of the callee behind the far end at ADDRESS

@@ -443,6 +443,9 @@ fn connection_text(error: &h2::Error) -> String {
     if error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR) {
         return "the other end has stopped".to_owned();
     }
+    if error.is_go_away() && error.is_library() {
+        return format!("the other end breaks HTTP/2, or expects TLS: {error}");
+    }
     match error.get_io() {
         // Without a word from TLS or TCP the process is gone, or has dropped the channel.
         Some(io) if matches!(io.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof) => CLOSED.to_owned(),
