@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use tachyon::server::AcceptorMode;
@@ -93,6 +94,48 @@ fn busy_callers_do_not_wait_for_an_endpoint_known_as_slow() {
     assert!(worst < SOON, "{worst:?}");
     drop(slow);
     stop(server, &path, PATIENCE);
+}
+
+/// A handler that waits for another caller's request, and callers that are polled without end. Two workers poll three
+/// callers, so one worker polls two of them. Each caller waits for each other one, in an endpoint that has never run.
+#[test]
+fn a_caller_does_not_wait_for_the_first_run_of_an_endpoint() {
+    let (_folder, path) = socket();
+    let released = Arc::new((Mutex::new(false), Condvar::new()));
+    let mut dispatcher = Dispatcher::default();
+    for waiting in 10..16 {
+        let released = Arc::clone(&released);
+        let name = format!("wait_{waiting}");
+        let wait = move |_: &[u8]| {
+            let (word, changed) = &*released;
+            let word = word.lock().unwrap();
+            let (mut word, _) = changed.wait_timeout_while(word, PATIENCE / 2, |released| !*released).unwrap();
+            vec![u8::from(core::mem::take(&mut *word))]
+        };
+        dispatcher.register(waiting, &name, wait).unwrap();
+    }
+    dispatcher
+        .register(1, "release", move |_: &[u8]| {
+            *released.0.lock().unwrap() = true;
+            released.1.notify_one();
+            Vec::<u8>::new()
+        })
+        .unwrap();
+    let options = Options::new().polling(PollingMode::Spin);
+    let server = RpcServer::listen_with(&path, ServerOptions::new().connection(options)).unwrap();
+    let (stopper, serving) = server::serve(server, dispatcher, 2);
+    let mut callers: Vec<_> = (0..3).map(|_| Caller::connect(&path).unwrap()).collect();
+    for (waiting, (waits, releases)) in (10..).zip([(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)]) {
+        let call = callers[waits].start(waiting, b"").unwrap();
+        // The handler has begun.
+        std::thread::sleep(Duration::from_millis(20));
+        let release = callers[releases].start(1, b"").unwrap();
+        let was_released = callers[waits].finish_timeout(call, PATIENCE).unwrap().to_vec();
+        assert_eq!(was_released, [1], "caller {waits} waits for caller {releases}");
+        drop(callers[releases].finish_timeout(release, PATIENCE).unwrap());
+    }
+    stopper.stop();
+    serving.join().unwrap().unwrap();
 }
 
 #[test]

@@ -29,7 +29,7 @@ pub(crate) trait Service {
     /// Whether a turn ends before a request of a slow endpoint, so that the driver can see to its other callers first.
     const POSTPONES: bool = false;
 
-    /// Whether requests of this type are known to take long.
+    /// Whether requests of this type are not known to be fast.
     fn is_slow(&self, _type_id: u32) -> bool {
         false
     }
@@ -93,7 +93,7 @@ pub(crate) enum Handled<B> {
 pub(crate) enum TurnResult {
     /// A request was served or begun, or there may be more.
     Served,
-    /// The next request is one of a slow endpoint; the next turn serves it.
+    /// The next request is for an endpoint that is not known as fast; the next turn serves it.
     Slow,
     /// There is nothing to do until the peer rings, or a held request gets a place.
     Idle,
@@ -119,7 +119,7 @@ pub(crate) struct CalleeCore<B> {
     pub(crate) tx: Tx,
     /// The fault of a peer that sent something else than a ring over the socket.
     pub(crate) fault: Option<Fault>,
-    /// Whether the current frame is a request of a slow endpoint, taken and not yet served.
+    /// Whether the current frame is a request for a slow endpoint, taken and not yet served.
     postponed: bool,
     /// Requests without a place, the oldest first. They are out of the ring, so that a CANCEL behind them is seen.
     held: VecDeque<HeldRequest>,

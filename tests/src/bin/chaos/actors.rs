@@ -1,6 +1,7 @@
 //! The actors: processes in both languages that take orders.
 
 use std::error::Error;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::OwnedFd;
@@ -67,6 +68,14 @@ fn lines(from: impl Read + Send + 'static) -> Lines {
     lines
 }
 
+/// A command of an actor. Each thread of a stream would keep freed memory in its own arena of glibc, which looks like a
+/// leak.
+fn with_one_arena(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.env("MALLOC_ARENA_MAX", "1");
+    command
+}
+
 impl Actors {
     /// `python` is the interpreter and the script of Python actors. Without it, all actors are Rust's.
     pub(crate) fn new(python: Option<(PathBuf, PathBuf)>, folder: &Path) -> Result<Self, Box<dyn Error>> {
@@ -77,7 +86,7 @@ impl Actors {
         let python = match python {
             None => None,
             Some((interpreter, script)) => {
-                let mut command = Command::new(interpreter);
+                let mut command = with_one_arena(interpreter);
                 command.arg("-W").arg("error").arg(script).arg("breed");
                 let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
                 let stdin = child.stdin.take().ok_or("the input was piped")?;
@@ -96,7 +105,7 @@ impl Actors {
     pub(crate) fn start(&mut self, language: Language) -> Result<Actor, Box<dyn Error>> {
         match language {
             Language::Rust => {
-                let mut command = Command::new(&self.rust);
+                let mut command = with_one_arena(&self.rust);
                 let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
                 let stdin = child.stdin.take().map(|stdin| File::from(OwnedFd::from(stdin)));
                 let said = lines(child.stdout.take().ok_or("the output was piped")?);

@@ -1,0 +1,280 @@
+//! The cost of a call through a link, beside an exchange over its engine alone: one message each way over an open lane
+//! of HTTP/2 with TLS.
+//!
+//! Run: `cargo bench -p tachyon-link` (about half a minute).
+//!
+//! Five processes: this one is the caller, and the near end of the bare lane; the others are the callee, both ends of
+//! the link, and the far end of the bare lane, which echoes. All are on one machine, over the loopback interface. Short
+//! rounds of both kinds take turns.
+
+use std::error::Error;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tachyon::{AsyncCaller, Caller, Dispatcher, RpcServer};
+use tachyon_link::carrier::{Carrier, Channel, Lane};
+use tachyon_link::certificates::write_certificates;
+use tachyon_link::grpc::{self, GrpcCarrier, GrpcTarget, Limits};
+use tachyon_link::tls::{ClientTls, Identity, ServerTls};
+use tachyon_link::{AllowAll, FarEnd, FarOptions, NearEnd, NearOptions};
+use tokio::sync::mpsc;
+use tokio_stream::StreamExt;
+
+type Outcome<T = ()> = Result<T, Box<dyn Error>>;
+
+const ECHO: u16 = 1;
+const SIZES: [usize; 2] = [32, 1024];
+const ROUNDS: usize = 15;
+/// Calls of a round, one after the other.
+const CALLS: usize = 300;
+/// Calls in flight.
+const FLIGHT: usize = 64;
+/// Calls of a round with as many in flight.
+const FLIGHT_CALLS: usize = 6400;
+
+fn main() -> Outcome {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["callee", path] => callee(path.as_ref()),
+        ["echo", address, certificates] => runtime()?.block_on(echo(address.parse()?, certificates.as_ref())),
+        ["far", back, address, certificates] => {
+            runtime()?.block_on(far(back.as_ref(), address.parse()?, certificates.as_ref()))
+        }
+        ["near", address, front, certificates] => {
+            runtime()?.block_on(near(address.parse()?, front.as_ref(), certificates.as_ref()))
+        }
+        [] => measure(),
+        _ => Err("usage: link".into()),
+    }
+}
+
+fn runtime() -> Outcome<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+fn identity(certificates: &Path, name: &str) -> Identity {
+    Identity { cert: certificates.join(format!("{name}.pem")), key: certificates.join(format!("{name}.key")) }
+}
+
+fn server_tls(certificates: &Path) -> Outcome<Arc<ServerTls>> {
+    let ca = Some(certificates.join("authority.pem"));
+    Ok(Arc::new(ServerTls::new(identity(certificates, "host-b"), ca)?))
+}
+
+fn carrier(address: SocketAddr, certificates: &Path) -> Outcome<GrpcCarrier> {
+    let (ca, name) = (certificates.join("authority.pem"), Some("host-b".to_owned()));
+    let tls = Some(Arc::new(ClientTls::new(ca, Some(identity(certificates, "host-a")), name)?));
+    Ok(GrpcCarrier::new(GrpcTarget { address: address.to_string(), tls, limits: Limits::default() }))
+}
+
+fn callee(path: &Path) -> Outcome {
+    let mut dispatcher = Dispatcher::default();
+    dispatcher.register(ECHO, "echo", <[u8]>::to_vec)?;
+    Ok(dispatcher.serve_forever(&mut RpcServer::listen(path)?)?)
+}
+
+/// Sends each message of each lane back.
+async fn echo(address: SocketAddr, certificates: &Path) -> Outcome {
+    let (sender, mut incoming) = mpsc::channel(16);
+    let listener = tokio::net::TcpListener::bind(address).await?;
+    let tls = server_tls(certificates)?;
+    tokio::spawn(grpc::serve(listener, Some(tls), Limits::default(), sender, std::future::pending::<()>()));
+    while let Some(arrived) = incoming.recv().await {
+        tokio::spawn(async move {
+            let Lane { sender, mut receiver, .. } = arrived.lane;
+            while let Some(Ok(message)) = receiver.next().await {
+                if sender.send(message).await.is_err() {
+                    break;
+                }
+            }
+        });
+    }
+    Ok(())
+}
+
+async fn far(back: &Path, address: SocketAddr, certificates: &Path) -> Outcome {
+    let (sender, incoming) = mpsc::channel(16);
+    let listener = tokio::net::TcpListener::bind(address).await?;
+    let tls = server_tls(certificates)?;
+    tokio::spawn(grpc::serve(listener, Some(tls), Limits::default(), sender, std::future::pending::<()>()));
+    FarEnd::new(back, FarOptions::default()).serve(incoming, AllowAll, std::future::pending()).await;
+    Ok(())
+}
+
+async fn near(address: SocketAddr, front: &Path, certificates: &Path) -> Outcome {
+    let near = NearEnd::new(carrier(address, certificates)?, front, NearOptions::default());
+    Ok(near.serve(std::future::pending()).await?)
+}
+
+/// A process of this program.
+struct Role(Child);
+
+impl Role {
+    fn start(arguments: &[&str]) -> Outcome<Self> {
+        let mut command = Command::new(std::env::current_exe()?);
+        Ok(Self(command.args(arguments).stdin(Stdio::null()).spawn()?))
+    }
+
+    /// Processor time so far.
+    fn processor_time(&self) -> Outcome<Duration> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/schedstat", self.0.id()))?;
+        let own: u64 = stat.split_whitespace().next().ok_or("no time")?.parse()?;
+        let mut all = own;
+        for thread in std::fs::read_dir(format!("/proc/{}/task", self.0.id()))? {
+            let thread = thread?;
+            if thread.file_name().to_string_lossy() != self.0.id().to_string() {
+                let stat = std::fs::read_to_string(thread.path().join("schedstat"))?;
+                all += stat.split_whitespace().next().ok_or("no time")?.parse::<u64>()?;
+            }
+        }
+        Ok(Duration::from_nanos(all))
+    }
+}
+
+impl Drop for Role {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+fn free_address() -> Outcome<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}
+
+fn median<T: Copy + PartialOrd>(mut values: Vec<T>) -> T {
+    values.sort_by(|a, b| a.partial_cmp(b).unwrap_or(core::cmp::Ordering::Equal));
+    values[values.len() / 2]
+}
+
+/// The parts of a second in nanoseconds, for ratios.
+#[allow(clippy::cast_precision_loss, reason = "times of a benchmark")]
+fn nanos(time: Duration) -> f64 {
+    time.as_nanos() as f64
+}
+
+fn measure() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let certificates: PathBuf = folder.path().join("certificates");
+    write_certificates(&certificates, &["host-a".to_owned(), "host-b".to_owned()])?;
+    let paths = ["back", "front"].map(|name| folder.path().join(name).display().to_string());
+    let [back, front] = paths.each_ref().map(String::as_str);
+    let certificates_at = certificates.display().to_string();
+    let [link_address, echo_address] = [free_address()?, free_address()?];
+    let [link_at, echo_at] = [link_address.to_string(), echo_address.to_string()];
+    let _callee = Role::start(&["callee", back])?;
+    let _echo = Role::start(&["echo", &echo_at, &certificates_at])?;
+    let far = Role::start(&["far", back, &link_at, &certificates_at])?;
+    let near = Role::start(&["near", &link_at, front, &certificates_at])?;
+    let mut caller = loop {
+        std::thread::sleep(Duration::from_millis(50));
+        let Ok(mut caller) = Caller::connect(front) else { continue };
+        if caller.call(ECHO, b"").is_ok() {
+            break caller;
+        }
+    };
+    let runtime = runtime()?;
+    let bare = carrier(echo_address, &certificates)?;
+    let channel = runtime.block_on(async {
+        loop {
+            match bare.connect().await {
+                Ok(channel) => break channel,
+                Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            }
+        }
+    });
+    let mut lane = runtime.block_on(channel.open())?;
+    let tasks = runtime.block_on(AsyncCaller::connect(front))?;
+    for size in SIZES {
+        let payload = vec![7; size];
+        let mut rounds: Vec<[f64; 5]> = Vec::new();
+        for _ in 0..ROUNDS {
+            let engine = runtime.block_on(one_by_one_over(&mut lane, &payload))?;
+            let before = near.processor_time()? + far.processor_time()?;
+            let mut times = Vec::with_capacity(CALLS);
+            for _ in 0..CALLS {
+                let began = Instant::now();
+                drop(caller.call(ECHO, &payload)?);
+                times.push(began.elapsed());
+            }
+            let processor = (near.processor_time()? + far.processor_time()?).saturating_sub(before);
+            let engine_flight = runtime.block_on(in_flight_over(&mut lane, &payload))?;
+            let link_flight = runtime.block_on(in_flight_through(&tasks, &payload))?;
+            let calls = f64::from(u32::try_from(CALLS)?);
+            rounds.push([
+                nanos(engine),
+                nanos(median(times)),
+                nanos(processor) / calls,
+                nanos(engine_flight),
+                nanos(link_flight),
+            ]);
+        }
+        let of = |at: usize| median(rounds.iter().map(|round| round[at]).collect());
+        let ratio = |of: usize, to: usize| median(rounds.iter().map(|round| round[of] / round[to]).collect::<Vec<_>>());
+        let calls = f64::from(u32::try_from(FLIGHT_CALLS)?);
+        print(&format!("{size} bytes, medians of {ROUNDS} rounds"));
+        print(&format!("  one by one: engine {:.1} us, link {:.1} us", of(0) / 1e3, of(1) / 1e3));
+        print(&format!("    link over engine: {:.2} (wanted <= 2.4)", ratio(1, 0)));
+        print(&format!("    processor time of both ends of the link: {:.1} us a call", of(2) / 1e3));
+        let rates = [of(3), of(4)].map(|time| calls / time * 1e6);
+        print(&format!("  {FLIGHT} in flight: engine {:.0} k/s, link {:.0} k/s", rates[0], rates[1]));
+        print(&format!("    link's rate over the engine's: {:.2} (wanted >= 0.7)", ratio(3, 4)));
+    }
+    Ok(())
+}
+
+#[allow(clippy::print_stdout, reason = "a program that reports")]
+fn print(line: &str) {
+    println!("{line}");
+}
+
+/// The median of exchanges over a lane.
+async fn one_by_one_over(lane: &mut Lane, payload: &[u8]) -> Outcome<Duration> {
+    let payload = Bytes::copy_from_slice(payload);
+    let mut times = Vec::with_capacity(CALLS);
+    for _ in 0..CALLS {
+        let began = Instant::now();
+        lane.sender.send(payload.clone()).await?;
+        lane.receiver.next().await.ok_or("the lane ended")??;
+        times.push(began.elapsed());
+    }
+    Ok(median(times))
+}
+
+/// Time for exchanges over a lane, with as many messages under way as there may be calls.
+async fn in_flight_over(lane: &mut Lane, payload: &[u8]) -> Outcome<Duration> {
+    let payload = Bytes::copy_from_slice(payload);
+    let began = Instant::now();
+    for number in 0..FLIGHT_CALLS + FLIGHT {
+        if number >= FLIGHT {
+            lane.receiver.next().await.ok_or("the lane ended")??;
+        }
+        if number < FLIGHT_CALLS {
+            lane.sender.send(payload.clone()).await?;
+        }
+    }
+    Ok(began.elapsed())
+}
+
+/// Time for as many calls through the link.
+async fn in_flight_through(caller: &AsyncCaller, payload: &[u8]) -> Outcome<Duration> {
+    let began = Instant::now();
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..FLIGHT {
+        let (caller, payload) = (caller.clone(), payload.to_vec());
+        tasks.spawn(async move {
+            for _ in 0..FLIGHT_CALLS / FLIGHT {
+                caller.call(ECHO, &payload).await?;
+            }
+            Ok::<(), tachyon::CallError>(())
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done??;
+    }
+    Ok(began.elapsed())
+}
