@@ -117,7 +117,9 @@ struct Flags {
 
 #[derive(Debug, Subcommand)]
 enum Subcommands {
-    /// Run a far end: let near ends call the callee at SOCKET; [[peer]] tables of the file say which endpoints
+    /// Run a far end: let near ends call the callee at SOCKET
+    ///
+    /// [[peer]] tables in the file say which near end may call which endpoints.
     #[command(args_override_self = true)]
     Serve(ServeFlags),
     /// Run a near end: listen at SOCKET for callers of the callee behind the far end at ADDRESS

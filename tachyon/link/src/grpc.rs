@@ -4,8 +4,9 @@
 //! message whose bytes pass through unchanged. The carrier uses HTTP/2 itself, without a gRPC library: through the
 //! interface of such a library a lane that flow control has stopped cannot be reset, and each message is copied.
 //!
-//! - Both ends ping each second. A channel ends if nothing arrives for [`Limits::silence`].
-//! - Each lane has a window of its own, and the channel room for all of them: an unread lane keeps no other one waiting.
+//! - A channel ends if nothing arrives for [`Limits::silence`]. Both ends ping three times in this time.
+//! - Each lane has a window of its own, and a channel has room for all of them. An unread lane keeps no other one
+//!   waiting.
 //! - A dropped sender ends its direction after its last message. A dropped receiver ends the lane: messages that were
 //!   sent before still leave if the other end reads them within a second, then the stream is reset.
 
@@ -338,9 +339,9 @@ impl Far {
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
-        tracing::debug!(name = peer.name.as_deref(), address = ?peer.address, "a near end has come");
         let Some(pings) = connection.ping_pong() else { return "no pings".to_owned() };
         let address = peer.address.map(|address| address.to_string()).unwrap_or_default();
+        tracing::debug!(name = peer.name.as_deref(), %address, "a near end has come");
         let end = End { to: address.into(), cause: Arc::default() };
         let peer = Arc::new(peer);
         // Dropping this with the connection stops the tasks of its lanes.
