@@ -146,7 +146,12 @@ struct ServeFlags {
     #[arg(long, value_name = "CALLS", default_value = "4096", value_parser = value_parser!(u32).range(1..=1 << 20))]
     in_flight: u32,
     /// Streams of one near end that are open, and one more for its calls
-    #[arg(long, value_name = "STREAMS", default_value = "128", value_parser = value_parser!(u32).range(2..=i64::from(MOST_LANES)))]
+    #[arg(
+        long,
+        value_name = "STREAMS",
+        default_value = "128",
+        value_parser = value_parser!(u32).range(2..=i64::from(MOST_LANES)),
+    )]
     lanes: u32,
     #[command(flatten)]
     common: CommonFlags,
