@@ -83,6 +83,7 @@ help: ## list the targets
 demo: $(EXTENSION) $(PRICING) $(EXAMPLES) input ## Rust and Python call each other: four pairs on real input, timed
 	@$(BIN)/python examples/python/demo.py --calls $(CALLS) --binaries $(TARGET)/release --input .demo
 	@$(BIN)/python examples/python/demo_typed.py --binaries $(TARGET)/release
+	@$(BIN)/python examples/python/demo_link.py --binaries $(TARGET)/release --input .demo
 
 test: test-rust test-doc test-python ## every test, Rust and Python
 
@@ -283,13 +284,13 @@ $(PRICING): $(VENV)/.build $(PRICING_SOURCES)
 
 $(EXAMPLES): $(VENV)/.created $(RUST)
 	@echo '==> building the Rust examples'
-	@cargo build --quiet --release --package tachyon-examples $(SHARED)
+	@cargo build --quiet --release --package tachyon-examples --package tachyon-link $(SHARED)
 	@touch $@
 
 # In debug mode as for `cargo test`, for the Python tests that need a peer in Rust.
 $(PROGRAMS): $(VENV)/.created $(RUST)
 	@echo '==> building the test programs'
-	@cargo build --quiet --package tachyon-tests $(SHARED)
+	@cargo build --quiet --package tachyon-tests --package tachyon-link $(SHARED)
 	@touch $@
 
 # The test programs, optimised, for `make kill` and `make soak`.

@@ -12,6 +12,7 @@ mod signals;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use tachyon::client::tokio::RawMessage;
 use tachyon::describe::Description;
@@ -73,6 +74,10 @@ impl Fallback for Proxy {
     async fn describe(&self, endpoint: Option<u16>) -> Result<Description, HandlerError> {
         self.back.describe(endpoint).await.map_err(HandlerError::passed_on)
     }
+
+    async fn version(&self) -> Result<u64, HandlerError> {
+        self.back.limits().await.map(|limits| limits.version).map_err(HandlerError::passed_on)
+    }
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -80,7 +85,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let [front, back] = std::env::args().skip(1).collect::<Vec<_>>().try_into().map_err(|_| "proxy FRONT BACK")?;
     let mut server = RpcServer::listen(front)?;
     signals::stop_on_signals(server.stopper())?;
-    let options = Options::new().reconnect(true);
+    // A caller waits for so long until it hears that the callee is away.
+    let options = Options::new().reconnect(true).timeout(Duration::from_secs(1));
     let back = AsyncCaller::connect_with(back, &options).await?;
     let passed_on = Arc::new(AtomicU64::new(0));
     let mut dispatcher = Dispatcher::default();

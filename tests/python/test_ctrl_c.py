@@ -53,6 +53,7 @@ OPERATIONS = {
     "RpcBus.astream": ("asyncio.run(take(RpcBus.connect(path).astream(1)))", "rpc"),
     "RpcBus.ping": ("RpcBus.connect(path).ping()", "rpc"),
     "RpcBus.describe": ("RpcBus.connect(path).describe()", "rpc"),
+    "RpcBus.limits": ("RpcBus.connect(path).limits()", "rpc"),
     "RpcBus.aconnect": ("asyncio.run(aconnect(path))", None),
     "RpcEndpoint.call": ("endpoint.call(RpcBus.connect(path), b'')", "rpc"),
     "RpcEndpoint.acall": ("asyncio.run(acall(RpcBus.connect(path)))", "rpc"),

@@ -251,11 +251,16 @@ def test_token_model(path: str) -> None:
 
 def test_upload(path: str, tmp_path: Path) -> None:
     """An upload in chunks, a conversion with its progress, and an upload that is given up."""
+    upload(path, path, tmp_path)
+
+
+def upload(path: str, at: str, tmp_path: Path) -> None:
+    """Upload to the server at `path`, over the path `at`."""
     file = INPUT / "stocks.csv"
     server = command("Rust", "upload_service", path, tmp_path)
     with subprocess.Popen(server, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
-            (lines,) = run(command("Python", "upload_caller", path, file))
+            (lines,) = run(command("Python", "upload_caller", at, file))
             process.send_signal(signal.SIGINT)
             out, err = process.communicate(timeout=LIMIT)
         finally:
@@ -275,6 +280,11 @@ def test_upload(path: str, tmp_path: Path) -> None:
 @pair
 def test_chat(listener: str, connector: str, path: str) -> None:
     """Members of both languages; one leaves, and one is killed."""
+    chat(listener, connector, path, path)
+
+
+def chat(listener: str, connector: str, path: str, at: str) -> None:
+    """Chat over the server at `path`, whose members connect to the path `at`."""
     other = "Python" if connector == "Rust" else "Rust"
     with ExitStack() as stack:
 
@@ -295,11 +305,11 @@ def test_chat(listener: str, connector: str, path: str) -> None:
 
         server = start(*command(listener, "chat_server", path))
         heard(f"serving at {path}", server)
-        ann = start(*command(connector, "chat_caller", path, "ann"))
+        ann = start(*command(connector, "chat_caller", at, "ann"))
         heard("ann: is here", ann)
-        bob = start(*command(other, "chat_caller", path, "bob"))
+        bob = start(*command(other, "chat_caller", at, "bob"))
         heard("bob: is here", ann, bob)
-        cid = start(*command(connector, "chat_caller", path, "cid"))
+        cid = start(*command(connector, "chat_caller", at, "cid"))
         heard("cid: is here", ann, bob, cid)
         for number in range(100):
             say(ann, f"line {number}")

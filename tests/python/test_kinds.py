@@ -159,6 +159,25 @@ def test_python_calls_rust(role: str, way: Any, path: str, connected: Callable[.
         catch_every_kind(connected(way))
 
 
+@pytest.mark.parametrize("way", [by_call, by_acall, by_pool])
+def test_an_unreachable_callee_is_a_connection_error_of_a_call_that_was_not_sent(
+    way: Any, path: str, connected: Callable[..., Any]
+) -> None:
+    with served_in_rust("server", path, "false"):
+        call = connected(way)
+        with pytest.raises(
+            errors.UnreachableError, match=r"a proxy has no connection to the callee .*: away"
+        ) as raised:
+            call(refuse, ErrorKind.UNREACHABLE, "away")
+        error = raised.value
+        assert (error.kind, error.text, error.msg_type, error.safe_to_retry) == (18, "away", 1, True)
+        assert isinstance(error, ConnectionError)
+        assert not isinstance(error, HandlerError)
+        for again in (pickle.loads(pickle.dumps(error)), copy.copy(error)):
+            assert (type(again), str(again), again.kind) == (errors.UnreachableError, str(error), error.kind)
+        assert call(refuse, 0, "") == 7
+
+
 @pytest.mark.parametrize("served", SERVED)
 @pytest.mark.parametrize("hidden", [False, True])
 def test_rust_calls_python(service: Callable[..., Peer], served: str, path: str, hidden: bool) -> None:

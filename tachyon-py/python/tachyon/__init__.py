@@ -10,7 +10,7 @@ from tachyon import errors, layers, stats
 from tachyon._array import Array
 from tachyon._context import current_call
 from tachyon._declared import EndpointError
-from tachyon._description import Description
+from tachyon._description import CalleeLimits, Description
 from tachyon._hints import IntEnum, bool, f32, f64, i8, i16, i32, i64, u8, u16, u32, u64  # noqa: A004
 from tachyon._pool import Pool
 from tachyon._service import Service, awaited, blocking
@@ -63,6 +63,7 @@ __all__ = [
     "BadRequestError",
     "Bus",
     "BusClosedError",
+    "CalleeLimits",
     "CurrentCall",
     "Description",
     "EndpointError",

@@ -238,7 +238,7 @@ class LoopConnection:
         if isinstance(call, Opening):
             return self._try_open(bus, call)
         if isinstance(call.payload, Comparison):
-            number = self._calls.ask(bus, call.payload)
+            number = self._calls.ask(bus, call.payload, call.left(self.loop))
         else:
             number = self._calls.send(bus, call.payload, call.type_id, call.left(self.loop))
         if number == 0:

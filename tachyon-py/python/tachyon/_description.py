@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 from tachyon._names import normal
 from tachyon.errors import ErrorKind, TachyonError
@@ -220,6 +220,17 @@ class EndpointType:
             gives = f" -> stream of {self.reply.single}"
         raises = f" raises {', '.join(error.name for error in self.raises)}" if self.raises else ""
         return f"{self.name}({', '.join(takes)}){gives}{raises}"
+
+
+class CalleeLimits(NamedTuple):
+    """The longest messages of a callee, and the version of its description."""
+
+    max_request: int
+    """Length of the longest possible request, in bytes."""
+    max_reply: int
+    """Length of the longest possible reply, in bytes."""
+    version: int
+    """A number that is the same as long as the description of all endpoints is."""
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from typing_extensions import Buffer, CapsuleType, ParamSpec, TypeVar, disjoint_
 from tachyon._array import Array
 from tachyon._connecting import Connecting, Polling
 from tachyon._declared import EndpointError
-from tachyon._description import Description
+from tachyon._description import CalleeLimits, Description
 from tachyon._service import Service
 from tachyon._streams import AsyncStream
 from tachyon.errors import ErrorKind, RpcError, TachyonError, TimedOutError
@@ -543,6 +543,11 @@ class RpcBus:
         """Whether `close` has been called."""
     def describe(self, *, timeout: float | None = None) -> Description:
         """Ask the peer which endpoints it offers.
+
+        Raises `NoHandlerError` if no dispatcher serves there.
+        """
+    def limits(self, *, timeout: float | None = None) -> CalleeLimits:
+        """Ask the peer for its longest messages, and for the version of its description.
 
         Raises `NoHandlerError` if no dispatcher serves there.
         """
@@ -1575,7 +1580,7 @@ class LoopCalls:
         """Return the descriptor to watch: readable when `receive` has work."""
     def send(self, bus: RpcBus, payload: bytes, type_id: int, timeout: float | None) -> int:
         """Send a request and return its correlation id; 0 when the ring is full."""
-    def ask(self, bus: RpcBus, comparison: Comparison) -> int:
+    def ask(self, bus: RpcBus, comparison: Comparison, timeout: float | None) -> int:
         """Send the next question of a comparison and return its correlation id; 0 when the ring is full."""
     def open(self, bus: RpcBus, payload: bytes, type_id: int, timeout: float | None, window: int | None) -> int | None:
         """Open a stream and return its correlation id; 0 when the ring is full, None when it waits for a place."""

@@ -49,8 +49,8 @@ __all__ = [
     "TimedOutError",
     "TooLargeError",
     "UnauthenticatedError",
-    "UnreachableError",
     "UnavailableError",
+    "UnreachableError",
     "VersionMismatchError",
     "ViewError",
     "WorkerLostError",
@@ -347,8 +347,9 @@ class NoHandlerError(RpcError, KeyError):
 
 
 class UnreachableError(RpcError, ConnectionError):
-    """A proxy has no connection to the callee behind it, and has not sent the request on. The connection to the proxy
-    stays usable.
+    """A proxy has no connection to the callee behind it, and has not sent the request on.
+
+    The connection to the proxy stays usable.
     """
 
 

@@ -69,13 +69,14 @@ impl LoopCalls {
         Ok(caller.try_call(type_id, payload, limit).map_err(Raise::raise)?.unwrap_or(0))
     }
 
-    /// Send the next question of a comparison, and return its correlation id; 0 when the ring is full, and `receive`
-    /// then requests room.
+    /// Send the next question of a comparison with a deadline in `timeout` seconds, and return its correlation id; 0
+    /// when the ring is full, and `receive` then requests room.
     #[allow(clippy::unused_self, reason = "only a holder of a `LoopCalls` may send")]
-    fn ask(&self, bus: &Bound<'_, RpcBus>, comparison: &Comparison) -> PyResult<u64> {
+    fn ask(&self, bus: &Bound<'_, RpcBus>, comparison: &Comparison, timeout: Option<f64>) -> PyResult<u64> {
+        let limit = Limit::after(args::timeout(timeout)?);
         let mut forward = bus.get().forward()?;
         let caller = &mut forward.loop_calling()?.caller;
-        Ok(caller.ask(&comparison.core()).map_err(Raise::raise)?.unwrap_or(0))
+        Ok(caller.ask(&comparison.core(), limit).map_err(Raise::raise)?.unwrap_or(0))
     }
 
     /// Append the replies that have come to `into`, as pairs of correlation id and `bytes` or exception; None for a

@@ -12,6 +12,7 @@ use pyo3::types::{PyDict, PyTuple, PyType};
 use tachyon::__binding::{
     CallerSteps, Driven, METADATA, ReplyTaken, Taking, answer_own, rpc_callee, rpc_closer, rpc_driven,
 };
+use tachyon::describe::CalleeLimits;
 use tachyon::{CallError, Caller, ServeError};
 
 use crate::args::{self, Integer, Polling};
@@ -522,6 +523,15 @@ impl RpcBus {
         imported!(slf.py(), "tachyon._description", "from_json")?.call1((json,))
     }
 
+    /// Ask the peer for its longest messages, and for the version of its description.
+    ///
+    /// Raises `NoHandlerError` if no dispatcher serves there.
+    #[pyo3(signature = (*, timeout=None))]
+    fn limits<'py>(slf: &Bound<'py, Self>, timeout: Option<f64>) -> PyResult<Bound<'py, PyAny>> {
+        let CalleeLimits { max_request, max_reply, version, .. } = limits(slf, args::timeout(timeout)?)?;
+        imported!(slf.py(), "tachyon._description", "CalleeLimits")?.call1((max_request, max_reply, version))
+    }
+
     /// Time a round trip to the peer, in seconds.
     #[pyo3(signature = (*, timeout=None))]
     fn ping(slf: &Bound<'_, Self>, timeout: Option<f64>) -> PyResult<f64> {
@@ -1000,6 +1010,11 @@ fn describe(bus: &Bound<'_, RpcBus>, timeout: Option<Duration>) -> PyResult<Stri
         None => caller.describe(),
     })?;
     Ok(description.to_json())
+}
+
+/// The lengths and the version that the callee tells.
+fn limits(bus: &Bound<'_, RpcBus>, timeout: Option<Duration>) -> PyResult<CalleeLimits> {
+    ask_callee(bus, |caller| caller.limits(timeout.unwrap_or(Duration::MAX)))
 }
 
 /// The seconds of a round trip to the callee.

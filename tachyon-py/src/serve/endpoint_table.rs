@@ -182,7 +182,7 @@ impl RpcDispatcher {
         let registered = if !own.is_stream() {
             table.register_described(description, Box::new(handler))
         } else if own.is_async() {
-            table.register_described_async(description, stream::in_loop(&self.shared, place))
+            table.register_described_task(description, stream::in_loop(&self.shared, place))
         } else if description.items.is_some() {
             table.register_described_thread(description, stream::on_thread(&self.shared, place))
         } else {

@@ -56,7 +56,7 @@ pub struct Lane {
     /// Sends messages. A send waits while the other end reads none, and fails when the other end has dropped its
     /// receiver, or the channel has ended. Dropping the sender is the end of this direction.
     pub sender: mpsc::Sender<Bytes>,
-    /// Receives messages. Dropping it stops the other end's sender.
+    /// Receives messages. Dropping it stops the other end's sender, and may end the lane in both directions.
     pub receiver: Receiver,
     /// Bytes of the longest message that the lane takes.
     pub max_message: usize,

@@ -19,7 +19,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::carrier::Peer;
 use crate::far::{FarOptions, Policy};
-use crate::grpc::{GrpcTarget, Limits};
+use crate::grpc::{GrpcTarget, Limits, MOST_LANES};
 use crate::near::NearOptions;
 use crate::tls::{ClientTls, Identity, ServerTls, TlsError};
 
@@ -118,6 +118,8 @@ struct Flags {
 #[derive(Debug, Subcommand)]
 enum Subcommands {
     /// Run a far end: let near ends call the callee at SOCKET
+    ///
+    /// [[peer]] tables in the file say which near end may call which endpoints.
     #[command(args_override_self = true)]
     Serve(ServeFlags),
     /// Run a near end: listen at SOCKET for callers of the callee behind the far end at ADDRESS
@@ -144,7 +146,12 @@ struct ServeFlags {
     #[arg(long, value_name = "CALLS", default_value = "4096", value_parser = value_parser!(u32).range(1..=1 << 20))]
     in_flight: u32,
     /// Streams of one near end that are open, and one more for its calls
-    #[arg(long, value_name = "STREAMS", default_value = "128", value_parser = value_parser!(u32).range(2..=4096))]
+    #[arg(
+        long,
+        value_name = "STREAMS",
+        default_value = "128",
+        value_parser = value_parser!(u32).range(2..=i64::from(MOST_LANES)),
+    )]
     lanes: u32,
     #[command(flatten)]
     common: CommonFlags,

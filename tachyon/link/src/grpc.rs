@@ -4,8 +4,9 @@
 //! message whose bytes pass through unchanged. The carrier uses HTTP/2 itself, without a gRPC library: through the
 //! interface of such a library a lane that flow control has stopped cannot be reset, and each message is copied.
 //!
-//! - Both ends ping each second. A channel ends if nothing arrives for [`Limits::silence`].
-//! - The window of a channel has room for the windows of all its lanes, so an unread lane keeps no other one waiting.
+//! - A channel ends if nothing arrives for [`Limits::silence`]. Both ends ping three times in this time.
+//! - Each lane has a window of its own, and a channel has room for all of them. An unread lane keeps no other one
+//!   waiting.
 //! - A dropped sender ends its direction after its last message. A dropped receiver ends the lane: messages that were
 //!   sent before still leave if the other end reads them within a second, then the stream is reset.
 
@@ -46,6 +47,11 @@ const UNAVAILABLE: HeaderValue = HeaderValue::from_static("14");
 const PREFIX: usize = 5;
 /// Bytes of a lane that travel before its reader takes one.
 const WINDOW: u32 = 512 << 10;
+/// Bytes of all lanes that travel before a reader takes one: the most that HTTP/2 has, so that the windows of the lanes
+/// count alone. The other end learns of new room when half of it is used, and the windows of 1,024 lanes fit in a half.
+const CONNECTION_WINDOW: u32 = (1 << 31) - 1;
+/// Most lanes of a channel.
+pub(crate) const MOST_LANES: u32 = 1024;
 /// Bytes of an HTTP/2 frame. Longer messages of one lane let another lane in between.
 const FRAME: u32 = 64 << 10;
 /// Messages up to this length are copied into one frame with their neighbours.
@@ -63,7 +69,7 @@ const DRAIN: Duration = Duration::from_secs(1);
 pub struct Limits {
     /// Bytes of the longest message, in either direction. 64 MiB by default.
     pub max_message: usize,
-    /// Lanes of one channel that are open at a time, as the far end permits. 128 by default.
+    /// Lanes of one channel that are open at a time, up to 1,024, as the far end permits. 128 by default.
     pub lanes: u32,
     /// Time to connect with all handshakes, and to open a lane. 3 seconds by default.
     pub connect: Duration,
@@ -74,14 +80,6 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self { max_message: 64 << 20, lanes: 128, connect: Duration::from_secs(3), silence: Duration::from_secs(3) }
-    }
-}
-
-impl Limits {
-    /// Bytes of all lanes that travel before a reader takes one.
-    fn connection_window(&self) -> u32 {
-        // 2^31 - 1 is the largest window of HTTP/2.
-        self.lanes.saturating_add(1).saturating_mul(WINDOW).min(i32::MAX.cast_unsigned())
     }
 }
 
@@ -108,7 +106,7 @@ pub struct GrpcTarget {
 /// let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
 /// let address = listener.local_addr().unwrap().to_string();
 /// let (sender, mut incoming) = mpsc::channel(16);
-/// tokio::spawn(grpc::serve(listener, None, Limits::default(), sender, std::future::pending()));
+/// tokio::spawn(grpc::serve(listener, None, Limits::default(), sender, std::future::pending::<()>()));
 ///
 /// let carrier = GrpcCarrier::new(GrpcTarget { address, tls: None, limits: Limits::default() });
 /// let channel = carrier.connect().await.unwrap();
@@ -146,7 +144,7 @@ impl GrpcCarrier {
         T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
     {
         let mut builder = h2::client::Builder::new();
-        builder.initial_window_size(WINDOW).initial_connection_window_size(limits.connection_window());
+        builder.initial_window_size(WINDOW).initial_connection_window_size(CONNECTION_WINDOW);
         builder.max_frame_size(FRAME).enable_push(false).data_frame_budget(FRAME_BUDGET);
         let (requests, mut connection) = builder.handshake(io).await.map_err(|error| connection_text(&error))?;
         let mut pings = connection.ping_pong().ok_or("no pings")?;
@@ -322,8 +320,11 @@ impl Far {
         T: AsyncRead + AsyncWrite + Unpin,
     {
         let mut builder = h2::server::Builder::new();
-        builder.initial_window_size(WINDOW).initial_connection_window_size(self.limits.connection_window());
-        builder.max_frame_size(FRAME).max_concurrent_streams(self.limits.lanes).data_frame_budget(FRAME_BUDGET);
+        builder.initial_window_size(WINDOW).initial_connection_window_size(CONNECTION_WINDOW);
+        builder
+            .max_frame_size(FRAME)
+            .max_concurrent_streams(self.limits.lanes.min(MOST_LANES))
+            .data_frame_budget(FRAME_BUDGET);
         builder.handshake(io).await.map_err(|error| connection_text(&error))
     }
 
@@ -338,9 +339,9 @@ impl Far {
     where
         T: AsyncRead + AsyncWrite + Unpin,
     {
-        tracing::debug!(name = peer.name.as_deref(), address = ?peer.address, "a near end has come");
         let Some(pings) = connection.ping_pong() else { return "no pings".to_owned() };
         let address = peer.address.map(|address| address.to_string()).unwrap_or_default();
+        tracing::debug!(name = peer.name.as_deref(), %address, "a near end has come");
         let end = End { to: address.into(), cause: Arc::default() };
         let peer = Arc::new(peer);
         // Dropping this with the connection stops the tasks of its lanes.
@@ -442,6 +443,9 @@ fn ended_text(ended: Result<(), h2::Error>) -> String {
 fn connection_text(error: &h2::Error) -> String {
     if error.is_go_away() && error.is_remote() && error.reason() == Some(Reason::NO_ERROR) {
         return "the other end has stopped".to_owned();
+    }
+    if error.is_go_away() && error.is_library() {
+        return format!("the other end breaks HTTP/2, or expects TLS: {error}");
     }
     match error.get_io() {
         // Without a word from TLS or TCP the process is gone, or has dropped the channel.

@@ -478,8 +478,8 @@ impl<C: Channel> Fallback for Near<C> {
         Ok(description)
     }
 
-    fn version(&self) -> u64 {
-        self.far.newest()
+    async fn version(&self) -> Result<u64, HandlerError> {
+        Ok(self.far.newest())
     }
 }
 

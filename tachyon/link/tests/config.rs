@@ -63,8 +63,8 @@ const CONNECT: &str = "address = 'localhost:7410'\nsocket = '/run/front.sock'\n"
 #[test]
 fn flags_win_over_the_file() {
     let files = Files::new();
-    let content = "max_message = 2048\nin_flight = 7\nlanes = 9\nconnect_timeout = 2\nsilence = 0.5\nstop_timeout = 9.5\n\
-                   ring_sizes = [8192, 16384]\nlog = 'warn'\ninsecure = false\n";
+    let content = "max_message = 2048\nin_flight = 7\nlanes = 9\nconnect_timeout = 2\nsilence = 0.5\n\
+                   stop_timeout = 9.5\nring_sizes = [8192, 16384]\nlog = 'warn'\ninsecure = false\n";
     let config = files.serve(&format!("{SERVE}{content}"), &[]);
     assert_eq!(
         (config.socket.as_path(), config.listen[0]),
@@ -135,7 +135,7 @@ fn an_error_names_the_setting_and_the_allowed_values() {
         ("serve", "max_message = 0", &[], &["link.toml", "--max-message", "1024..=4294967295"]),
         ("serve", "max_message = true", &[], &["`max_message` is true", "a text or a number"]),
         ("serve", "insecure = 1", &[], &["`insecure` is 1", "true or false"]),
-        ("serve", "lanes = 1", &[], &["--lanes", "2..=4096"]),
+        ("serve", "lanes = 1", &[], &["--lanes", "2..=1024"]),
         ("serve", "silence = -1", &[], &["--silence", "from 0.01 to 3600"]),
         ("serve", "ring_sizes = [4096]", &[], &["`ring_sizes`", "two numbers"]),
         ("serve", "ring_sizes = [4096, 5000]", &[], &["--ring-sizes", "power of two"]),

@@ -7,10 +7,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tachyon_link::carrier::{Carrier, CarrierError, Channel, Incoming, Lane};
 use tachyon_link::grpc::{self, GrpcCarrier, GrpcChannel, GrpcTarget, Limits};
-use tokio::io::copy;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_stream::StreamExt;
 
@@ -56,9 +56,9 @@ async fn message(lane: &mut Lane) -> Bytes {
 }
 
 /// Sends until the lane takes no more, and returns the number of messages.
-async fn fill(lane: &Lane, message: &Bytes) -> usize {
+async fn fill(sender: &mpsc::Sender<Bytes>, message: &Bytes) -> usize {
     let mut sent = 0;
-    while timeout(Duration::from_millis(300), lane.sender.send(message.clone())).await.is_ok_and(|sent| sent.is_ok()) {
+    while timeout(Duration::from_millis(300), sender.send(message.clone())).await.is_ok_and(|sent| sent.is_ok()) {
         sent += 1;
     }
     sent
@@ -137,7 +137,7 @@ async fn a_lane_that_is_dropped_while_its_messages_wait_is_reset() {
     for near_first in [true, false] {
         let (near, far) = open(&mut far_end, &channel).await;
         let (first, mut second) = if near_first { (near, far) } else { (far, near) };
-        fill(&first, &Bytes::from(vec![7; 100_000])).await;
+        fill(&first.sender, &Bytes::from(vec![7; 100_000])).await;
         drop(first);
         // The other end reads nothing, and is told all the same.
         timeout(PATIENCE, second.sender.closed()).await.unwrap();
@@ -162,7 +162,7 @@ async fn an_unread_lane_stops_its_sender_and_no_other_lane() {
         unread.push((open(&mut far_end, &channel).await, length, 0));
     }
     for ((_, far), length, sent) in &mut unread {
-        *sent = fill(far, &Bytes::from(vec![9; *length])).await;
+        *sent = fill(&far.sender, &Bytes::from(vec![9; *length])).await;
         assert!((10..3 << 20).contains(&(*sent * *length)), "{sent} messages of {length} bytes");
     }
     for _ in 0..20 {
@@ -177,6 +177,24 @@ async fn an_unread_lane_stops_its_sender_and_no_other_lane() {
         }
         assert!(next(&mut near).await.is_none());
     }
+}
+
+#[tokio::test]
+async fn as_many_unread_lanes_as_the_far_end_permits_stop_no_other_lane() {
+    let mut far_end = far(Limits { lanes: 201, ..Limits::default() }).await;
+    let channel = connect(&far_end).await;
+    let (mut near, far) = open(&mut far_end, &channel).await;
+    let (mut unread, mut filling) = (Vec::new(), JoinSet::new());
+    for _ in 0..200 {
+        let (near, far) = open(&mut far_end, &channel).await;
+        unread.push(near);
+        let Lane { sender, receiver, .. } = far;
+        filling.spawn(async move { (fill(&sender, &Bytes::from(vec![9; 100_000])).await, sender, receiver) });
+    }
+    let filled = filling.join_all().await;
+    assert!(filled.iter().all(|(sent, ..)| *sent > 5));
+    far.sender.send("through".into()).await.unwrap();
+    assert_eq!(message(&mut near).await, "through");
 }
 
 #[tokio::test]
@@ -335,7 +353,7 @@ async fn another_protocol_is_unreachable() {
     let address = listener.local_addr().unwrap().to_string();
     tokio::spawn(async move {
         let (mut socket, _) = listener.accept().await.unwrap();
-        tokio::io::AsyncWriteExt::write_all(&mut socket, b"SSH-2.0-OpenSSH_9.9\r\n").await.unwrap();
+        socket.write_all(b"SSH-2.0-OpenSSH_9.9\r\n").await.unwrap();
         sleep(PATIENCE).await;
     });
     let error = carrier(&address, Limits::default()).connect().await.unwrap_err();
@@ -376,4 +394,32 @@ async fn a_black_hole_is_reported_at_both_ends_within_seconds() {
     }
     assert!((2..10).contains(&begin.elapsed().as_secs()), "after {:?}", begin.elapsed());
     assert!(matches!(channel.open().await.unwrap_err(), CarrierError::Ended { .. }));
+}
+
+#[tokio::test]
+async fn a_slow_network_is_not_silent() {
+    let limits = Limits { silence: Duration::from_millis(600), ..Limits::default() };
+    let mut far_end = far(limits.clone()).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (front, back) = (listener.local_addr().unwrap().to_string(), far_end.address.clone());
+    tokio::spawn(async move {
+        let (near, _) = listener.accept().await.unwrap();
+        let far = TcpStream::connect(back).await.unwrap();
+        let ((mut near_read, mut near_write), (mut far_read, mut far_write)) = (near.into_split(), far.into_split());
+        let slowly = async {
+            let mut bytes = vec![0; 8 << 10];
+            while let Ok(read @ 1..) = near_read.read(&mut bytes).await {
+                sleep(Duration::from_millis(10)).await;
+                far_write.write_all(&bytes[..read]).await.unwrap();
+            }
+        };
+        tokio::join!(slowly, async { drop(copy(&mut far_read, &mut near_write).await) });
+    });
+    let channel = carrier(&front, limits).connect().await.unwrap();
+    let (near, mut far) = open(&mut far_end, &channel).await;
+    // The pings of the near end wait behind the message for longer than the silence that ends a channel.
+    let begin = Instant::now();
+    near.sender.send(Bytes::from(vec![1; 2 << 20])).await.unwrap();
+    assert_eq!(message(&mut far).await.len(), 2 << 20);
+    assert!(begin.elapsed() > Duration::from_secs(1));
 }

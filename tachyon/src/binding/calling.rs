@@ -124,7 +124,7 @@ pub trait CallerSteps {
     ///
     /// # Errors
     /// As [`Caller::describe_timeout`]; [`CallError::TooLarge`] when no request is needed.
-    fn ask(&mut self, agreement: &Agreement) -> Result<Option<u64>, CallError>;
+    fn ask(&mut self, agreement: &Agreement, limit: Limit) -> Result<Option<u64>, CallError>;
     /// Reads the callee's rings from the socket; true when the callee has gone, in which case the replies now in the
     /// ring are the last. Call it before a look.
     ///
@@ -235,9 +235,9 @@ impl CallerSteps for Caller {
         self.core.verified.contains(key)
     }
 
-    fn ask(&mut self, agreement: &Agreement) -> Result<Option<u64>, CallError> {
+    fn ask(&mut self, agreement: &Agreement, limit: Limit) -> Result<Option<u64>, CallError> {
         let type_id = make_type_id(ROUTE_CONTROL, Operation::Describe as u16);
-        Ok(self.core.try_send(type_id, &agreement.question()?, Deadline::never(), ())?.ok())
+        Ok(self.core.try_send(type_id, &agreement.question()?, limit.0, ())?.ok())
     }
 
     fn hear(&self) -> Result<bool, CallError> {

@@ -439,9 +439,53 @@ impl<S: ?Sized> Dispatcher<S> {
         F: Future<Output = R> + Send + 'static,
         R: IntoReply<Error: fmt::Display + 'static> + Send + 'static,
     {
+        self.register_described_async(EndpointDescription::bytes(msg_type, name), handler)
+    }
+
+    /// As [`register_async_with_context`](Self::register_async_with_context), with a description of request, reply and
+    /// errors, for instance of an endpoint of another callee. The dispatcher does not check that the handler keeps to
+    /// it, and the reply of a handler is its bytes. The texts of errors travel, unless request and reply are bytes.
+    ///
+    /// ```
+    /// use tachyon::{Dispatcher, HandlerError, endpoints, tachyon_rpc, testing};
+    ///
+    /// #[tachyon_rpc(msg_type = 1)]
+    /// fn double(number: u32) -> u32 {
+    ///     number * 2
+    /// }
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let back = testing::pair_async(Dispatcher::new(endpoints![double]))?;
+    /// let mut front = Dispatcher::default();
+    /// for endpoint in back.describe(None).await?.endpoints {
+    ///     let (back, msg_type) = (back.clone(), endpoint.msg_type);
+    ///     front.register_described_async(endpoint, move |cx, request| {
+    ///         let back = back.on_behalf_of(&cx.get());
+    ///         async move { back.call(msg_type, &request).await.map_err(HandlerError::passed_on) }
+    ///     })?;
+    /// }
+    /// let caller = testing::pair_async(front)?;
+    /// assert_eq!(double::call_async(&caller, 21).await?, 42);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`register`](Self::register).
+    #[cfg(feature = "tokio")]
+    pub fn register_described_async<F, R>(
+        &mut self,
+        description: EndpointDescription,
+        handler: impl Fn(OwnedContext, Vec<u8>) -> F + Send + Sync + 'static,
+    ) -> Result<&mut Self, RegisterError>
+    where
+        F: Future<Output = R> + Send + 'static,
+        R: IntoReply<Error: fmt::Display + 'static> + Send + 'static,
+    {
         let handler = Arc::new(handler);
-        self.register_described_async(
-            EndpointDescription::bytes(msg_type, name),
+        self.register_described_task(
+            description,
             Box::new(move |request, context| {
                 let (handler, request) = (Arc::clone(&handler), request.payload().to_vec());
                 Ok(HandlerFuture::new(async move { later(handler(context, request).await) }))
@@ -480,7 +524,7 @@ impl<S: ?Sized> Dispatcher<S> {
         R: IntoReply<Error: fmt::Display + 'static> + Send + 'static,
     {
         let handler = Arc::new(handler);
-        self.register_described_async(
+        self.register_described_task(
             client_stream(msg_type, name),
             Box::new(move |request, context| {
                 let (handler, request, items) =
@@ -523,7 +567,7 @@ impl<S: ?Sized> Dispatcher<S> {
         R: IntoReply<Message = (), Error: fmt::Display + 'static> + Send + 'static,
     {
         let handler = Arc::new(handler);
-        self.register_described_async(
+        self.register_described_task(
             two_way(msg_type, name),
             Box::new(move |request, context| {
                 let (handler, request) = (Arc::clone(&handler), request.payload().to_vec());
@@ -539,7 +583,7 @@ impl<S: ?Sized> Dispatcher<S> {
     /// # Errors
     /// As [`register`](Self::register).
     #[doc(hidden)]
-    pub fn register_described_async(
+    pub fn register_described_task(
         &mut self,
         description: EndpointDescription,
         start: OwnedStartHandler,

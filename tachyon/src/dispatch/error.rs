@@ -208,12 +208,20 @@ impl HandlerError {
         error
     }
 
-    /// The error of a call that a proxy made for its own caller. An error reply of the callee stays as it is, but for
-    /// [`Stopping`](ErrorKind::Stopping), which becomes [`Unreachable`](ErrorKind::Unreachable): a caller waits for the
-    /// end of its connection after `Stopping`, and the connection to the proxy goes on. Any other error gets the kind
-    /// that tells the proxy's caller the same: a request that can never fit is [`BadRequest`](ErrorKind::BadRequest), a
-    /// timeout is [`DeadlinePassed`](ErrorKind::DeadlinePassed), a call that was not sent is `Unreachable`, and one that
-    /// may have run is [`Unavailable`](ErrorKind::Unavailable).
+    /// The error of a call that a proxy made for its own caller. An error reply of the callee stays as it is. Any other
+    /// error gets the kind that tells the proxy's caller the same:
+    ///
+    /// | error | kind |
+    /// |---|---|
+    /// | the request can never fit | [`BadRequest`](ErrorKind::BadRequest) |
+    /// | a timeout | [`DeadlinePassed`](ErrorKind::DeadlinePassed) |
+    /// | no stream of the connection is left, or no caller of a pool | [`ResourceExhausted`](ErrorKind::ResourceExhausted) |
+    /// | the callee's description or reply cannot be read | [`HandlerFailed`](ErrorKind::HandlerFailed) |
+    /// | the callee stops and has not begun the call, or the call was not sent | [`Unreachable`](ErrorKind::Unreachable) |
+    /// | the call may have run | [`Unavailable`](ErrorKind::Unavailable) |
+    ///
+    /// [`Stopping`](ErrorKind::Stopping) is not passed on: a caller that reconnects waits for the end of a connection
+    /// whose callee stops, and the proxy's connection goes on.
     ///
     /// ```
     /// use tachyon::{CallError, ErrorKind, HandlerError};
@@ -232,7 +240,8 @@ impl HandlerError {
             }
             CallError::TooLarge { .. } | CallError::Metadata(_) | CallError::ReservedMsgType => ErrorKind::BadRequest,
             CallError::TimedOut { .. } => ErrorKind::DeadlinePassed,
-            CallError::TooManyStreams { .. } => ErrorKind::ResourceExhausted,
+            CallError::TooManyStreams { .. } | CallError::Exhausted { .. } => ErrorKind::ResourceExhausted,
+            CallError::Describe(_) | CallError::BadReply { .. } => ErrorKind::HandlerFailed,
             _ if error.sent() => ErrorKind::Unavailable,
             _ => ErrorKind::Unreachable,
         };

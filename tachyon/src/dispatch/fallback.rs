@@ -2,7 +2,7 @@
 
 use core::fmt;
 use core::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::error::HandlerError;
 use super::items::{Items, StreamSender};
@@ -12,7 +12,7 @@ use super::reply::AsyncReply;
 use super::request::Request;
 use super::task::{HandlerFuture, OwnedStartHandler};
 use crate::engine::ErrorKind;
-use crate::schema::describe::Description;
+use crate::schema::describe::{CalleeLimits, Description, EndpointDescription, Query, WHOLE_TABLE, fits_chunk};
 use crate::schema::payload::ItemEncoding;
 
 /// A request that no endpoint of the table takes: a copy of its bytes, and the context of its call.
@@ -53,17 +53,18 @@ impl FallbackRequest {
     }
 }
 
-/// Answers every request that no endpoint of a table takes: what a proxy passes on.
-/// [`Dispatcher::fallback`](crate::Dispatcher::fallback) sets it.
+/// Answers every request that no endpoint of a table takes, as a proxy does.
+/// [`Dispatcher::fallback`](crate::Dispatcher::fallback) sets it, and the example `proxy` passes streams on as well.
 ///
 /// Each method returns a future that is a task of the runtime, as the handler of an async endpoint is: the server drops
-/// it when the caller gives the call up or leaves, when the deadline passes, and when the server stops. A future can
-/// wait for an answer that any other task or thread sends, for instance over a [`tokio::sync::oneshot`] channel.
+/// it when the caller gives the call up or leaves, when the deadline passes, and when the server stops. Descriptions
+/// count as calls in flight. A future can wait for an answer that any other task or thread sends, for instance over a
+/// [`tokio::sync::oneshot`] channel. A panic of a method becomes an error reply.
 ///
-/// ```no_run
+/// ```
 /// use tachyon::describe::Description;
 /// use tachyon::dispatch::{Fallback, FallbackRequest};
-/// use tachyon::{AsyncCaller, Dispatcher, HandlerError, RpcServer};
+/// use tachyon::{AsyncCaller, Dispatcher, HandlerError, endpoints, tachyon_rpc, testing};
 ///
 /// /// Passes calls on to another callee.
 /// struct Upstream(AsyncCaller);
@@ -79,13 +80,20 @@ impl FallbackRequest {
 ///     }
 /// }
 ///
-/// # async fn run() -> Result<(), tachyon::Error> {
-/// let mut server = RpcServer::listen("/run/front.sock")?;
+/// #[tachyon_rpc(msg_type = 1)]
+/// fn double(number: u32) -> u32 {
+///     number * 2
+/// }
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let upstream = testing::pair_async(Dispatcher::new(endpoints![double]))?;
 /// let mut dispatcher = Dispatcher::default();
-/// dispatcher.fallback(Upstream(AsyncCaller::connect("/run/back.sock").await?));
-/// dispatcher.serve_async(&mut server).await?;
-/// # Ok(())
-/// # }
+/// dispatcher.fallback(Upstream(upstream));
+/// let caller = testing::pair_async(dispatcher)?;
+/// assert_eq!(double::call_async(&caller, 21).await?, 42);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// # })?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait Fallback: Send + Sync + 'static {
     /// Answers a call.
@@ -112,8 +120,8 @@ pub trait Fallback: Send + Sync + 'static {
         }
     }
 
-    /// Describes one endpoint, or all: with it callers compare their side, and tools list the endpoints. By default
-    /// there is none.
+    /// Describes one endpoint, or all: with it callers compare their side, and tools list the endpoints. An endpoint of
+    /// the table hides one of the same number here. By default there is none.
     ///
     /// # Errors
     /// The error that the asking side gets.
@@ -124,20 +132,29 @@ pub trait Fallback: Send + Sync + 'static {
         }
     }
 
-    /// A number that differs whenever [`describe`](Self::describe) does: see
-    /// [`CalleeLimits::version`](crate::describe::CalleeLimits::version). By default 0.
-    fn version(&self) -> u64 {
-        0
+    /// A number that differs whenever the description of all endpoints does: see
+    /// [`CalleeLimits::version`](crate::describe::CalleeLimits::version). By default a hash of the description, which
+    /// is asked for each time: a fallback that has the number sooner returns it here.
+    ///
+    /// # Errors
+    /// As [`describe`](Self::describe).
+    fn version(&self) -> impl Future<Output = Result<u64, HandlerError>> + Send {
+        async { self.describe(None).await.map(|description| CalleeLimits::version_of(&description.to_json())) }
     }
 }
 
-/// The future of a description.
-pub(super) type Describing = Pin<Box<dyn Future<Output = Result<Description, HandlerError>> + Send>>;
+/// The future of an answer of the fallback.
+pub(super) type Answer<T> = Pin<Box<dyn Future<Output = Result<T, HandlerError>> + Send>>;
+
+/// A description in JSON that has several chunks, and the message type of its query.
+type Long = (u16, Arc<str>);
 
 /// A [`Fallback`] of any type.
 pub(super) struct AnyFallback {
-    describe: Box<dyn Fn(Option<u16>) -> Describing + Send + Sync>,
-    version: Box<dyn Fn() -> u64 + Send + Sync>,
+    describe: Box<dyn Fn(Option<u16>) -> Answer<Description> + Send + Sync>,
+    version: Box<dyn Fn() -> Answer<u64> + Send + Sync>,
+    /// The description whose first chunk was asked for last: the fallback is not asked for each chunk.
+    last_long: Arc<Mutex<Option<Long>>>,
 }
 
 impl AnyFallback {
@@ -145,12 +162,15 @@ impl AnyFallback {
     pub(super) fn new(fallback: impl Fallback) -> (Self, OwnedStartHandler, OwnedStartHandler) {
         let fallback = Arc::new(fallback);
         let of = Arc::clone(&fallback);
-        let describe = Box::new(move |endpoint| -> Describing {
+        let describe = Box::new(move |endpoint| -> Answer<Description> {
             let of = Arc::clone(&of);
             Box::pin(async move { of.describe(endpoint).await })
         });
         let of = Arc::clone(&fallback);
-        let version = Box::new(move || of.version());
+        let version = Box::new(move || -> Answer<u64> {
+            let of = Arc::clone(&of);
+            Box::pin(async move { of.version().await })
+        });
         let of = Arc::clone(&fallback);
         let call: OwnedStartHandler = Box::new(move |request, context| {
             let (of, request) = (Arc::clone(&of), FallbackRequest::new(request, context));
@@ -170,14 +190,39 @@ impl AnyFallback {
                 }
             }))
         });
-        (Self { describe, version }, call, open)
+        (Self { describe, version, last_long: Arc::default() }, call, open)
     }
 
-    pub(super) fn describe(&self, endpoint: Option<u16>) -> Describing {
-        (self.describe)(endpoint)
+    /// The description that a query asks for, in JSON. `own` are the endpoints of the table that belong to it, in the
+    /// order of their numbers; `max_len` is the longest reply.
+    pub(super) fn describe(&self, query: Query, own: Vec<EndpointDescription>, max_len: usize) -> Answer<Arc<str>> {
+        let last_long = Arc::clone(&self.last_long);
+        // Ignore poisoning: one value is always consistent.
+        let kept = |last: &Mutex<Option<Long>>| last.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if query.offset > 0
+            && let Some((_, json)) = kept(&last_long).filter(|(of, _)| *of == query.msg_type)
+        {
+            return Box::pin(async { Ok(json) });
+        }
+        let is_whole = query.msg_type == WHOLE_TABLE;
+        let describing = (self.describe)((!is_whole).then_some(query.msg_type));
+        Box::pin(async move {
+            let mut found = describing.await?.endpoints;
+            found.retain(|found| {
+                (is_whole || found.msg_type == query.msg_type)
+                    && own.binary_search_by_key(&found.msg_type, |own| own.msg_type).is_err()
+            });
+            found.extend(own);
+            found.sort_by_key(|endpoint| endpoint.msg_type);
+            let json: Arc<str> = Description::new(found).to_json().into();
+            if !fits_chunk(json.len(), max_len) {
+                *last_long.lock().unwrap_or_else(PoisonError::into_inner) = Some((query.msg_type, Arc::clone(&json)));
+            }
+            Ok(json)
+        })
     }
 
-    pub(super) fn version(&self) -> u64 {
+    pub(super) fn version(&self) -> Answer<u64> {
         (self.version)()
     }
 }

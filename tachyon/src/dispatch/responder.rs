@@ -30,12 +30,10 @@ use crate::foreign::{self, Panicked};
 use crate::metadata::Metadata;
 use crate::ring::{Frame, MessageHeader};
 use crate::rpc::{HandlerFailure, ServeError, control_reply, refusal};
-#[cfg(feature = "tokio")]
-use crate::schema::describe::Description;
 use crate::schema::describe::{CalleeLimits, Operation, Query, WHOLE_TABLE, chunk};
 use crate::stats::{CallOutcome, EndpointCounters, WorkerCounters};
 #[cfg(feature = "tokio")]
-use crate::type_id::{ROUTE_CONTROL, make_type_id};
+use crate::type_id::ROUTE_CONTROL;
 use crate::type_id::{msg_type, route_id};
 use crate::wait::{Deadline, monotonic_nanos};
 
@@ -77,8 +75,9 @@ pub(crate) struct Responder<S: ?Sized> {
     pub(super) on_failure: Option<FailureHook>,
     /// The threads of stream handlers, where no server has its own.
     pub(super) threads: Arc<StreamThreads>,
-    /// The description of the whole table as JSON, once a peer has asked for it. Emptied when the table grows.
-    pub(super) description: OnceLock<String>,
+    /// The description of the whole table as JSON, and its version, once a peer has asked for it. Emptied when the
+    /// table grows.
+    pub(super) description: OnceLock<(String, u64)>,
 }
 
 impl<S: ?Sized> Responder<S> {
@@ -283,7 +282,11 @@ impl<S: ?Sized> Responder<S> {
                 Ok(chunk) => (frame.type_id, chunk),
                 Err(kind) => refusal(frame, kind, "", max_len),
             },
-            Some(Operation::Limits) => (frame.type_id, self.limits(rx.max_len(), max_len).encode().to_vec()),
+            Some(Operation::Limits) => {
+                let (max_request, version) = (rx.max_len() as u64, self.whole_description().1);
+                let limits = CalleeLimits { max_request, max_reply: max_len as u64, version };
+                (frame.type_id, limits.encode().to_vec())
+            }
             _ => control_reply(frame, max_len),
         };
         tx.send_reply(&payload, MessageHeader::new(type_id, frame.correlation_id))
@@ -295,7 +298,7 @@ impl<S: ?Sized> Responder<S> {
         let query = Query::decode(query).ok_or(ErrorKind::BadRequest)?;
         let endpoint;
         let json = if query.msg_type == WHOLE_TABLE {
-            self.whole_description()
+            &self.whole_description().0
         } else {
             endpoint = self.table.describe(query.msg_type).to_json();
             &endpoint
@@ -303,16 +306,12 @@ impl<S: ?Sized> Responder<S> {
         chunk(json.as_bytes(), query.offset, max_len).ok_or(ErrorKind::ReplyTooLarge)
     }
 
-    fn whole_description(&self) -> &str {
-        self.description.get_or_init(|| self.table.describe(WHOLE_TABLE).to_json())
-    }
-
-    /// The lengths and the version of the description that a caller may ask for.
-    fn limits(&self, max_request: usize, max_reply: usize) -> CalleeLimits {
-        let version = CalleeLimits::version_of(self.whole_description());
-        #[cfg(feature = "tokio")]
-        let version = self.table.fallback().map_or(version, |fallback| version.rotate_left(1) ^ fallback.version());
-        CalleeLimits { max_request: max_request as u64, max_reply: max_reply as u64, version }
+    fn whole_description(&self) -> &(String, u64) {
+        self.description.get_or_init(|| {
+            let json = self.table.describe(WHOLE_TABLE).to_json();
+            let version = CalleeLimits::version_of(&json);
+            (json, version)
+        })
     }
 
     /// Runs `handler`, and sends an error reply if it does not reply. Returns the size of the reply.
@@ -511,36 +510,51 @@ impl<S: ?Sized> Responder<S> {
     #[cfg(feature = "tokio")]
     pub(crate) fn is_async(&self, type_id: u32) -> bool {
         self.find(type_id).is_some_and(Registered::is_async)
-            || self.table.fallback().is_some() && type_id == make_type_id(ROUTE_CONTROL, Operation::Describe as u16)
+            || (self.table.fallback().is_some()
+                && route_id(type_id) == ROUTE_CONTROL
+                && matches!(Operation::of(msg_type(type_id)), Some(Operation::Describe | Operation::Limits)))
     }
 
-    /// Starts the description of endpoints that the fallback has. `None` if the table has the answer.
+    /// Starts the answer to a control request that the fallback has a part in. `None` if the table has the answer.
     #[cfg(feature = "tokio")]
-    pub(crate) fn start_description(&self, rx: &Rx, tx: &Tx, frame: &Frame) -> Option<HandlerFuture> {
-        if frame.type_id != make_type_id(ROUTE_CONTROL, Operation::Describe as u16) {
+    pub(crate) fn start_control(&self, rx: &Rx, tx: &Tx, frame: &Frame) -> Option<HandlerFuture> {
+        if route_id(frame.type_id) != ROUTE_CONTROL {
             return None;
         }
-        let (fallback, query) = (self.table.fallback()?, Query::decode(slice::payload(frame, rx))?);
-        let is_whole = query.msg_type == WHOLE_TABLE;
-        let mut endpoints = self.table.describe(query.msg_type).endpoints;
-        if !is_whole && !endpoints.is_empty() {
-            return None;
+        let (fallback, max_len) = (self.table.fallback()?, tx.max_len());
+        match Operation::of(msg_type(frame.type_id))? {
+            Operation::Ping => None,
+            Operation::Describe => {
+                let query = Query::decode(slice::payload(frame, rx))?;
+                let own = self.table.describe(query.msg_type).endpoints;
+                if query.msg_type != WHOLE_TABLE && !own.is_empty() {
+                    return None;
+                }
+                let describing = fallback.describe(query, own, max_len);
+                Some(HandlerFuture::new(async move {
+                    let described = describing.await;
+                    AsyncReply::new(move |reply| {
+                        let too_large = || HandlerError::new(ErrorKind::ReplyTooLarge, "");
+                        reply.bytes(&chunk(described?.as_bytes(), query.offset, max_len).ok_or_else(too_large)?)
+                    })
+                }))
+            }
+            Operation::Limits => {
+                let (max_request, own) = (rx.max_len() as u64, self.whole_description().1);
+                let asking = fallback.version();
+                Some(HandlerFuture::new(async move {
+                    let version = asking.await.map(|version| own.rotate_left(1) ^ version);
+                    AsyncReply::new(move |reply| {
+                        let limits = CalleeLimits { max_request, max_reply: max_len as u64, version: version? };
+                        reply.bytes(&limits.encode())
+                    })
+                }))
+            }
         }
-        let (describing, max_len) = (fallback.describe((!is_whole).then_some(query.msg_type)), tx.max_len());
-        Some(HandlerFuture::new(async move {
-            let described = describing.await.map(|description| {
-                let own: Vec<u16> = endpoints.iter().map(|endpoint| endpoint.msg_type).collect();
-                endpoints.extend(description.endpoints.into_iter().filter(|found| !own.contains(&found.msg_type)));
-                Description::new(endpoints).to_json()
-            });
-            AsyncReply::new(move |reply| {
-                let too_large = || HandlerError::new(ErrorKind::ReplyTooLarge, "");
-                reply.bytes(&chunk(described?.as_bytes(), query.offset, max_len).ok_or_else(too_large)?)
-            })
-        }))
     }
 
-    /// Answers a control request whose answer took time. Layers and counters do not see it.
+    /// Answers a control request whose answer took time. Layers and counters do not see it. An error reply names the
+    /// message type `of`.
     ///
     /// # Errors
     /// The connection has ended.
@@ -549,6 +563,7 @@ impl<S: ?Sized> Responder<S> {
         &self,
         tx: &mut Tx,
         target: ReplyTarget,
+        of: u16,
         returned: Result<AsyncReply, Panicked>,
     ) -> Result<(), Halt> {
         let sent = returned.and_then(|returned| foreign::run(|| returned.send(Reply::over(tx, &target))));
@@ -561,7 +576,7 @@ impl<S: ?Sized> Responder<S> {
         if self.hide_text {
             body.text = "";
         }
-        match send_error(tx, target.correlation_id, target.msg_type(), failure.kind, body) {
+        match send_error(tx, target.correlation_id, of, failure.kind, body) {
             Err(Unsent::Halted(halt)) => Err(halt),
             Ok(()) | Err(Unsent::TooLarge { .. }) => Ok(()),
         }

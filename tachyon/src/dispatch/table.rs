@@ -251,7 +251,7 @@ impl<S: ?Sized> Table<S> {
     pub(super) fn of_call(&self, msg_type: u16) -> Option<&Registered<S>> {
         let found = self.get(msg_type);
         #[cfg(feature = "tokio")]
-        let found = found.or_else(|| self.fallback.as_deref().map(|fallback| &fallback.call));
+        let found = found.or_else(|| self.fallback_of(msg_type).map(|fallback| &fallback.call));
         found
     }
 
@@ -259,8 +259,14 @@ impl<S: ?Sized> Table<S> {
     pub(super) fn of_open(&self, msg_type: u16) -> Option<&Registered<S>> {
         let found = self.get(msg_type);
         #[cfg(feature = "tokio")]
-        let found = found.or_else(|| self.fallback.as_deref().map(|fallback| &fallback.open));
+        let found = found.or_else(|| self.fallback_of(msg_type).map(|fallback| &fallback.open));
         found
+    }
+
+    /// The fallback for a message type without an endpoint: for all but the reserved one, which no caller can send on.
+    #[cfg(feature = "tokio")]
+    fn fallback_of(&self, msg_type: u16) -> Option<&FallbackEntries<S>> {
+        self.fallback.as_deref().filter(|_| msg_type != MSG_TYPE_ERROR)
     }
 
     /// Message type and name of an endpoint that changes the state, if there is one.
@@ -377,6 +383,26 @@ mod tests {
         assert!(table.get(2).is_none());
         assert!(table.get(65_535).is_none());
         assert_eq!(table.iter().map(|(msg_type, _)| msg_type).collect::<Vec<_>>(), [0, 1, 255, 256, 4097, 65_534]);
+    }
+
+    #[cfg(feature = "tokio")]
+    #[test]
+    fn a_fallback_takes_every_message_type_but_the_reserved_one_and_those_of_endpoints() {
+        struct Refusing;
+        impl crate::dispatch::Fallback for Refusing {
+            async fn call(&self, _: crate::dispatch::FallbackRequest) -> Result<Vec<u8>, HandlerError> {
+                Err(HandlerError::failed("never called"))
+            }
+        }
+        let mut table = Table::<()>::new();
+        table.insert_owned(EndpointDescription::bytes(7, "own"), never()).unwrap();
+        table.set_fallback(AnyFallback::new(Refusing));
+        for of in [Table::of_call, Table::of_open] {
+            assert_eq!(of(&table, 7).unwrap().name(), "own");
+            assert_eq!(of(&table, 8).unwrap().name(), "");
+            assert!(of(&table, MSG_TYPE_ERROR).is_none());
+        }
+        assert_eq!(table.len(), 1);
     }
 
     #[test]

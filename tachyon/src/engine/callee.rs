@@ -60,6 +60,11 @@ pub(crate) trait Service {
     /// The connection has ended.
     fn end(&mut self, tx: &mut Tx, stream: Self::Begun) -> Result<(), Halt>;
 
+    /// The kind of the error reply to a call that has begun, when the server stops before its end.
+    fn kind_of_stop(&self, _call: &Self::Begun) -> ErrorKind {
+        ErrorKind::Cancelled
+    }
+
     /// Ends a call that has begun, or an open stream, whose caller is told.
     fn cancel(&mut self, call: Self::Begun, why: CancelReason);
 }
@@ -522,8 +527,9 @@ impl<B: StreamBody> CalleeCore<B> {
         let begun = core::mem::take(&mut self.begun);
         let mut outcome = Ok(());
         for (call, (of, begun)) in begun {
+            let kind = service.kind_of_stop(&begun);
             service.cancel(begun, CancelReason::Stop);
-            outcome = outcome.and(self.refuse(call, of, ErrorKind::Cancelled));
+            outcome = outcome.and(self.refuse(call, of, kind));
         }
         while let Some(stream) = self.streams.pop(&self.rx) {
             outcome = outcome.and(self.leave(service, stream, CancelReason::Stop, ErrorKind::Cancelled));

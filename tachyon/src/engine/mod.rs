@@ -25,6 +25,8 @@ pub(crate) use caller_stream::is_item;
 pub(crate) use calls::{Arrived, CallState, Calls, Outcome};
 pub use error_reply::RpcError;
 pub(crate) use error_reply::{ErrorBody, ErrorReply, send_error};
+#[cfg(feature = "tokio")]
+pub(crate) use request::refused_type;
 pub(crate) use request::{
     BAD_METADATA, OpenRequest, has_metadata, is_cancel, is_control, is_plain, is_users, open_current, open_metadata,
     open_request, split_metadata,

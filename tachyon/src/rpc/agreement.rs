@@ -77,18 +77,25 @@ impl Agreement {
     /// descriptions is not compared.
     ///
     /// # Errors
-    /// [`CallError::Mismatch`] when the declarations differ, [`CallError::Describe`] when the answer is no description,
-    /// [`CallError::Remote`] for an error.
+    /// [`CallError::Mismatch`] when the declarations differ; [`CallError::Describe`] when the answer is no description,
+    /// or an error of its making; [`CallError::TimedOut`] when the callee says so; [`CallError::Remote`] for any other
+    /// error, of a kind that [has not begun](ErrorKind::has_begun).
     pub fn answered(&mut self, type_id: u32, answer: &[u8]) -> Result<bool, CallError> {
         match RpcError::decode(type_id, answer) {
-            Some(error) => Self::refused(error),
+            Some(error) => self.refused(error),
             None => self.described(answer),
         }
     }
 
-    /// As [`answered`](Self::answered), for an error.
-    pub(crate) fn refused(error: RpcError) -> Result<bool, CallError> {
-        if error.kind == ErrorKind::NoHandler { Ok(true) } else { Err(CallError::Remote(error)) }
+    /// As [`answered`](Self::answered), for an error. In each case the call was not sent.
+    pub(crate) fn refused(&self, error: RpcError) -> Result<bool, CallError> {
+        let RpcError { kind, text, .. } = &error;
+        match kind {
+            ErrorKind::NoHandler => Ok(true),
+            ErrorKind::DeadlinePassed => Err(CallError::TimedOut { sent: false }),
+            kind if kind.has_begun() => Err(CallError::Describe(format!("{kind}: {text}"))),
+            _ => Err(CallError::Remote(RpcError { msg_type: self.here.msg_type, ..error })),
+        }
     }
 
     /// As [`answered`](Self::answered), for an answer that is no error.

@@ -877,7 +877,19 @@ impl Caller {
         Ok(began.elapsed())
     }
 
-    /// Asks the callee for the longest messages that it takes and gives, and for the version of its description.
+    /// Asks the callee for the longest messages that it takes and gives, and for the version of its description. A
+    /// caller that keeps the description compares versions, and asks for the description again only if they differ.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use tachyon::{Dispatcher, testing};
+    ///
+    /// let mut caller = testing::pair(Dispatcher::default())?;
+    /// let limits = caller.limits(Duration::from_secs(1))?;
+    /// assert_eq!(limits.max_request, caller.max_len() as u64);
+    /// assert_eq!(limits.version, caller.limits(Duration::from_secs(1))?.version);
+    /// # Ok::<(), tachyon::Error>(())
+    /// ```
     ///
     /// # Errors
     /// [`CallError::Remote`] of kind [`NoHandler`](crate::ErrorKind::NoHandler) when no
@@ -943,7 +955,7 @@ impl Caller {
         let (type_id, reply) = self.control_reply(operation, payload, deadline)?;
         match RpcError::decode(type_id, &reply) {
             None => Ok(reply),
-            Some(error) => Err(CallError::Remote(error)),
+            Some(error) => Err(CallError::refused(error)),
         }
     }
 
@@ -955,7 +967,7 @@ impl Caller {
         deadline: Deadline,
     ) -> Result<(u32, AlignedBytes), CallError> {
         let type_id = make_type_id(ROUTE_CONTROL, operation as u16);
-        let call = self.send_as(type_id, payload, Deadline::never(), deadline)?;
+        let call = self.send_as(type_id, payload, deadline, deadline)?;
         self.complete(call, deadline)?;
         let guard = self.lend();
         Ok((guard.type_id(), AlignedBytes::from(&*guard)))

@@ -40,6 +40,8 @@ pub(crate) use layer::CallerLayers;
 pub use layer::{CallOutcome, CallerLayer, OutgoingCall};
 #[cfg(feature = "tokio")]
 pub(crate) use reconnect::connecting_by;
+#[cfg(feature = "tokio")]
+pub(crate) use reconnect::patience;
 pub(crate) use settings::{deadline, metadata};
 pub use stream::OpenStream;
 #[cfg(feature = "tokio")]

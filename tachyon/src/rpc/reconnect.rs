@@ -4,6 +4,7 @@
 //! here; [`Attempts`](super::attempts::Attempts) decides about repeats.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
@@ -37,8 +38,14 @@ pub(super) fn tick() -> Timespec {
 /// Begins to connect until `deadline`. One server may be ending while the next one starts: a listener that hangs up in
 /// the handshake is waited for like a missing one.
 pub(crate) fn connecting_by(path: &Path, options: &Options, deadline: Deadline) -> Result<Connecting, ConnectError> {
-    let limit = deadline.remaining().map_or(options.connect_timeout(), |left| left.min(options.connect_timeout()));
+    let limit = patience(options, deadline);
     Connecting::new(path, Kind::Rpc, Role::Source, &options.clone().timeout(limit).reconnect(true))
+}
+
+/// Longest wait for a listener, for a call with `deadline`.
+pub(crate) fn patience(options: &Options, deadline: Deadline) -> Duration {
+    let limit = options.connect_timeout();
+    deadline.remaining().map_or(limit, |left| left.min(limit))
 }
 
 pub(super) fn connect_by(path: &Path, options: &Options, deadline: Deadline) -> Result<Established, ConnectError> {

@@ -23,6 +23,12 @@ impl CallSettings {
         self.timeout = Some(timeout);
     }
 
+    /// Shortens the longest time of the whole call to at most `left`.
+    #[cfg(feature = "tokio")]
+    pub(crate) fn limit_timeout(&mut self, left: Duration) {
+        self.timeout = Some(self.timeout.map_or(left, |timeout| timeout.min(left)));
+    }
+
     /// Sets how many items may be under way from the callee of a stream.
     pub(crate) fn set_window(&mut self, window: u32) {
         self.window = Some(window);

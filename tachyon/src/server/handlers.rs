@@ -11,7 +11,7 @@ use crate::dispatch::{
     AsyncReply, Deferred, Deferring, Detached, HandlerError, HandlerFuture, Outcome, ReplyTarget, ServedStream,
 };
 use crate::engine::{
-    CallerInfo, CancelReason, ErrorBody, ErrorKind, Handled, OpenRequest, Service, is_open, send_error,
+    CallerInfo, CancelReason, ErrorBody, ErrorKind, Handled, OpenRequest, Service, is_open, refused_type, send_error,
 };
 use crate::foreign::Panicked;
 use crate::type_id::msg_type;
@@ -28,15 +28,15 @@ pub(super) struct Task {
 #[derive(Debug)]
 enum TaskOf {
     Call(Deferred),
-    /// A control request.
-    Control(ReplyTarget),
+    /// A control request, and the message type that an error reply names.
+    Control(ReplyTarget, u16),
 }
 
 impl TaskOf {
     fn correlation_id(&self) -> u64 {
         match self {
             Self::Call(deferred) => deferred.correlation_id(),
-            Self::Control(target) => target.correlation_id,
+            Self::Control(target, _) => target.correlation_id,
         }
     }
 }
@@ -125,11 +125,14 @@ impl<'a, S: ?Sized> AsyncHandlers<'a, S> {
         self.freed = true;
         let (deferred, outcome) = match (of, outcome) {
             (TaskOf::Call(deferred), outcome) => (deferred, outcome),
-            (TaskOf::Control(target), TaskOutcome::Returned(returned)) => {
-                return responder.answer_control_later(tx, *target, returned);
+            (TaskOf::Control(target, of), TaskOutcome::Returned(returned)) => {
+                return responder.answer_control_later(tx, *target, *of, returned);
             }
-            (TaskOf::Control(target), TaskOutcome::DeadlinePassed | TaskOutcome::NotStarted) => {
-                return refuse(tx, target.correlation_id, target.msg_type(), ErrorKind::Stopping);
+            (TaskOf::Control(target, of), TaskOutcome::DeadlinePassed) => {
+                return refuse(tx, target.correlation_id, *of, ErrorKind::DeadlinePassed);
+            }
+            (TaskOf::Control(target, of), TaskOutcome::NotStarted) => {
+                return refuse(tx, target.correlation_id, *of, ErrorKind::Stopping);
             }
         };
         let returned = match outcome {
@@ -242,16 +245,16 @@ impl<S: ?Sized> Service for AsyncHandlers<'_, S> {
             return self.open(caller, rx, tx, request);
         }
         let Blocking { responder, counters, shared, .. } = self.blocking;
-        if let Some(future) = responder.start_description(rx, tx, &request.frame) {
-            let OpenRequest { frame, deadline } = request;
-            let target = ReplyTarget { type_id: frame.type_id, correlation_id: frame.correlation_id };
-            return Ok(self.spawn(caller.id, TaskOf::Control(target), *deadline, future));
-        }
         let (deferred, future) = match responder.start_async(shared, (caller, counters), (rx, tx), request) {
             Deferring::Begun(begun) => begun,
             Deferring::Answered(outcome) => return responder.report(outcome).map(|()| Handled::Replied),
             Deferring::Declined => {
-                return self.blocking.answer(caller, rx, tx, request).map(|()| Handled::Replied);
+                let OpenRequest { frame, deadline } = request;
+                let Some(future) = responder.start_control(rx, tx, frame) else {
+                    return self.blocking.answer(caller, rx, tx, request).map(|()| Handled::Replied);
+                };
+                let target = ReplyTarget { type_id: frame.type_id, correlation_id: frame.correlation_id };
+                return Ok(self.spawn(caller.id, TaskOf::Control(target, refused_type(rx)), *deadline, future));
             }
         };
         let deadline = deferred.deadline().map_or(Deadline::never(), Deadline::at_nanos);
@@ -262,6 +265,14 @@ impl<S: ?Sized> Service for AsyncHandlers<'_, S> {
         let stream = stream.stream();
         self.note_ended(&stream);
         self.blocking.end_stream(tx, stream)
+    }
+
+    fn kind_of_stop(&self, call: &Self::Begun) -> ErrorKind {
+        match call {
+            // The call that the description is for was not sent.
+            Begun::Call(Task { of: TaskOf::Control(..), .. }) => ErrorKind::Stopping,
+            Begun::Call(_) | Begun::Stream(_) => ErrorKind::Cancelled,
+        }
     }
 
     fn cancel(&mut self, call: Self::Begun, why: CancelReason) {

@@ -49,9 +49,9 @@ class QuotaError(tachyon.TachyonError):
 
 
 def refuse(kind: tachyon.u16, text: str) -> tachyon.u32:
-    if kind == ErrorKind.STOPPING:
+    if kind in {ErrorKind.STOPPING, ErrorKind.UNREACHABLE}:
         error = errors.TachyonError(text)
-        error.reply_kind = ErrorKind.STOPPING  # type: ignore[misc]
+        error.reply_kind = ErrorKind(kind)  # type: ignore[misc]
         raise error
     if kind:
         raise CLASSES[kind](text)
@@ -81,7 +81,7 @@ def find(sensor: tachyon.u32) -> tachyon.f64:
 
 def refuse_raw(payload: memoryview) -> bytes:
     if payload[0]:
-        raise CLASSES[payload[0]]("raw")
+        refuse(payload[0], "raw")
     return bytes(payload)
 
 

@@ -23,7 +23,7 @@ use crate::metadata::Metadata;
 use crate::options::Options;
 use crate::rpc::{
     Attempts, Body, CallError, CallInFlight, CallOutcome, CallSettings, CallerLayer, CallerLayers, Chunks, Endpoint,
-    OutgoingCall, Target, connecting_by, deadline, limits_of,
+    OutgoingCall, Target, connecting_by, deadline, limits_of, patience,
 };
 use crate::schema::describe::{CalleeLimits, Description, Operation, Signature, WHOLE_TABLE};
 use crate::type_id::{MSG_TYPE_ERROR, ROUTE_CONTROL, make_type_id};
@@ -251,11 +251,12 @@ impl AsyncCaller {
     }
 
     /// A handle to the same connection for the calls of a proxy: they have the metadata of the call `context`, and at
-    /// most the time that is left of it.
+    /// most the time that is left of it. Entries of this handle stay, but for those whose key the call has: add the
+    /// proxy's own entries to the new handle, where they win. [`Fallback`](crate::dispatch::Fallback) has an example.
     pub fn on_behalf_of(&self, context: &Context<'_>) -> Self {
         let mut handle = self.clone();
         if let Some(left) = context.remaining() {
-            handle.settings.set_timeout(left);
+            handle.settings.limit_timeout(left);
         }
         for (key, value) in context.metadata().iter() {
             handle.settings.insert(key, value);
@@ -439,6 +440,21 @@ impl AsyncCaller {
     /// Asks the callee for the description of one endpoint, or of all. An endpoint that the callee does not have gives
     /// an empty description.
     ///
+    /// ```
+    /// use tachyon::{Dispatcher, testing};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let mut dispatcher = Dispatcher::default();
+    /// dispatcher.register(1, "echo", <[u8]>::to_vec)?;
+    /// let caller = testing::pair_async(dispatcher)?;
+    /// assert_eq!(caller.describe(None).await?.endpoints[0].name, "echo");
+    /// assert!(caller.describe(Some(2)).await?.endpoints.is_empty());
+    /// assert_eq!(caller.limits().await?.max_request, caller.max_len() as u64);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     /// As [`Caller::describe`](crate::Caller::describe).
     ///
@@ -547,7 +563,7 @@ impl AsyncCaller {
 /// Makes a control request, and awaits a copy of the reply.
 async fn control(link: &Link, operation: Operation, payload: &[u8], deadline: Deadline) -> Result<Vec<u8>, CallError> {
     let type_id = make_type_id(ROUTE_CONTROL, operation as u16);
-    let request = Request { type_id, body: &Bytes(payload), metadata: None, due: Deadline::never() };
+    let request = Request { type_id, body: &Bytes(payload), metadata: None, due: deadline };
     link.session.exchange(&request, deadline).await
 }
 
@@ -619,6 +635,9 @@ impl Shared {
         if !self.options.reconnects() || !link.session.has_ended() {
             return Ok(link);
         }
+        // The time in which another task tries in vain counts: the tasks behind it would wait one after the other.
+        let limit = patience(&self.options, deadline);
+        let until = Deadline::after(limit);
         let reconnecting = within(deadline, self.reconnecting.lock()).await;
         let _reconnecting = reconnecting.ok_or(CallError::TimedOut { sent: false })?;
         // Another task may have reconnected meanwhile.
@@ -626,8 +645,14 @@ impl Shared {
         if !link.session.has_ended() {
             return Ok(link);
         }
-        let reconnected = Link::connect(&self.path, &self.options, deadline).await;
-        let link = Arc::new(reconnected.map_err(|source| CallError::reconnecting(source, deadline))?);
+        let reconnected = Link::connect(&self.path, &self.options, until).await;
+        let link = reconnected.map_err(|mut source| {
+            if let ConnectError::NoListener { timeout, .. } = &mut source {
+                *timeout = limit;
+            }
+            CallError::reconnecting(source, deadline)
+        });
+        let link = Arc::new(link?);
         *self.link.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&link);
         Ok(link)
     }

@@ -128,10 +128,10 @@ impl Session {
         let mut agreement = Agreement::on(signature.into());
         loop {
             let question = agreement.question()?;
-            let request = Request { type_id, body: &Bytes(&question), metadata: None, due: Deadline::never() };
+            let request = Request { type_id, body: &Bytes(&question), metadata: None, due: deadline };
             let agreed = match self.exchange(&request, deadline).await {
                 Ok(answer) => agreement.described(&answer)?,
-                Err(CallError::Remote(error)) => Agreement::refused(error)?,
+                Err(CallError::Remote(error)) => agreement.refused(error)?,
                 Err(CallError::TooLarge { .. }) => true,
                 Err(error) => return Err(error.unsent()),
             };

@@ -100,8 +100,23 @@ impl RawStream {
         poll_fn(|context| self.poll_recv(context)).await
     }
 
-    /// The next message of the callee, of a stream of any kind: what a proxy passes on. No message follows
-    /// [`RawMessage::End`], [`RawMessage::Reply`] and an error.
+    /// The next message of the callee, of a stream of any kind, for a proxy that passes it on. No message follows
+    /// [`RawMessage::End`], [`RawMessage::Reply`] and an error. Dropping the future loses no message.
+    ///
+    /// ```
+    /// use tachyon::client::tokio::RawMessage;
+    /// use tachyon::{Dispatcher, testing};
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+    /// let mut dispatcher = Dispatcher::default();
+    /// dispatcher.register_stream(1, "count", |_: &[u8]| 0..1u8)?;
+    /// let count = testing::pair_async(dispatcher)?.open(1, b"").await?;
+    /// assert_eq!(count.next_message().await?, RawMessage::Item(vec![0]));
+    /// assert_eq!(count.next_message().await?, RawMessage::End);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     ///
     /// # Errors
     /// As [`recv`](Self::recv), and [`CallError::UnknownCorrelation`] when the last message was taken before.

@@ -108,6 +108,12 @@ pub(crate) fn chunk(whole: &[u8], offset: u32, limit: usize) -> Option<Vec<u8>> 
     Some(bytes)
 }
 
+/// Whether a description of `len` bytes has one chunk, in replies of at most `limit` bytes.
+#[cfg(feature = "tokio")]
+pub(crate) fn fits_chunk(len: usize, limit: usize) -> bool {
+    len + TOTAL_LEN <= limit.min(MAX_CHUNK_LEN)
+}
+
 impl<'a> Chunk<'a> {
     pub(crate) fn decode(bytes: &'a [u8]) -> Option<Self> {
         let (total, bytes) = bytes.split_first_chunk::<TOTAL_LEN>()?;
@@ -127,6 +133,21 @@ mod tests {
         for len in [0, 1, 5, 7] {
             assert_eq!(Query::decode(&[0; 7][..len]), None);
         }
+    }
+
+    #[test]
+    fn limits_lie_as_the_wire_format_says() {
+        let limits = CalleeLimits { max_request: 1, max_reply: 0x0203, version: u64::MAX - 1 };
+        let bytes = limits.encode();
+        assert_eq!(bytes[..16], [1, 0, 0, 0, 0, 0, 0, 0, 3, 2, 0, 0, 0, 0, 0, 0]);
+        assert_eq!(bytes[16..], (u64::MAX - 1).to_le_bytes());
+        assert_eq!(CalleeLimits::decode(&bytes), Some(limits));
+        assert_eq!(CalleeLimits::decode(&[&bytes[..], b"newer"].concat()), Some(limits));
+        assert_eq!(CalleeLimits::decode(&bytes[..23]), None);
+        // Of RFC 9923, appendix C.
+        assert_eq!(CalleeLimits::version_of(""), 0xCBF2_9CE4_8422_2325);
+        assert_eq!(CalleeLimits::version_of("a"), 0xAF63_DC4C_8601_EC8C);
+        assert_eq!(CalleeLimits::version_of("foobar"), 0x8594_4171_F739_67E8);
     }
 
     #[test]

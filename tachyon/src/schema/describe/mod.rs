@@ -12,6 +12,8 @@ mod signature;
 
 pub use compare::Mismatch;
 pub use control::CalleeLimits;
+#[cfg(feature = "tokio")]
+pub(crate) use control::fits_chunk;
 pub(crate) use control::{Chunk, Operation, Query, WHOLE_TABLE, chunk};
 pub use description::{
     DescribeError, Description, EndpointDescription, EnumDescription, ErrorDescription, FieldDescription,
