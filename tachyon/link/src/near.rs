@@ -250,8 +250,8 @@ struct Calls {
 }
 
 impl Calls {
-    /// Notes the calls of a batch that the carrier is about to get. False after the end: calls that were not sent by then
-    /// were reported so.
+    /// Notes the calls of a batch that the carrier is about to get. False after the end: calls that were not sent by
+    /// then were reported so.
     fn note_sent(&mut self, batch: &[Frame]) -> bool {
         let calls = batch.iter().filter(|frame| matches!(frame.body, Some(Body::Request(_)))).map(|frame| frame.call);
         if let Some(last) = calls.max()
