@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+import linked
 import programs
 import tachyon
 from contract import served
@@ -196,3 +197,16 @@ def calling_pair(service: Callable[..., Peer], path: str) -> Iterator[tuple[tach
     callee = service("basics", "bus", at=path + ".rpc", rings=(4096, 4096), quiet=True)
     with tachyon.RpcBus.connect(path + ".rpc") as bus:
         yield bus, callee
+
+
+@pytest.fixture(scope="session")
+def link_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of certificates for `host-a` and `host-b`."""
+    return linked.certificates(tmp_path_factory.mktemp("certificates"), "host-a", "host-b")
+
+
+@pytest.fixture
+def link(path: str, link_files: Path) -> Iterator[linked.Link]:
+    """Return the places of a link, in a folder of the test. Its processes end with the test."""
+    with ExitStack() as stack:
+        yield linked.Link(Path(path).parent, link_files, stack)
