@@ -1,11 +1,11 @@
-//! The cost of a call through a link, beside a call over its engine alone: a gRPC call with one message each way, over an
-//! open channel of HTTP/2 with TLS.
+//! The cost of a call through a link, beside a call over its engine alone: a gRPC call with one message each way, over
+//! an open channel of HTTP/2 with TLS.
 //!
 //! Run: `cargo bench -p tachyon-link` (about half a minute).
 //!
-//! Five processes: this one is the caller, and the near end of the bare channel; the others are the callee, both ends of
-//! the link, and the far end of the bare channel, which echoes. All are on one machine, over the loopback interface. Short
-//! rounds of both kinds take turns.
+//! Five processes: this one is the caller, and the near end of the bare channel; the others are the callee, both ends
+//! of the link, and the far end of the bare channel, which echoes. All are on one machine, over the loopback interface.
+//! Short rounds of both kinds take turns.
 
 use std::error::Error;
 use std::net::{SocketAddr, TcpListener};
