@@ -113,7 +113,7 @@ test-rust: $(VENV)/.created ## Rust tests: units, properties, two processes, mac
 test-doc: $(VENV)/.created ## examples in the Rust documentation, and its links
 	@echo '==> cargo test --doc, cargo doc'
 	@cargo test --quiet --doc $(TESTED)
-	@RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps --all-features --package tachyon --package tachyon-macros
+	@RUSTDOCFLAGS='-D warnings' cargo doc --quiet --no-deps --all-features --package tachyon --package tachyon-link --package tachyon-macros
 
 test-python: $(VENV)/.dev $(EXTENSION) $(PRICING) $(EXAMPLES) $(PROGRAMS) input
 test-python: ## Python tests, and the examples of both languages in pairs
@@ -199,9 +199,10 @@ tsan: ## the tests of two threads over one ring, with ThreadSanitizer
 	    cargo test --quiet --target $(HOST) --target-dir $(TARGET)/tsan --package tachyon --lib -- \
 	    --test-threads 1 two_threads overflow
 
-wheel: $(VENV)/.build ## build the wheel into target/wheels, with cargo and Python alone
+wheel: $(VENV)/.build ## build the wheels of the package and of tachyon-link into target/wheels
 	@echo '==> maturin build'
 	@$(BIN)/maturin build --quiet --release --manifest-path $(PACKAGE)/Cargo.toml
+	@$(BIN)/maturin build --quiet --release --manifest-path tachyon/link/Cargo.toml
 	@ls $(TARGET)/wheels
 
 deny: $(TARGET)/tools/bin/cargo-deny ## check licences, duplicates, sources and advisories of the dependencies

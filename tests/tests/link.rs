@@ -337,6 +337,23 @@ fn streams_of_all_kinds_pass_through() {
 }
 
 #[test]
+fn many_short_streams_that_end_or_are_dropped_leave_the_channel_open() {
+    for wire in WIRES {
+        let setup = Setup::start(wire, ALL);
+        let mut caller = setup.caller();
+        for number in 0..3000 {
+            let mut short = count::open(&mut caller, 2).unwrap();
+            assert_eq!(short.next().unwrap().unwrap(), 0, "{wire:?}, stream {number}");
+            // Each second one is dropped with an item under way.
+            if number % 2 == 0 {
+                assert_eq!(short.next().unwrap().unwrap(), 1);
+                assert!(short.next().is_none());
+            }
+        }
+    }
+}
+
+#[test]
 fn more_streams_than_one_connection_has() {
     for wire in WIRES {
         let setup = Setup::start(wire, ALL);

@@ -1,11 +1,11 @@
-//! The cost of a call through a link, beside an exchange over its engine alone: one message each way over an open lane
-//! of HTTP/2 with TLS.
+//! The cost of a call through a link, beside a call over its engine alone: a gRPC call with one message each way, over
+//! an open channel of HTTP/2 with TLS.
 //!
 //! Run: `cargo bench -p tachyon-link` (about half a minute).
 //!
-//! Five processes: this one is the caller, and the near end of the bare lane; the others are the callee, both ends of
-//! the link, and the far end of the bare lane, which echoes. All are on one machine, over the loopback interface. Short
-//! rounds of both kinds take turns.
+//! Five processes: this one is the caller, and the near end of the bare channel; the others are the callee, both ends
+//! of the link, and the far end of the bare channel, which echoes. All are on one machine, over the loopback interface.
+//! Short rounds of both kinds take turns.
 
 use std::error::Error;
 use std::net::{SocketAddr, TcpListener};
@@ -187,13 +187,13 @@ fn measure() -> Outcome {
             }
         }
     });
-    let mut lane = runtime.block_on(channel.open())?;
+    let channel = Arc::new(channel);
     let tasks = runtime.block_on(AsyncCaller::connect(front))?;
     for size in SIZES {
         let payload = vec![7; size];
         let mut rounds: Vec<[f64; 5]> = Vec::new();
         for _ in 0..ROUNDS {
-            let engine = runtime.block_on(one_by_one_over(&mut lane, &payload))?;
+            let engine = runtime.block_on(one_by_one_over(&*channel, &payload))?;
             let before = near.processor_time()? + far.processor_time()?;
             let mut times = Vec::with_capacity(CALLS);
             for _ in 0..CALLS {
@@ -202,7 +202,7 @@ fn measure() -> Outcome {
                 times.push(began.elapsed());
             }
             let processor = (near.processor_time()? + far.processor_time()?).saturating_sub(before);
-            let engine_flight = runtime.block_on(in_flight_over(&mut lane, &payload))?;
+            let engine_flight = runtime.block_on(in_flight_over(&channel, &payload))?;
             let link_flight = runtime.block_on(in_flight_through(&tasks, &payload))?;
             let calls = f64::from(u32::try_from(CALLS)?);
             rounds.push([
@@ -232,30 +232,47 @@ fn print(line: &str) {
     println!("{line}");
 }
 
-/// The median of exchanges over a lane.
-async fn one_by_one_over(lane: &mut Lane, payload: &[u8]) -> Outcome<Duration> {
+/// A call over the engine alone.
+async fn engine_call(channel: &impl Channel, payload: &Bytes) -> Outcome {
+    let Lane { sender, mut receiver, .. } = channel.open().await?;
+    sender.send(payload.clone()).await?;
+    drop(sender);
+    receiver.next().await.ok_or("the lane ended")??;
+    // The end of the gRPC call.
+    while let Some(message) = receiver.next().await {
+        message?;
+    }
+    Ok(())
+}
+
+/// The median of calls over the engine alone.
+async fn one_by_one_over(channel: &impl Channel, payload: &[u8]) -> Outcome<Duration> {
     let payload = Bytes::copy_from_slice(payload);
     let mut times = Vec::with_capacity(CALLS);
     for _ in 0..CALLS {
         let began = Instant::now();
-        lane.sender.send(payload.clone()).await?;
-        lane.receiver.next().await.ok_or("the lane ended")??;
+        engine_call(channel, &payload).await?;
         times.push(began.elapsed());
     }
     Ok(median(times))
 }
 
-/// Time for exchanges over a lane, with as many messages under way as there may be calls.
-async fn in_flight_over(lane: &mut Lane, payload: &[u8]) -> Outcome<Duration> {
+/// Time for calls over the engine alone, with so many in flight.
+async fn in_flight_over(channel: &Arc<impl Channel>, payload: &[u8]) -> Outcome<Duration> {
     let payload = Bytes::copy_from_slice(payload);
     let began = Instant::now();
-    for number in 0..FLIGHT_CALLS + FLIGHT {
-        if number >= FLIGHT {
-            lane.receiver.next().await.ok_or("the lane ended")??;
-        }
-        if number < FLIGHT_CALLS {
-            lane.sender.send(payload.clone()).await?;
-        }
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..FLIGHT {
+        let (channel, payload) = (Arc::clone(channel), payload.clone());
+        tasks.spawn(async move {
+            for _ in 0..FLIGHT_CALLS / FLIGHT {
+                engine_call(&*channel, &payload).await.map_err(|error| error.to_string())?;
+            }
+            Ok::<(), String>(())
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done??;
     }
     Ok(began.elapsed())
 }

@@ -1,11 +1,12 @@
 //! Batches: frames that wait for a lane travel in one message.
 
 use core::fmt::Display;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use prost::Message;
 use tachyon::{CallError, ErrorKind, RpcError};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use crate::wire::{Batch, Body, Failure, Frame};
 
@@ -21,8 +22,15 @@ const MOST: usize = 256;
 /// Bytes that a frame takes besides its payload: numbers, lengths and metadata.
 const HEAD: usize = 8 << 10;
 
-/// Frames on their way to a lane. The number of calls in flight bounds the queue.
-pub(crate) type FrameQueue = mpsc::UnboundedSender<Frame>;
+/// A place of a call in flight. It is free again when its last clone is gone.
+pub(crate) type Place = Arc<OwnedSemaphorePermit>;
+
+/// A frame, and the place of its call until the carrier has the frame.
+pub(crate) type Queued = (Frame, Option<Place>);
+
+/// Frames on their way to a lane. The number of places bounds the queue: each frame has one, or belongs to a call that
+/// has had one.
+pub(crate) type FrameQueue = mpsc::UnboundedSender<Queued>;
 
 /// The message of some frames.
 pub(crate) fn message(frames: Vec<Frame>) -> Bytes {
@@ -49,18 +57,26 @@ pub(crate) fn smaller(own: usize, others: u64) -> usize {
     if others == 0 { own } else { usize::try_from(others).map_or(own, |others| own.min(others)) }
 }
 
-/// Sends the frames of a queue until the queue or the lane ends. `sending` sees each batch just before it is sent.
+/// Sends the frames of a queue until the queue or the lane ends, or `may_send` refuses a batch. `may_send` sees each
+/// batch just before the carrier gets it.
 pub(crate) async fn send_all(
-    mut queue: mpsc::UnboundedReceiver<Frame>,
+    mut queue: mpsc::UnboundedReceiver<Queued>,
     lane: mpsc::Sender<Bytes>,
     max_message: usize,
-    mut sending: impl FnMut(&[Frame]),
+    mut may_send: impl FnMut(&[Frame]) -> bool,
 ) {
     let mut waiting = Vec::new();
-    while queue.recv_many(&mut waiting, MOST).await > 0 {
-        for batch in split(&mut waiting, max_message) {
-            sending(&batch);
-            if lane.send(message(batch)).await.is_err() {
+    loop {
+        let count = tokio::select! {
+            count = queue.recv_many(&mut waiting, MOST) => count,
+            () = lane.closed() => return,
+        };
+        if count == 0 {
+            return;
+        }
+        let (mut frames, _places): (Vec<_>, Vec<_>) = waiting.drain(..).unzip();
+        for batch in split(&mut frames, max_message) {
+            if !may_send(&batch) || lane.send(message(batch)).await.is_err() {
                 return;
             }
         }
@@ -81,11 +97,6 @@ pub(crate) fn split(waiting: &mut Vec<Frame>, max_message: usize) -> impl Iterat
         }
         Some(batch)
     })
-}
-
-/// Reads a message.
-pub(crate) fn frames_of(message: Bytes) -> Result<Vec<Frame>, prost::DecodeError> {
-    Batch::decode(message).map(|batch| batch.frames)
 }
 
 impl Failure {
@@ -111,6 +122,16 @@ impl Failure {
             failure.text.clear();
         }
         failure
+    }
+
+    /// The failure, if it fits a message of a lane, or else its kind alone.
+    pub(crate) fn fitting(self, max_message: usize) -> Self {
+        let size = self.encoded_len();
+        if size <= longest(max_message) {
+            return self;
+        }
+        let text = format!("the error of {size} bytes is longer than the link takes; raise `max_message` at both ends");
+        Self { kind: self.kind, text, ..Self::default() }
     }
 
     /// The error that the caller gets.

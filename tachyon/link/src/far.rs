@@ -6,21 +6,23 @@ use core::task::Poll;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use prost::Message;
 use tachyon::client::tokio::{RawMessage, RawStream};
 use tachyon::describe::Description;
 use tachyon::{AsyncCaller, CallError, ErrorKind, Options};
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_stream::StreamExt;
 use tracing::{debug, info, warn};
 
-use crate::batches::{FrameQueue, fits, frames_of, longest, message, send_all, single, smaller, split};
+use crate::batches::{FrameQueue, Place, fits, longest, message, send_all, single, smaller, split};
 use crate::carrier::{Incoming, Lane, Peer, Receiver};
-use crate::wire::{Body, Failure, Frame, Hello, PROTOCOL, Request};
+use crate::wire::{Body, Describe, Failure, Frame, Frames, Hello, Metadata, PROTOCOL, Request};
 
 /// The entry of the metadata that tells the callee which near end a call came from.
 pub const ORIGIN: &str = "link.origin";
@@ -33,6 +35,12 @@ const MOST_ITEMS: usize = 64;
 
 /// The text for a request that comes after the stop of a far end.
 const STOPPING: &str = "the far end of the link stops";
+
+/// The text for a near end that gets no texts.
+const NO_CALLEE: &str = "the far end of the link does not reach the callee";
+
+/// Bytes of the longest encoded metadata, which is more than a caller can send.
+const LONGEST_METADATA: usize = 4 << 10;
 
 /// Longest time for the first message of a lane.
 const FIRST_MESSAGE: Duration = Duration::from_secs(5);
@@ -66,7 +74,8 @@ impl Policy for AllowAll {
 pub struct FarOptions {
     /// Settings of the connections to the callee: sizes of rings, longest attempt to connect.
     pub callee: Options,
-    /// Most calls in flight of one near end; further calls wait in the channel. Default: 4,096.
+    /// Most calls in flight of one channel; further calls wait at the near end. A call is in flight until the near end
+    /// reads its reply. Default: 4,096.
     pub in_flight: usize,
     /// Most connections to the callee, each of which has room for 32 streams. Default: 32.
     pub connections: usize,
@@ -112,11 +121,7 @@ impl FarEnd {
         let Self { path, options } = self;
         let stop_timeout = options.stop_timeout;
         let (stopping, _) = watch::channel(false);
-        let far = Arc::new(Far {
-            callee: Callee { path, connected: Mutex::default(), version: watch::Sender::new(0), options },
-            policy: Box::new(policy),
-            stopping,
-        });
+        let far = Arc::new(Far { callee: Callee::new(path, options), policy: Box::new(policy), stopping });
         let mut lanes = JoinSet::new();
         let mut stop = pin!(stop);
         loop {
@@ -148,96 +153,194 @@ struct Far {
 struct Callee {
     path: PathBuf,
     options: FarOptions,
-    connected: Mutex<Option<Connected>>,
+    state: Mutex<State>,
+    /// Attempts to connect that have ended.
+    attempts: AtomicU64,
+    /// Held by the stream that connects because no connection has room for it.
+    growing: Mutex<()>,
     /// The version of the callee's description, or 0 as long as it is not known.
     version: watch::Sender<u64>,
 }
 
-struct Connected {
-    /// Calls go over the first one.
-    callers: Vec<AsyncCaller>,
-    version: u64,
+#[derive(Default)]
+struct State {
+    connected: Option<Connected>,
+    /// Why the last attempt failed, if it did.
+    failure: Option<Failure>,
 }
 
-impl Connected {
+struct Connected {
+    first: Connection,
+    version: u64,
+    /// For streams that have no room in the first one.
+    more: Vec<Connection>,
+}
+
+#[derive(Clone)]
+struct Connection {
+    caller: AsyncCaller,
+    /// Has a clone for each stream.
+    streams: Arc<()>,
+}
+
+impl Connection {
+    fn new(caller: AsyncCaller) -> Self {
+        Self { caller, streams: Arc::default() }
+    }
+
     async fn has_ended(&self) -> bool {
-        let mut ended = pin!(self.callers[0].ended());
+        let mut ended = pin!(self.caller.ended());
         poll_fn(|context| Poll::Ready(ended.as_mut().poll(context).is_ready())).await
+    }
+
+    fn is_idle(&self) -> bool {
+        Arc::strong_count(&self.streams) == 1
     }
 }
 
+/// An open stream, and its share of its connection.
+struct Opened {
+    stream: RawStream,
+    _share: Arc<()>,
+}
+
 impl Callee {
+    fn new(path: PathBuf, options: FarOptions) -> Self {
+        let (state, attempts, growing) = (Mutex::default(), AtomicU64::new(0), Mutex::default());
+        Self { path, options, state, attempts, growing, version: watch::Sender::new(0) }
+    }
+
     /// A connection to the callee, and the version of its description.
     async fn get(&self) -> Result<(AsyncCaller, u64), Failure> {
-        let mut connected = self.connected.lock().await;
-        if let Some(known) = &*connected
-            && !known.has_ended().await
+        let before = self.attempts.load(Ordering::SeqCst);
+        let mut state = self.state.lock().await;
+        if let Some(known) = &state.connected
+            && !known.first.has_ended().await
         {
-            return Ok((known.callers[0].clone(), known.version));
+            return Ok((known.first.caller.clone(), known.version));
         }
-        *connected = None;
-        let caller = self.connect().await?;
-        let version = match caller.within(FIRST_MESSAGE).limits().await {
-            Ok(limits) => limits.version,
-            // A callee without a dispatcher, or of an older version: nothing can be compared.
-            Err(CallError::Remote(error)) if error.kind == ErrorKind::NoHandler => 0,
-            Err(error) => return Err(Failure::new(ErrorKind::Unreachable, error)),
-        };
+        // Calls that waited for an attempt fail with it. Each attempt of their own would take its time.
+        if self.attempts.load(Ordering::SeqCst) != before
+            && let Some(failure) = &state.failure
+        {
+            return Err(failure.clone());
+        }
+        state.connected = None;
+        let outcome = self.connect().await;
+        self.attempts.fetch_add(1, Ordering::SeqCst);
+        state.failure = outcome.as_ref().err().cloned();
+        let (caller, version) = outcome?;
         debug!(version, "connected to the callee");
-        *connected = Some(Connected { callers: vec![caller.clone()], version });
+        state.connected = Some(Connected { first: Connection::new(caller.clone()), version, more: Vec::new() });
         self.version.send_if_modified(|told| core::mem::replace(told, version) != version);
         Ok((caller, version))
     }
 
-    async fn connect(&self) -> Result<AsyncCaller, Failure> {
+    /// Connects, and asks for the version of the description.
+    async fn connect(&self) -> Result<(AsyncCaller, u64), Failure> {
         let connected = AsyncCaller::connect_with(&self.path, &self.options.callee).await;
-        connected.map_err(|error| Failure::new(ErrorKind::Unreachable, error))
+        let caller = connected.map_err(|error| Failure::new(ErrorKind::Unreachable, error))?;
+        match caller.within(FIRST_MESSAGE).limits().await {
+            Ok(limits) => Ok((caller, limits.version)),
+            // A callee without a dispatcher, or of an older version: nothing can be compared.
+            Err(CallError::Remote(error)) if error.kind == ErrorKind::NoHandler => Ok((caller, 0)),
+            Err(error) => Err(Failure::new(ErrorKind::Unreachable, error)),
+        }
     }
 
     /// Opens a stream over a connection that has room for it.
-    async fn open(&self, request: &Request, origin: &str, texts: bool) -> Result<RawStream, Failure> {
+    async fn open(&self, request: &Request, origin: &str, texts: bool) -> Result<Opened, Failure> {
         let msg_type = msg_type(request.msg_type)?;
-        let (_, version) = self.get().await?;
-        check_version(request, version)?;
-        let mut at = 0;
+        let (mut retried, mut growing) = (false, None);
         loop {
-            let caller = {
-                let mut connected = self.connected.lock().await;
-                let gone = || Failure::new(ErrorKind::Unreachable, "the callee has just gone");
-                let callers = &mut connected.as_mut().ok_or_else(gone)?.callers;
-                if at == callers.len() {
-                    callers.push(self.connect().await?);
+            let (_, version) = self.get().await.map_err(|failure| failure.of_link(texts))?;
+            check_version(request.version, version)?;
+            let (connections, mut has_ended) = (self.connections().await, false);
+            let count = connections.len();
+            for connection in connections {
+                match on_behalf_of(&connection.caller, request, origin)?.open(msg_type, &request.payload).await {
+                    Ok(stream) => return Ok(Opened { stream, _share: connection.streams }),
+                    Err(CallError::TooManyStreams { .. }) => {}
+                    Err(CallError::Closed { sent: false } | CallError::PeerDead { sent: false }) if !retried => {
+                        has_ended = true;
+                    }
+                    Err(error) => return Err(Failure::of(error, texts)),
                 }
-                callers[at].clone()
-            };
-            at += 1;
-            match on_behalf_of(&caller, request, origin).open(msg_type, &request.payload).await {
-                Err(CallError::TooManyStreams { .. }) if at < self.options.connections => {}
-                outcome => return outcome.map_err(|error| Failure::of(error, texts)),
             }
+            if has_ended {
+                retried = true;
+            } else if count >= self.options.connections {
+                let text = format!("the far end of the link has its {count} connections full of streams; end some");
+                return Err(Failure::new(ErrorKind::ResourceExhausted, text));
+            } else if growing.is_none() {
+                // Another stream may have connected meanwhile.
+                growing = Some(self.growing.lock().await);
+            } else {
+                let (caller, version) = self.connect().await.map_err(|failure| failure.of_link(texts))?;
+                check_version(request.version, version)?;
+                if let Some(connected) = &mut self.state.lock().await.connected {
+                    connected.more.push(Connection::new(caller));
+                }
+            }
+        }
+    }
+
+    /// The connections that have not ended.
+    async fn connections(&self) -> Vec<Connection> {
+        let mut state = self.state.lock().await;
+        let Some(connected) = &mut state.connected else { return Vec::new() };
+        let mut all = vec![connected.first.clone()];
+        for connection in core::mem::take(&mut connected.more) {
+            if !connection.has_ended().await {
+                all.push(connection);
+            }
+        }
+        connected.more.extend_from_slice(&all[1..]);
+        all
+    }
+
+    /// Gives the connections back that have no stream any more. Calls go over the first one, which stays.
+    async fn give_back(&self) {
+        if let Some(connected) = &mut self.state.lock().await.connected {
+            connected.more.retain(|connection| !connection.is_idle());
         }
     }
 }
 
 /// A handle for the call of a near end's caller.
-fn on_behalf_of(caller: &AsyncCaller, request: &Request, origin: &str) -> AsyncCaller {
+fn on_behalf_of(caller: &AsyncCaller, request: &Request, origin: &str) -> Result<AsyncCaller, Failure> {
+    let refused = |text: &dyn core::fmt::Display| Failure::new(ErrorKind::BadRequest, text);
+    if request.metadata.len() > LONGEST_METADATA {
+        return Err(refused(&"the metadata of the request is too long"));
+    }
+    let metadata = Metadata::decode(request.metadata.clone()).map_err(|error| refused(&error))?;
     let mut caller = caller.metadata(ORIGIN, origin);
-    for (key, value) in &request.metadata {
+    for (key, value) in &metadata.entries {
         // The near end cannot say that it is another one.
         if key != ORIGIN {
             caller = caller.metadata(key, value);
         }
     }
-    request.remaining.map_or_else(|| caller.clone(), |left| caller.within(Duration::from_nanos(left)))
+    Ok(match request.remaining {
+        Some(left) => caller.within(Duration::from_nanos(left)),
+        None => caller,
+    })
 }
 
 fn msg_type(number: u32) -> Result<u16, Failure> {
     u16::try_from(number).map_err(|_| Failure::new(ErrorKind::BadRequest, format!("there is no msg_type {number}")))
 }
 
+impl Failure {
+    /// A failure of this end, without its text if texts may not travel: it has the path of the callee.
+    fn of_link(self, texts: bool) -> Self {
+        if texts { self } else { Self { text: NO_CALLEE.to_owned(), ..self } }
+    }
+}
+
 /// Refuses a request whose caller has compared itself with another description.
-fn check_version(request: &Request, version: u64) -> Result<(), Failure> {
-    if request.version == 0 || request.version == version {
+fn check_version(compared: u64, version: u64) -> Result<(), Failure> {
+    if compared == 0 || compared == version {
         return Ok(());
     }
     let text = "the callee has another description since the caller compared itself with it; connect again";
@@ -258,10 +361,9 @@ impl Far {
         let Lane { sender, mut receiver, max_message } = lane;
         let first = timeout(FIRST_MESSAGE, receiver.next()).await;
         let Ok(Some(Ok(first))) = first else { return };
-        let Ok(frames) = frames_of(first) else { return };
-        let mut frames = frames.into_iter();
+        let mut frames = Frames::of(first);
         let origin = origin_of(&peer);
-        match frames.next().and_then(|frame| frame.body) {
+        match frames.next().and_then(|frame| frame.ok()?.body) {
             Some(Body::Hello(hello)) => {
                 info!(%origin, "a near end has connected");
                 if hello.protocol != PROTOCOL {
@@ -275,8 +377,9 @@ impl Far {
             Some(Body::Request(request)) => {
                 let max_message = smaller(max_message, request.max_message);
                 let stream = Stream { far: &self, peer: &peer, origin: &origin, max_message };
-                let last = stream.serve(request, &sender, &mut receiver, frames.collect()).await;
-                let last = last.unwrap_or_else(Body::Failure);
+                let last = stream.serve(request, &sender, &mut receiver, frames).await;
+                self.callee.give_back().await;
+                let last = last.unwrap_or_else(|failure| Body::Failure(failure.fitting(max_message)));
                 // The near end may be gone.
                 drop(sender.send(single(last)).await);
                 // The near end drops the lane once it has the last message.
@@ -300,9 +403,9 @@ impl Far {
         let (msg_type, texts) = (msg_type(request.msg_type)?, self.policy.texts(peer));
         let mut attempts = 0;
         loop {
-            let (caller, version) = self.callee.get().await?;
-            check_version(&request, version)?;
-            let reply = on_behalf_of(&caller, &request, origin).call(msg_type, &request.payload).await;
+            let (caller, version) = self.callee.get().await.map_err(|failure| failure.of_link(texts))?;
+            check_version(request.version, version)?;
+            let reply = on_behalf_of(&caller, &request, origin)?.call(msg_type, &request.payload).await;
             match reply {
                 Ok(reply) if fits(&reply, max_message) => return Ok(reply.into()),
                 Ok(reply) => return Err(too_long("reply", reply.len(), max_message)),
@@ -316,13 +419,19 @@ impl Far {
     }
 
     /// Describes the endpoints that a near end may call.
-    async fn describe(&self, peer: &Peer, asked: u32) -> Result<Bytes, Failure> {
-        let endpoint = if asked == WHOLE_TABLE { None } else { Some(msg_type(asked)?) };
-        let (caller, _) = self.callee.get().await?;
+    async fn describe(&self, peer: &Peer, asked: &Describe, max_message: usize) -> Result<Bytes, Failure> {
+        let endpoint = if asked.msg_type == WHOLE_TABLE { None } else { Some(msg_type(asked.msg_type)?) };
+        let texts = self.policy.texts(peer);
+        let (caller, version) = self.callee.get().await.map_err(|failure| failure.of_link(texts))?;
+        check_version(asked.version, version)?;
         let described = caller.within(FIRST_MESSAGE).describe(endpoint).await;
-        let mut endpoints = described.map_err(|error| Failure::of(error, true))?.endpoints;
+        let mut endpoints = described.map_err(|error| Failure::of(error, texts))?.endpoints;
         endpoints.retain(|endpoint| self.policy.allows(peer, endpoint.msg_type));
-        Ok(Description::new(endpoints).to_json().into())
+        let json = Description::new(endpoints).to_json();
+        if !fits(json.as_bytes(), max_message) {
+            return Err(too_long("description", json.len(), max_message));
+        }
+        Ok(json.into())
     }
 }
 
@@ -343,58 +452,87 @@ struct Calls<'a> {
 
 impl Calls<'_> {
     async fn serve(&self, own: usize, hello: Hello, sender: mpsc::Sender<Bytes>, mut receiver: Receiver) {
-        let version = self.far.callee.get().await.map_or(0, |(_, version)| version);
-        let answer = single(Body::Hello(Hello { protocol: PROTOCOL, version, max_message: own as u64 }));
-        if sender.send(answer).await.is_err() || hello.protocol != PROTOCOL {
+        let Far { callee, stopping, .. } = &**self.far;
+        let most = callee.options.in_flight.clamp(1, Semaphore::MAX_PERMITS);
+        // A callee that hangs keeps no near end waiting: the version follows.
+        let version = *callee.version.borrow();
+        let in_flight = u32::try_from(most).unwrap_or(u32::MAX);
+        let answer = Hello { protocol: PROTOCOL, version, max_message: own as u64, in_flight };
+        if sender.send(single(Body::Hello(answer))).await.is_err() || hello.protocol != PROTOCOL {
             return;
         }
+        let mut connecting = pin!(async { drop(callee.get().await) });
+        let mut is_connecting = true;
         let (outgoing, queue) = mpsc::unbounded_channel();
-        let mut sending = pin!(send_all(queue, sender, self.max_message, |_| {}));
-        let mut versions = self.far.callee.version.subscribe();
+        let mut sending = pin!(send_all(queue, sender, self.max_message, |_| true));
+        let (mut versions, mut stopping) = (callee.version.subscribe(), stopping.subscribe());
         versions.mark_changed();
-        let mut stopping = self.far.stopping.subscribe();
+        let places = Arc::new(Semaphore::new(most));
         let mut calls = JoinSet::new();
         let mut running = HashMap::<u64, AbortHandle>::new();
+        // The message that is read, and the request that waits for a place.
+        let (mut frames, mut held) = (Frames::default(), None);
         loop {
             let is_stopping = *stopping.borrow_and_update();
-            if is_stopping && calls.is_empty() {
+            if is_stopping && calls.is_empty() && held.is_none() {
                 break;
             }
-            let has_place = calls.len() < self.far.callee.options.in_flight;
             tokio::select! {
                 () = &mut sending => return,
-                Some(ended) = calls.join_next() => {
-                    if let Ok(call) = ended {
-                        running.remove(&call);
-                    }
-                }
-                Ok(()) = versions.changed() => {
-                    let version = *versions.borrow_and_update();
-                    drop(outgoing.send(Frame::new(0, Body::Version(version))));
-                }
-                Ok(()) = stopping.changed() => {}
-                received = receiver.next(), if has_place => {
-                    let Some(Ok(message)) = received else { return };
-                    let Ok(frames) = frames_of(message) else { return };
-                    for Frame { call, body } in frames {
-                        match body {
-                            Some(Body::Cancel(_)) => {
-                                if let Some(running) = running.remove(&call) {
-                                    running.abort();
-                                }
-                            }
-                            Some(_) if is_stopping => {
-                                let failure = Failure::new(ErrorKind::Unreachable, STOPPING);
-                                drop(outgoing.send(Frame::new(call, Body::Failure(failure))));
-                            }
-                            Some(body @ (Body::Request(_) | Body::Describe(_))) => {
-                                let handle = calls.spawn(self.answer(call, body, &outgoing));
-                                running.insert(call, handle);
-                            }
-                            // A frame of a newer near end.
-                            _ => {}
+                () = &mut connecting, if is_connecting => is_connecting = false,
+                Some(ended) = calls.join_next() => match ended {
+                    Ok(call) => drop(running.remove(&call)),
+                    Err(error) => {
+                        // Of a call that was given up, the number is no longer there.
+                        let failed = running.extract_if(|_, handle| handle.id() == error.id()).next();
+                        if let Some((call, _)) = failed {
+                            let failure = Failure::new(ErrorKind::HandlerFailed, "the far end of the link failed");
+                            drop(outgoing.send((Frame::new(call, Body::Failure(failure)), None)));
                         }
                     }
+                },
+                Ok(()) = versions.changed() => {
+                    let version = *versions.borrow_and_update();
+                    drop(outgoing.send((Frame::new(0, Body::Version(version)), None)));
+                }
+                Ok(()) = stopping.changed() => {}
+                Ok(place) = Arc::clone(&places).acquire_owned(), if held.is_some() => {
+                    if let Some((call, body)) = held.take() {
+                        let answer = self.answer(call, body, is_stopping, &outgoing, Arc::new(place));
+                        running.insert(call, calls.spawn(answer));
+                    }
+                }
+                received = receiver.next(), if held.is_none() => match received {
+                    Some(Ok(message)) => frames = Frames::of(message),
+                    Some(Err(error)) => return warn!(origin = self.origin, %error, "the lane of a near end ended"),
+                    None => return,
+                },
+            }
+            while held.is_none()
+                && let Some(frame) = frames.next()
+            {
+                match frame {
+                    Ok(Frame { call, body: Some(Body::Cancel(_)) }) => {
+                        if let Some(running) = running.remove(&call) {
+                            running.abort();
+                        }
+                    }
+                    Ok(Frame { call, body: Some(body @ (Body::Request(_) | Body::Describe(_))) }) => {
+                        if running.contains_key(&call) {
+                            return warn!(origin = self.origin, call, "a near end gave two calls the same number");
+                        }
+                        held = Some((call, body));
+                        // A near end makes no more calls than there are places, unless it reads no replies.
+                        if let Ok(place) = Arc::clone(&places).try_acquire_owned()
+                            && let Some((call, body)) = held.take()
+                        {
+                            let answer = self.answer(call, body, is_stopping, &outgoing, Arc::new(place));
+                            running.insert(call, calls.spawn(answer));
+                        }
+                    }
+                    // A frame of a newer near end.
+                    Ok(_) => {}
+                    Err(error) => return warn!(origin = self.origin, %error, "a near end sent another protocol"),
                 }
             }
         }
@@ -402,21 +540,35 @@ impl Calls<'_> {
         sending.await;
     }
 
-    /// Answers a request, and gives its number.
-    fn answer(&self, call: u64, body: Body, outgoing: &FrameQueue) -> impl Future<Output = u64> + Send + 'static {
+    /// Answers a request, and gives its number. The call has its place until the carrier has the answer.
+    fn answer(
+        &self,
+        call: u64,
+        body: Body,
+        is_stopping: bool,
+        outgoing: &FrameQueue,
+        place: Place,
+    ) -> impl Future<Output = u64> + Send + 'static {
         let (far, peer, origin) = (Arc::clone(self.far), Arc::clone(self.peer), self.origin.to_owned());
         let (outgoing, max_message) = (outgoing.clone(), self.max_message);
         async move {
             let answer = match body {
+                _ if is_stopping => Err(Failure::new(ErrorKind::Unreachable, STOPPING)),
                 Body::Request(request) => far.call(&peer, &origin, request, max_message).await,
-                Body::Describe(asked) => far.describe(&peer, asked).await,
+                Body::Describe(asked) => far.describe(&peer, &asked, max_message).await,
                 _ => return call,
             };
+            let answer = answer.map_or_else(|failure| Body::Failure(failure.fitting(max_message)), Body::Reply);
             // The lane may have ended.
-            drop(outgoing.send(Frame::new(call, answer.map_or_else(Body::Failure, Body::Reply))));
+            drop(outgoing.send((Frame::new(call, answer), Some(place))));
             call
         }
     }
+}
+
+/// The end of a stream whose near end is gone, or has given the stream up.
+fn given_up() -> Failure {
+    Failure::new(ErrorKind::Cancelled, "the near end gave it up")
 }
 
 /// The lane of a stream.
@@ -434,18 +586,26 @@ impl Stream<'_> {
         request: Request,
         lane: &mpsc::Sender<Bytes>,
         receiver: &mut Receiver,
-        first: Vec<Frame>,
+        first: Frames,
     ) -> Result<Body, Failure> {
         if *self.far.stopping.borrow() {
             return Err(Failure::new(ErrorKind::Unreachable, STOPPING));
         }
         self.far.check_allowed(self.peer, request.msg_type)?;
         let texts = self.far.policy.texts(self.peer);
-        let stream = self.far.callee.open(&request, self.origin, texts).await?;
+        let opened = tokio::select! {
+            opened = self.far.callee.open(&request, self.origin, texts) => opened?,
+            () = lane.closed() => return Err(given_up()),
+        };
+        let stream = &opened.stream;
         let upload = async {
             let mut frames = first;
             loop {
                 for frame in frames {
+                    let frame = match frame {
+                        Ok(frame) => frame,
+                        Err(error) => return Failure::new(ErrorKind::BadRequest, error),
+                    };
                     match frame.body {
                         Some(Body::Item(item)) => match stream.send(&item).await {
                             Ok(true) => {}
@@ -459,21 +619,17 @@ impl Stream<'_> {
                     }
                 }
                 match receiver.next().await {
-                    Some(Ok(message)) => match frames_of(message) {
-                        Ok(received) => frames = received,
-                        Err(error) => return Failure::new(ErrorKind::BadRequest, error),
-                    },
-                    // The near end gave the stream up, or is gone.
-                    Some(Err(_)) | None => return Failure::new(ErrorKind::Cancelled, "the near end gave it up"),
+                    Some(Ok(message)) => frames = Frames::of(message),
+                    Some(Err(_)) | None => return given_up(),
                 }
             }
         };
         let download = async {
             loop {
-                let (mut frames, last) = self.next_items(&stream, texts).await;
+                let (mut frames, last) = self.next_items(stream, texts).await;
                 for batch in split(&mut frames, self.max_message) {
                     if lane.send(message(batch)).await.is_err() {
-                        return Err(Failure::new(ErrorKind::Cancelled, "the near end is gone"));
+                        return Err(given_up());
                     }
                 }
                 if let Some(last) = last {
@@ -484,6 +640,8 @@ impl Stream<'_> {
         tokio::select! {
             failure = upload => Err(failure),
             last = download => last,
+            // The upload may wait for a callee that takes no item.
+            () = lane.closed() => Err(given_up()),
         }
     }
 

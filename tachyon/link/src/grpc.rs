@@ -61,6 +61,9 @@ const ROOM: usize = 16;
 /// The overhead of small frames in flight, in bytes. Lanes take frames off the connection at once, so this many wait
 /// only if a peer floods.
 const FRAME_BUDGET: usize = 256 << 20;
+/// Lanes that were reset a short time ago, whose frames under way are dropped. A frame of an older one is answered by
+/// another reset. h2 counts these as errors by default, and ends a channel after 1,024 of them.
+const KNOWN_RESETS: usize = 1024;
 /// Time for the last messages of a lane whose receiver is gone.
 const DRAIN: Duration = Duration::from_secs(1);
 
@@ -146,6 +149,7 @@ impl GrpcCarrier {
         let mut builder = h2::client::Builder::new();
         builder.initial_window_size(WINDOW).initial_connection_window_size(CONNECTION_WINDOW);
         builder.max_frame_size(FRAME).enable_push(false).data_frame_budget(FRAME_BUDGET);
+        builder.max_concurrent_reset_streams(KNOWN_RESETS).max_local_error_reset_streams(None);
         let (requests, mut connection) = builder.handshake(io).await.map_err(|error| connection_text(&error))?;
         let mut pings = connection.ping_pong().ok_or("no pings")?;
         // The answer proves that the other end speaks HTTP/2, and has accepted the certificate.
@@ -324,7 +328,10 @@ impl Far {
         builder
             .max_frame_size(FRAME)
             .max_concurrent_streams(self.limits.lanes.min(MOST_LANES))
-            .data_frame_budget(FRAME_BUDGET);
+            .data_frame_budget(FRAME_BUDGET)
+            .max_concurrent_reset_streams(KNOWN_RESETS)
+            .max_pending_accept_reset_streams(KNOWN_RESETS)
+            .max_local_error_reset_streams(None);
         builder.handshake(io).await.map_err(|error| connection_text(&error))
     }
 

@@ -17,6 +17,8 @@ pub mod certificates;
 pub mod config;
 pub mod far;
 pub mod grpc;
+#[cfg(test)]
+mod hostile_peers;
 pub mod memory;
 pub mod near;
 pub mod tls;

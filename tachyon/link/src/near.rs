@@ -4,13 +4,14 @@ use core::convert::Infallible;
 use core::fmt::Display;
 use core::future::poll_fn;
 use core::task::Poll;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
+use prost::Message;
 use tachyon::describe::Description;
 use tachyon::dispatch::{Fallback, FallbackRequest};
 use tachyon::{
@@ -18,20 +19,26 @@ use tachyon::{
     StreamSender,
 };
 use thiserror::Error;
-use tokio::sync::{Notify, mpsc, oneshot, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tokio_stream::StreamExt;
 use tracing::{info, warn};
 
-use crate::batches::{FrameQueue, fits, frames_of, longest, message, send_all, single, smaller, split};
+use crate::batches::{FrameQueue, fits, longest, message, send_all, single, smaller, split};
 use crate::carrier::{Carrier, CarrierError, Channel, Lane, Receiver};
-use crate::wire::{Body, Failure, Frame, Hello, PROTOCOL, Request};
+use crate::wire::{Body, Describe, Failure, Frame, Frames, Hello, Metadata, PROTOCOL, Request};
 
 /// The number of the whole table in a question for a description.
 const WHOLE_TABLE: u32 = 0xFFFF;
 
 /// Most items of a stream in one message.
 const MOST_ITEMS: usize = 64;
+
+/// Longest time for the last messages of a far end that takes none any more.
+const LAST_MESSAGES: Duration = Duration::from_secs(5);
+
+/// The text for a call that comes as the session ends.
+const JUST_ENDED: &str = "the link has just ended";
 
 /// Settings of a near end.
 #[derive(Debug, Clone)]
@@ -129,6 +136,7 @@ impl<C: Carrier> NearEnd<C> {
     }
 }
 
+#[derive(Debug)]
 struct AbortOnDrop(tokio::task::JoinHandle<()>);
 
 impl Drop for AbortOnDrop {
@@ -226,7 +234,10 @@ struct Session<C> {
     hello: Hello,
     max_message: usize,
     outgoing: FrameQueue,
+    /// Calls that the far end takes beside those in flight. Closed when the session ends.
+    places: Arc<Semaphore>,
     calls: Mutex<Calls>,
+    _sending: AbortOnDrop,
 }
 
 #[derive(Default)]
@@ -238,16 +249,30 @@ struct Calls {
     has_ended: bool,
 }
 
+impl Calls {
+    /// Notes the calls of a batch that the carrier is about to get. False after the end: calls that were not sent by
+    /// then were reported so.
+    fn note_sent(&mut self, batch: &[Frame]) -> bool {
+        let calls = batch.iter().filter(|frame| matches!(frame.body, Some(Body::Request(_)))).map(|frame| frame.call);
+        if let Some(last) = calls.max()
+            && !self.has_ended
+        {
+            self.sent = last;
+        }
+        !self.has_ended
+    }
+}
+
 impl<C: Channel> Session<C> {
     async fn open<N: Carrier<Channel = C>>(carrier: &N) -> Result<(Arc<Self>, Receiver), CarrierError> {
         let channel = carrier.connect().await?;
         let Lane { sender, mut receiver, max_message } = channel.open().await?;
         let ended = |text: &str| CarrierError::Ended { to: "the far end".to_owned(), text: text.to_owned() };
         let own = max_message as u64;
-        let hello = single(Body::Hello(Hello { protocol: PROTOCOL, version: 0, max_message: own }));
+        let hello = single(Body::Hello(Hello { protocol: PROTOCOL, version: 0, max_message: own, in_flight: 0 }));
         sender.send(hello).await.map_err(|_| ended("it takes no message"))?;
         let first = receiver.next().await.ok_or_else(|| ended("it sent no first message"))??;
-        let first = frames_of(first).ok().and_then(|frames| frames.into_iter().next()?.body);
+        let first = Frames::of(first).next().and_then(|frame| frame.ok()?.body);
         let hello = match first {
             Some(Body::Hello(hello)) if hello.protocol == PROTOCOL => hello,
             Some(Body::Hello(hello)) => {
@@ -259,16 +284,16 @@ impl<C: Channel> Session<C> {
         };
         let max_message = smaller(max_message, hello.max_message);
         let (outgoing, queue) = mpsc::unbounded_channel();
-        let calls = Mutex::default();
-        let session = Arc::new(Self { channel, hello, max_message, outgoing, calls });
-        let noting = Arc::downgrade(&session);
-        tokio::spawn(send_all(queue, sender, max_message, move |batch| {
-            let last =
-                batch.iter().filter(|frame| matches!(frame.body, Some(Body::Request(_)))).map(|frame| frame.call);
-            if let (Some(session), Some(last)) = (noting.upgrade(), last.max()) {
-                session.calls().sent = last;
-            }
-        }));
+        let most = usize::try_from(hello.in_flight).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS);
+        let session = Arc::new_cyclic(|session: &Weak<Self>| {
+            let session = Weak::clone(session);
+            let sending = send_all(queue, sender, max_message, move |batch| {
+                session.upgrade().is_some_and(|session| session.calls().note_sent(batch))
+            });
+            let (places, calls) = (Arc::new(Semaphore::new(most)), Mutex::default());
+            let sending = AbortOnDrop(tokio::spawn(sending));
+            Self { channel, hello, max_message, outgoing, places, calls, _sending: sending }
+        });
         Ok((session, receiver))
     }
 
@@ -279,14 +304,25 @@ impl<C: Channel> Session<C> {
 
     /// Takes answers until the lane ends, and gives the reason in words.
     async fn receive(&self, mut receiver: Receiver, far: &Far<C>) -> String {
+        let mut deaf = core::pin::pin!(async {
+            self.outgoing.closed().await;
+            // The messages that it has sent before may still be under way.
+            sleep(LAST_MESSAGES).await;
+        });
         loop {
-            let frames = match receiver.next().await {
-                Some(Ok(message)) => frames_of(message),
+            let received = tokio::select! {
+                received = receiver.next() => received,
+                () = &mut deaf => return "the far end takes no more messages".to_owned(),
+            };
+            let message = match received {
+                Some(Ok(message)) => message,
                 Some(Err(error)) => return error.to_string(),
                 None => return "the far end has closed the link".to_owned(),
             };
-            let Ok(frames) = frames else { return "the far end sent a message of another protocol".to_owned() };
-            for Frame { call, body } in frames {
+            for frame in Frames::of(message) {
+                let Ok(Frame { call, body }) = frame else {
+                    return "the far end sent a message of another protocol".to_owned();
+                };
                 let answer = match body {
                     Some(Body::Reply(reply)) => Ok(reply),
                     Some(Body::Failure(failure)) => Err(failure),
@@ -311,6 +347,7 @@ impl<C: Channel> Session<C> {
         let (waiting, sent) = {
             let mut calls = self.calls();
             calls.has_ended = true;
+            self.places.close();
             (core::mem::take(&mut calls.waiting), calls.sent)
         };
         for (call, waiting) in waiting {
@@ -321,23 +358,28 @@ impl<C: Channel> Session<C> {
 
     /// Makes a call. Dropping the future cancels it.
     async fn exchange(&self, body: Body) -> Answer {
+        let ended = || Err(Failure::new(ErrorKind::Unreachable, JUST_ENDED));
+        let Ok(place) = Arc::clone(&self.places).acquire_owned().await else { return ended() };
+        // Taken until the call has ended, and its frame has left.
+        let place = Arc::new(place);
         let (sender, answer) = oneshot::channel();
         let call = {
             let mut calls = self.calls();
             if calls.has_ended {
-                return Err(Failure::new(ErrorKind::Unreachable, "the link has just ended"));
+                return ended();
             }
             calls.last += 1;
             let call = calls.last;
             calls.waiting.insert(call, sender);
             // Under the lock: calls are sent in the order of their numbers.
-            drop(self.outgoing.send(Frame::new(call, body)));
+            drop(self.outgoing.send((Frame::new(call, body), Some(Arc::clone(&place)))));
             call
         };
         let given_up = GivenUp { session: self, call };
         let answer = answer.await;
         core::mem::forget(given_up);
-        answer.unwrap_or_else(|_| Err(Failure::new(ErrorKind::Unavailable, "the link has just ended")))
+        drop(place);
+        answer.unwrap_or_else(|_| Err(Failure::new(ErrorKind::Unavailable, JUST_ENDED)))
     }
 }
 
@@ -350,7 +392,7 @@ struct GivenUp<'a, C: Channel> {
 impl<C: Channel> Drop for GivenUp<'_, C> {
     fn drop(&mut self) {
         if self.session.calls().waiting.remove(&self.call).is_some() {
-            drop(self.session.outgoing.send(Frame::new(self.call, Body::Cancel(true))));
+            drop(self.session.outgoing.send((Frame::new(self.call, Body::Cancel(true)), None)));
         }
     }
 }
@@ -367,8 +409,8 @@ struct Near<C: Channel> {
 impl<C: Channel> Near<C> {
     fn request(&self, msg_type: u16, context: &Context<'_>, payload: Vec<u8>) -> Request {
         let remaining = context.remaining().map(|left| u64::try_from(left.as_nanos()).unwrap_or(u64::MAX));
-        let metadata: BTreeMap<_, _> =
-            context.metadata().iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        let entries = context.metadata().iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+        let metadata = Metadata { entries }.encode_to_vec().into();
         let version = self.version.load(Ordering::SeqCst);
         let payload = payload.into();
         Request { msg_type: msg_type.into(), payload, remaining, metadata, version, max_message: 0 }
@@ -438,8 +480,8 @@ impl<C: Channel> Fallback for Near<C> {
         };
         let download = async {
             while let Some(received) = receiver.next().await {
-                for frame in frames_of(received.map_err(lost)?).map_err(lost)? {
-                    match frame.body {
+                for frame in Frames::of(received.map_err(lost)?) {
+                    match frame.map_err(lost)?.body {
                         Some(Body::Item(item)) => sender.send(&Vec::from(item)).await?,
                         Some(Body::Reply(reply)) => return Ok(Some(reply.into())),
                         Some(Body::End(_)) => return Ok(None),
@@ -467,7 +509,7 @@ impl<C: Channel> Fallback for Near<C> {
         {
             return Ok(description);
         }
-        let answer = self.far.session()?.exchange(Body::Describe(asked)).await;
+        let answer = self.far.session()?.exchange(Body::Describe(Describe { msg_type: asked, version })).await;
         let json = answer.map_err(|failure| failure.into_error(endpoint.unwrap_or(u16::MAX)))?;
         let json = core::str::from_utf8(&json).map_err(HandlerError::failed)?;
         let description = Description::from_json(json).map_err(HandlerError::failed)?;

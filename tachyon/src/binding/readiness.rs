@@ -76,8 +76,8 @@ impl ConnectingBus {
     /// # Errors
     /// As [`RpcBus::connect_with`].
     pub fn step(&mut self) -> Result<Option<ConnectedBus>, ConnectError> {
-        let Some(link) = self.connecting.step()? else { return Ok(None) };
-        let established = Established::new(link, &self.options);
+        let Some(pairing) = self.connecting.step()? else { return Ok(None) };
+        let established = Established::new(pairing, &self.options);
         Ok(Some(if self.options.reconnects() {
             ConnectedBus::Caller(Box::new(Caller::at(&self.path, &self.options, &established)))
         } else {
@@ -114,7 +114,7 @@ impl Reconnecting {
         let Some(connecting) = &mut self.connecting else { return Ok(true) };
         let outcome = match connecting.step() {
             Ok(None) => return Ok(false),
-            Ok(Some(link)) => Ok(link),
+            Ok(Some(pairing)) => Ok(pairing),
             Err(error) => Err(error),
         };
         self.connecting = None;

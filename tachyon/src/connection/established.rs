@@ -6,7 +6,7 @@ use super::error::WrongDirection;
 use super::life::Connection;
 use super::rx::Rx;
 use super::tx::Tx;
-use crate::handshake::{Link, Role};
+use crate::handshake::{Pairing, Role};
 use crate::options::Options;
 use crate::ring::{Consumer, Producer, RingMemory, Side};
 use crate::wait::{Peer, PollingMode, Waiter};
@@ -21,9 +21,9 @@ pub(crate) struct Established {
 }
 
 impl Established {
-    pub(crate) fn new(link: Link, options: &Options) -> Self {
-        let rings = link.rings.into_iter().map(Arc::new).collect();
-        Self::over(link.side, link.role, link.peer, rings, options)
+    pub(crate) fn new(pairing: Pairing, options: &Options) -> Self {
+        let rings = pairing.rings.into_iter().map(Arc::new).collect();
+        Self::over(pairing.side, pairing.role, pairing.peer, rings, options)
     }
 
     /// As [`new`](Self::new), over rings with other owners, too.

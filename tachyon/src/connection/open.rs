@@ -31,8 +31,8 @@ pub(crate) fn listen(
 /// The system has no memory or no descriptors for the connection.
 pub(crate) fn in_process(capacity: usize) -> io::Result<[Established; 2]> {
     let geometry = Geometry::new(capacity, Use::Calls).map_err(io::Error::other)?;
-    let links = handshake::in_process(Kind::Rpc, &[geometry; 2])?;
-    Ok(links.map(|link| Established::new(link, &Options::new())))
+    let pairings = handshake::in_process(Kind::Rpc, &[geometry; 2])?;
+    Ok(pairings.map(|pairing| Established::new(pairing, &Options::new())))
 }
 
 /// Connects to the listener at `path`.

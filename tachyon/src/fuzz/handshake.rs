@@ -15,7 +15,7 @@ use rustix::net::{
 
 use super::Input;
 use crate::handshake::wire::{self, Code, Hello};
-use crate::handshake::{ConnectError, Connecting, Kind, Link, Offer, PendingClient, Progress, Rejection, Role};
+use crate::handshake::{ConnectError, Connecting, Kind, Offer, Pairing, PendingClient, Progress, Rejection, Role};
 use crate::options::Options;
 use crate::ring::{Geometry, RingMemory, Side};
 use crate::wait::{Deadline, Socket, reaper};
@@ -170,10 +170,10 @@ fn sockets() -> (OwnedFd, OwnedFd) {
     socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).expect("a socket")
 }
 
-/// Checks that a link is complete and usable.
-fn check(link: Link, kind: Kind, side: Side) -> bool {
-    assert_eq!((link.rings.len(), link.side), (kind.rings(), side));
-    for ring in link.rings {
+/// Checks that a pairing is complete and usable.
+fn check(pairing: Pairing, kind: Kind, side: Side) -> bool {
+    assert_eq!((pairing.rings.len(), pairing.side), (kind.rings(), side));
+    for ring in pairing.rings {
         assert_eq!(ring.segment().len(), ring.geometry().segment_len());
         // If the page is unmapped or shrunk, the write to the last slot ends the program.
         let last = ring.slot(ring.geometry().slots() as u64 - 1);
@@ -186,12 +186,12 @@ fn check(link: Link, kind: Kind, side: Side) -> bool {
 
 /// A listener, or a server's acceptor, and a client with any messages and descriptors.
 ///
-/// The outcome is a link or a rejection: no message of a client causes a failure of this side.
+/// The outcome is a pairing or a rejection: no message of a client causes a failure of this side.
 pub fn listener(data: &[u8]) {
     with_descriptors_closed(|| listen(&Input::new(data)));
 }
 
-/// Whether there is a link.
+/// Whether there is a pairing.
 fn listen(input: &Input<'_>) -> bool {
     let how = input.byte();
     let (kind, role) = (kind(how), role(how >> 1 & 3));
@@ -222,7 +222,7 @@ fn listen(input: &Input<'_>) -> bool {
         };
         match client.step(path, &offer, &options, terms) {
             Ok(Progress::Waiting(waiting)) => client = waiting,
-            Ok(Progress::Linked(link)) => return check(*link, kind, Side::Listener),
+            Ok(Progress::Paired(pairing)) => return check(*pairing, kind, Side::Listener),
             Ok(Progress::Rejected(why)) => {
                 drop(why.to_string());
                 return false;
@@ -242,12 +242,12 @@ fn listen(input: &Input<'_>) -> bool {
 
 /// A connector, and a listener with any answers and descriptors.
 ///
-/// The outcome is a link over rings of the agreed size, or an error about the peer.
+/// The outcome is a pairing over rings of the agreed size, or an error about the peer.
 pub fn connector(data: &[u8]) {
     with_descriptors_closed(|| connect(&Input::new(data)));
 }
 
-/// Whether there is a link.
+/// Whether there is a pairing.
 fn connect(input: &Input<'_>) -> bool {
     let how = input.byte();
     let (kind, role) = (kind(how), role(how >> 1 & 3));
@@ -261,7 +261,7 @@ fn connect(input: &Input<'_>) -> bool {
     let hello = Hello { kind, role, probe: false, wishes: [None; 2], time_namespace: 0 };
     let socket = if how & 64 == 0 { Socket::accepted(ours, false) } else { Socket::connecting(ours) };
     let linked = match Connecting::handshake_over(socket, hello) {
-        Ok(link) => check(link, kind, Side::Connector),
+        Ok(pairing) => check(pairing, kind, Side::Connector),
         Err(ConnectError::Interrupted { .. } | ConnectError::Path(_) | ConnectError::ForeignListener { .. }) => {
             panic!("no listener can cause this error")
         }

@@ -15,7 +15,7 @@ use super::{Offer, Role, description, namespace};
 use crate::options::Options;
 use crate::ring::RingMemory;
 
-/// The reason why there is no link: a fault of the client, or of this side.
+/// The reason why there is no pairing: a fault of the client, or of this side.
 pub(super) enum Failure {
     Rejected(Rejection),
     Local(ListenError),

@@ -17,7 +17,7 @@ use super::credentials::{self, Credentials};
 use super::error::ConnectError;
 use super::rejection::ProtocolError;
 use super::wire::{self, Answer, Code, Hello, PROTOCOL_VERSION, Reject, Welcome};
-use super::{Kind, Link, Role, description, namespace, path, served};
+use super::{Kind, Pairing, Role, description, namespace, path, served};
 use crate::options::Options;
 use crate::ring::{RingMemory, Side};
 use crate::wait::{Deadline, INTERRUPT_SLICE, Peer, Socket, reaper};
@@ -32,11 +32,11 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 ///
 /// [`ConnectError`]. An attempt is repeated until the timeout if the listener is missing or overloaded, and with the
 /// option `reconnect` also if the listener hangs up. A reject is final.
-pub(crate) fn connect(path: &Path, kind: Kind, role: Role, options: &Options) -> Result<Link, ConnectError> {
+pub(crate) fn connect(path: &Path, kind: Kind, role: Role, options: &Options) -> Result<Pairing, ConnectError> {
     Connecting::new(path, kind, role, options)?.finish()
 }
 
-/// The reason why an attempt gave no link.
+/// The reason why an attempt gave no pairing.
 enum Failure {
     /// Another attempt may succeed. This is the error after the timeout.
     NotYet(ConnectError),
@@ -115,10 +115,10 @@ impl Connecting {
     /// # Errors
     ///
     /// As [`connect`].
-    pub(crate) fn finish(mut self) -> Result<Link, ConnectError> {
+    pub(crate) fn finish(mut self) -> Result<Pairing, ConnectError> {
         loop {
-            if let Some(link) = self.step()? {
-                return Ok(link);
+            if let Some(pairing) = self.step()? {
+                return Ok(pairing);
             }
             self.wait()?;
         }
@@ -130,9 +130,9 @@ impl Connecting {
     /// # Errors
     ///
     /// As [`connect`].
-    pub(crate) fn step(&mut self) -> Result<Option<Link>, ConnectError> {
+    pub(crate) fn step(&mut self) -> Result<Option<Pairing>, ConnectError> {
         let not_yet = match self.attempt() {
-            Ok(link) => return Ok(link),
+            Ok(pairing) => return Ok(pairing),
             // A side that reconnects waits for the next listener.
             Err(Failure::Final(error @ ConnectError::Closed { .. })) if self.options.reconnects() => error,
             Err(Failure::Final(error)) => return Err(error),
@@ -182,7 +182,7 @@ impl Connecting {
         }
     }
 
-    fn attempt(&mut self) -> Result<Option<Link>, Failure> {
+    fn attempt(&mut self) -> Result<Option<Pairing>, Failure> {
         match core::mem::replace(&mut self.stage, Stage::Looking(Deadline::after(Duration::ZERO))) {
             Stage::Looking(at) if !at.has_passed() => {
                 self.stage = Stage::Looking(at);
@@ -216,7 +216,7 @@ impl Connecting {
     }
 
     /// Takes the listener's answer if it has come.
-    fn look_for_answer(&mut self) -> Result<Option<Link>, Failure> {
+    fn look_for_answer(&mut self) -> Result<Option<Pairing>, Failure> {
         let Stage::HelloSent(sent) = &self.stage else { return Ok(None) };
         let message = match conversation(&sent.socket).receive(true) {
             Ok(message) => message,
@@ -236,7 +236,7 @@ impl Connecting {
         &self,
         HelloSent { mut socket, who, .. }: HelloSent,
         message: Message,
-    ) -> Result<Link, Failure> {
+    ) -> Result<Pairing, Failure> {
         let alone = socket.refuse_rights();
         let answer =
             wire::read_answer(message.bytes(), self.hello.kind).map_err(|source| self.protocol_error(source))?;
@@ -257,7 +257,7 @@ impl Connecting {
         }
         conversation(&socket).send(wire::write_ready(), &[]).map_err(|why| self.broken(why))?;
         let peer = Peer::new(socket, who.pidfd, who.pid, who.uid);
-        Ok(Link { role, side: Side::Connector, rings, peer })
+        Ok(Pairing { role, side: Side::Connector, rings, peer })
     }
 
     fn connect_socket(&self) -> Result<Socket, Failure> {
@@ -388,7 +388,7 @@ fn conversation(socket: &Socket) -> Conversation<'_> {
 #[cfg(any(test, fuzzing))]
 impl Connecting {
     /// The handshake over `socket`, whose other end has sent all its messages.
-    pub(crate) fn handshake_over(socket: Socket, hello: Hello) -> Result<Link, ConnectError> {
+    pub(crate) fn handshake_over(socket: Socket, hello: Hello) -> Result<Pairing, ConnectError> {
         let (kind, role, options) = (Kind::Rpc, Role::Either, Options::new().timeout(Duration::ZERO));
         let connecting = Self::new(Path::new("fuzzed"), kind, role, &options)?;
         Self { hello, ..connecting }.attempt_over(socket).map_err(|failure| match failure {
@@ -396,10 +396,10 @@ impl Connecting {
         })
     }
 
-    fn attempt_over(mut self, socket: Socket) -> Result<Link, Failure> {
+    fn attempt_over(mut self, socket: Socket) -> Result<Pairing, Failure> {
         self.stage = self.send_hello(socket)?;
-        let link = self.look_for_answer()?;
-        link.ok_or_else(|| self.no_answer().into())
+        let pairing = self.look_for_answer()?;
+        pairing.ok_or_else(|| self.no_answer().into())
     }
 }
 

@@ -6,7 +6,7 @@ use std::os::fd::AsFd;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use rustix::process::geteuid;
 
-use super::{Kind, Link, Role};
+use super::{Kind, Pairing, Role};
 use crate::ring::{Geometry, RingMemory, Side};
 use crate::wait::{Peer, Socket};
 
@@ -15,7 +15,7 @@ use crate::wait::{Peer, Socket};
 ///
 /// # Errors
 /// The system has no memory or no descriptors for the connection.
-pub(crate) fn in_process(kind: Kind, geometries: &[Geometry]) -> io::Result<[Link; 2]> {
+pub(crate) fn in_process(kind: Kind, geometries: &[Geometry]) -> io::Result<[Pairing; 2]> {
     debug_assert_eq!(geometries.len(), kind.rings(), "one geometry for each ring");
     let mut created = Vec::new();
     let mut adopted = Vec::new();
@@ -29,7 +29,7 @@ pub(crate) fn in_process(kind: Kind, geometries: &[Geometry]) -> io::Result<[Lin
     // The hang-up of the socket shows the end of the other side. A process has no use for a pidfd of itself.
     let peer = |socket| Peer::new(Socket::connecting(socket), None, Some(std::process::id()), Some(geteuid().as_raw()));
     Ok([
-        Link { role: Role::Sink, side: Side::Listener, rings: created, peer: peer(sinks) },
-        Link { role: Role::Source, side: Side::Connector, rings: adopted, peer: peer(sources) },
+        Pairing { role: Role::Sink, side: Side::Listener, rings: created, peer: peer(sinks) },
+        Pairing { role: Role::Source, side: Side::Connector, rings: adopted, peer: peer(sources) },
     ])
 }

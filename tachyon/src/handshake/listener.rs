@@ -13,7 +13,7 @@ use super::bind::BoundSocket;
 use super::error::ListenError;
 use super::pending_client::{PendingClient, Progress};
 use super::rejection::Rejection;
-use super::{Link, Offer};
+use super::{Offer, Pairing};
 use crate::options::Options;
 use crate::wait::{Deadline, INTERRUPT_SLICE, Socket, reaper};
 
@@ -31,7 +31,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 /// # Errors
 ///
 /// As [`Listener::bind`] and [`Listener::accept`].
-pub(crate) fn listen(path: &Path, offer: &Offer, options: &Options) -> Result<Link, ListenError> {
+pub(crate) fn listen(path: &Path, offer: &Offer, options: &Options) -> Result<Pairing, ListenError> {
     let deadline = options.listen_deadline();
     Listener::bind(path, options)?.accept(offer, options, deadline)
 }
@@ -60,12 +60,12 @@ impl Listener {
     /// # Errors
     ///
     /// [`ListenError`] for a problem of this side: the timeout, an interrupt, too few descriptors or too little memory.
-    pub(crate) fn accept(&self, offer: &Offer, options: &Options, deadline: Deadline) -> Result<Link, ListenError> {
+    pub(crate) fn accept(&self, offer: &Offer, options: &Options, deadline: Deadline) -> Result<Pairing, ListenError> {
         let mut candidates =
             Candidates { listener: self, offer, options, deadline, pending: VecDeque::new(), rejected: 0, last: None };
         loop {
-            if let Some(link) = candidates.step()? {
-                return Ok(link);
+            if let Some(pairing) = candidates.step()? {
+                return Ok(pairing);
             }
             candidates.wait()?;
         }
@@ -124,12 +124,12 @@ struct Candidates<'a> {
 
 impl Candidates<'_> {
     /// Takes all steps that are possible without waiting.
-    fn step(&mut self) -> Result<Option<Link>, ListenError> {
+    fn step(&mut self) -> Result<Option<Pairing>, ListenError> {
         for _ in 0..self.pending.len() {
             if let Some(client) = self.pending.pop_front()
-                && let Some(link) = self.advance(client)?
+                && let Some(pairing) = self.advance(client)?
             {
-                return Ok(Some(link));
+                return Ok(Some(pairing));
             }
         }
         // Bounded, so that an endless queue of faulty clients does not block the deadline.
@@ -143,8 +143,8 @@ impl Candidates<'_> {
                 .map_err(|source| ListenError::system("identify the client on", path, source))?;
             match client {
                 Some(client) => {
-                    if let Some(link) = self.advance(client)? {
-                        return Ok(Some(link));
+                    if let Some(pairing) = self.advance(client)? {
+                        return Ok(Some(pairing));
                     }
                 }
                 None => self.note_rejection(Rejection::Gone),
@@ -180,7 +180,7 @@ impl Candidates<'_> {
     }
 
     /// Takes a client's next step, unless another client is welcomed.
-    fn advance(&mut self, client: PendingClient) -> Result<Option<Link>, ListenError> {
+    fn advance(&mut self, client: PendingClient) -> Result<Option<Pairing>, ListenError> {
         if self.is_one_welcomed() {
             self.pending.push_back(client);
             return Ok(None);
@@ -189,7 +189,7 @@ impl Candidates<'_> {
         // The only place is not for a probe.
         let terms = |_: &_, probe| if probe { Err(Rejection::Probe) } else { Ok(self.offer.clone()) };
         match client.step(self.listener.path(), self.offer, self.options, terms)? {
-            Progress::Linked(link) => return Ok(Some(*link)),
+            Progress::Paired(pairing) => return Ok(Some(*pairing)),
             Progress::Waiting(client) => self.pending.push_back(client),
             Progress::Rejected(Rejection::Probe) => {}
             Progress::Rejected(why) => {

@@ -11,8 +11,8 @@
 //! ```
 //!
 //! The listener passes the connection on only after `Ready`, so a client that dies before costs only time. The socket
-//! stays open: its hang-up shows the end of the other side, and ring messages travel on it (`wait::socket`). A [`Link`]
-//! exists only after a complete handshake.
+//! stays open: its hang-up shows the end of the other side, and ring messages travel on it (`wait::socket`). A
+//! [`Pairing`] exists only after a complete handshake.
 
 mod admission;
 mod bind;
@@ -125,7 +125,7 @@ pub(crate) struct Offer {
 
 /// The result of a finished handshake.
 #[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) struct Pairing {
     /// This side's role; [`Role::Either`] only if both sides asked for either.
     pub(crate) role: Role,
     pub(crate) side: Side,

@@ -14,7 +14,7 @@ use super::error::ListenError;
 use super::process::Process;
 use super::rejection::Rejection;
 use super::wire::{self, Wishes};
-use super::{Link, Offer, Role};
+use super::{Offer, Pairing, Role};
 use crate::options::Options;
 use crate::ring::{RingMemory, Side};
 use crate::wait::{Deadline, Peer, Socket};
@@ -46,7 +46,7 @@ const LISTENER_FAILED: &str = "the listener failed; see its own error";
 pub(crate) enum Progress {
     /// The next step needs another message.
     Waiting(PendingClient),
-    Linked(Box<Link>),
+    Paired(Box<Pairing>),
     Rejected(Rejection),
 }
 
@@ -133,8 +133,8 @@ impl PendingClient {
             (Ok(ready), Stage::Welcomed { role, rings }) => match wire::read_ready(ready.bytes()) {
                 Ok(()) => {
                     let peer = Peer::new(socket, who.pidfd, who.pid, who.uid);
-                    let link = Link { role, side: Side::Listener, rings, peer };
-                    return Ok(Progress::Linked(Box::new(link)));
+                    let pairing = Pairing { role, side: Side::Listener, rings, peer };
+                    return Ok(Progress::Paired(Box::new(pairing)));
                 }
                 Err(error) => broken_protocol(error),
             },
@@ -213,6 +213,6 @@ mod tests {
         assert!(!client.deadline().has_passed());
         send(wire::write_ready().as_ref());
         let linked = client.step(Path::new("test"), &offer, &options, |_, _| unreachable!("called once"));
-        assert!(matches!(linked, Ok(Progress::Linked(_))), "{linked:?}");
+        assert!(matches!(linked, Ok(Progress::Paired(_))), "{linked:?}");
     }
 }

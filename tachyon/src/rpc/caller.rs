@@ -17,7 +17,7 @@ use crate::connection::{
     self, End, Established, Halt, MAX_PER_LOOK, State, Unsent, look_for_room, room_while_taking, slice,
 };
 use crate::engine::{Arrived, CallState, CallerCore, ErrorKind, RpcError, file};
-use crate::handshake::{ConnectError, Connecting, Kind, Link, ListenError, Role};
+use crate::handshake::{ConnectError, Connecting, Kind, ListenError, Pairing, Role};
 use crate::metadata::{METADATA, Metadata};
 use crate::options::Options;
 use crate::ring::{MessageHeader, Reservation};
@@ -833,13 +833,13 @@ impl Caller {
     }
 
     /// Ends the present connection and takes the new one, if there is one.
-    pub(crate) fn replace(&mut self, outcome: Result<Link, ConnectError>) -> Result<(), ConnectError> {
+    pub(crate) fn replace(&mut self, outcome: Result<Pairing, ConnectError>) -> Result<(), ConnectError> {
         let end = match self.core.tx.connection.state() {
             State::Closed => End::Closed,
             _ => End::PeerDead,
         };
         let options = self.reconnect.as_ref().map_or_else(Options::new, |policy| policy.options.clone());
-        let established = outcome.map(|link| Established::new(link, &options));
+        let established = outcome.map(|pairing| Established::new(pairing, &options));
         self.core.replace(established.as_ref().ok(), &end);
         established.map(drop)
     }

@@ -296,8 +296,8 @@ impl Acceptor {
         });
         match progress {
             Ok(Progress::Waiting(client)) => self.keep(Handshake { client, number, grant }, control),
-            Ok(Progress::Linked(link)) => {
-                let established = Established::new(*link, &self.options.connection);
+            Ok(Progress::Paired(pairing)) => {
+                let established = Established::new(*pairing, &self.options.connection);
                 established.connection.end_with(&control.stop_time);
                 control.send_event(AcceptorEvent::Arrival(Box::new(Arrival::new(self.next_id, &established, grant))));
                 self.next_id += 1;

@@ -83,14 +83,14 @@ pub struct AsyncCaller {
 struct Shared {
     path: PathBuf,
     options: Options,
-    link: Mutex<Arc<Link>>,
+    live: Mutex<Arc<LiveSession>>,
     /// Held by the task that reconnects.
     reconnecting: tokio::sync::Mutex<()>,
 }
 
 /// A session and its driver task. The drop ends the task.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct LiveSession {
     pub(super) session: Arc<Session>,
     driver: AbortHandle,
 }
@@ -116,12 +116,12 @@ impl AsyncCaller {
     /// As [`connect`](Self::connect).
     pub async fn connect_with(path: impl AsRef<Path>, options: &Options) -> Result<Self, ConnectError> {
         let path = path.as_ref();
-        let link = Link::connect(path, options, Deadline::never()).await?;
+        let live = LiveSession::connect(path, options, Deadline::never()).await?;
         Ok(Self {
             shared: Arc::new(Shared {
                 path: absolute(path),
                 options: options.clone(),
-                link: Mutex::new(Arc::new(link)),
+                live: Mutex::new(Arc::new(live)),
                 reconnecting: tokio::sync::Mutex::default(),
             }),
             settings: CallSettings::default(),
@@ -138,10 +138,10 @@ impl AsyncCaller {
     /// As [`connect`](Self::connect).
     pub(crate) fn over(established: &Established) -> io::Result<Self> {
         let options = Options::new();
-        let link = Mutex::new(Arc::new(Link::over(established, &options)?));
+        let live = Mutex::new(Arc::new(LiveSession::over(established, &options)?));
         let reconnecting = tokio::sync::Mutex::default();
         Ok(Self {
-            shared: Arc::new(Shared { path: PathBuf::new(), options, link, reconnecting }),
+            shared: Arc::new(Shared { path: PathBuf::new(), options, live, reconnecting }),
             settings: CallSettings::default(),
             layers: CallerLayers::default(),
         })
@@ -400,10 +400,10 @@ impl AsyncCaller {
         let call = Call { target, body, metadata, deadline };
         let mut attempts = Attempts::new(self.shared.options.reconnects(), false, deadline);
         loop {
-            let mut link = None;
-            match self.attempt_open(&call, &mut link).await {
+            let mut live = None;
+            match self.attempt_open(&call, &mut live).await {
                 Err(error) if attempts.again(&error) => {
-                    attempts = next_attempt(attempts, error, link, deadline).await?;
+                    attempts = next_attempt(attempts, error, live, deadline).await?;
                 }
                 outcome => return outcome,
             }
@@ -411,14 +411,14 @@ impl AsyncCaller {
     }
 
     /// Makes one attempt at opening a stream, and notes the connection of the attempt.
-    async fn attempt_open(&self, call: &Call<'_>, link: &mut Option<Arc<Link>>) -> Result<RawStream, CallError> {
+    async fn attempt_open(&self, call: &Call<'_>, live: &mut Option<Arc<LiveSession>>) -> Result<RawStream, CallError> {
         if self.layers.is_empty() {
-            return self.open_unlayered(call, link).await;
+            return self.open_unlayered(call, live).await;
         }
         let layers = self.layers.clone();
         let flight = layers.before(call.seen())?;
         let mut layered = LayeredCall { layers, flight: Some(flight) };
-        let opened = self.open_unlayered(&Call { metadata: layered.metadata(), ..*call }, link).await;
+        let opened = self.open_unlayered(&Call { metadata: layered.metadata(), ..*call }, live).await;
         match opened {
             Ok(stream) => Ok(stream.layered(layered)),
             Err(error) => {
@@ -428,13 +428,17 @@ impl AsyncCaller {
         }
     }
 
-    async fn open_unlayered(&self, call: &Call<'_>, link: &mut Option<Arc<Link>>) -> Result<RawStream, CallError> {
+    async fn open_unlayered(
+        &self,
+        call: &Call<'_>,
+        live: &mut Option<Arc<LiveSession>>,
+    ) -> Result<RawStream, CallError> {
         let &Call { target, body, metadata, deadline } = call;
-        let link = self.agreed(call, link).await?;
+        let live = self.agreed(call, live).await?;
         let request = Request { type_id: make_type_id(0, target.msg_type()), body, metadata, due: deadline };
-        let id = link.session.open(&request, self.settings.window(), deadline).await?;
+        let id = live.session.open(&request, self.settings.window(), deadline).await?;
         // Without an await in between: from here on a drop cancels the stream.
-        Ok(RawStream::new(Arc::clone(link), id, deadline))
+        Ok(RawStream::new(Arc::clone(live), id, deadline))
     }
 
     /// Asks the callee for the description of one endpoint, or of all. An endpoint that the callee does not have gives
@@ -462,10 +466,10 @@ impl AsyncCaller {
     /// As [`call`](Self::call).
     pub async fn describe(&self, endpoint: Option<u16>) -> Result<Description, CallError> {
         let deadline = deadline(Some(&self.settings));
-        let link = self.shared.living(deadline).await?;
+        let live = self.shared.living(deadline).await?;
         let mut chunks = Chunks::of(endpoint.unwrap_or(WHOLE_TABLE));
         loop {
-            let reply = control(&link, Operation::Describe, &chunks.query()?, deadline).await?;
+            let reply = control(&live, Operation::Describe, &chunks.query()?, deadline).await?;
             if let Some(description) = chunks.add(&reply)? {
                 return Ok(description);
             }
@@ -481,24 +485,24 @@ impl AsyncCaller {
     /// As [`call`](Self::call).
     pub async fn limits(&self) -> Result<CalleeLimits, CallError> {
         let deadline = deadline(Some(&self.settings));
-        let link = self.shared.living(deadline).await?;
-        limits_of(&control(&link, Operation::Limits, &[], deadline).await?)
+        let live = self.shared.living(deadline).await?;
+        limits_of(&control(&live, Operation::Limits, &[], deadline).await?)
     }
 
     /// Waits until the connection has ended. A caller that [reconnects](Options::reconnect) has another one with its
     /// next call.
     pub async fn ended(&self) {
-        self.shared.link().session.ended().await;
+        self.shared.live().session.ended().await;
     }
 
     /// Number of calls in flight, and of open streams.
     pub fn outstanding(&self) -> usize {
-        self.shared.link().session.outstanding()
+        self.shared.live().session.outstanding()
     }
 
     /// Length of the longest possible request, in bytes.
     pub fn max_len(&self) -> usize {
-        self.shared.link().session.max_len()
+        self.shared.live().session.max_len()
     }
 
     /// Makes a call, in as many attempts as [`Attempts`] allows.
@@ -507,10 +511,10 @@ impl AsyncCaller {
         let call = Call { target, body, metadata, deadline };
         let mut attempts = Attempts::new(self.shared.options.reconnects(), self.settings.is_idempotent(), deadline);
         loop {
-            let mut link = None;
-            match self.attempt(&call, &mut link).await {
+            let mut live = None;
+            match self.attempt(&call, &mut live).await {
                 Err(error) if attempts.again(&error) => {
-                    attempts = next_attempt(attempts, error, link, deadline).await?;
+                    attempts = next_attempt(attempts, error, live, deadline).await?;
                 }
                 outcome => return outcome.map_err(|error| attempts.outcome(error)),
             }
@@ -518,18 +522,22 @@ impl AsyncCaller {
     }
 
     /// Makes one attempt at a call, and notes the connection of the attempt.
-    async fn attempt(&self, call: &Call<'_>, link: &mut Option<Arc<Link>>) -> Result<Vec<u8>, CallError> {
+    async fn attempt(&self, call: &Call<'_>, live: &mut Option<Arc<LiveSession>>) -> Result<Vec<u8>, CallError> {
         if self.layers.is_empty() {
-            self.attempt_unlayered(call, link).await
+            self.attempt_unlayered(call, live).await
         } else {
             // On the heap: the futures of calls without layers keep no room for this.
-            Box::pin(self.attempt_layered(call, link)).await
+            Box::pin(self.attempt_layered(call, live)).await
         }
     }
 
-    async fn attempt_layered(&self, call: &Call<'_>, link: &mut Option<Arc<Link>>) -> Result<Vec<u8>, CallError> {
+    async fn attempt_layered(
+        &self,
+        call: &Call<'_>,
+        live: &mut Option<Arc<LiveSession>>,
+    ) -> Result<Vec<u8>, CallError> {
         let mut flight = LayeredCall { layers: &self.layers, flight: Some(self.layers.before(call.seen())?) };
-        let outcome = self.attempt_unlayered(&Call { metadata: flight.metadata(), ..*call }, link).await;
+        let outcome = self.attempt_unlayered(&Call { metadata: flight.metadata(), ..*call }, live).await;
         flight.ended(match &outcome {
             Ok(reply) => CallOutcome::Replied(reply.len()),
             Err(error) => CallOutcome::Failed(error),
@@ -537,18 +545,26 @@ impl AsyncCaller {
         outcome
     }
 
-    async fn attempt_unlayered(&self, call: &Call<'_>, link: &mut Option<Arc<Link>>) -> Result<Vec<u8>, CallError> {
+    async fn attempt_unlayered(
+        &self,
+        call: &Call<'_>,
+        live: &mut Option<Arc<LiveSession>>,
+    ) -> Result<Vec<u8>, CallError> {
         let &Call { target, body, metadata, deadline } = call;
-        let link = self.agreed(call, link).await?;
+        let live = self.agreed(call, live).await?;
         let type_id = make_type_id(0, target.msg_type());
-        link.session.exchange(&Request { type_id, body, metadata, due: deadline }, deadline).await
+        live.session.exchange(&Request { type_id, body, metadata, due: deadline }, deadline).await
     }
 
     /// The connection for a call whose endpoint was compared with the callee's.
-    async fn agreed<'l>(&self, call: &Call<'_>, link: &'l mut Option<Arc<Link>>) -> Result<&'l Arc<Link>, CallError> {
+    async fn agreed<'l>(
+        &self,
+        call: &Call<'_>,
+        live: &'l mut Option<Arc<LiveSession>>,
+    ) -> Result<&'l Arc<LiveSession>, CallError> {
         let &Call { target, deadline, .. } = call;
-        let link = &*link.insert(self.shared.living(deadline).await?);
-        let session = &link.session;
+        let live = &*live.insert(self.shared.living(deadline).await?);
+        let session = &live.session;
         // The callee may declare the endpoint differently from the callee before.
         if let Endpoint::Typed(signature) = target.endpoint
             && !session.is_verified(signature)
@@ -556,15 +572,20 @@ impl AsyncCaller {
             // On the heap: the futures of all later calls keep no room for a comparison.
             Box::pin(session.verify(signature, deadline)).await?;
         }
-        Ok(link)
+        Ok(live)
     }
 }
 
 /// Makes a control request, and awaits a copy of the reply.
-async fn control(link: &Link, operation: Operation, payload: &[u8], deadline: Deadline) -> Result<Vec<u8>, CallError> {
+async fn control(
+    live: &LiveSession,
+    operation: Operation,
+    payload: &[u8],
+    deadline: Deadline,
+) -> Result<Vec<u8>, CallError> {
     let type_id = make_type_id(ROUTE_CONTROL, operation as u16);
     let request = Request { type_id, body: &Bytes(payload), metadata: None, due: deadline };
-    link.session.exchange(&request, deadline).await
+    live.session.exchange(&request, deadline).await
 }
 
 /// A call for one attempt after the other.
@@ -588,12 +609,12 @@ impl Call<'_> {
 async fn next_attempt(
     attempts: Attempts,
     error: CallError,
-    link: Option<Arc<Link>>,
+    live: Option<Arc<LiveSession>>,
     deadline: Deadline,
 ) -> Result<Attempts, CallError> {
-    let Some(link) = link else { return Err(attempts.outcome(error)) };
+    let Some(live) = live else { return Err(attempts.outcome(error)) };
     // A callee that stops closes the connection.
-    let ended = within(deadline, link.session.ended()).await;
+    let ended = within(deadline, live.session.ended()).await;
     ended.ok_or_else(|| attempts.outcome(CallError::TimedOut { sent: false }))?;
     Ok(attempts)
 }
@@ -624,16 +645,16 @@ impl<L: Borrow<CallerLayers>> Drop for LayeredCall<L> {
 }
 
 impl Shared {
-    fn link(&self) -> Arc<Link> {
+    fn live(&self) -> Arc<LiveSession> {
         // Ignores poisoning: one pointer is always consistent.
-        Arc::clone(&self.link.lock().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.live.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The link, or a new one after its end, if the options allow to reconnect.
-    async fn living(&self, deadline: Deadline) -> Result<Arc<Link>, CallError> {
-        let link = self.link();
-        if !self.options.reconnects() || !link.session.has_ended() {
-            return Ok(link);
+    /// The live, or a new one after its end, if the options allow to reconnect.
+    async fn living(&self, deadline: Deadline) -> Result<Arc<LiveSession>, CallError> {
+        let live = self.live();
+        if !self.options.reconnects() || !live.session.has_ended() {
+            return Ok(live);
         }
         // The time in which another task tries in vain counts: the tasks behind it would wait one after the other.
         let limit = patience(&self.options, deadline);
@@ -641,30 +662,30 @@ impl Shared {
         let reconnecting = within(deadline, self.reconnecting.lock()).await;
         let _reconnecting = reconnecting.ok_or(CallError::TimedOut { sent: false })?;
         // Another task may have reconnected meanwhile.
-        let link = self.link();
-        if !link.session.has_ended() {
-            return Ok(link);
+        let live = self.live();
+        if !live.session.has_ended() {
+            return Ok(live);
         }
-        let reconnected = Link::connect(&self.path, &self.options, until).await;
-        let link = reconnected.map_err(|mut source| {
+        let reconnected = LiveSession::connect(&self.path, &self.options, until).await;
+        let live = reconnected.map_err(|mut source| {
             if let ConnectError::NoListener { timeout, .. } = &mut source {
                 *timeout = limit;
             }
             CallError::reconnecting(source, deadline)
         });
-        let link = Arc::new(link?);
-        *self.link.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&link);
-        Ok(link)
+        let live = Arc::new(live?);
+        *self.live.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&live);
+        Ok(live)
     }
 }
 
-impl Link {
+impl LiveSession {
     async fn connect(path: &Path, options: &Options, deadline: Deadline) -> Result<Self, ConnectError> {
         let system = |source: io::Error| ConnectError::system("watch the connection to", path, source);
         let mut connecting = connecting_by(path, options, deadline)?;
-        let link = loop {
-            if let Some(link) = connecting.step()? {
-                break link;
+        let live = loop {
+            if let Some(live) = connecting.step()? {
+                break live;
             }
             if options.interrupt_hook().is_some_and(|asked| asked()) {
                 return Err(ConnectError::Interrupted { path: path.to_owned() });
@@ -673,7 +694,7 @@ impl Link {
             let socket = socket.map(|socket| socket.try_clone_to_owned().and_then(Readable::new)).transpose();
             readable_within(socket.map_err(system)?, left).await.map_err(system)?;
         };
-        Self::over(&Established::new(link, options), options).map_err(system)
+        Self::over(&Established::new(live, options), options).map_err(system)
     }
 
     fn over(established: &Established, options: &Options) -> io::Result<Self> {
@@ -695,7 +716,7 @@ async fn readable_within(descriptor: Option<Readable>, left: Option<Duration>) -
     .await
 }
 
-impl Drop for Link {
+impl Drop for LiveSession {
     fn drop(&mut self) {
         self.driver.abort();
         // Closed here: the driver holds the connection until the runtime drops the task.

@@ -12,7 +12,7 @@ use std::time::Duration;
 use futures_core::Stream;
 use tokio::task::coop::poll_proceed;
 
-use super::caller::{AsyncCaller, LayeredCall, Link};
+use super::caller::{AsyncCaller, LayeredCall, LiveSession};
 use super::session::within;
 use super::streams::{Message, Wanted};
 use super::typed::own;
@@ -65,7 +65,7 @@ pub enum RawMessage {
 /// ```
 #[must_use = "dropping a stream cancels it"]
 pub struct RawStream {
-    link: Arc<Link>,
+    live: Arc<LiveSession>,
     id: u64,
     /// Until when the whole stream may take.
     deadline: Deadline,
@@ -74,8 +74,8 @@ pub struct RawStream {
 }
 
 impl RawStream {
-    pub(super) fn new(link: Arc<Link>, id: u64, deadline: Deadline) -> Self {
-        Self { link, id, deadline, layered: Mutex::new(None) }
+    pub(super) fn new(live: Arc<LiveSession>, id: u64, deadline: Deadline) -> Self {
+        Self { live, id, deadline, layered: Mutex::new(None) }
     }
 
     /// The same stream, whose outcome layers see.
@@ -160,7 +160,7 @@ impl RawStream {
     /// # Panics
     /// With a time limit, in a runtime without its time driver.
     pub async fn send(&self, item: &[u8]) -> Result<bool, CallError> {
-        self.link.session.send_item(self.id, item, self.deadline).await
+        self.live.session.send_item(self.id, item, self.deadline).await
     }
 
     /// Says that no further item of this side comes. Awaits room. A callee that is gone needs no END: the outcome
@@ -172,7 +172,7 @@ impl RawStream {
     /// # Panics
     /// As [`send`](Self::send).
     pub async fn end(&self) -> Result<(), CallError> {
-        self.link.session.end_items(self.id, self.deadline).await
+        self.live.session.end_items(self.id, self.deadline).await
     }
 
     /// Says that no further item comes, and awaits the reply to a stream of this side's items. Items of the callee are
@@ -189,7 +189,7 @@ impl RawStream {
 
     /// Cancels the stream, as dropping it does. Tasks that wait for its items find no further item.
     pub fn close(&self) {
-        self.link.session.close_stream(self.id);
+        self.live.session.close_stream(self.id);
         self.show(CallOutcome::GivenUp);
     }
 
@@ -223,7 +223,7 @@ impl RawStream {
     fn poll_message(&self, wanted: Wanted, context: &mut Context<'_>) -> Poll<Message> {
         // A task that always finds an item would keep the runtime's thread from others.
         let progress = ready!(poll_proceed(context));
-        let message = ready!(self.link.session.poll_message(self.id, self.deadline, wanted, context));
+        let message = ready!(self.live.session.poll_message(self.id, self.deadline, wanted, context));
         progress.made_progress();
         match &message {
             Message::Item(_) | Message::Over => {}
@@ -252,7 +252,7 @@ impl Stream for RawStream {
 
 impl Drop for RawStream {
     fn drop(&mut self) {
-        self.link.session.close_stream(self.id);
+        self.live.session.close_stream(self.id);
     }
 }
 

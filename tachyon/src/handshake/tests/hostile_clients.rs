@@ -27,8 +27,8 @@ fn survives_here(misbehave: impl FnOnce(&Path)) {
     let server = serve(&place.path, offer(Kind::Bus, Role::Sink), options);
     misbehave(&place.path);
     let _client = connect(&place.path, Kind::Bus, Role::Source, &patient()).unwrap();
-    let link = server.join().unwrap().unwrap();
-    assert!(!link.peer.is_gone());
+    let pairing = server.join().unwrap().unwrap();
+    assert!(!pairing.peer.is_gone());
 }
 
 #[test]
@@ -148,9 +148,9 @@ fn descriptors_are_kept_out(peeks: bool, welcomed: bool) {
     let path = place.path.clone();
     let good = thread::spawn(move || connect(&path, Kind::Bus, Role::Source, &patient()).unwrap());
     let offer = offer(Kind::Bus, Role::Sink);
-    let (link, waited) = took(|| listener.accept(&offer, &options, Deadline::after(PATIENCE)).unwrap());
+    let (pairing, waited) = took(|| listener.accept(&offer, &options, Deadline::after(PATIENCE)).unwrap());
     let good = good.join().unwrap();
-    assert!(!link.peer.is_gone() && !good.peer.is_gone());
+    assert!(!pairing.peer.is_gone() && !good.peer.is_gone());
     assert!(waited < AT_ONCE, "{waited:?}");
     if welcomed {
         client.receive().unwrap();

@@ -65,11 +65,11 @@ fn the_unspoilt_answer_is_good() {
             wire::read_ready(client.receive().unwrap().bytes()).unwrap();
             client
         });
-        let link = connect(&place.path, Kind::Bus, Role::Source, &patient()).unwrap();
+        let pairing = connect(&place.path, Kind::Bus, Role::Source, &patient()).unwrap();
         let client = listener.join().unwrap();
-        assert!(!link.peer.is_gone());
+        assert!(!pairing.peer.is_gone());
         drop(client);
-        assert_goes(&link.peer);
+        assert_goes(&pairing.peer);
     });
 }
 
@@ -105,18 +105,18 @@ fn once_it_is_ready_a_listener_can_pass_nothing_more() {
     on_both(|peeks| {
         let (listener, ours) = raw_pair();
         listener.send(welcome(), &[segment().as_fd()]);
-        let link = Connecting::handshake_over(Socket::connecting(ours), hello()).unwrap();
+        let pairing = Connecting::handshake_over(Socket::connecting(ours), hello()).unwrap();
         let (reader, writer) = pipe();
         let passed = listener.pass([0; 8], &[writer.as_fd()]);
         drop(writer);
         if peeks {
             passed.unwrap();
-            assert!(matches!(link.peer.hear(), Err(Fault::Socket { descriptors: true, .. })));
+            assert!(matches!(pairing.peer.hear(), Err(Fault::Socket { descriptors: true, .. })));
         } else {
             assert_eq!(passed, Err(Errno::PERM));
-            assert!(!link.peer.hear().unwrap().rang);
+            assert!(!pairing.peer.hear().unwrap().rang);
         }
-        drop(link);
+        drop(pairing);
         assert_closes(&reader);
     });
 }

@@ -81,7 +81,7 @@ fn offer(kind: Kind, role: Role) -> Offer {
 }
 
 /// Listens in another thread. The path is bound on return.
-fn serve(path: &Path, offer: Offer, options: Options) -> JoinHandle<Result<Link, ListenError>> {
+fn serve(path: &Path, offer: Offer, options: Options) -> JoinHandle<Result<Pairing, ListenError>> {
     let listener = Listener::bind(path, &options).unwrap();
     thread::spawn(move || listener.accept(&offer, &options, options.listen_deadline()))
 }

@@ -28,7 +28,7 @@ fn skipped() {
 }
 
 /// Connects to `place` as another user.
-fn connect_as_other_user(place: &Place, options: Options) -> Option<Result<Link, ConnectError>> {
+fn connect_as_other_user(place: &Place, options: Options) -> Option<Result<Pairing, ConnectError>> {
     let path = place.path.clone();
     as_other_user(move || connect(&path, Kind::Bus, Role::Source, &options))
 }
@@ -50,7 +50,7 @@ fn open_to_all(place: &Place) {
 }
 
 /// The outcomes of a listener whose socket all users may open, and of a connector that runs as another user.
-fn meet(listens: Options, connects: Options) -> (Result<Link, ListenError>, Option<Result<Link, ConnectError>>) {
+fn meet(listens: Options, connects: Options) -> (Result<Pairing, ListenError>, Option<Result<Pairing, ConnectError>>) {
     let place = place_with_mode(0o755);
     let server = serve(&place.path, offer(Kind::Bus, Role::Sink), listens);
     open_to_all(&place);

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn pair(theirs: (Kind, Role), ours: (Kind, Role)) -> (Result<Link, ListenError>, Result<Link, ConnectError>) {
+fn pair(theirs: (Kind, Role), ours: (Kind, Role)) -> (Result<Pairing, ListenError>, Result<Pairing, ConnectError>) {
     let place = Place::new();
     // After a rejected client the listener waits on, so its timeout ends these tests.
     let server = serve(&place.path, offer(theirs.0, theirs.1), Options::new().timeout(Duration::from_millis(300)));
@@ -158,9 +158,10 @@ fn one_listener_serves_many() {
         })
         .collect();
     let offer = offer(Kind::Bus, Role::Sink);
-    let links: Vec<_> = (0..4).map(|_| listener.accept(&offer, &options, options.listen_deadline()).unwrap()).collect();
+    let pairings: Vec<_> =
+        (0..4).map(|_| listener.accept(&offer, &options, options.listen_deadline()).unwrap()).collect();
     let clients: Vec<_> = clients.into_iter().map(|client| client.join().unwrap()).collect();
-    assert!(links.iter().chain(&clients).all(|link| !link.peer.is_gone()));
+    assert!(pairings.iter().chain(&clients).all(|pairing| !pairing.peer.is_gone()));
     assert!(listener.try_accept().unwrap().is_none(), "the queue is empty");
 }
 
@@ -174,9 +175,9 @@ fn a_client_that_comes_second_finds_the_next_listener() {
             thread::spawn(move || connect(&path, Kind::Bus, Role::Source, &patient()).unwrap())
         })
         .collect();
-    let mut links = vec![first.join().unwrap().unwrap()];
+    let mut pairings = vec![first.join().unwrap().unwrap()];
     for _ in 0..2 {
-        links.push(listen(&place.path, &offer(Kind::Bus, Role::Sink), &patient()).unwrap());
+        pairings.push(listen(&place.path, &offer(Kind::Bus, Role::Sink), &patient()).unwrap());
     }
     for client in clients {
         client.join().unwrap();
