@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 PATIENCE = 20.0
 """Seconds within which a black hole is reported on a busy machine. The ends take 3 s for it by default."""
 
+BEGUN = ("begun awaiting", "begun blocking")
+
 
 class Callee:
     """The callee `counted`, and the notes that it leaves."""
@@ -78,8 +80,12 @@ class InFlight:
         self.first_item = threading.Event()
         self._pool = ThreadPoolExecutor(3)
         self.outcomes = [self._pool.submit(each) for each in (self._block, self._await, self._stream)]
-        callee.wait_for("begun blocking", "begun awaiting")
-        assert self.first_item.wait(LIMIT)
+        wait_until(lambda: self._have_begun(callee), lambda: f"{callee.notes()} {self.outcomes}")
+
+    def _have_begun(self, callee: Callee) -> bool:
+        ended = [each.result() for each in self.outcomes if each.done()]
+        assert not ended, ended
+        return self.first_item.is_set() and callee.notes() == sorted(BEGUN)
 
     def _block(self) -> object:
         with tachyon.RpcBus.connect(self._path) as bus:
@@ -125,7 +131,6 @@ class InFlight:
         return seconds
 
 
-BEGUN = ("begun awaiting", "begun blocking")
 CANCELLED = (*BEGUN, "cancelled awaiting", "cancelled blocking", "cancelled stream")
 ENDED = (*BEGUN, "ended awaiting", "ended blocking", "ended stream")
 
@@ -200,8 +205,10 @@ def test_the_near_end_is_killed(link: Link, callee: Callee, took: Callable[[str,
         assert isinstance(outcome_of(calls.bus, "next"), errors.PeerDeadError)
         with pytest.raises(errors.NoListenerError):
             tachyon.RpcBus.connect(link.front, timeout=0.1)
+        since = time.monotonic()
         link.near()
         wait_for_a_call(link, again)
+        took("healed", time.monotonic() - since)
     callee.wait_for(*CANCELLED, "run healed")
     calls.bus.close()
 
@@ -212,11 +219,13 @@ def test_the_callee_is_killed(link: Link, callee: Callee, took: Callable[[str, f
     since = time.monotonic()
     callee.peer.kill()
     took("told", calls.are_lost(since))
+    since = time.monotonic()
     outcome = outcome_of(calls.bus, "next")
     assert was_not_sent(outcome), outcome
+    took("next", time.monotonic() - since)
     # The same endpoints: no connection ends.
     callee.start()
-    assert wait_for_a_call(link, calls.bus) < LIMIT
+    took("healed", wait_for_a_call(link, calls.bus))
     callee.wait_for(*BEGUN, "run healed")
     calls.bus.close()
 
@@ -313,6 +322,26 @@ def test_an_end_stops(link: Link, callee: Callee, which: str) -> None:
     else:
         assert was_not_sent(outcome_of(calls.bus, "next"))
         near.stop()
+    calls.bus.close()
+
+
+@pytest.mark.parametrize("which", ["near", "far"])
+def test_calls_that_outlast_the_stop_of_an_end(link: Link, callee: Callee, which: str) -> None:
+    """Calls that go on for too long, and a stream that its caller leaves unread, keep no end from its stop."""
+    far = link.far("--stop-timeout=0.5")
+    near = link.near("--stop-timeout=0.5")
+    link.wait()
+    calls = InFlight(link, callee)
+    with tachyon.RpcBus.connect(link.front) as bus, counted.items.stream(bus, "unread", 1000, 30_000) as stream:
+        next(stream)
+        since = time.monotonic()
+        end = near if which == "near" else far
+        end.stop()
+        assert time.monotonic() - since < PATIENCE
+        outcomes, _ = calls.join(since)
+        kind = errors.ErrorKind.CANCELLED if which == "near" else errors.ErrorKind.UNAVAILABLE
+        assert [(outcome.kind, outcome.safe_to_retry) for outcome in outcomes] == [(kind, False)] * 3
+        callee.wait_for(*CANCELLED, "cancelled unread")
     calls.bus.close()
 
 
@@ -476,6 +505,54 @@ def test_a_deadline_in_a_black_hole(link: Link, callee: Callee) -> None:
         wait_for_a_call(link, bus)
     # The cancelled call may have run.
     assert Counter(callee.notes()) - Counter(["run late"]) == Counter(["run first", "run healed"])
+
+
+def test_many_calls_without_a_callee(link: Link, callee: Callee) -> None:
+    """Calls that wait together for the callee are told together."""
+    link.start()
+    callee.peer.kill()
+
+    def call(_: int) -> float:
+        started = time.monotonic()
+        outcome = next_call(link)
+        assert was_not_sent(outcome), outcome
+        return time.monotonic() - started
+
+    with ThreadPoolExecutor(30) as pool:
+        assert max(pool.map(call, range(30))) < PATIENCE
+    callee.start()
+    with tachyon.RpcBus.connect(link.front) as bus:
+        wait_for_a_call(link, bus)
+    callee.wait_for("run healed")
+
+
+def test_calls_that_are_given_up_make_room(link: Link, callee: Callee, peer: Callable[..., Peer]) -> None:
+    """A link that is full of calls takes their cancellation, and then other calls."""
+    link.far("--in-flight=4")
+    link.near()
+    link.wait()
+    caller = peer(
+        """
+        import asyncio
+        from services import counted_api as counted
+
+        async def call():
+            async with tachyon.RpcBus.aconnect(path) as bus:
+                await asyncio.gather(*(counted.hold.acall(bus, str(number)) for number in range(12)))
+
+        asyncio.run(call())
+        """,
+        at=link.front,
+    )
+    wait_until(lambda: len(callee.notes()) == 4)
+    with tachyon.RpcBus.connect(link.front) as bus, ThreadPoolExecutor(1) as pool:
+        later = pool.submit(outcome_of, bus, "later")
+        time.sleep(0.2)
+        assert not later.done()
+        caller.kill()
+        assert later.result(LIMIT) == "later"
+    wait_until(lambda: Counter(note.split()[0] for note in callee.notes())["cancelled"] >= 4)
+    assert "run later" in callee.notes()
 
 
 def test_unread_streams_keep_no_call_waiting(link: Link, callee: Callee) -> None:
