@@ -300,8 +300,9 @@ fn calls_errors_metadata_and_deadlines_pass_through() {
         assert_eq!(remote(caller.call(999, b"")).kind, ErrorKind::NoHandler);
         // The comparison takes a part of the first call's time.
         assert!(!ponder::call(&mut caller, 0).unwrap());
-        let hasty = ponder::call(&mut caller.within(Duration::from_millis(50)), 10_000).unwrap_err();
-        assert!(matches!(hasty, CallError::TimedOut { sent: true }), "{hasty}");
+        let hasty = ponder::call(&mut caller.within(Duration::from_millis(50)), 10_000);
+        // The handler sees the deadline, too, and its reply may be there before the caller looks at the clock.
+        assert!(matches!(hasty, Err(CallError::TimedOut { sent: true }) | Ok(true)), "{hasty:?}");
         assert_eq!(&*caller.call_timeout(ECHO, b"next", PATIENCE).unwrap(), b"next");
     }
 }
