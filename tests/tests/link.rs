@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tachyon::{AsyncCaller, CallError, Caller, ErrorKind, Options, RpcServer, ServerOptions, Stopper};
+use tachyon::{AsyncCaller, CallError, Callee, Caller, ErrorKind, Options, RpcServer, ServerOptions, Stopper};
 use tachyon_link::carrier::{Carrier, Incoming, Peer};
 use tachyon_link::certificates::write_certificates;
 use tachyon_link::grpc::{self, GrpcCarrier, GrpcTarget, Limits};
@@ -521,6 +521,46 @@ fn a_callee_that_restarts_is_reported_and_served_again() {
         });
         setup.connected();
         assert_eq!(take::call(&mut setup.caller(), "tea", 1).unwrap(), 4);
+    }
+}
+
+#[test]
+fn a_callee_of_one_caller_without_a_dispatcher_takes_the_place_of_another() {
+    for wire in WIRES {
+        let mut setup = Setup::start(wire, ALL);
+        let mut typed = setup.caller();
+        assert_eq!(take::call(&mut typed, "tea", 1).unwrap(), 4);
+        setup.stop_callee();
+        let back = setup.back.clone();
+        let lone = std::thread::spawn(move || {
+            let mut callee = Callee::listen(&back, 1 << 16, 1 << 16).unwrap();
+            loop {
+                let request = callee.serve().unwrap();
+                let (id, msg_type, payload) = (request.correlation_id(), request.msg_type(), request.to_vec());
+                drop(request);
+                callee.reply(id, msg_type, &payload).unwrap();
+                if payload == b"last" {
+                    return;
+                }
+            }
+        });
+        // The caller that has compared itself with the other callee does not reach this one.
+        wait::until("the caller is told to connect again", PATIENCE, || {
+            match typed.call_timeout(ECHO, b"", PATIENCE).map(drop) {
+                Err(CallError::Closed { .. }) => true,
+                Err(error) => {
+                    assert!(!error.sent(), "{error}");
+                    false
+                }
+                Ok(()) => panic!("reached"),
+            }
+        });
+        setup.connected();
+        for _ in 0..2 {
+            assert_eq!(&*setup.caller().call_timeout(ECHO, b"raw", PATIENCE).unwrap(), b"raw");
+        }
+        setup.caller().call_timeout(ECHO, b"last", PATIENCE).unwrap();
+        lone.join().unwrap();
     }
 }
 
