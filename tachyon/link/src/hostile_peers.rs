@@ -295,15 +295,15 @@ async fn calls_of_a_near_end_that_is_gone_are_cancelled_even_in_a_flood() {
     callee.far_end(grpc.1, 4);
     gone(&memory.0, &callee).await;
     gone(&grpc.0, &callee).await;
+}
 
-    async fn gone(carrier: &impl Carrier, callee: &Callee) {
-        let (peer, _) = Peer::greet(carrier).await;
-        // More than the far end takes, so it does not read the lane.
-        peer.send(message((0..8).map(|call| Frame::new(call, Body::Request(request(HANG, b"")))).collect())).await;
-        until("as many run as may", || callee.running() == 4).await;
-        drop(peer);
-        until("all are cancelled", || callee.running() == 0).await;
-    }
+async fn gone(carrier: &impl Carrier, callee: &Callee) {
+    let (peer, _) = Peer::greet(carrier).await;
+    // More than the far end takes, so it does not read the lane.
+    peer.send(message((0..8).map(|call| Frame::new(call, Body::Request(request(HANG, b"")))).collect())).await;
+    until("as many run as may", || callee.running() == 4).await;
+    drop(peer);
+    until("all are cancelled", || callee.running() == 0).await;
 }
 
 #[tokio::test]
@@ -313,19 +313,19 @@ async fn a_stream_is_given_up_while_its_callee_takes_no_item() {
     callee.far_end(grpc.1, 4);
     give_up(&memory.0, &callee).await;
     give_up(&grpc.0, &callee).await;
+}
 
-    async fn give_up(carrier: &impl Carrier, callee: &Callee) {
-        let peer = Peer::connect(carrier).await;
-        peer.send(single(Body::Request(request(IGNORE, b"")))).await;
-        until("the stream runs", || callee.running() == 1).await;
-        let item = single(Body::Item(Bytes::from(vec![1; 1 << 12])));
-        while timeout(Duration::from_millis(200), peer.lane.sender.send(item.clone())).await.is_ok() {}
-        assert_eq!(callee.running(), 1);
-        let Peer { lane, channel, .. } = peer;
-        drop(lane);
-        until("the stream is cancelled", || callee.running() == 0).await;
-        drop(channel);
-    }
+async fn give_up(carrier: &impl Carrier, callee: &Callee) {
+    let peer = Peer::connect(carrier).await;
+    peer.send(single(Body::Request(request(IGNORE, b"")))).await;
+    until("the stream runs", || callee.running() == 1).await;
+    let item = single(Body::Item(Bytes::from(vec![1; 1 << 12])));
+    while timeout(Duration::from_millis(200), peer.lane.sender.send(item.clone())).await.is_ok() {}
+    assert_eq!(callee.running(), 1);
+    let Peer { lane, channel, .. } = peer;
+    drop(lane);
+    until("the stream is cancelled", || callee.running() == 0).await;
+    drop(channel);
 }
 
 /// A near end whose far end is the test.
@@ -413,11 +413,7 @@ async fn replies_to_no_call_are_left_out_and_garbage_ends_the_session() {
     for last in [None, Some("garbage")] {
         let other = caller.clone();
         let calling = tokio::spawn(async move { other.call(1, b"").await });
-        // The first call may come before the session.
-        let asked = match timeout(PATIENCE, frames(&mut lane)).await {
-            Ok(frames) => frames[0].call,
-            Err(_) => panic!("no call"),
-        };
+        let asked = frames(&mut lane).await[0].call;
         let odd =
             [Body::Reply("odd".into()), Body::End(true), Body::Hello(hello(1)), Body::Failure(Failure::default())];
         lane.sender.send(message(odd.into_iter().map(|body| Frame::new(asked + 7, body)).collect())).await.unwrap();
