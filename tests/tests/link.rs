@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tachyon::{AsyncCaller, CallError, Caller, ErrorKind, Options, RpcServer, ServerOptions, Stopper};
+use tachyon::{AsyncCaller, CallError, Callee, Caller, ErrorKind, Options, RpcServer, ServerOptions, Stopper};
 use tachyon_link::carrier::{Carrier, Incoming, Peer};
 use tachyon_link::certificates::write_certificates;
 use tachyon_link::grpc::{self, GrpcCarrier, GrpcTarget, Limits};
@@ -30,6 +30,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 struct Rules {
     hidden: Option<u16>,
     texts: bool,
+    /// Most calls in flight.
+    in_flight: usize,
 }
 
 impl Policy for Rules {
@@ -42,7 +44,7 @@ impl Policy for Rules {
     }
 }
 
-const ALL: Rules = Rules { hidden: None, texts: true };
+const ALL: Rules = Rules { hidden: None, texts: true, in_flight: 4096 };
 
 /// An end of a link on a thread with a runtime of its own.
 struct End {
@@ -89,10 +91,16 @@ fn near_end<C: Carrier>(carrier: C, front: &Path) -> End {
     End::start(async move |stop| NearEnd::new(carrier, front, options).serve(stopped(stop)).await.unwrap())
 }
 
+fn far_options(rules: Rules) -> FarOptions {
+    let mut options = FarOptions::default();
+    options.in_flight = rules.in_flight;
+    options
+}
+
 fn far_end(back: &Path, incoming: mpsc::Receiver<Incoming>, rules: Rules) -> End {
     let back = back.to_owned();
     End::start(async move |stop| {
-        FarEnd::new(back, FarOptions::default()).serve(incoming, rules, stopped(stop)).await;
+        FarEnd::new(back, far_options(rules)).serve(incoming, rules, stopped(stop)).await;
     })
 }
 
@@ -162,7 +170,7 @@ impl Way {
                     let (sender, incoming) = mpsc::channel(16);
                     let (stopped_too, also) = oneshot::channel::<()>();
                     let accepting = tokio::spawn(grpc::serve(listener, tls, limits(), sender, stopped(also)));
-                    let far = FarEnd::new(back, FarOptions::default());
+                    let far = FarEnd::new(back, far_options(rules));
                     far.serve(incoming, rules, stopped(stop)).await;
                     drop(stopped_too);
                     // The last replies leave.
@@ -292,8 +300,9 @@ fn calls_errors_metadata_and_deadlines_pass_through() {
         assert_eq!(remote(caller.call(999, b"")).kind, ErrorKind::NoHandler);
         // The comparison takes a part of the first call's time.
         assert!(!ponder::call(&mut caller, 0).unwrap());
-        let hasty = ponder::call(&mut caller.within(Duration::from_millis(50)), 10_000).unwrap_err();
-        assert!(matches!(hasty, CallError::TimedOut { sent: true }), "{hasty}");
+        let hasty = ponder::call(&mut caller.within(Duration::from_millis(50)), 10_000);
+        // The handler sees the deadline, too, and its reply may be there before the caller looks at the clock.
+        assert!(matches!(hasty, Err(CallError::TimedOut { sent: true }) | Ok(true)), "{hasty:?}");
         assert_eq!(&*caller.call_timeout(ECHO, b"next", PATIENCE).unwrap(), b"next");
     }
 }
@@ -403,7 +412,7 @@ fn contracts_are_compared_with_the_same_sentence() {
 #[test]
 fn an_endpoint_that_is_not_allowed_is_refused_and_not_described() {
     for wire in WIRES {
-        let setup = Setup::start(wire, Rules { hidden: Some(10), texts: false });
+        let setup = Setup::start(wire, Rules { hidden: Some(10), texts: false, ..ALL });
         let mut caller = setup.caller();
         assert!(caller.describe().unwrap().endpoint(10).is_none());
         assert_eq!(remote(caller.call(10, b"")).kind, ErrorKind::PermissionDenied);
@@ -437,6 +446,59 @@ fn a_message_that_is_too_long_is_refused_and_the_link_goes_on() {
 }
 
 #[test]
+fn an_error_that_is_too_long_keeps_its_kind_and_the_link_goes_on() {
+    for wire in WIRES {
+        let setup = Setup::start(wire, ALL);
+        let (mut caller, mut other) = (setup.caller(), setup.caller());
+        let beside = other.start(15, &500u32.to_le_bytes()).unwrap();
+        // The error has the article in its text, and in its fields.
+        let refused = take::call(&mut caller, &"a".repeat(600_000), 7).unwrap_err();
+        assert!(matches!(&refused, CallError::Remote(error) if error.kind == ErrorKind::ResourceExhausted));
+        assert_eq!(&*other.finish_timeout(beside, PATIENCE).unwrap(), [0]);
+    }
+}
+
+#[test]
+fn calls_to_an_absent_callee_fail_together() {
+    for wire in WIRES {
+        let mut setup = Setup::start(wire, ALL);
+        setup.stop_callee();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let caller = AsyncCaller::connect_with(&setup.front, &Options::new().timeout(PATIENCE)).await.unwrap();
+            let began = Instant::now();
+            let mut tasks = tokio::task::JoinSet::new();
+            for _ in 0..100 {
+                let caller = caller.clone();
+                tasks.spawn(async move { caller.call(ECHO, b"").await.unwrap_err() });
+            }
+            while let Some(error) = tasks.join_next().await {
+                let error = error.unwrap();
+                assert!(matches!(&error, CallError::Remote(error) if error.kind == ErrorKind::Unreachable), "{error}");
+            }
+            // An attempt takes a second.
+            assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+        });
+    }
+}
+
+#[test]
+fn calls_that_are_given_up_make_room_at_a_full_far_end() {
+    for wire in WIRES {
+        let setup = Setup::start(wire, Rules { in_flight: 2, ..ALL });
+        for _ in 0..3 {
+            let mut caller = setup.caller();
+            for _ in 0..6 {
+                caller.start(15, &60_000u32.to_le_bytes()).unwrap();
+            }
+            std::thread::sleep(Duration::from_millis(50));
+            drop(caller);
+        }
+        assert_eq!(&*setup.caller().call_timeout(ECHO, b"next", PATIENCE).unwrap(), b"next");
+    }
+}
+
+#[test]
 fn a_callee_that_restarts_is_reported_and_served_again() {
     for wire in WIRES {
         let mut setup = Setup::start(wire, ALL);
@@ -459,6 +521,46 @@ fn a_callee_that_restarts_is_reported_and_served_again() {
         });
         setup.connected();
         assert_eq!(take::call(&mut setup.caller(), "tea", 1).unwrap(), 4);
+    }
+}
+
+#[test]
+fn a_callee_of_one_caller_without_a_dispatcher_takes_the_place_of_another() {
+    for wire in WIRES {
+        let mut setup = Setup::start(wire, ALL);
+        let mut typed = setup.caller();
+        assert_eq!(take::call(&mut typed, "tea", 1).unwrap(), 4);
+        setup.stop_callee();
+        let back = setup.back.clone();
+        let lone = std::thread::spawn(move || {
+            let mut callee = Callee::listen(&back, 1 << 16, 1 << 16).unwrap();
+            loop {
+                let request = callee.serve().unwrap();
+                let (id, msg_type, payload) = (request.correlation_id(), request.msg_type(), request.to_vec());
+                drop(request);
+                callee.reply(id, msg_type, &payload).unwrap();
+                if payload == b"last" {
+                    return;
+                }
+            }
+        });
+        // The caller that has compared itself with the other callee does not reach this one.
+        wait::until("the caller is told to connect again", PATIENCE, || {
+            match typed.call_timeout(ECHO, b"", PATIENCE).map(drop) {
+                Err(CallError::Closed { .. }) => true,
+                Err(error) => {
+                    assert!(!error.sent(), "{error}");
+                    false
+                }
+                Ok(()) => panic!("reached"),
+            }
+        });
+        setup.connected();
+        for _ in 0..2 {
+            assert_eq!(&*setup.caller().call_timeout(ECHO, b"raw", PATIENCE).unwrap(), b"raw");
+        }
+        setup.caller().call_timeout(ECHO, b"last", PATIENCE).unwrap();
+        lone.join().unwrap();
     }
 }
 
@@ -544,7 +646,8 @@ fn tasks_call_through_a_link() {
         runtime.block_on(async {
             let caller = AsyncCaller::connect_with(&setup.front, &Options::new().timeout(PATIENCE)).await.unwrap();
             let mut tasks = tokio::task::JoinSet::new();
-            for number in 0..200u32 {
+            // More than the local server and the callee run at a time.
+            for number in 0..1000u32 {
                 let caller = caller.clone();
                 tasks.spawn(async move {
                     let reply = caller.call(ECHO, &number.to_le_bytes()).await.unwrap();

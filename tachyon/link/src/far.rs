@@ -33,6 +33,9 @@ const WHOLE_TABLE: u32 = 0xFFFF;
 /// Most items of a stream in one message.
 const MOST_ITEMS: usize = 64;
 
+/// The version of a callee that tells none. Zero stands for a callee that has not been reached yet.
+const NO_VERSION: u64 = 1;
+
 /// The text for a request that comes after the stop of a far end.
 const STOPPING: &str = "the far end of the link stops";
 
@@ -241,9 +244,9 @@ impl Callee {
         let connected = AsyncCaller::connect_with(&self.path, &self.options.callee).await;
         let caller = connected.map_err(|error| Failure::new(ErrorKind::Unreachable, error))?;
         match caller.within(FIRST_MESSAGE).limits().await {
-            Ok(limits) => Ok((caller, limits.version)),
+            Ok(limits) => Ok((caller, limits.version.max(NO_VERSION))),
             // A callee without a dispatcher, or of an older version: nothing can be compared.
-            Err(CallError::Remote(error)) if error.kind == ErrorKind::NoHandler => Ok((caller, 0)),
+            Err(CallError::Remote(error)) if error.kind == ErrorKind::NoHandler => Ok((caller, NO_VERSION)),
             Err(error) => Err(Failure::new(ErrorKind::Unreachable, error)),
         }
     }

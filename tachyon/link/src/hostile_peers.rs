@@ -15,10 +15,11 @@ use tachyon::{AsyncCaller, CallError, Dispatcher, ErrorKind, Options, RpcServer}
 use tempfile::TempDir;
 use tokio::net::TcpListener;
 use tokio::runtime::{Handle, Runtime};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_stream::StreamExt;
+use tokio_stream::wrappers::ReceiverStream;
 
 use crate::batches::{message, single};
 use crate::carrier::{Carrier, CarrierError, Channel, Incoming, Lane};
@@ -294,15 +295,15 @@ async fn calls_of_a_near_end_that_is_gone_are_cancelled_even_in_a_flood() {
     callee.far_end(grpc.1, 4);
     gone(&memory.0, &callee).await;
     gone(&grpc.0, &callee).await;
+}
 
-    async fn gone(carrier: &impl Carrier, callee: &Callee) {
-        let (peer, _) = Peer::greet(carrier).await;
-        // More than the far end takes, so it does not read the lane.
-        peer.send(message((0..8).map(|call| Frame::new(call, Body::Request(request(HANG, b"")))).collect())).await;
-        until("as many run as may", || callee.running() == 4).await;
-        drop(peer);
-        until("all are cancelled", || callee.running() == 0).await;
-    }
+async fn gone(carrier: &impl Carrier, callee: &Callee) {
+    let (peer, _) = Peer::greet(carrier).await;
+    // More than the far end takes, so it does not read the lane.
+    peer.send(message((0..8).map(|call| Frame::new(call, Body::Request(request(HANG, b"")))).collect())).await;
+    until("as many run as may", || callee.running() == 4).await;
+    drop(peer);
+    until("all are cancelled", || callee.running() == 0).await;
 }
 
 #[tokio::test]
@@ -312,19 +313,19 @@ async fn a_stream_is_given_up_while_its_callee_takes_no_item() {
     callee.far_end(grpc.1, 4);
     give_up(&memory.0, &callee).await;
     give_up(&grpc.0, &callee).await;
+}
 
-    async fn give_up(carrier: &impl Carrier, callee: &Callee) {
-        let peer = Peer::connect(carrier).await;
-        peer.send(single(Body::Request(request(IGNORE, b"")))).await;
-        until("the stream runs", || callee.running() == 1).await;
-        let item = single(Body::Item(Bytes::from(vec![1; 1 << 12])));
-        while timeout(Duration::from_millis(200), peer.lane.sender.send(item.clone())).await.is_ok() {}
-        assert_eq!(callee.running(), 1);
-        let Peer { lane, channel, .. } = peer;
-        drop(lane);
-        until("the stream is cancelled", || callee.running() == 0).await;
-        drop(channel);
-    }
+async fn give_up(carrier: &impl Carrier, callee: &Callee) {
+    let peer = Peer::connect(carrier).await;
+    peer.send(single(Body::Request(request(IGNORE, b"")))).await;
+    until("the stream runs", || callee.running() == 1).await;
+    let item = single(Body::Item(Bytes::from(vec![1; 1 << 12])));
+    while timeout(Duration::from_millis(200), peer.lane.sender.send(item.clone())).await.is_ok() {}
+    assert_eq!(callee.running(), 1);
+    let Peer { lane, channel, .. } = peer;
+    drop(lane);
+    until("the stream is cancelled", || callee.running() == 0).await;
+    drop(channel);
 }
 
 /// A near end whose far end is the test.
@@ -412,11 +413,7 @@ async fn replies_to_no_call_are_left_out_and_garbage_ends_the_session() {
     for last in [None, Some("garbage")] {
         let other = caller.clone();
         let calling = tokio::spawn(async move { other.call(1, b"").await });
-        // The first call may come before the session.
-        let asked = match timeout(PATIENCE, frames(&mut lane)).await {
-            Ok(frames) => frames[0].call,
-            Err(_) => panic!("no call"),
-        };
+        let asked = frames(&mut lane).await[0].call;
         let odd =
             [Body::Reply("odd".into()), Body::End(true), Body::Hello(hello(1)), Body::Failure(Failure::default())];
         lane.sender.send(message(odd.into_iter().map(|body| Frame::new(asked + 7, body)).collect())).await.unwrap();
@@ -501,26 +498,39 @@ async fn calls_wait_for_a_place_at_the_far_end_and_their_cancels_travel() {
     assert_eq!(cancelled, [seen[1].call, 3].into());
 }
 
-/// A carrier that counts the messages of the far end.
-struct Counting(MemoryCarrier, Arc<AtomicUsize>);
-struct CountingChannel(<MemoryCarrier as Carrier>::Channel, Arc<AtomicUsize>);
+/// A carrier that counts the messages of the far end, and brings none while its gate is shut.
+#[derive(Clone)]
+struct Counting {
+    carrier: MemoryCarrier,
+    messages: Arc<AtomicUsize>,
+    is_open: watch::Receiver<bool>,
+}
+
+struct CountingChannel(<MemoryCarrier as Carrier>::Channel, Counting);
 
 impl Carrier for Counting {
     type Channel = CountingChannel;
 
     async fn connect(&self) -> Result<CountingChannel, CarrierError> {
-        Ok(CountingChannel(self.0.connect().await?, Arc::clone(&self.1)))
+        Ok(CountingChannel(self.carrier.connect().await?, self.clone()))
     }
 }
 
 impl Channel for CountingChannel {
     async fn open(&self) -> Result<Lane, CarrierError> {
-        let (lane, messages) = (self.0.open().await?, Arc::clone(&self.1));
-        let counted = lane.receiver.map(move |message| {
-            messages.fetch_add(1, Ordering::SeqCst);
-            message
+        let Lane { sender, mut receiver, max_message } = self.0.open().await?;
+        let Counting { messages, mut is_open, .. } = self.1.clone();
+        let (counted, counting) = mpsc::channel(1);
+        tokio::spawn(async move {
+            while let Ok(place) = counted.reserve().await
+                && is_open.wait_for(|is_open| *is_open).await.is_ok()
+                && let Some(message) = receiver.next().await
+            {
+                messages.fetch_add(1, Ordering::SeqCst);
+                place.send(message);
+            }
         });
-        Ok(Lane { receiver: Box::pin(counted), ..lane })
+        Ok(Lane { sender, receiver: Box::pin(ReceiverStream::new(counting)), max_message })
     }
 }
 
@@ -531,7 +541,9 @@ fn calls_that_wait_together_travel_together_and_no_task_is_left() {
         let ((carrier, incoming), callee, messages) = (memory(None), Callee::start(), Arc::<AtomicUsize>::default());
         let before = Handle::current().metrics().num_alive_tasks();
         let path = callee.path.with_file_name("front.sock");
-        let near = NearEnd::new(Counting(carrier, Arc::clone(&messages)), &path, NearOptions::default());
+        let (gate, is_open) = watch::channel(true);
+        let carrier = Counting { carrier, messages: Arc::clone(&messages), is_open };
+        let near = NearEnd::new(carrier, &path, NearOptions::default());
         let near = tokio::spawn(near.serve(pending()));
         let far = tokio::spawn(FarEnd::new(&callee.path, FarOptions::default()).serve(incoming, AllowAll, pending()));
         let caller = AsyncCaller::connect_with(&path, &Options::new().timeout(PATIENCE)).await.unwrap();
@@ -541,15 +553,20 @@ fn calls_that_wait_together_travel_together_and_no_task_is_left() {
         // A near end more at the same path is refused.
         let other = NearEnd::new(memory(None).0, &path, NearOptions::default()).serve(pending()).await;
         assert!(matches!(other, Err(LinkError::Listen(_))), "{other:?}");
-        let first = messages.load(Ordering::SeqCst);
+        gate.send_replace(false);
+        let (first, begun) = (messages.load(Ordering::SeqCst), callee.begun());
         let mut calls = JoinSet::new();
-        for _ in 0..1000 {
+        for _ in 0..200 {
             let caller = caller.clone();
             calls.spawn(async move { drop(caller.call(1, b"").await.unwrap()) });
         }
+        until("the replies wait", || callee.begun() == begun + 200).await;
+        sleep(Duration::from_millis(200)).await;
+        gate.send_replace(true);
         calls.join_all().await;
         let messages = messages.load(Ordering::SeqCst) - first;
-        assert!(messages < 700, "{messages} messages for 1000 replies");
+        // Messages that were under way, and those that waited.
+        assert!(messages < 60, "{messages} messages for 200 replies");
         for _ in 0..3 {
             let caller = caller.clone();
             tokio::spawn(async move { caller.call(2, b"").await });
