@@ -547,7 +547,7 @@ async fn next_items(items: &mut Items<Vec<u8>>, max_message: usize) -> Result<Ve
             Some(Some(item)) => {
                 let item = item?;
                 if !fits(&item, max_message) {
-                    return Err(too_long("item", item.len(), max_message, ErrorKind::BadRequest));
+                    return Err(too_long("item", item.len(), max_message, ErrorKind::ResourceExhausted));
                 }
                 frames.push(Frame::new(0, Body::Item(item.into())));
                 if frames.len() == MOST_ITEMS {
