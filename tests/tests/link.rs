@@ -440,7 +440,10 @@ fn a_message_that_is_too_long_is_refused_and_the_link_goes_on() {
         assert_eq!(refused.kind, ErrorKind::ReplyTooLarge);
         let stream = caller.open(12, b"").unwrap();
         assert!(caller.send_item(stream, &vec![0; 1 << 20]).unwrap());
-        assert_eq!(caller.finish_timeout(stream, PATIENCE).unwrap().error().unwrap().kind, ErrorKind::ResourceExhausted);
+        assert_eq!(
+            caller.finish_timeout(stream, PATIENCE).unwrap().error().unwrap().kind,
+            ErrorKind::ResourceExhausted
+        );
         assert_eq!(&*caller.call_timeout(ECHO, b"next", PATIENCE).unwrap(), b"next");
     }
 }
