@@ -55,7 +55,7 @@ def end(process: subprocess.Popen[str]) -> list[str]:
 @pytest.fixture
 def counting(service: Callable[..., Peer], link: Link) -> Peer:
     """The callee `counted`, with a link to it that is connected."""
-    callee = service("counted", "loop", str(link.folder / "notes"), at=link.back, stop_on=[signal.SIGTERM])
+    callee = service("counted", "loop", str(link.folder / "notes"), at=link.back, quiet=True)
     link.start()
     return callee
 
