@@ -18,7 +18,6 @@ from typing import Any
 
 from demo import ROOT, Child, Failure, Setup, check, table, wait_for
 
-
 RINGS = ("--ring-sizes", 1 << 18, 1 << 18)
 """Bytes of the rings for requests and for replies: the larger function takes 70 KB."""
 

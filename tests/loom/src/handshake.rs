@@ -15,7 +15,7 @@ pub(crate) enum Role {
 }
 
 #[derive(Debug)]
-pub(crate) struct Link {
+pub(crate) struct Pairing {
     pub(crate) role: Role,
     pub(crate) side: Side,
     pub(crate) rings: Vec<RingMemory>,
