@@ -80,13 +80,15 @@ class Link:
         self.folder, self.files, self._stack = folder, files, stack
         self.front, self.back = str(folder / "front.sock"), str(folder / "back.sock")
         self.address = ""
+        self.silence = 20.0
+        """Seconds after which an end gives the other one up. A busy machine lets a process stand still for seconds."""
 
     def identity(self, name: str) -> list[str]:
         files = self.files
         return [f"--cert={files / name}.pem", f"--key={files / name}.key", f"--ca={files / 'authority.pem'}"]
 
     def _end(self, log: str, arguments: Sequence[object], through: Sequence[str]) -> End:
-        end = End(self.folder / log, [*arguments, "--log=debug"], through)
+        end = End(self.folder / log, [*arguments, f"--silence={self.silence}", "--log=debug"], through)
         self._stack.callback(end.discard)
         return end
 

@@ -17,7 +17,7 @@ from linked import LIMIT
 from programs import tachyon as tachyon_command
 from services import counted_api as counted
 from tachyon import errors
-from test_examples import INPUT, PAIRS, command, run
+from test_examples import BINARIES, INPUT, PAIRS, command, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -55,7 +55,7 @@ def end(process: subprocess.Popen[str]) -> list[str]:
 @pytest.fixture
 def counting(service: Callable[..., Peer], link: Link) -> Peer:
     """The callee `counted`, with a link to it that is connected."""
-    callee = service("counted", "loop", str(link.folder / "notes"), at=link.back, stop_on=[signal.SIGTERM])
+    callee = service("counted", "loop", str(link.folder / "notes"), at=link.back, quiet=True)
     link.start()
     return callee
 
@@ -276,3 +276,11 @@ def test_another_contract_is_refused_with_the_same_sentence(link: Link) -> None:
     assert sentences[0] == sentences[1]
     assert sentences[0].startswith("hold: the request is u32 here, str at the callee")
     assert not (link.folder / "notes").exists(), "no handler has run"
+
+
+def test_the_demo() -> None:
+    """The four pairs of the demo, with a link between the two processes of each."""
+    line = command("Python", "demo_link", "--calls", 20, "--binaries", BINARIES, "--input", INPUT)
+    done = subprocess.run(line, check=False, capture_output=True, text=True, timeout=2 * LIMIT)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.count("right, ") == 4
