@@ -192,7 +192,7 @@ struct CommonFlags {
         long,
         value_name = "BYTES",
         default_value = "67108864",
-        value_parser = value_parser!(u32).range(1024..)
+        value_parser = value_parser!(u32).range(16384..)
     )]
     max_message: u32,
     /// Bytes of the rings for requests and for replies
