@@ -63,14 +63,14 @@ const CONNECT: &str = "address = 'localhost:7410'\nsocket = '/run/front.sock'\n"
 #[test]
 fn flags_win_over_the_file() {
     let files = Files::new();
-    let content = "max_message = 2048\nin_flight = 7\nlanes = 9\nconnect_timeout = 2\nsilence = 0.5\n\
+    let content = "max_message = 20480\nin_flight = 7\nlanes = 9\nconnect_timeout = 2\nsilence = 0.5\n\
                    stop_timeout = 9.5\nring_sizes = [8192, 16384]\nlog = 'warn'\ninsecure = false\n";
     let config = files.serve(&format!("{SERVE}{content}"), &[]);
     assert_eq!(
         (config.socket.as_path(), config.listen[0]),
         ("/run/back.sock".as_ref(), "127.0.0.1:7410".parse().unwrap())
     );
-    assert_eq!((config.limits.max_message, config.limits.lanes, config.options.in_flight), (2048, 9, 7));
+    assert_eq!((config.limits.max_message, config.limits.lanes, config.options.in_flight), (20480, 9, 7));
     assert_eq!(config.limits.connect, Duration::from_secs(2));
     assert_eq!(config.limits.silence, Duration::from_millis(500));
     assert_eq!(config.options.stop_timeout, Duration::from_millis(9500));
@@ -80,7 +80,7 @@ fn flags_win_over_the_file() {
         "--listen",
         "127.0.0.1:1",
         "--max-message",
-        "4096",
+        "40960",
         "--in-flight=8",
         "--silence",
         "4",
@@ -92,7 +92,7 @@ fn flags_win_over_the_file() {
     ];
     let config = files.serve(&format!("{SERVE}{content}"), &flags);
     assert_eq!((config.socket, config.listen[0].port()), (PathBuf::from("/run/other.sock"), 1));
-    assert_eq!((config.limits.max_message, config.limits.lanes, config.options.in_flight), (4096, 9, 8));
+    assert_eq!((config.limits.max_message, config.limits.lanes, config.options.in_flight), (40960, 9, 8));
     assert_eq!((config.limits.silence, config.log), (Duration::from_secs(4), LevelFilter::DEBUG));
 
     let config = files.connect(CONNECT, &[]);
@@ -132,7 +132,7 @@ fn an_error_names_the_setting_and_the_allowed_values() {
         ("connect", "[[peer]]\nname = 'a'", &[], &["no key `peer`", "server_name"]),
         ("serve", "socket = 7", &[], &["`socket` is 7", "a text"]),
         ("serve", "socket = ", &[], &["link.toml", "line 1"]),
-        ("serve", "max_message = 0", &[], &["link.toml", "--max-message", "1024..=4294967295"]),
+        ("serve", "max_message = 0", &[], &["link.toml", "--max-message", "16384..=4294967295"]),
         ("serve", "max_message = true", &[], &["`max_message` is true", "a text or a number"]),
         ("serve", "insecure = 1", &[], &["`insecure` is 1", "true or false"]),
         ("serve", "lanes = 1", &[], &["--lanes", "2..=1024"]),
