@@ -12,6 +12,8 @@ CALLS ?= 20000
 DEATHS ?= 1000
 MINUTES ?= 10
 SEED ?= 1
+# Rounds of `make link`.
+REPEAT ?= 3
 
 # Calls of `make leak`.
 CALLS_LEAK ?= 10000000
@@ -73,7 +75,7 @@ INPUT := .demo/stocks.csv .demo/temperatures.f64
 # The recipes share one venv and one target directory; cargo and pytest use all cores. .ci/run says which targets may
 # run at the same time.
 .NOTPARALLEL:
-.PHONY: help demo test kill soak leak input build fmt clippy test-rust test-doc test-python lint-python wheel clean \
+.PHONY: help demo test kill soak leak link input build fmt clippy test-rust test-doc test-python lint-python wheel clean \
     bench bench-peers bench-results instructions instructions-update valgrind loom loom-mutants fuzz asan tsan \
     lint lint-text deny minimal package
 
@@ -92,6 +94,17 @@ kill: $(EXTENSION) $(CHAOS) ## kill processes of both languages at DEATHS=1000 p
 
 soak: $(EXTENSION) $(CHAOS) ## random traffic, kills and reconnects for MINUTES=10, all counted
 	@$(CHAOS) soak --seconds $$(($(MINUTES) * 60)) --seed $(SEED) --summary $(TARGET)/soak.txt $(ACTORS)
+
+link: $(VENV)/.dev $(EXTENSION) $(EXAMPLES) $(PROGRAMS) input
+link: ## the conformance of the link over all carriers, and its failures, REPEAT=3 times
+	@for round in $$(seq $(REPEAT)); do \
+	    echo "==> round $$round of $(REPEAT)" && \
+	    cargo test --quiet --package tachyon-tests --test link && \
+	    cargo test --quiet --package tachyon-link && \
+	    TACHYON_EXAMPLES=$(abspath $(TARGET)/release) TACHYON_PROGRAMS=$(abspath $(TARGET)/debug) \
+	    $(BIN)/python -X dev -W error -m pytest -q -c $(PACKAGE)/pyproject.toml --rootdir . \
+	    tests/python/test_link.py tests/python/test_link_failures.py || exit 1; \
+	done
 
 input: $(INPUT) ## write the input of the examples to .demo/
 
