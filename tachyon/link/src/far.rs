@@ -5,8 +5,8 @@ use core::pin::pin;
 use core::task::Poll;
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -80,7 +80,7 @@ pub struct FarOptions {
     /// Most calls in flight of one channel; further calls wait at the near end. A call is in flight until the near end
     /// reads its reply. Default: 4,096.
     pub in_flight: usize,
-    /// Most connections to the callee, each of which has room for 32 streams. Default: 32.
+    /// Most connections to the callee for each near end. Each connection has room for 32 streams. Default: 32.
     pub connections: usize,
     /// Longest time that calls may go on when the far end stops. Default: 5 s.
     pub stop_timeout: Duration,
@@ -124,14 +124,15 @@ impl FarEnd {
         let Self { path, options } = self;
         let stop_timeout = options.stop_timeout;
         let (stopping, _) = watch::channel(false);
-        let far = Arc::new(Far { callee: Callee::new(path, options), policy: Box::new(policy), stopping });
+        let far =
+            Arc::new(Far { path, options, callees: std::sync::Mutex::default(), policy: Box::new(policy), stopping });
         let mut lanes = JoinSet::new();
         let mut stop = pin!(stop);
         loop {
             tokio::select! {
                 () = &mut stop => break,
                 arrived = incoming.recv() => match arrived {
-                    Some(Incoming { peer, lane }) => drop(lanes.spawn(Arc::clone(&far).serve_lane(peer, lane))),
+                    Some(Incoming { peer, lane }) => drop(lanes.spawn(RemoteNearEnd::new(&far, peer).serve_lane(lane))),
                     None => break,
                 },
                 Some(_) = lanes.join_next() => {}
@@ -147,12 +148,31 @@ impl FarEnd {
 
 /// The state that all lanes share.
 struct Far {
-    callee: Callee,
+    path: PathBuf,
+    options: FarOptions,
+    /// The connections to the callee, by the name of their near end, as long as it has a lane.
+    callees: std::sync::Mutex<HashMap<String, Weak<Callee>>>,
     policy: Box<dyn Policy>,
     stopping: watch::Sender<bool>,
 }
 
-/// The connections to the callee.
+impl Far {
+    /// The connections for a near end. Each near end has its own: the callee's limits for a caller hold for each, and a
+    /// near end that floods takes turns with the others.
+    fn callee_of(&self, origin: &str) -> Arc<Callee> {
+        // Each change is one step, so the table is consistent whenever it is unlocked.
+        let mut callees = self.callees.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(callee) = callees.get(origin).and_then(Weak::upgrade) {
+            return callee;
+        }
+        callees.retain(|_, callee| callee.strong_count() > 0);
+        let callee = Arc::new(Callee::new(self.path.clone(), self.options.clone()));
+        callees.insert(origin.to_owned(), Arc::downgrade(&callee));
+        callee
+    }
+}
+
+/// The connections to the callee in the name of one near end.
 struct Callee {
     path: PathBuf,
     options: FarOptions,
@@ -359,13 +379,28 @@ fn origin_of(peer: &Peer) -> String {
     }
 }
 
-impl Far {
-    async fn serve_lane(self: Arc<Self>, peer: Arc<Peer>, lane: Lane) {
+/// A near end, as its lanes know it.
+#[derive(Clone)]
+struct RemoteNearEnd {
+    far: Arc<Far>,
+    peer: Arc<Peer>,
+    origin: Arc<str>,
+    callee: Arc<Callee>,
+}
+
+impl RemoteNearEnd {
+    fn new(far: &Arc<Far>, peer: Arc<Peer>) -> Self {
+        let origin = origin_of(&peer);
+        let callee = far.callee_of(&origin);
+        Self { far: Arc::clone(far), peer, origin: origin.into(), callee }
+    }
+
+    async fn serve_lane(self, lane: Lane) {
         let Lane { sender, mut receiver, max_message } = lane;
         let first = timeout(FIRST_MESSAGE, receiver.next()).await;
         let Ok(Some(Ok(first))) = first else { return };
         let mut frames = Frames::of(first);
-        let origin = origin_of(&peer);
+        let origin = &self.origin;
         match frames.next().and_then(|frame| frame.ok()?.body) {
             Some(Body::Hello(hello)) => {
                 info!(%origin, "a near end has connected");
@@ -373,13 +408,13 @@ impl Far {
                     warn!(%origin, protocol = hello.protocol, "the near end has another version of the protocol");
                 }
                 let (own, max_message) = (max_message, smaller(max_message, hello.max_message));
-                let calls = Calls { far: &self, peer: &peer, origin: &origin, max_message };
+                let calls = Calls { near_end: &self, max_message };
                 calls.serve(own, hello, sender, receiver).await;
                 info!(%origin, "a near end is gone");
             }
             Some(Body::Request(request)) => {
                 let max_message = smaller(max_message, request.max_message);
-                let stream = Stream { far: &self, peer: &peer, origin: &origin, max_message };
+                let stream = Stream { near_end: &self, max_message };
                 let last = stream.serve(request, &sender, &mut receiver, frames).await;
                 self.callee.give_back().await;
                 let last = last.unwrap_or_else(|failure| Body::Failure(failure.fitting(max_message)));
@@ -392,23 +427,28 @@ impl Far {
         }
     }
 
-    fn check_allowed(&self, peer: &Peer, number: u32) -> Result<(), Failure> {
-        if self.policy.allows(peer, msg_type(number)?) {
+    /// Whether texts travel to the near end.
+    fn texts(&self) -> bool {
+        self.far.policy.texts(&self.peer)
+    }
+
+    fn check_allowed(&self, number: u32) -> Result<(), Failure> {
+        if self.far.policy.allows(&self.peer, msg_type(number)?) {
             return Ok(());
         }
-        let text = format!("`{}` may not call msg_type {number} through this link", origin_of(peer));
+        let text = format!("`{}` may not call msg_type {number} through this link", self.origin);
         Err(Failure::new(ErrorKind::PermissionDenied, text))
     }
 
     /// Makes a call.
-    async fn call(&self, peer: &Peer, origin: &str, request: Request, max_message: usize) -> Result<Bytes, Failure> {
-        self.check_allowed(peer, request.msg_type)?;
-        let (msg_type, texts) = (msg_type(request.msg_type)?, self.policy.texts(peer));
+    async fn call(&self, request: Request, max_message: usize) -> Result<Bytes, Failure> {
+        self.check_allowed(request.msg_type)?;
+        let (msg_type, texts) = (msg_type(request.msg_type)?, self.texts());
         let mut attempts = 0;
         loop {
             let (caller, version) = self.callee.get().await.map_err(|failure| failure.of_link(texts))?;
             check_version(request.version, version)?;
-            let reply = on_behalf_of(&caller, &request, origin)?.call(msg_type, &request.payload).await;
+            let reply = on_behalf_of(&caller, &request, &self.origin)?.call(msg_type, &request.payload).await;
             match reply {
                 Ok(reply) if fits(&reply, max_message) => return Ok(reply.into()),
                 Ok(reply) => return Err(too_long("reply", reply.len(), max_message)),
@@ -422,14 +462,14 @@ impl Far {
     }
 
     /// Describes the endpoints that a near end may call.
-    async fn describe(&self, peer: &Peer, asked: &Describe, max_message: usize) -> Result<Bytes, Failure> {
+    async fn describe(&self, asked: &Describe, max_message: usize) -> Result<Bytes, Failure> {
         let endpoint = if asked.msg_type == WHOLE_TABLE { None } else { Some(msg_type(asked.msg_type)?) };
-        let texts = self.policy.texts(peer);
+        let texts = self.texts();
         let (caller, version) = self.callee.get().await.map_err(|failure| failure.of_link(texts))?;
         check_version(asked.version, version)?;
         let described = caller.within(FIRST_MESSAGE).describe(endpoint).await;
         let mut endpoints = described.map_err(|error| Failure::of(error, texts))?.endpoints;
-        endpoints.retain(|endpoint| self.policy.allows(peer, endpoint.msg_type));
+        endpoints.retain(|endpoint| self.far.policy.allows(&self.peer, endpoint.msg_type));
         let json = Description::new(endpoints).to_json();
         if !fits(json.as_bytes(), max_message) {
             return Err(too_long("description", json.len(), max_message));
@@ -447,15 +487,13 @@ fn too_long(what: &str, size: usize, max_message: usize) -> Failure {
 
 /// The lane of a near end's calls.
 struct Calls<'a> {
-    far: &'a Arc<Far>,
-    peer: &'a Arc<Peer>,
-    origin: &'a str,
+    near_end: &'a RemoteNearEnd,
     max_message: usize,
 }
 
 impl Calls<'_> {
     async fn serve(&self, own: usize, hello: Hello, sender: mpsc::Sender<Bytes>, mut receiver: Receiver) {
-        let Far { callee, stopping, .. } = &**self.far;
+        let RemoteNearEnd { callee, far, .. } = self.near_end;
         let most = callee.options.in_flight.clamp(1, Semaphore::MAX_PERMITS);
         // A callee that hangs keeps no near end waiting: the version follows.
         let version = *callee.version.borrow();
@@ -468,7 +506,7 @@ impl Calls<'_> {
         let mut is_connecting = true;
         let (outgoing, queue) = mpsc::unbounded_channel();
         let mut sending = pin!(send_all(queue, sender, self.max_message, |_| true));
-        let (mut versions, mut stopping) = (callee.version.subscribe(), stopping.subscribe());
+        let (mut versions, mut stopping) = (callee.version.subscribe(), far.stopping.subscribe());
         versions.mark_changed();
         let places = Arc::new(Semaphore::new(most));
         let mut calls = JoinSet::new();
@@ -507,7 +545,9 @@ impl Calls<'_> {
                 }
                 received = receiver.next(), if held.is_none() => match received {
                     Some(Ok(message)) => frames = Frames::of(message),
-                    Some(Err(error)) => return warn!(origin = self.origin, %error, "the lane of a near end ended"),
+                    Some(Err(error)) => {
+                        return warn!(origin = &*self.near_end.origin, %error, "the lane of a near end ended");
+                    }
                     None => return,
                 },
             }
@@ -522,7 +562,10 @@ impl Calls<'_> {
                     }
                     Ok(Frame { call, body: Some(body @ (Body::Request(_) | Body::Describe(_))) }) => {
                         if running.contains_key(&call) {
-                            return warn!(origin = self.origin, call, "a near end gave two calls the same number");
+                            return warn!(
+                                origin = &*self.near_end.origin,
+                                call, "a near end gave two calls the same number"
+                            );
                         }
                         held = Some((call, body));
                         // A near end makes no more calls than there are places, unless it reads no replies.
@@ -535,7 +578,9 @@ impl Calls<'_> {
                     }
                     // A frame of a newer near end.
                     Ok(_) => {}
-                    Err(error) => return warn!(origin = self.origin, %error, "a near end sent another protocol"),
+                    Err(error) => {
+                        return warn!(origin = &*self.near_end.origin, %error, "a near end sent another protocol");
+                    }
                 }
             }
         }
@@ -552,13 +597,12 @@ impl Calls<'_> {
         outgoing: &FrameQueue,
         place: Place,
     ) -> impl Future<Output = u64> + Send + 'static {
-        let (far, peer, origin) = (Arc::clone(self.far), Arc::clone(self.peer), self.origin.to_owned());
-        let (outgoing, max_message) = (outgoing.clone(), self.max_message);
+        let (near_end, outgoing, max_message) = (self.near_end.clone(), outgoing.clone(), self.max_message);
         async move {
             let answer = match body {
                 _ if is_stopping => Err(Failure::new(ErrorKind::Unreachable, STOPPING)),
-                Body::Request(request) => far.call(&peer, &origin, request, max_message).await,
-                Body::Describe(asked) => far.describe(&peer, &asked, max_message).await,
+                Body::Request(request) => near_end.call(request, max_message).await,
+                Body::Describe(asked) => near_end.describe(&asked, max_message).await,
                 _ => return call,
             };
             let answer = answer.map_or_else(|failure| Body::Failure(failure.fitting(max_message)), Body::Reply);
@@ -576,9 +620,7 @@ fn given_up() -> Failure {
 
 /// The lane of a stream.
 struct Stream<'a> {
-    far: &'a Arc<Far>,
-    peer: &'a Arc<Peer>,
-    origin: &'a str,
+    near_end: &'a RemoteNearEnd,
     max_message: usize,
 }
 
@@ -591,13 +633,14 @@ impl Stream<'_> {
         receiver: &mut Receiver,
         first: Frames,
     ) -> Result<Body, Failure> {
-        if *self.far.stopping.borrow() {
+        let RemoteNearEnd { far, origin, callee, .. } = self.near_end;
+        if *far.stopping.borrow() {
             return Err(Failure::new(ErrorKind::Unreachable, STOPPING));
         }
-        self.far.check_allowed(self.peer, request.msg_type)?;
-        let texts = self.far.policy.texts(self.peer);
+        self.near_end.check_allowed(request.msg_type)?;
+        let texts = self.near_end.texts();
         let opened = tokio::select! {
-            opened = self.far.callee.open(&request, self.origin, texts) => opened?,
+            opened = callee.open(&request, origin, texts) => opened?,
             () = lane.closed() => return Err(given_up()),
         };
         let stream = &opened.stream;

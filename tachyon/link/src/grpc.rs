@@ -330,7 +330,6 @@ impl Far {
             .max_concurrent_streams(self.limits.lanes.min(MOST_LANES))
             .data_frame_budget(FRAME_BUDGET)
             .max_concurrent_reset_streams(KNOWN_RESETS)
-            .max_pending_accept_reset_streams(KNOWN_RESETS)
             .max_local_error_reset_streams(None);
         builder.handshake(io).await.map_err(|error| connection_text(&error))
     }

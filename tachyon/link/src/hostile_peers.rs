@@ -237,6 +237,27 @@ async fn requests_that_cannot_be_made_are_refused_each() {
 }
 
 #[tokio::test]
+async fn a_near_end_that_uses_up_its_calls_keeps_no_other_one_waiting() {
+    let ((sender, incoming), callee) = (mpsc::channel(16), Callee::start());
+    callee.far_end(incoming, 4096);
+    let [greedy, polite] = ["greedy", "polite"].map(|name| {
+        let carrier = memory(Some(name)).0;
+        carrier.replace_far(Some(sender.clone()));
+        carrier
+    });
+    let (greedy, _) = Peer::greet(&greedy).await;
+    // More than the callee begins for one caller.
+    for call in 0..300 {
+        greedy.call(call, request(HANG, b"")).await;
+    }
+    until("the callee holds the rest", || callee.running() >= 256).await;
+    let (mut polite, _) = Peer::greet(&polite).await;
+    polite.echoes(1).await;
+    drop(greedy);
+    until("all are cancelled", || callee.running() == 0).await;
+}
+
+#[tokio::test]
 async fn a_near_end_of_another_protocol_loses_its_lane_alone() {
     let ((carrier, incoming), callee) = (memory(None), Callee::start());
     callee.far_end(incoming, 8);
