@@ -9,13 +9,14 @@ use std::io::{self, Write, stderr, stdout};
 use std::pin::pin;
 use std::process::ExitCode;
 
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
 use tachyon_link::certificates::write_certificates;
 use tachyon_link::config::{Command, ConfigError, ConnectConfig, ServeConfig, parse};
 use tachyon_link::grpc::{self, GrpcCarrier};
 use tachyon_link::{FarEnd, NearEnd};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tracing::level_filters::LevelFilter;
@@ -111,22 +112,19 @@ async fn stop(mut stopped: watch::Receiver<bool>) {
 }
 
 /// Becomes true with the first SIGTERM or SIGINT. The second one ends the program at once.
+///
+/// A thread waits for the signals: with the signals of tokio every runtime that is built with this crate would keep two
+/// descriptors.
 fn stopped() -> io::Result<watch::Receiver<bool>> {
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut signals = Signals::new([SIGTERM, SIGINT])?;
     let (stop, stopped) = watch::channel(false);
-    tokio::spawn(async move {
-        either(&mut terminate, &mut interrupt).await;
+    std::thread::spawn(move || {
+        let mut signals = signals.forever();
+        signals.next();
         tracing::info!("stopping");
         stop.send_replace(true);
-        either(&mut terminate, &mut interrupt).await;
+        signals.next();
         std::process::exit(1);
     });
     Ok(stopped)
-}
-
-async fn either(terminate: &mut Signal, interrupt: &mut Signal) {
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
 }
