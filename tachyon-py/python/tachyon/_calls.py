@@ -205,6 +205,9 @@ class LoopConnection:
             except TooLargeError:
                 # A peer with a ring too small for the question is not compared.
                 return
+            except TimedOutError as error:
+                # The callee saw the deadline of the question first. The call behind the question was not sent.
+                raise copy_of(error) from None
             except RpcError as error:
                 done = comparison.take(error)
             else:
