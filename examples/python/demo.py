@@ -22,6 +22,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -208,10 +209,10 @@ def run(setup: Setup) -> None:
     print("each pair, a call with an unknown stock gave an error.")
 
 
-def main() -> None:
+def main(description: str, calls: int, run: Callable[[Setup], None]) -> None:
     """Read the arguments, run, and turn a failure into a message and an exit status."""
-    parser = argparse.ArgumentParser(description="Rust and Python call each other in four pairs of processes.")
-    parser.add_argument("--calls", type=int, default=20_000, help="calls of each function in each pair (%(default)s)")
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--calls", type=int, default=calls, help="calls of each function in each pair (%(default)s)")
     parser.add_argument("--limit", type=float, default=120.0, help="time limit of a pair in seconds (%(default)s)")
     parser.add_argument("--binaries", type=Path, default=ROOT / "target/release", help="folder of the Rust examples")
     parser.add_argument("--input", type=Path, default=ROOT / ".demo", help="folder that demo_input.py wrote")
@@ -227,4 +228,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main("Rust and Python call each other in four pairs of processes.", 20_000, run)

@@ -6,9 +6,7 @@ Both machines are this one: the two ends of the link, `tachyon-link connect` and
 TLS over the loopback interface. Callers and callees are those of `demo.py`, unchanged.
 """
 
-import argparse
 import json
-import signal
 import subprocess
 import sys
 import tempfile
@@ -16,7 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from demo import ROOT, Child, Failure, Setup, check, table, wait_for
+from demo import Child, Failure, Setup, check, main, table, wait_for
 
 RINGS = ("--ring-sizes", 1 << 18, 1 << 18)
 """Bytes of the rings for requests and for replies: the larger function takes 70 KB."""
@@ -105,23 +103,5 @@ def run(setup: Setup) -> None:
     print("Round trips in microseconds. Four processes share the cores: caller, near end, far end, callee.")
 
 
-def main() -> None:
-    """Read the arguments, run, and turn a failure into a message and an exit status."""
-    parser = argparse.ArgumentParser(description="Four pairs of processes, with a link between the two of each.")
-    parser.add_argument("--calls", type=int, default=1000, help="calls of each function in each pair (%(default)s)")
-    parser.add_argument("--limit", type=float, default=120.0, help="time limit of a pair in seconds (%(default)s)")
-    parser.add_argument("--binaries", type=Path, default=ROOT / "target/release", help="folder of the programs")
-    parser.add_argument("--input", type=Path, default=ROOT / ".demo", help="folder that demo_input.py wrote")
-    setup = Setup(**vars(parser.parse_args()))
-    # SIGTERM ends the children with this program, like Ctrl-C.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("terminated"))
-    try:
-        run(setup)
-    except Failure as failure:
-        sys.exit(f"failed: {failure}")
-    except KeyboardInterrupt:
-        sys.exit("interrupted")
-
-
 if __name__ == "__main__":
-    main()
+    main("Four pairs of processes, with a link between the two of each.", 1000, run)

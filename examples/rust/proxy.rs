@@ -14,10 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tachyon::client::tokio::RawMessage;
 use tachyon::describe::Description;
 use tachyon::dispatch::{Fallback, FallbackRequest};
-use tachyon::{AsyncCaller, CallError, Dispatcher, HandlerError, Items, Options, RpcServer, StreamSender};
+use tachyon::{AsyncCaller, Dispatcher, HandlerError, Items, Options, RpcServer, StreamSender};
 
 /// Passes requests on, and counts them.
 struct Proxy {
@@ -35,40 +34,13 @@ impl Fallback for Proxy {
     async fn open(
         &self,
         request: FallbackRequest,
-        mut items: Items<Vec<u8>>,
+        items: Items<Vec<u8>>,
         sender: StreamSender<Vec<u8>>,
     ) -> Result<Option<Vec<u8>>, HandlerError> {
         self.passed_on.fetch_add(1, Ordering::Relaxed);
         let back = self.back.on_behalf_of(&request.context());
         let stream = back.open(request.msg_type(), request.payload()).await.map_err(HandlerError::passed_on)?;
-        // Both directions at once. The last message of the callee ends the stream, also when the callee takes no more.
-        let upload = async {
-            while let Some(item) = items.recv().await {
-                match stream.send(&item?).await {
-                    Ok(true) => {}
-                    Err(error @ CallError::TooLarge { .. }) => return Err(HandlerError::passed_on(error)),
-                    Ok(false) | Err(_) => return Ok(()),
-                }
-            }
-            // An error is the stream's, which the next message tells.
-            drop(stream.end().await);
-            Ok(())
-        };
-        let download = async {
-            loop {
-                match stream.next_message().await.map_err(HandlerError::passed_on)? {
-                    RawMessage::Item(item) => sender.send(&item).await?,
-                    RawMessage::Reply(reply) => return Ok(Some(reply)),
-                    _ => return Ok(None),
-                }
-            }
-        };
-        tokio::pin!(upload, download);
-        tokio::select! {
-            sent = &mut upload => sent?,
-            last = &mut download => return last,
-        }
-        download.await
+        stream.pass_on(items, sender).await
     }
 
     async fn describe(&self, endpoint: Option<u16>) -> Result<Description, HandlerError> {

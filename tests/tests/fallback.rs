@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tachyon::client::tokio::RawMessage;
 use tachyon::describe::Description;
 use tachyon::dispatch::{Fallback, FallbackRequest};
 use tachyon::{
@@ -45,37 +44,14 @@ impl Fallback for Proxy {
     async fn open(
         &self,
         request: FallbackRequest,
-        mut items: Items<Vec<u8>>,
+        items: Items<Vec<u8>>,
         sender: StreamSender<Vec<u8>>,
     ) -> Result<Option<Vec<u8>>, HandlerError> {
         self.open.fetch_add(1, Ordering::SeqCst);
         let _counted = Counted(Arc::clone(&self.open));
         let back = self.back.on_behalf_of(&request.context());
         let stream = back.open(request.msg_type(), request.payload()).await.map_err(HandlerError::passed_on)?;
-        let upload = async {
-            while let Some(item) = items.recv().await {
-                if !matches!(stream.send(&item?).await, Ok(true)) {
-                    return Ok(());
-                }
-            }
-            drop(stream.end().await);
-            Ok::<(), HandlerError>(())
-        };
-        let download = async {
-            loop {
-                match stream.next_message().await.map_err(HandlerError::passed_on)? {
-                    RawMessage::Item(item) => sender.send(&item).await?,
-                    RawMessage::Reply(reply) => return Ok(Some(reply)),
-                    _ => return Ok(None),
-                }
-            }
-        };
-        tokio::pin!(upload, download);
-        tokio::select! {
-            sent = &mut upload => sent?,
-            last = &mut download => return last,
-        }
-        download.await
+        stream.pass_on(items, sender).await
     }
 
     async fn describe(&self, endpoint: Option<u16>) -> Result<Description, HandlerError> {

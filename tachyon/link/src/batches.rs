@@ -1,6 +1,9 @@
 //! Batches: frames that wait for a lane travel in one message.
 
 use core::fmt::Display;
+use core::future::poll_fn;
+use core::pin::pin;
+use core::task::Poll;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,6 +21,9 @@ const PREFIX: usize = 6;
 
 /// Most frames of a batch.
 const MOST: usize = 256;
+
+/// Most items of a stream in one message.
+pub(crate) const MOST_ITEMS: usize = 64;
 
 /// Bytes that a frame takes besides its payload: numbers, lengths and metadata.
 const HEAD: usize = 8 << 10;
@@ -48,8 +54,18 @@ pub(crate) fn fits(payload: &[u8], max_message: usize) -> bool {
 }
 
 /// The longest payload that fits a message of a lane, for the texts of errors.
-pub(crate) fn longest(max_message: usize) -> usize {
+fn longest(max_message: usize) -> usize {
     max_message.saturating_sub(HEAD)
+}
+
+/// The output of a future if it is ready. The future loses nothing when it is dropped.
+pub(crate) async fn if_ready<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|context| match future.as_mut().poll(context) {
+        Poll::Ready(output) => Poll::Ready(Some(output)),
+        Poll::Pending => Poll::Ready(None),
+    })
+    .await
 }
 
 /// The longest message that both ends take: this end's limit, and that of the other end, if it has told one.
@@ -102,6 +118,13 @@ pub(crate) fn split(waiting: &mut Vec<Frame>, max_message: usize) -> impl Iterat
 impl Failure {
     pub(crate) fn new(kind: ErrorKind, text: impl Display) -> Self {
         Self { kind: kind as u32, text: text.to_string(), ..Self::default() }
+    }
+
+    /// The failure for a message of `size` bytes that is too long for a lane.
+    pub(crate) fn too_long(what: &str, size: usize, max_message: usize, kind: ErrorKind) -> Self {
+        let max = longest(max_message);
+        let hint = "raise `max_message` at both ends";
+        Self::new(kind, format_args!("the {what} of {size} bytes is longer than the link takes ({max}); {hint}"))
     }
 
     /// The failure of a call of the callee, without its text if texts may not travel.

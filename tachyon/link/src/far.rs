@@ -1,8 +1,6 @@
 //! The far end of a link: a caller of the callee on its machine, in the name of the near ends.
 
-use core::future::poll_fn;
 use core::pin::pin;
-use core::task::Poll;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,18 +18,12 @@ use tokio::time::timeout;
 use tokio_stream::StreamExt;
 use tracing::{debug, info, warn};
 
-use crate::batches::{FrameQueue, Place, fits, longest, message, send_all, single, smaller, split};
+use crate::batches::{FrameQueue, MOST_ITEMS, Place, fits, if_ready, message, send_all, single, smaller, split};
 use crate::carrier::{Incoming, Lane, Peer, Receiver};
-use crate::wire::{Body, Describe, Failure, Frame, Frames, Hello, Metadata, PROTOCOL, Request};
+use crate::wire::{Body, Describe, Failure, Frame, Frames, Hello, Metadata, PROTOCOL, Request, WHOLE_TABLE};
 
 /// The entry of the metadata that tells the callee which near end a call came from.
 pub const ORIGIN: &str = "link.origin";
-
-/// The number of the whole table in a question for a description.
-const WHOLE_TABLE: u32 = 0xFFFF;
-
-/// Most items of a stream in one message.
-const MOST_ITEMS: usize = 64;
 
 /// The version of a callee that tells none. Zero stands for a callee that has not been reached yet.
 const NO_VERSION: u64 = 1;
@@ -212,8 +204,7 @@ impl Connection {
     }
 
     async fn has_ended(&self) -> bool {
-        let mut ended = pin!(self.caller.ended());
-        poll_fn(|context| Poll::Ready(ended.as_mut().poll(context).is_ready())).await
+        if_ready(self.caller.ended()).await.is_some()
     }
 
     fn is_idle(&self) -> bool {
@@ -451,7 +442,9 @@ impl RemoteNearEnd {
             let reply = on_behalf_of(&caller, &request, &self.origin)?.call(msg_type, &request.payload).await;
             match reply {
                 Ok(reply) if fits(&reply, max_message) => return Ok(reply.into()),
-                Ok(reply) => return Err(too_long("reply", reply.len(), max_message)),
+                Ok(reply) => {
+                    return Err(Failure::too_long("reply", reply.len(), max_message, ErrorKind::ReplyTooLarge));
+                }
                 // The callee ended before it had the request: once more over a new connection.
                 Err(CallError::Closed { sent: false } | CallError::PeerDead { sent: false }) if attempts == 0 => {
                     attempts += 1;
@@ -472,17 +465,10 @@ impl RemoteNearEnd {
         endpoints.retain(|endpoint| self.far.policy.allows(&self.peer, endpoint.msg_type));
         let json = Description::new(endpoints).to_json();
         if !fits(json.as_bytes(), max_message) {
-            return Err(too_long("description", json.len(), max_message));
+            return Err(Failure::too_long("description", json.len(), max_message, ErrorKind::ReplyTooLarge));
         }
         Ok(json.into())
     }
-}
-
-fn too_long(what: &str, size: usize, max_message: usize) -> Failure {
-    let max = longest(max_message);
-    let text =
-        format!("the {what} of {size} bytes is longer than the link takes ({max}); raise `max_message` at both ends");
-    Failure::new(ErrorKind::ReplyTooLarge, text)
 }
 
 /// The lane of a near end's calls.
@@ -698,17 +684,12 @@ impl Stream<'_> {
             let next = if frames.is_empty() {
                 Some(stream.next_message().await)
             } else {
-                let mut next = pin!(stream.next_message());
-                poll_fn(|context| match next.as_mut().poll(context) {
-                    Poll::Ready(next) => Poll::Ready(Some(next)),
-                    Poll::Pending => Poll::Ready(None),
-                })
-                .await
+                if_ready(stream.next_message()).await
             };
             let last = match next {
                 None => return (frames, None),
                 Some(Ok(RawMessage::Item(item) | RawMessage::Reply(item))) if !fits(&item, self.max_message) => {
-                    Err(too_long("item", item.len(), self.max_message))
+                    Err(Failure::too_long("item", item.len(), self.max_message, ErrorKind::ReplyTooLarge))
                 }
                 Some(Ok(RawMessage::Item(item))) => {
                     frames.push(Frame::new(0, Body::Item(item.into())));

@@ -2,8 +2,6 @@
 
 use core::convert::Infallible;
 use core::fmt::Display;
-use core::future::poll_fn;
-use core::task::Poll;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,15 +22,9 @@ use tokio::time::{sleep, timeout};
 use tokio_stream::StreamExt;
 use tracing::{info, warn};
 
-use crate::batches::{FrameQueue, fits, longest, message, send_all, single, smaller, split};
+use crate::batches::{FrameQueue, MOST_ITEMS, fits, if_ready, message, send_all, single, smaller, split};
 use crate::carrier::{Carrier, CarrierError, Channel, Lane, Receiver};
-use crate::wire::{Body, Describe, Failure, Frame, Frames, Hello, Metadata, PROTOCOL, Request};
-
-/// The number of the whole table in a question for a description.
-const WHOLE_TABLE: u32 = 0xFFFF;
-
-/// Most items of a stream in one message.
-const MOST_ITEMS: usize = 64;
+use crate::wire::{Body, Describe, Failure, Frame, Frames, Hello, Metadata, PROTOCOL, Request, WHOLE_TABLE};
 
 /// Longest time for the last messages of a far end that takes none any more.
 const LAST_MESSAGES: Duration = Duration::from_secs(5);
@@ -421,17 +413,12 @@ impl<C: Channel> Near<C> {
         let context = request.owned_context().clone();
         let (msg_type, payload) = (request.msg_type(), request.into_payload());
         if !fits(&payload, max_message) {
-            return Err(too_long("request", payload.len(), max_message, ErrorKind::BadRequest));
+            return Err(
+                Failure::too_long("request", payload.len(), max_message, ErrorKind::BadRequest).into_error(msg_type)
+            );
         }
         Ok(self.request(msg_type, &context.get(), payload))
     }
-}
-
-fn too_long(what: &str, size: usize, max_message: usize, kind: ErrorKind) -> HandlerError {
-    let max = longest(max_message);
-    let text =
-        format!("the {what} of {size} bytes is longer than the link takes ({max}); raise `max_message` at both ends");
-    HandlerError::new(kind, text)
 }
 
 fn lost(error: impl Display) -> HandlerError {
@@ -468,7 +455,7 @@ impl<C: Channel> Fallback for Near<C> {
         let upload = async {
             let mut ends = false;
             while !ends {
-                let mut frames = next_items(&mut items, max_message).await?;
+                let mut frames = next_items(&mut items, msg_type, max_message).await?;
                 ends = matches!(frames.last(), Some(Frame { body: Some(Body::End(_)), .. }));
                 for batch in split(&mut frames, max_message) {
                     // A far end that takes no more has sent the last message of the stream.
@@ -526,18 +513,10 @@ impl<C: Channel> Fallback for Near<C> {
 }
 
 /// The next items of the caller as frames, all that are there, with END after the last one.
-async fn next_items(items: &mut Items<Vec<u8>>, max_message: usize) -> Result<Vec<Frame>, HandlerError> {
+async fn next_items(items: &mut Items<Vec<u8>>, msg_type: u16, max_message: usize) -> Result<Vec<Frame>, HandlerError> {
     let mut frames = Vec::new();
     loop {
-        let next = if frames.is_empty() {
-            Some(items.recv().await)
-        } else {
-            poll_fn(|context| match items.poll_recv(context) {
-                Poll::Ready(next) => Poll::Ready(Some(next)),
-                Poll::Pending => Poll::Ready(None),
-            })
-            .await
-        };
+        let next = if frames.is_empty() { Some(items.recv().await) } else { if_ready(items.recv()).await };
         match next {
             None => return Ok(frames),
             Some(None) => {
@@ -547,7 +526,8 @@ async fn next_items(items: &mut Items<Vec<u8>>, max_message: usize) -> Result<Ve
             Some(Some(item)) => {
                 let item = item?;
                 if !fits(&item, max_message) {
-                    return Err(too_long("item", item.len(), max_message, ErrorKind::ResourceExhausted));
+                    return Err(Failure::too_long("item", item.len(), max_message, ErrorKind::ResourceExhausted)
+                        .into_error(msg_type));
                 }
                 frames.push(Frame::new(0, Body::Item(item.into())));
                 if frames.len() == MOST_ITEMS {

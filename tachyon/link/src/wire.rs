@@ -6,6 +6,9 @@ use bytes::{Buf, Bytes};
 use prost::encoding::{DecodeContext, WireType, decode_key, skip_field};
 use prost::{DecodeError, Message};
 
+/// The number of the whole table in a question for a description.
+pub(crate) const WHOLE_TABLE: u32 = 0xFFFF;
+
 /// The version of these messages. An end refuses another one.
 pub(crate) const PROTOCOL: u32 = 1;
 

@@ -3,7 +3,7 @@
 use core::fmt;
 use core::future::poll_fn;
 use core::marker::PhantomData;
-use core::pin::Pin;
+use core::pin::{Pin, pin};
 use core::task::{Context, Poll, ready};
 use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,6 +17,7 @@ use super::session::within;
 use super::streams::{Message, Wanted};
 use super::typed::own;
 use crate::aligned::AlignedBytes;
+use crate::dispatch::{HandlerError, Items, StreamSender};
 use crate::rpc::{
     Body, CallError, CallOutcome, CallerLayers, Contract, ItemCodec, Owned, RepliesOnce, StreamsReplies, TakesItems,
     Target, typed_error, unwritable,
@@ -191,6 +192,52 @@ impl RawStream {
     pub fn close(&self) {
         self.live.session.close_stream(self.id);
         self.show(CallOutcome::GivenUp);
+    }
+
+    /// Passes the whole stream on, for [`Fallback::open`](crate::dispatch::Fallback::open): the items of a proxy's
+    /// caller to the callee, those of the callee to the caller. Both directions go on at once, and the callee's last
+    /// message ends them: the outcome is that message. Dropping the future cancels the stream.
+    ///
+    /// # Errors
+    /// The callee's error, or the end of the callee, by [`HandlerError::passed_on`]; an item that can never fit the
+    /// ring of its receiver; the end of the proxy's caller.
+    pub async fn pass_on(
+        self,
+        mut items: Items<Vec<u8>>,
+        sender: StreamSender<Vec<u8>>,
+    ) -> Result<Option<Vec<u8>>, HandlerError> {
+        let upload = async {
+            while let Some(item) = items.recv().await {
+                match self.send(&item?).await {
+                    Ok(true) => {}
+                    Err(error @ CallError::TooLarge { .. }) => return Err(HandlerError::passed_on(error)),
+                    Ok(false) | Err(_) => return Ok(()),
+                }
+            }
+            // An error is the stream's, which the next message tells.
+            drop(self.end().await);
+            Ok(())
+        };
+        let download = async {
+            loop {
+                match self.next_message().await.map_err(HandlerError::passed_on)? {
+                    RawMessage::Item(item) => sender.send(&item).await?,
+                    RawMessage::Reply(reply) => return Ok(Some(reply)),
+                    RawMessage::End => return Ok(None),
+                }
+            }
+        };
+        let (mut upload, mut download, mut is_sending) = (pin!(upload), pin!(download), true);
+        poll_fn(|context| {
+            if is_sending && let Poll::Ready(sent) = upload.as_mut().poll(context) {
+                is_sending = false;
+                if let Err(error) = sent {
+                    return Poll::Ready(Err(error));
+                }
+            }
+            download.as_mut().poll(context)
+        })
+        .await
     }
 
     async fn take_reply(&self) -> Result<AlignedBytes, CallError> {
