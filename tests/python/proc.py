@@ -25,11 +25,20 @@ def thread_names() -> list[str]:
 
 def wait_until_parked(pid: int) -> None:
     """Return when all threads of the process have slept for ten looks in a row."""
-    parked = 0
+    wait_until_sleeping(pid, "*")
+
+
+def wait_until_asleep(thread: int) -> None:
+    """Return when this thread of this process, by its native id, has slept for ten looks in a row."""
+    wait_until_sleeping("self", thread)
+
+
+def wait_until_sleeping(pid: int | str, threads: int | str) -> None:
+    asleep = 0
     for _ in range(1000):
-        states = [task.read_text().rsplit(")", 1)[1].split()[0] for task in Path(f"/proc/{pid}/task").glob("*/stat")]
-        parked = parked + 1 if set(states) == {"S"} else 0
-        if parked == 10:
+        stats = Path(f"/proc/{pid}/task").glob(f"{threads}/stat")
+        asleep = asleep + 1 if {stat.read_text().rsplit(")", 1)[1].split()[0] for stat in stats} == {"S"} else 0
+        if asleep == 10:
             return
         time.sleep(0.01)
-    pytest.fail("the child never parked")
+    pytest.fail("a thread never slept")

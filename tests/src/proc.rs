@@ -2,6 +2,9 @@
 #![allow(unsafe_code, reason = "`membarrier` has no safe interface")]
 
 use std::fs::{read_dir, read_to_string};
+use std::time::Duration;
+
+use crate::wait;
 
 /// A value of `/proc/PROCESS/status` without its unit. A process is its id, `self`, or `thread-self`.
 ///
@@ -23,6 +26,21 @@ pub fn processor_ticks(process: u32) -> u64 {
     // The fields behind the program's name, which may contain spaces: `utime` and `stime` are the 12th and 13th.
     let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
     fields.skip(11).take(2).map(|field| field.parse::<u64>().expect("a number of ticks")).sum()
+}
+
+/// Waits until a thread of this process has slept for 20 looks in a row, a millisecond apart.
+///
+/// # Panics
+/// When the thread has ended, or does not sleep within 10 s.
+pub fn wait_until_asleep(thread: i32) {
+    let mut looks = 0;
+    wait::until("a thread that sleeps", Duration::from_secs(10), || {
+        let stat = read_to_string(format!("/proc/self/task/{thread}/stat")).expect("the thread runs");
+        let asleep = stat.rsplit(')').next().is_some_and(|fields| fields.trim_start().starts_with('S'));
+        looks = if asleep { looks + 1 } else { 0 };
+        std::thread::sleep(Duration::from_millis(1));
+        looks == 20
+    });
 }
 
 /// The number of open descriptors, of mapped segments of Tachyon, and of threads.
