@@ -114,7 +114,7 @@ pub fn dispatcher() -> Result<Dispatcher, RegisterError> {
     let mut dispatcher = Dispatcher::new(endpoints![take, count, sum, double, tenant, ponder, run_out]);
     dispatcher.register(ECHO, "echo", <[u8]>::to_vec)?.register(BYTES, "bytes", |request: &[u8]| {
         let size = request.first_chunk().map_or(0, |size| u32::from_le_bytes(*size));
-        vec![7; size as usize]
+        vec![7_u8; size as usize]
     })?;
     Ok(dispatcher)
 }

@@ -449,6 +449,40 @@ fn a_message_that_is_too_long_is_refused_and_the_link_goes_on() {
 }
 
 #[test]
+fn long_calls_of_several_callers_and_short_ones_pass_beside_each_other() {
+    for wire in WIRES {
+        let setup = Setup::start(wire, ALL);
+        std::thread::scope(|scope| {
+            let long: Vec<_> = (0..6u8)
+                .map(|number| {
+                    let mut caller = setup.caller();
+                    scope.spawn(move || {
+                        for round in 0..5 {
+                            let request: Vec<_> =
+                                (0..900_000_u32).map(|at| at.to_le_bytes()[round % 2] ^ number).collect();
+                            assert_eq!(&*caller.call_timeout(ECHO, &request, PATIENCE).unwrap(), &*request);
+                            let reply = caller.call_timeout(BYTES, &900_000_u32.to_le_bytes(), PATIENCE).unwrap();
+                            assert!(reply.len() == 900_000 && reply.iter().all(|&byte| byte == 7));
+                            drop(reply);
+                            // One that is given up on its way.
+                            let call = caller.start(ECHO, &request).unwrap();
+                            caller.forget(call);
+                        }
+                    })
+                })
+                .collect();
+            let mut caller = setup.caller();
+            while long.iter().any(|thread| !thread.is_finished()) {
+                assert_eq!(&*caller.call_timeout(ECHO, b"short", PATIENCE).unwrap(), b"short");
+            }
+            for thread in long {
+                thread.join().unwrap();
+            }
+        });
+    }
+}
+
+#[test]
 fn an_error_that_is_too_long_keeps_its_kind_and_the_link_goes_on() {
     for wire in WIRES {
         let setup = Setup::start(wire, ALL);

@@ -18,7 +18,9 @@ use tokio::time::timeout;
 use tokio_stream::StreamExt;
 use tracing::{debug, info, warn};
 
-use crate::batches::{FrameQueue, MOST_ITEMS, Place, fits, if_ready, message, send_all, single, smaller, split};
+use crate::batches::{
+    BadParts, FrameQueue, MOST_ITEMS, Parts, Place, fits, if_ready, message, send_all, single, smaller, split,
+};
 use crate::carrier::{Incoming, Lane, Peer, Receiver};
 use crate::wire::{Body, Describe, Failure, Frame, Frames, Hello, Metadata, PROTOCOL, Request, WHOLE_TABLE};
 
@@ -497,8 +499,8 @@ impl Calls<'_> {
         let places = Arc::new(Semaphore::new(most));
         let mut calls = JoinSet::new();
         let mut running = HashMap::<u64, AbortHandle>::new();
-        // The message that is read, and the request that waits for a place.
-        let (mut frames, mut held) = (Frames::default(), None);
+        // The message that is read, the long ones of which parts have arrived, and the request that waits for a place.
+        let (mut frames, mut parts, mut held) = (Frames::default(), Parts::new(self.max_message), None);
         loop {
             let is_stopping = *stopping.borrow_and_update();
             if is_stopping && calls.is_empty() && held.is_none() {
@@ -540,13 +542,14 @@ impl Calls<'_> {
             while held.is_none()
                 && let Some(frame) = frames.next()
             {
-                match frame {
-                    Ok(Frame { call, body: Some(Body::Cancel(_)) }) => {
+                match frame.map_err(BadParts::from).and_then(|frame| parts.take(frame)) {
+                    Ok(Some(Frame { call, body: Some(Body::Cancel(_)) })) => {
+                        parts.forget(call);
                         if let Some(running) = running.remove(&call) {
                             running.abort();
                         }
                     }
-                    Ok(Frame { call, body: Some(body @ (Body::Request(_) | Body::Describe(_))) }) => {
+                    Ok(Some(Frame { call, body: Some(body @ (Body::Request(_) | Body::Describe(_))) })) => {
                         if running.contains_key(&call) {
                             return warn!(
                                 origin = &*self.near_end.origin,
@@ -562,7 +565,7 @@ impl Calls<'_> {
                             running.insert(call, calls.spawn(answer));
                         }
                     }
-                    // A frame of a newer near end.
+                    // A part, or a frame of a newer near end.
                     Ok(_) => {}
                     Err(error) => {
                         return warn!(origin = &*self.near_end.origin, %error, "a near end sent another protocol");

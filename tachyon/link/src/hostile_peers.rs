@@ -277,6 +277,32 @@ async fn a_near_end_of_another_protocol_loses_its_lane_alone() {
     later.send(Bytes::from_static(b"garbage")).await;
     assert_eq!(later.next().await, None);
     until("the call is cancelled", || callee.running() == 0).await;
+    let part = |call, bytes: &'static [u8]| Frame::new(call, Body::Part(Bytes::from_static(bytes)));
+    let long = vec![Frame::new(1, Body::Part(vec![0; 600_000].into()))];
+    let many = (0..1000).map(|call| part(call, b"part")).collect();
+    let garbage = vec![Frame::new(1, Body::LastPart(Bytes::from_static(b"garbage")))];
+    let first = Frame::new(1, Body::Request(request(HANG, b"")));
+    let others = vec![first.clone(), Frame::new(2, Body::LastPart(first.encode_to_vec().into()))];
+    let again = vec![first.clone(), Frame::new(1, Body::LastPart(first.encode_to_vec().into()))];
+    for bad in [vec![long.clone(), long], vec![many], vec![garbage], vec![others], vec![again]] {
+        let (mut peer, _) = Peer::greet(&carrier).await;
+        for frames in bad {
+            peer.send(message(frames)).await;
+        }
+        assert_eq!(peer.next().await, None);
+        until("its calls are cancelled", || callee.running() == 0).await;
+    }
+    // Parts of calls that are given up, and one whose parts arrive a byte at a time.
+    let (mut parted, _) = Peer::greet(&carrier).await;
+    for call in 0..100 {
+        parted.send(message(vec![part(call, b"part"), Frame::new(call, Body::Cancel(true))])).await;
+    }
+    let whole = Frame::new(200, Body::Request(request(ECHO, b"next"))).encode_to_vec();
+    let (last, bytes) = whole.split_last().unwrap();
+    let bytes = bytes.iter().map(|&byte| Frame::new(200, Body::Part(vec![byte].into())));
+    parted.send(message(bytes.collect())).await;
+    parted.send(message(vec![Frame::new(200, Body::LastPart(vec![*last].into()))])).await;
+    assert_eq!(parted.next().await, Some((200, Body::Reply(Bytes::from_static(b"next")))));
     let (mut twice, _) = Peer::greet(&carrier).await;
     twice.send(message(vec![Frame::new(1, Body::Request(request(HANG, b""))); 2])).await;
     assert_eq!(twice.next().await, None);
@@ -448,6 +474,24 @@ async fn replies_to_no_call_are_left_out_and_garbage_ends_the_session() {
             assert_eq!(calling.await.unwrap().unwrap(), b"reply");
         }
     }
+    // Parts of replies to no call are taken; more than the rules permit end the next session.
+    let mut lane = near.greeted(hello(8)).await;
+    let other = caller.clone();
+    let calling = tokio::spawn(async move { other.call(1, b"").await });
+    let asked = frames(&mut lane).await[0].call;
+    let part = |call| Frame::new(call, Body::Part(Bytes::from_static(b"part")));
+    let end = Frame::new(asked + 7, Body::End(true)).encode_to_vec();
+    let odd = vec![Frame::new(asked + 7, Body::LastPart(end.into())), part(asked + 7), part(asked + 8)];
+    lane.sender.send(message(odd)).await.unwrap();
+    let whole = Frame::new(asked, Body::Reply("reply".into())).encode_to_vec();
+    lane.sender.send(message(vec![Frame::new(asked, Body::LastPart(whole.into()))])).await.unwrap();
+    assert_eq!(calling.await.unwrap().unwrap(), b"reply");
+    let other = caller.clone();
+    let calling = tokio::spawn(async move { other.call(1, b"").await });
+    drop(frames(&mut lane).await);
+    lane.sender.send(message((0..9).map(part).collect())).await.unwrap();
+    let error = calling.await.unwrap().unwrap_err();
+    assert!(error.sent() && error.to_string().contains("too many long messages"), "{error}");
     // A session with the next lane follows.
     let mut lane = near.greeted(hello(8)).await;
     let calling = tokio::spawn(async move { caller.call(1, b"").await });

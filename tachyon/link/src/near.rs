@@ -22,7 +22,9 @@ use tokio::time::{sleep, timeout};
 use tokio_stream::StreamExt;
 use tracing::{info, warn};
 
-use crate::batches::{FrameQueue, MOST_ITEMS, fits, if_ready, message, send_all, single, smaller, split};
+use crate::batches::{
+    BadParts, FrameQueue, MOST_ITEMS, Parts, fits, if_ready, message, send_all, single, smaller, split,
+};
 use crate::carrier::{Carrier, CarrierError, Channel, Lane, Receiver};
 use crate::wire::{Body, Describe, Failure, Frame, Frames, Hello, Metadata, PROTOCOL, Request, WHOLE_TABLE};
 
@@ -235,23 +237,29 @@ struct Session<C> {
 #[derive(Default)]
 struct Calls {
     last: u64,
-    /// Calls up to this one were handed to the carrier.
-    sent: u64,
-    waiting: HashMap<u64, oneshot::Sender<Answer>>,
+    waiting: HashMap<u64, Waiting>,
     has_ended: bool,
 }
 
+struct Waiting {
+    answer: oneshot::Sender<Answer>,
+    /// Whether the carrier has the whole request.
+    is_sent: bool,
+}
+
 impl Calls {
-    /// Notes the calls of a batch that the carrier is about to get. False after the end: calls that were not sent by
+    /// Notes the calls whose requests the carrier is about to have. False after the end: calls that were not sent by
     /// then were reported so.
-    fn note_sent(&mut self, batch: &[Frame]) -> bool {
-        let calls = batch.iter().filter(|frame| matches!(frame.body, Some(Body::Request(_)))).map(|frame| frame.call);
-        if let Some(last) = calls.max()
-            && !self.has_ended
-        {
-            self.sent = last;
+    fn note_sent(&mut self, requests: &[u64]) -> bool {
+        if self.has_ended {
+            return false;
         }
-        !self.has_ended
+        for request in requests {
+            if let Some(waiting) = self.waiting.get_mut(request) {
+                waiting.is_sent = true;
+            }
+        }
+        true
     }
 }
 
@@ -279,8 +287,8 @@ impl<C: Channel> Session<C> {
         let most = usize::try_from(hello.in_flight).unwrap_or(usize::MAX).clamp(1, Semaphore::MAX_PERMITS);
         let session = Arc::new_cyclic(|session: &Weak<Self>| {
             let session = Weak::clone(session);
-            let sending = send_all(queue, sender, max_message, move |batch| {
-                session.upgrade().is_some_and(|session| session.calls().note_sent(batch))
+            let sending = send_all(queue, sender, max_message, move |requests| {
+                session.upgrade().is_some_and(|session| session.calls().note_sent(requests))
             });
             let (places, calls) = (Arc::new(Semaphore::new(most)), Mutex::default());
             let sending = AbortOnDrop(tokio::spawn(sending));
@@ -301,6 +309,7 @@ impl<C: Channel> Session<C> {
             // The messages that it has sent before may still be under way.
             sleep(LAST_MESSAGES).await;
         });
+        let mut parts = Parts::new(self.max_message);
         loop {
             let received = tokio::select! {
                 received = receiver.next() => received,
@@ -312,8 +321,11 @@ impl<C: Channel> Session<C> {
                 None => return "the far end has closed the link".to_owned(),
             };
             for frame in Frames::of(message) {
-                let Ok(Frame { call, body }) = frame else {
-                    return "the far end sent a message of another protocol".to_owned();
+                let frame = frame.map_err(BadParts::from).and_then(|frame| parts.take(frame));
+                let Frame { call, body } = match frame {
+                    Ok(Some(frame)) => frame,
+                    Ok(None) => continue,
+                    Err(error) => return format!("the far end sent a message of another protocol: {error}"),
                 };
                 let answer = match body {
                     Some(Body::Reply(reply)) => Ok(reply),
@@ -328,7 +340,7 @@ impl<C: Channel> Session<C> {
                 let waiting = self.calls().waiting.remove(&call);
                 if let Some(waiting) = waiting {
                     // The call was given up meanwhile.
-                    drop(waiting.send(answer));
+                    drop(waiting.answer.send(answer));
                 }
             }
         }
@@ -336,15 +348,15 @@ impl<C: Channel> Session<C> {
 
     /// Ends all calls: those that were handed to the carrier may have run.
     fn end(&self, text: &str) {
-        let (waiting, sent) = {
+        let waiting = {
             let mut calls = self.calls();
             calls.has_ended = true;
             self.places.close();
-            (core::mem::take(&mut calls.waiting), calls.sent)
+            core::mem::take(&mut calls.waiting)
         };
-        for (call, waiting) in waiting {
-            let kind = if call <= sent { ErrorKind::Unavailable } else { ErrorKind::Unreachable };
-            drop(waiting.send(Err(Failure::new(kind, text))));
+        for Waiting { answer, is_sent } in waiting.into_values() {
+            let kind = if is_sent { ErrorKind::Unavailable } else { ErrorKind::Unreachable };
+            drop(answer.send(Err(Failure::new(kind, text))));
         }
     }
 
@@ -362,11 +374,10 @@ impl<C: Channel> Session<C> {
             }
             calls.last += 1;
             let call = calls.last;
-            calls.waiting.insert(call, sender);
-            // Under the lock: calls are sent in the order of their numbers.
-            drop(self.outgoing.send((Frame::new(call, body), Some(Arc::clone(&place)))));
+            calls.waiting.insert(call, Waiting { answer: sender, is_sent: false });
             call
         };
+        drop(self.outgoing.send((Frame::new(call, body), Some(Arc::clone(&place)))));
         let given_up = GivenUp { session: self, call };
         let answer = answer.await;
         core::mem::forget(given_up);

@@ -25,7 +25,7 @@ pub(crate) struct Frame {
     /// The call. A lane of a stream has no other.
     #[prost(uint64, tag = "1")]
     pub(crate) call: u64,
-    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "Body", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
     pub(crate) body: Option<Body>,
 }
 
@@ -59,6 +59,12 @@ pub(crate) enum Body {
     /// The callee behind the far end has another description than before.
     #[prost(fixed64, tag = "10")]
     Version(u64),
+    /// A part of a long frame of a lane of calls. The parts in a row are the encoded frame.
+    #[prost(bytes = "bytes", tag = "11")]
+    Part(Bytes),
+    /// The last part of a long frame.
+    #[prost(bytes = "bytes", tag = "12")]
+    LastPart(Bytes),
 }
 
 /// The first frame of a lane of calls, from each end.
@@ -135,6 +141,10 @@ pub(crate) struct Failure {
 impl Frame {
     pub(crate) fn new(call: u64, body: Body) -> Self {
         Self { call, body: Some(body) }
+    }
+
+    pub(crate) fn is_request(&self) -> bool {
+        matches!(self.body, Some(Body::Request(_)))
     }
 }
 
