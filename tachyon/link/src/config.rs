@@ -153,6 +153,14 @@ struct ServeFlags {
         value_parser = value_parser!(u32).range(2..=i64::from(MOST_LANES)),
     )]
     lanes: u32,
+    /// Near ends that are connected at a time; further ones are refused
+    #[arg(
+        long,
+        value_name = "NEAR_ENDS",
+        default_value = "256",
+        value_parser = value_parser!(u32).range(1..=1 << 20),
+    )]
+    near_ends: u32,
     #[command(flatten)]
     common: CommonFlags,
 }
@@ -360,8 +368,9 @@ impl CommonFlags {
         }
     }
 
-    fn limits(&self, lanes: u32) -> Limits {
-        Limits { max_message: self.max_message as usize, lanes, connect: self.connect_timeout, silence: self.silence }
+    fn limits(&self) -> Limits {
+        let (max_message, connect, silence) = (self.max_message as usize, self.connect_timeout, self.silence);
+        Limits { max_message, connect, silence, ..Limits::default() }
     }
 
     fn rings(&self) -> Option<(usize, usize)> {
@@ -404,7 +413,8 @@ impl ServeFlags {
             options.callee = options.callee.ring_sizes(requests, replies);
         }
         let allowed = AllowList { peers: file.peers };
-        let (limits, log) = (common.limits(self.lanes), common.level());
+        let limits = Limits { lanes: self.lanes, near_ends: self.near_ends, ..common.limits() };
+        let log = common.level();
         Ok(ServeConfig { socket, listen: addresses, tls, allowed, limits, options, log })
     }
 }
@@ -443,7 +453,7 @@ impl ConnectFlags {
         };
         // Opening the lane of calls has a time of its own.
         options.connect_timeout = common.connect_timeout * 2;
-        let (limits, log) = (common.limits(Limits::default().lanes), common.level());
+        let (limits, log) = (common.limits(), common.level());
         Ok(ConnectConfig { target: GrpcTarget { address, tls, limits }, socket, options, log })
     }
 }

@@ -26,7 +26,7 @@ use h2::{FlowControl, Ping, PingPong, Reason, RecvStream, SendStream};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, header};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, timeout};
 
@@ -40,6 +40,7 @@ const CONTENT_TYPE: HeaderValue = HeaderValue::from_static("application/grpc");
 const MAX_MESSAGE: HeaderName = HeaderName::from_static("link-max-message");
 const STATUS: &str = "grpc-status";
 const STATUS_TEXT: &str = "grpc-message";
+const RESOURCE_EXHAUSTED: HeaderValue = HeaderValue::from_static("8");
 const UNIMPLEMENTED: HeaderValue = HeaderValue::from_static("12");
 const UNAVAILABLE: HeaderValue = HeaderValue::from_static("14");
 
@@ -74,6 +75,9 @@ pub struct Limits {
     pub max_message: usize,
     /// Lanes of one channel that are open at a time, up to 1,024, as the far end permits. 128 by default.
     pub lanes: u32,
+    /// Near ends of a far end that are connected at a time. As many more may be in their handshakes; further ones wait.
+    /// 256 by default.
+    pub near_ends: u32,
     /// Time to connect with all handshakes, and to open a lane. 3 seconds by default.
     pub connect: Duration,
     /// A channel ends if nothing arrives for this time. 3 seconds by default; the other end is asked each third of it.
@@ -82,7 +86,8 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { max_message: 64 << 20, lanes: 128, connect: Duration::from_secs(3), silence: Duration::from_secs(3) }
+        let (connect, silence) = (Duration::from_secs(3), Duration::from_secs(3));
+        Self { max_message: 64 << 20, lanes: 128, near_ends: 256, connect, silence }
     }
 }
 
@@ -258,14 +263,16 @@ pub async fn serve(
     incoming: mpsc::Sender<Incoming>,
     shutdown: impl Future,
 ) {
-    let far = Arc::new(Far { tls, limits, incoming });
+    let most = limits.near_ends as usize;
+    let near_ends = Arc::new(Semaphore::new(most));
+    let far = Arc::new(Far { tls, limits, incoming, near_ends });
     let (stop, stopped) = watch::channel(false);
     let mut channels = JoinSet::new();
     let mut shutdown = core::pin::pin!(shutdown);
     loop {
         tokio::select! {
             _ = &mut shutdown => break,
-            accepted = listener.accept() => match accepted {
+            accepted = listener.accept(), if channels.len() < most.saturating_mul(2) => match accepted {
                 Ok((socket, address)) => {
                     let (far, stopped) = (Arc::clone(&far), stopped.clone());
                     channels.spawn(async move {
@@ -294,6 +301,8 @@ struct Far {
     tls: Option<Arc<ServerTls>>,
     limits: Limits,
     incoming: mpsc::Sender<Incoming>,
+    /// Places for near ends.
+    near_ends: Arc<Semaphore>,
 }
 
 impl Far {
@@ -308,7 +317,7 @@ impl Far {
         let late = |_| format!("no handshake within {:?}", self.limits.connect);
         let Some(tls) = &self.tls else {
             let connection = timeout(self.limits.connect, self.handshake(io)).await.map_err(late)??;
-            return Ok(self.lanes(connection, Peer { name: None, address: Some(address) }, life, stopped).await);
+            return self.admit(connection, Peer { name: None, address: Some(address) }, life, stopped).await;
         };
         let handshakes = async {
             let io = tls.accept(io).await?;
@@ -316,7 +325,33 @@ impl Far {
             Ok::<_, String>((name, self.handshake(io).await?))
         };
         let (name, connection) = timeout(self.limits.connect, handshakes).await.map_err(late)??;
-        Ok(self.lanes(connection, Peer { name, address: Some(address) }, life, stopped).await)
+        self.admit(connection, Peer { name, address: Some(address) }, life, stopped).await
+    }
+
+    /// Serves a near end if there is a place for it. Otherwise tells it so.
+    async fn admit<T>(
+        &self,
+        mut connection: h2::server::Connection<T, Piece>,
+        peer: Peer,
+        life: Arc<AtomicU64>,
+        stopped: watch::Receiver<bool>,
+    ) -> Result<String, String>
+    where
+        T: AsyncRead + AsyncWrite + Unpin,
+    {
+        if let Ok(_place) = self.near_ends.try_acquire() {
+            return Ok(self.lanes(connection, peer, life, stopped).await);
+        }
+        let text = format!("the far end has its {} near ends; raise `near_ends` there", self.limits.near_ends);
+        let refusing = async {
+            while let Some(Ok((_, respond))) = connection.accept().await {
+                refuse(respond, RESOURCE_EXHAUSTED, &text);
+                connection.graceful_shutdown();
+            }
+        };
+        // A near end that opens no lane is not told.
+        drop(timeout(self.limits.connect, refusing).await);
+        Err(text)
     }
 
     async fn handshake<T>(&self, io: T) -> Result<h2::server::Connection<T, Piece>, String>
@@ -381,6 +416,17 @@ impl Far {
     }
 }
 
+/// Refuses a lane. A near end that is gone needs no refusal.
+fn refuse(mut respond: h2::server::SendResponse<Piece>, status: HeaderValue, text: &str) {
+    let mut response = Response::new(());
+    response.headers_mut().insert(header::CONTENT_TYPE, CONTENT_TYPE);
+    response.headers_mut().insert(STATUS, status);
+    if let Ok(text) = HeaderValue::from_str(text) {
+        response.headers_mut().insert(STATUS_TEXT, text);
+    }
+    drop(respond.send_response(response, true));
+}
+
 /// Passes a lane to the far end, and carries its messages.
 async fn take_lane(
     request: Request<RecvStream>,
@@ -390,14 +436,6 @@ async fn take_lane(
     end: End,
     max: usize,
 ) {
-    let refuse = |mut respond: h2::server::SendResponse<Piece>, status, text| {
-        let mut response = Response::new(());
-        response.headers_mut().insert(header::CONTENT_TYPE, CONTENT_TYPE);
-        response.headers_mut().insert(STATUS, status);
-        response.headers_mut().insert(STATUS_TEXT, HeaderValue::from_static(text));
-        // A near end that is gone needs no refusal.
-        drop(respond.send_response(response, true));
-    };
     if request.uri().path() != METHOD || request.headers().get(header::CONTENT_TYPE) != Some(&CONTENT_TYPE) {
         return refuse(respond, UNIMPLEMENTED, "a link has the method /tachyon.link.v1.Link/Lane alone");
     }

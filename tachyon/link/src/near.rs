@@ -20,7 +20,7 @@ use thiserror::Error;
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot, watch};
 use tokio::time::{sleep, timeout};
 use tokio_stream::StreamExt;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::batches::{
     BadParts, FrameQueue, MOST_ITEMS, Parts, fits, if_ready, message, send_all, single, smaller, split,
@@ -191,13 +191,14 @@ impl<C: Channel> Far<C> {
 /// Keeps a session with the far end, and opens another one whenever it ends.
 async fn keep_connected<C: Carrier>(carrier: C, far: Arc<Far<C::Channel>>, options: NearOptions) {
     let shortest = options.longest_pause / 100;
-    let mut pause = shortest;
+    let (mut pause, mut told) = (shortest, String::new());
     loop {
         let began = tokio::time::Instant::now();
         let opened = timeout(options.connect_timeout, Session::open(&carrier)).await;
         let text = match opened {
             Ok(Ok((session, receiver))) => {
                 info!("the link is connected");
+                told.clear();
                 far.tell(session.hello.version);
                 drop(far.session.send_replace(Ok(Arc::clone(&session))));
                 let text = session.receive(receiver, &far).await;
@@ -209,7 +210,13 @@ async fn keep_connected<C: Carrier>(carrier: C, far: Arc<Far<C::Channel>>, optio
             Ok(Err(error)) => error.to_string(),
             Err(_) => format!("the far end did not answer within {:?}", options.connect_timeout),
         };
-        warn!("{text}");
+        // An absent far end fails each attempt in the same words.
+        if text == told {
+            debug!("{text}");
+        } else {
+            warn!("{text}");
+            told.clone_from(&text);
+        }
         drop(far.session.send_replace(Err(text)));
         if began.elapsed() > options.longest_pause {
             pause = shortest;

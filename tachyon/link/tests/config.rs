@@ -63,7 +63,7 @@ const CONNECT: &str = "address = 'localhost:7410'\nsocket = '/run/front.sock'\n"
 #[test]
 fn flags_win_over_the_file() {
     let files = Files::new();
-    let content = "max_message = 20480\nin_flight = 7\nlanes = 9\nconnect_timeout = 2\nsilence = 0.5\n\
+    let content = "max_message = 20480\nin_flight = 7\nlanes = 9\nnear_ends = 5\nconnect_timeout = 2\nsilence = 0.5\n\
                    stop_timeout = 9.5\nring_sizes = [8192, 16384]\nlog = 'warn'\ninsecure = false\n";
     let config = files.serve(&format!("{SERVE}{content}"), &[]);
     assert_eq!(
@@ -71,6 +71,7 @@ fn flags_win_over_the_file() {
         ("/run/back.sock".as_ref(), "127.0.0.1:7410".parse().unwrap())
     );
     assert_eq!((config.limits.max_message, config.limits.lanes, config.options.in_flight), (20480, 9, 7));
+    assert_eq!(config.limits.near_ends, 5);
     assert_eq!(config.limits.connect, Duration::from_secs(2));
     assert_eq!(config.limits.silence, Duration::from_millis(500));
     assert_eq!(config.options.stop_timeout, Duration::from_millis(9500));
@@ -136,6 +137,7 @@ fn an_error_names_the_setting_and_the_allowed_values() {
         ("serve", "max_message = true", &[], &["`max_message` is true", "a text or a number"]),
         ("serve", "insecure = 1", &[], &["`insecure` is 1", "true or false"]),
         ("serve", "lanes = 1", &[], &["--lanes", "2..=1024"]),
+        ("serve", "near_ends = 0", &[], &["--near-ends", "1..=1048576"]),
         ("serve", "silence = -1", &[], &["--silence", "from 0.01 to 3600"]),
         ("serve", "ring_sizes = [4096]", &[], &["`ring_sizes`", "two numbers"]),
         ("serve", "ring_sizes = [4096, 5000]", &[], &["--ring-sizes", "power of two"]),

@@ -266,6 +266,67 @@ async fn a_channel_has_as_many_lanes_as_the_far_end_permits() {
 }
 
 #[tokio::test]
+async fn a_far_end_has_as_many_near_ends_as_it_permits() {
+    let limits = Limits { near_ends: 2, connect: Duration::from_millis(500), ..Limits::default() };
+    let mut far_end = far(limits).await;
+    let address = far_end.address.clone();
+    let carrier = carrier(&address, Limits::default());
+    let mut channels = Vec::new();
+    for _ in 0..2 {
+        let channel = carrier.connect().await.unwrap();
+        let lanes = open(&mut far_end, &channel).await;
+        channels.push((channel, lanes));
+    }
+    let refused = async || {
+        let error = carrier.connect().await.unwrap().open().await.unwrap_err();
+        assert!(error.to_string().contains("has its 2 near ends; raise `near_ends`"), "{error}");
+    };
+    for _ in 0..3 {
+        refused().await;
+    }
+    // One that opens no lane, which the far end closes.
+    let idle = carrier.connect().await.unwrap();
+    let closed = async {
+        loop {
+            match idle.open().await.unwrap_err() {
+                error if error.to_string().contains("near_ends") => sleep(Duration::from_millis(50)).await,
+                error => break error,
+            }
+        }
+    };
+    sleep(Duration::from_secs(1)).await;
+    let error = timeout(PATIENCE, closed).await.unwrap();
+    assert!(matches!(error, CarrierError::Ended { .. }), "{error}");
+    // The others go on, and a place is free again when one leaves.
+    let (_, (near, reading)) = &mut channels[0];
+    near.sender.send("message".into()).await.unwrap();
+    assert_eq!(message(reading).await, "message");
+    channels.pop();
+    let again = async {
+        while carrier.connect().await.unwrap().open().await.is_err() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, again).await.unwrap();
+    // Peers that are mute keep a near end waiting until their handshakes are over.
+    let mut mute = Vec::new();
+    for _ in 0..8 {
+        mute.push(TcpStream::connect(&address).await.unwrap());
+    }
+    let again = async {
+        loop {
+            if let Ok(channel) = carrier.connect().await
+                && channel.open().await.is_ok()
+            {
+                break;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, again).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_thousand_lanes_come_and_go() {
     let mut far_end = far(Limits::default()).await;
     let channel = connect(&far_end).await;
