@@ -10,8 +10,14 @@ use thiserror::Error;
 /// The bit of a type identifier that says that metadata follows the payload.
 pub const METADATA: u32 = 1 << 31;
 
-/// Most bytes of all keys and values as they travel.
+/// Most bytes of all keys and values as they travel, but those of proxies.
 const LIMIT: usize = 1024;
+
+/// The beginning of the keys of proxies.
+const OF_PROXIES: &str = "link.";
+
+/// Most bytes of the entries of proxies, so that a caller with full metadata reaches a callee behind a proxy, too.
+const PROXY_LIMIT: usize = 512;
 
 /// Bytes before the key of an entry: the lengths of key and value.
 const BEFORE_KEY: usize = 3;
@@ -23,6 +29,7 @@ const TRAILER: usize = 4;
 ///
 /// A caller adds them with [`metadata`](crate::Caller::metadata), a handler reads them from its
 /// [`Context`](crate::Context::metadata). All of them together take at most 1 KiB, with three bytes more for each.
+/// Keys that begin with `link.` are for proxies, and take at most 512 bytes of their own.
 ///
 /// ```
 /// use tachyon::Metadata;
@@ -52,12 +59,14 @@ pub enum MetadataError {
         key: String,
     },
     /// All entries together would be too long.
-    #[error("the metadata of a call takes at most {LIMIT} bytes, and with {key:?} it would be {size}; send less of it")]
+    #[error("the metadata of a call takes at most {max} bytes, and with {key:?} it would be {size}; send less of it")]
     TooLarge {
         /// The key of the refused entry.
         key: String,
         /// Bytes with it.
         size: usize,
+        /// Most bytes.
+        max: usize,
     },
 }
 
@@ -70,16 +79,19 @@ impl Metadata {
     /// Adds an entry, or replaces the one with this key.
     ///
     /// # Errors
-    /// [`MetadataError`]: the key has another character than `a-z0-9._-`, or the metadata would be longer than 1 KiB.
+    /// [`MetadataError`]: the key has another character than `a-z0-9._-`, or the metadata would be longer than 1 KiB;
+    /// that of proxies, longer than 512 bytes.
     pub fn insert(&mut self, key: &str, value: &str) -> Result<(), MetadataError> {
         if !is_key(key.as_bytes()) {
             return Err(MetadataError::Key { key: key.to_owned() });
         }
         let at = self.entries.iter().position(|(other, _)| **other == *key);
         let before = at.map_or(0, |at| entry_len(&self.entries[at].0, &self.entries[at].1));
-        let size = self.entries_len() - before + entry_len(key, value);
-        if size > LIMIT {
-            return Err(MetadataError::TooLarge { key: key.to_owned(), size });
+        let of_proxies = is_of_proxies(key);
+        let max = if of_proxies { PROXY_LIMIT } else { LIMIT };
+        let size = self.len_of(of_proxies) - before + entry_len(key, value);
+        if size > max {
+            return Err(MetadataError::TooLarge { key: key.to_owned(), size, max });
         }
         match at {
             Some(at) => self.entries[at].1 = value.into(),
@@ -116,6 +128,12 @@ impl Metadata {
 
     fn entries_len(&self) -> usize {
         self.iter().map(|(key, value)| entry_len(key, value)).sum()
+    }
+
+    /// Bytes of the entries of proxies, or of the others.
+    fn len_of(&self, of_proxies: bool) -> usize {
+        let own = self.iter().filter(|(key, _)| is_of_proxies(key) == of_proxies);
+        own.map(|(key, value)| entry_len(key, value)).sum()
     }
 
     /// Bytes behind the payload of a request with this metadata.
@@ -155,7 +173,7 @@ impl Metadata {
         let mut trailer = [0; TRAILER];
         trailer.copy_from_slice(&message[entries_end..]);
         let payload_len = u32::from_le_bytes(trailer) as usize;
-        if payload_len > entries_end || entries_end - payload_len > LIMIT {
+        if payload_len > entries_end || entries_end - payload_len > LIMIT + PROXY_LIMIT {
             return None;
         }
         let copied = message[payload_len..entries_end].to_vec();
@@ -175,7 +193,8 @@ impl Metadata {
             metadata.entries.push((key, value));
             rest = behind;
         }
-        rest.is_empty().then_some((payload_len, metadata))
+        let fits = metadata.len_of(false) <= LIMIT && metadata.len_of(true) <= PROXY_LIMIT;
+        (rest.is_empty() && fits).then_some((payload_len, metadata))
     }
 }
 
@@ -188,6 +207,10 @@ impl fmt::Debug for Metadata {
 
 fn entry_len(key: &str, value: &str) -> usize {
     BEFORE_KEY + key.len() + value.len()
+}
+
+fn is_of_proxies(key: &str) -> bool {
+    key.starts_with(OF_PROXIES)
 }
 
 fn is_key(key: &[u8]) -> bool {
@@ -236,13 +259,28 @@ mod tests {
         }
         let left = LIMIT - metadata.entries_len() - BEFORE_KEY - 1;
         let too_long = metadata.insert("k", &"v".repeat(left + 1));
-        assert_eq!(too_long, Err(MetadataError::TooLarge { key: "k".to_owned(), size: LIMIT + 1 }));
+        assert_eq!(too_long, Err(MetadataError::TooLarge { key: "k".to_owned(), size: LIMIT + 1, max: LIMIT }));
         assert_eq!(metadata, two());
         metadata.insert("k", &"v".repeat(left)).unwrap();
         assert_eq!(metadata.entries_len(), LIMIT);
         // A longer text in place of a long one.
         metadata.insert("k", &"w".repeat(left)).unwrap();
-        assert_eq!(Metadata::split(&message(b"", &metadata)), Some((0, metadata)));
+        assert_eq!(Metadata::split(&message(b"", &metadata)), Some((0, metadata.clone())));
+        // Proxies have room of their own.
+        let left = PROXY_LIMIT - BEFORE_KEY - "link.x".len();
+        let too_long = metadata.insert("link.x", &"v".repeat(left + 1));
+        let expected = MetadataError::TooLarge { key: "link.x".to_owned(), size: PROXY_LIMIT + 1, max: PROXY_LIMIT };
+        assert_eq!(too_long, Err(expected));
+        metadata.insert("link.x", &"v".repeat(left)).unwrap();
+        assert_eq!(Metadata::split(&message(b"abc", &metadata)), Some((3, metadata.clone())));
+        // Neither may use the other's.
+        let entry = |key: &str, value: &str| Metadata { entries: vec![(key.into(), value.into())] };
+        for (key, most) in [("k", LIMIT), ("link.x", PROXY_LIMIT)] {
+            let longest = most - BEFORE_KEY - key.len();
+            let (fits, too_long) = (entry(key, &"v".repeat(longest)), entry(key, &"v".repeat(longest + 1)));
+            assert!(Metadata::split(&message(b"", &fits)).is_some());
+            assert_eq!(Metadata::split(&message(b"", &too_long)), None, "{key}");
+        }
     }
 
     #[test]
@@ -259,6 +297,6 @@ mod tests {
         }
         let twice = [&[1, 0, 0, b'k', 1, 0, 0, b'k'][..], &[0; 4]].concat();
         assert_eq!(Metadata::split(&twice), None);
-        assert_eq!(Metadata::split(&[&[1; LIMIT + 1][..], &[0; 4]].concat()), None);
+        assert_eq!(Metadata::split(&[&[1; LIMIT + PROXY_LIMIT + 1][..], &[0; 4]].concat()), None);
     }
 }

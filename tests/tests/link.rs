@@ -294,6 +294,10 @@ fn calls_errors_metadata_and_deadlines_pass_through() {
             tenant::call(&mut calls.metadata("tenant", "acme")).unwrap(),
             format!("acme {} true", setup.origin())
         );
+        // A caller with all the metadata that it may have.
+        let most = "x".repeat(1024 - 3 - "tenant".len());
+        let full = format!("{most} {} false", setup.origin());
+        assert_eq!(tenant::call(&mut caller.metadata("tenant", &most)).unwrap(), full);
         // The far end alone tells the origin.
         let origin = format!("- {} false", setup.origin());
         assert_eq!(tenant::call(&mut caller.metadata("link.origin", "forged")).unwrap(), origin);
