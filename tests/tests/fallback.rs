@@ -9,10 +9,11 @@ use std::time::Duration;
 use tachyon::describe::Description;
 use tachyon::dispatch::{Fallback, FallbackRequest};
 use tachyon::{
-    AsyncCaller, CallError, Caller, Dispatcher, ErrorKind, HandlerError, ItemError, Items, Options, RpcServer,
-    ServeError, ServerOptions, Stopper, StreamSender, endpoints, tachyon_rpc,
+    AsyncCaller, CallError, Caller, Dispatcher, ErrorKind, HandlerError, Items, Options, RpcServer, ServeError,
+    ServerOptions, Stopper, StreamSender,
 };
 use tachyon_tests::server::{self, Serving};
+use tachyon_tests::stock::{StockError, count, dispatcher, double, other, ponder, sum, take, tenant};
 use tachyon_tests::temporary::socket;
 use tachyon_tests::wait;
 use tempfile::TempDir;
@@ -63,78 +64,10 @@ impl Fallback for Proxy {
     }
 }
 
-/// No stock of an article.
-#[tachyon::error]
-#[derive(Debug, PartialEq)]
-enum StockError {
-    #[error("{missing} of {article} are missing", kind = ResourceExhausted)]
-    Missing { article: String, missing: u32 },
-}
-
-/// Takes articles out of the stock.
-#[tachyon_rpc(msg_type = 10)]
-fn take(article: &str, count: u32) -> Result<u32, StockError> {
-    match count.checked_sub(5) {
-        None => Ok(5 - count),
-        Some(0) => Ok(0),
-        Some(missing) => Err(StockError::Missing { article: article.to_owned(), missing }),
-    }
-}
-
-/// Counts.
-#[tachyon_rpc(msg_type = 11)]
-fn count(to: u32) -> impl Iterator<Item = u32> {
-    0..to
-}
-
-/// Adds numbers.
-#[tachyon_rpc(msg_type = 12)]
-fn sum(numbers: Items<u32>) -> Result<u64, ItemError> {
-    let mut sum = 0;
-    for number in numbers {
-        sum += u64::from(number?);
-    }
-    Ok(sum)
-}
-
-/// Doubles numbers.
-#[tachyon_rpc(msg_type = 13)]
-fn double(numbers: Items<u32>, out: StreamSender<u32>) -> Result<(), ItemError> {
-    for number in numbers {
-        out.blocking_send(number? * 2)?;
-    }
-    Ok(())
-}
-
-/// Returns an entry of the metadata.
-#[tachyon_rpc(msg_type = 14)]
-fn tenant(#[context] cx: &tachyon::Context<'_>) -> String {
-    format!("{:?} {}", cx.metadata().get("tenant"), cx.remaining().is_some())
-}
-
-/// Takes its time.
-#[tachyon_rpc(msg_type = 15)]
-fn sleep(millis: u32) {
-    std::thread::sleep(Duration::from_millis(millis.into()));
-}
-
 /// Replies with items of a length.
-#[tachyon_rpc(msg_type = 16)]
-fn frames(len: u32) -> impl Iterator<Item = Vec<u8>> {
-    std::iter::repeat_with(move || vec![0; len as usize])
-}
-
-/// The other declarations of some endpoints above.
-mod other {
-    use super::{StockError, tachyon_rpc};
-
-    /// Has another argument.
-    #[tachyon_rpc(msg_type = 10)]
-    pub(super) fn take(article: &str, count: u64) -> Result<u32, StockError> {
-        let missing = u32::try_from(count).unwrap_or(u32::MAX);
-        if missing == 0 { Ok(0) } else { Err(StockError::Missing { article: article.to_owned(), missing }) }
-    }
-}
+const FRAMES: u16 = 20;
+/// The endpoint of the proxy itself.
+const OWN: u16 = 30;
 
 /// The callee behind the proxy, and the proxy before it.
 struct Setup {
@@ -147,8 +80,12 @@ struct Setup {
 }
 
 fn serve_back(path: &std::path::Path) -> (Stopper, Serving) {
-    let mut dispatcher = Dispatcher::new(endpoints![take, count, sum, double, tenant, sleep, frames]);
-    dispatcher.register(1, "echo", <[u8]>::to_vec).unwrap();
+    let mut dispatcher = dispatcher().unwrap();
+    let frames = |request: &[u8]| {
+        let len = request.first_chunk().map_or(0, |len| u32::from_le_bytes(*len));
+        std::iter::repeat_with(move || vec![0_u8; len as usize])
+    };
+    dispatcher.register_stream(FRAMES, "frames", frames).unwrap();
     let server = RpcServer::listen_with(path, ServerOptions::new().stop_timeout(Duration::from_secs(1))).unwrap();
     server::serve(server, dispatcher, 2)
 }
@@ -203,7 +140,7 @@ fn serve_fallback<F: Fallback>(
 /// A table with a fallback, and an endpoint of its own.
 fn table(fallback: impl Fallback) -> Dispatcher {
     let mut dispatcher = Dispatcher::default();
-    dispatcher.register(2, "own", |_: &[u8]| "own").unwrap();
+    dispatcher.register(OWN, "own", |_: &[u8]| "own").unwrap();
     dispatcher.fallback(fallback);
     dispatcher
 }
@@ -222,13 +159,13 @@ fn calls_errors_and_metadata_pass_through() {
     let setup = Setup::start();
     let mut caller = setup.caller();
     assert_eq!(&*caller.call(1, b"bytes").unwrap(), b"bytes");
-    assert_eq!(&*caller.call(2, b"").unwrap(), b"own");
+    assert_eq!(&*caller.call(OWN, b"").unwrap(), b"own");
     assert_eq!(take::call(&mut caller, "tea", 3).unwrap(), 2);
     let missing = StockError::Missing { article: "tea".into(), missing: 2 };
     assert!(matches!(take::call(&mut caller, "tea", 7), Err(CallError::Failed(error)) if error == missing));
-    assert_eq!(tenant::call(&mut caller).unwrap(), "None false");
+    assert_eq!(tenant::call(&mut caller).unwrap(), "- - false");
     let calls = caller.within(PATIENCE);
-    assert_eq!(tenant::call(&mut calls.metadata("tenant", "acme")).unwrap(), "Some(\"acme\") true");
+    assert_eq!(tenant::call(&mut calls.metadata("tenant", "acme")).unwrap(), "acme - true");
     let unknown = caller.call(999, b"").map(drop).unwrap_err();
     assert!(matches!(&unknown, CallError::Remote(error) if error.kind == ErrorKind::NoHandler), "{unknown}");
     assert!(!unknown.sent());
@@ -275,7 +212,7 @@ fn contracts_are_compared_and_described_through_the_proxy() {
     assert_eq!(with.to_string(), without);
     let (all, behind) = (caller.describe().unwrap(), direct.describe().unwrap());
     assert_eq!(all.endpoints.len(), behind.endpoints.len() + 1);
-    assert!(all.endpoint(2).is_some());
+    assert!(all.endpoint(OWN).is_some());
     assert_eq!(all.endpoint(13), behind.endpoint(13));
     assert_eq!(caller.describe_endpoint(13, Some(PATIENCE)).unwrap().as_ref(), behind.endpoint(13));
     assert_eq!(caller.describe_endpoint(999, Some(PATIENCE)).unwrap(), None);
@@ -330,7 +267,7 @@ fn a_callee_that_restarts_is_reported_as_what_it_is() {
 fn a_caller_that_gives_up_cancels_behind_the_proxy() {
     let setup = Setup::start();
     let mut caller = setup.caller();
-    let error = sleep::call(&mut caller.within(Duration::from_millis(20)), 1000).unwrap_err();
+    let error = ponder::call(&mut caller.within(Duration::from_millis(20)), 1000).unwrap_err();
     assert!(matches!(error, CallError::TimedOut { sent: true }));
     assert_eq!(&*caller.call_timeout(1, b"next", PATIENCE).unwrap(), b"next");
 }
@@ -471,7 +408,7 @@ fn descriptions_count_as_calls_in_flight() {
             }
             // Another caller has its place beside the flood.
             let other = AsyncCaller::connect(&path).await.unwrap();
-            assert_eq!(other.call(2, b"").await.unwrap(), b"own");
+            assert_eq!(other.call(OWN, b"").await.unwrap(), b"own");
             let called = tokio::spawn(async move { other.call(1, b"x").await.unwrap() });
             while !asked.is_empty() {
                 pending.answers.notify_waiters();
@@ -505,7 +442,7 @@ fn a_description_ends_with_its_caller_its_cancel_and_its_deadline() {
         let error = asked(&mut caller, Duration::from_millis(50)).unwrap_err();
         assert!(matches!(error, CallError::TimedOut { .. }), "{error}");
         pending.until_open(0);
-        assert_eq!(&*caller.call_timeout(2, b"", PATIENCE).unwrap(), b"own");
+        assert_eq!(&*caller.call_timeout(OWN, b"", PATIENCE).unwrap(), b"own");
     }
     // The cancel.
     runtime().block_on(async {
@@ -514,7 +451,7 @@ fn a_description_ends_with_its_caller_its_cancel_and_its_deadline() {
         assert!(matches!(error, CallError::TimedOut { .. }), "{error}");
         let dropped = tokio::time::timeout(Duration::from_millis(50), caller.describe(None)).await;
         assert!(dropped.is_err());
-        assert_eq!(caller.within(PATIENCE).call(2, b"").await.unwrap(), b"own");
+        assert_eq!(caller.within(PATIENCE).call(OWN, b"").await.unwrap(), b"own");
         while pending.open.load(Ordering::SeqCst) > 0 {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
@@ -609,7 +546,7 @@ fn a_panic_of_each_method_is_an_error_reply() {
         // The comparison failed, so the call was not sent.
         let error = take::call(&mut caller, "tea", 1).unwrap_err();
         assert!(matches!(error, CallError::Describe(_)) && !error.sent(), "{error}");
-        assert_eq!(&*caller.call_timeout(2, b"", PATIENCE).unwrap(), b"own");
+        assert_eq!(&*caller.call_timeout(OWN, b"", PATIENCE).unwrap(), b"own");
         stopper.stop();
         serving.join().unwrap().unwrap();
     }
@@ -650,11 +587,11 @@ fn a_long_description_is_asked_for_once_and_merged_in_order() {
     assert_eq!(many.0.load(Ordering::SeqCst), 1);
     let numbers: Vec<u16> = all.endpoints.iter().map(|endpoint| endpoint.msg_type).collect();
     assert_eq!(numbers, (0..500).chain([600]).collect::<Vec<_>>());
-    assert_eq!(all.endpoint(2).unwrap().name, "own");
+    assert_eq!(all.endpoint(OWN).unwrap().name, "own");
     // Of the answer to a question for one endpoint only that one travels.
     assert_eq!(caller.describe_endpoint(600, Some(PATIENCE)).unwrap().unwrap().name, "endpoint_600");
     assert_eq!(caller.describe_endpoint(601, Some(PATIENCE)).unwrap(), None);
-    assert_eq!(caller.describe_endpoint(2, Some(PATIENCE)).unwrap().unwrap().name, "own");
+    assert_eq!(caller.describe_endpoint(OWN, Some(PATIENCE)).unwrap().unwrap().name, "own");
     assert_eq!(many.0.load(Ordering::SeqCst), 3);
     // By default the version is that of the description.
     let version = caller.limits(PATIENCE).unwrap().version;
@@ -770,7 +707,7 @@ fn a_reply_or_an_item_that_does_not_fit_the_callers_ring_is_an_error() {
     let mut caller = Caller::connect_with(&setup.front, &small).unwrap();
     let error = caller.call_timeout(1, &vec![1; 10_000], PATIENCE).map(drop).unwrap_err();
     assert!(matches!(&error, CallError::Remote(error) if error.kind == ErrorKind::ReplyTooLarge), "{error}");
-    let stream = caller.open(16, &10_000u32.to_le_bytes()).unwrap();
+    let stream = caller.open(FRAMES, &10_000u32.to_le_bytes()).unwrap();
     let error = caller.next_item_timeout(stream, PATIENCE).map(drop).unwrap_err();
     assert!(matches!(&error, CallError::Remote(error) if error.kind == ErrorKind::ReplyTooLarge), "{error}");
     assert_eq!(&*caller.call_timeout(1, b"next", PATIENCE).unwrap(), b"next");
@@ -840,7 +777,7 @@ fn two_proxies_in_a_row_change_nothing() {
     assert_eq!(take::call(&mut caller, "tea", 3).unwrap(), 2);
     let missing = StockError::Missing { article: "tea".into(), missing: 2 };
     assert!(matches!(take::call(&mut caller, "tea", 7), Err(CallError::Failed(error)) if error == missing));
-    assert_eq!(tenant::call(&mut caller.metadata("tenant", "acme")).unwrap(), "Some(\"acme\") false");
+    assert_eq!(tenant::call(&mut caller.metadata("tenant", "acme")).unwrap(), "acme - false");
     assert_eq!(count::open(&mut caller, 100).unwrap().count(), 100);
     let mut upload = sum::open(&mut caller).unwrap();
     for number in 0..100u32 {
