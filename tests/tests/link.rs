@@ -4,9 +4,11 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use tachyon::server::ServerEvent;
 use tachyon::{AsyncCaller, CallError, Callee, Caller, ErrorKind, Options, RpcServer, ServerOptions, Stopper};
 use tachyon_link::carrier::{Carrier, Incoming, Peer};
 use tachyon_link::certificates::write_certificates;
@@ -400,6 +402,78 @@ fn an_unread_stream_keeps_no_call_waiting() {
 }
 
 #[test]
+fn a_slow_call_of_one_caller_keeps_no_other_caller_waiting() {
+    std::thread::scope(|scope| {
+        for wire in WIRES {
+            scope.spawn(move || {
+                let setup = Setup::start(wire, ALL);
+                let (mut slow, mut other) = (setup.caller(), setup.caller());
+                // The callee has two workers.
+                let call = slow.start(15, &3000_u32.to_le_bytes()).unwrap();
+                let began = Instant::now();
+                for _ in 0..5 {
+                    assert_eq!(&*other.call_timeout(ECHO, b"next", PATIENCE).unwrap(), b"next");
+                }
+                assert!(began.elapsed() < Duration::from_millis(2500), "{:?}", began.elapsed());
+                assert_eq!(&*slow.finish_timeout(call, PATIENCE).unwrap(), [0]);
+            });
+        }
+    });
+}
+
+#[test]
+fn callers_share_connections_that_are_free_and_give_them_back() {
+    let mut setup = Setup::start(Wire::Memory, ALL);
+    setup.stop_callee();
+    let mut dispatcher = dispatcher().unwrap();
+    // Takes no notice of a cancel.
+    let stubborn = |_: &[u8]| {
+        std::thread::sleep(Duration::from_secs(3));
+        ""
+    };
+    dispatcher.register(21, "stubborn", stubborn).unwrap();
+    let mut server = RpcServer::listen_with(&setup.back, ServerOptions::new()).unwrap();
+    let connected = Arc::new([const { AtomicUsize::new(0) }; 2]);
+    let counted = Arc::clone(&connected);
+    server.on_event(move |event| match event {
+        ServerEvent::Joined(_) => drop(counted[0].fetch_add(1, Ordering::SeqCst)),
+        ServerEvent::Left(..) => drop(counted[1].fetch_add(1, Ordering::SeqCst)),
+        _ => {}
+    });
+    let counts = || connected.each_ref().map(|count| count.load(Ordering::SeqCst));
+    setup.callee = Some(server::serve(server, dispatcher, 2));
+    setup.connected();
+    // Callers one after the other have one connection.
+    for _ in 0..10 {
+        assert_eq!(&*setup.caller().call_timeout(ECHO, b"next", PATIENCE).unwrap(), b"next");
+    }
+    assert_eq!(counts(), [1, 0]);
+    let mut callers: Vec<_> = (0..50).map(|_| setup.caller()).collect();
+    for _ in 0..2 {
+        let mut calls = Vec::new();
+        for caller in &mut callers {
+            calls.push(caller.start(15, &20_u32.to_le_bytes()).unwrap());
+        }
+        for (caller, call) in callers.iter_mut().zip(calls) {
+            assert_eq!(&*caller.finish_timeout(call, PATIENCE).unwrap(), [0]);
+        }
+        let [joined, left] = counts();
+        assert!((3..=32).contains(&joined) && left == 0, "{joined} connections, {left} left");
+    }
+    // A caller that has given a call up leaves the handler behind.
+    let began = Instant::now();
+    let [hasty, other] = &mut callers[..2] else { unreachable!() };
+    let given_up = hasty.call_timeout(21, b"", Duration::from_millis(100)).map(drop).unwrap_err();
+    assert!(matches!(given_up, CallError::TimedOut { .. }), "{given_up}");
+    for _ in 0..40 {
+        assert_eq!(&*other.call_timeout(ECHO, b"next", PATIENCE).unwrap(), b"next");
+    }
+    assert!(began.elapsed() < Duration::from_millis(2500), "{:?}", began.elapsed());
+    wait::until("the connections are given back", Duration::from_secs(60), || counts()[0] - counts()[1] == 1);
+    assert_eq!(&*callers[0].call_timeout(ECHO, b"next", PATIENCE).unwrap(), b"next");
+}
+
+#[test]
 fn contracts_are_compared_with_the_same_sentence() {
     for wire in WIRES {
         let setup = Setup::start(wire, ALL);
@@ -599,6 +673,11 @@ fn a_callee_of_one_caller_without_a_dispatcher_takes_the_place_of_another() {
         setup.connected();
         for _ in 0..2 {
             assert_eq!(&*setup.caller().call_timeout(ECHO, b"raw", PATIENCE).unwrap(), b"raw");
+        }
+        let mut callers = [(); 3].map(|()| setup.caller());
+        let calls = callers.each_mut().map(|caller| caller.start(ECHO, b"together").unwrap());
+        for (caller, call) in callers.iter_mut().zip(calls) {
+            assert_eq!(&*caller.finish_timeout(call, PATIENCE).unwrap(), b"together");
         }
         setup.caller().call_timeout(ECHO, b"last", PATIENCE).unwrap();
         lone.join().unwrap();

@@ -153,6 +153,9 @@ struct ServeFlags {
         value_parser = value_parser!(u32).range(2..=i64::from(MOST_LANES)),
     )]
     lanes: u32,
+    /// Connections to the callee for each near end; further callers of it share them
+    #[arg(long, value_name = "CONNECTIONS", default_value = "32", value_parser = value_parser!(u32).range(1..=1024))]
+    connections: u32,
     /// Near ends that are connected at a time; further ones are refused
     #[arg(
         long,
@@ -407,8 +410,9 @@ impl ServeFlags {
             let text = format!("is {listen}, which others can reach: give --cert, --key and --ca, or --insecure");
             return Err(setting("listen", text));
         }
-        let (in_flight, stop_timeout) = (self.in_flight as usize, common.stop_timeout);
-        let mut options = FarOptions { in_flight, stop_timeout, ..FarOptions::default() };
+        let (in_flight, connections) = (self.in_flight as usize, self.connections as usize);
+        let stop_timeout = common.stop_timeout;
+        let mut options = FarOptions { in_flight, connections, stop_timeout, ..FarOptions::default() };
         if let Some((requests, replies)) = common.rings() {
             options.callee = options.callee.ring_sizes(requests, replies);
         }

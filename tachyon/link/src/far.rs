@@ -8,36 +8,25 @@ use std::sync::{Arc, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use prost::Message;
 use tachyon::client::tokio::{RawMessage, RawStream};
 use tachyon::describe::Description;
-use tachyon::{AsyncCaller, CallError, ErrorKind, Options};
-use tokio::sync::{Mutex, Semaphore, mpsc, watch};
+use tachyon::{CallError, ErrorKind, Options};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 use tokio_stream::StreamExt;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use crate::batches::{
     BadParts, FrameQueue, MOST_ITEMS, Parts, Place, fits, if_ready, message, send_all, single, smaller, split,
 };
+pub use crate::callee::ORIGIN;
+use crate::callee::{Callee, User, check_version, msg_type, on_behalf_of};
 use crate::carrier::{Incoming, Lane, Peer, Receiver};
-use crate::wire::{Body, Describe, Failure, Frame, Frames, Hello, Metadata, PROTOCOL, Request, WHOLE_TABLE};
-
-/// The entry of the metadata that tells the callee which near end a call came from.
-pub const ORIGIN: &str = "link.origin";
-
-/// The version of a callee that tells none. Zero stands for a callee that has not been reached yet.
-const NO_VERSION: u64 = 1;
+use crate::wire::{Body, Describe, Failure, Frame, Frames, Hello, PROTOCOL, Request, WHOLE_TABLE};
 
 /// The text for a request that comes after the stop of a far end.
 const STOPPING: &str = "the far end of the link stops";
-
-/// The text for a near end that gets no texts.
-const NO_CALLEE: &str = "the far end of the link does not reach the callee";
-
-/// Bytes of the longest encoded metadata, which is more than a caller can send.
-const LONGEST_METADATA: usize = 4 << 10;
 
 /// Longest time for the first message of a lane.
 const FIRST_MESSAGE: Duration = Duration::from_secs(5);
@@ -74,7 +63,8 @@ pub struct FarOptions {
     /// Most calls in flight of one channel; further calls wait at the near end. A call is in flight until the near end
     /// reads its reply. Default: 4,096.
     pub in_flight: usize,
-    /// Most connections to the callee for each near end. Each connection has room for 32 streams. Default: 32.
+    /// Most connections to the callee for each near end. Each of its callers that calls beside others has one of its
+    /// own, and further callers share them. Each connection has room for 32 streams. Default: 32.
     pub connections: usize,
     /// Longest time that calls may go on when the far end stops. Default: 5 s.
     pub stop_timeout: Duration,
@@ -118,8 +108,8 @@ impl FarEnd {
         let Self { path, options } = self;
         let stop_timeout = options.stop_timeout;
         let (stopping, _) = watch::channel(false);
-        let far =
-            Arc::new(Far { path, options, callees: std::sync::Mutex::default(), policy: Box::new(policy), stopping });
+        let (callees, next_number) = (std::sync::Mutex::default(), AtomicU64::new(0));
+        let far = Arc::new(Far { path, options, callees, next_number, policy: Box::new(policy), stopping });
         let mut lanes = JoinSet::new();
         let mut stop = pin!(stop);
         loop {
@@ -146,6 +136,8 @@ struct Far {
     options: FarOptions,
     /// The connections to the callee, by the name of their near end, as long as it has a lane.
     callees: std::sync::Mutex<HashMap<String, Weak<Callee>>>,
+    /// The number of the next lane of calls.
+    next_number: AtomicU64,
     policy: Box<dyn Policy>,
     stopping: watch::Sender<bool>,
 }
@@ -160,207 +152,10 @@ impl Far {
             return callee;
         }
         callees.retain(|_, callee| callee.strong_count() > 0);
-        let callee = Arc::new(Callee::new(self.path.clone(), self.options.clone()));
+        let callee = Arc::new(Callee::new(self.path.clone(), self.options.callee.clone(), self.options.connections));
         callees.insert(origin.to_owned(), Arc::downgrade(&callee));
         callee
     }
-}
-
-/// The connections to the callee in the name of one near end.
-struct Callee {
-    path: PathBuf,
-    options: FarOptions,
-    state: Mutex<State>,
-    /// Attempts to connect that have ended.
-    attempts: AtomicU64,
-    /// Held by the stream that connects because no connection has room for it.
-    growing: Mutex<()>,
-    /// The version of the callee's description, or 0 as long as it is not known.
-    version: watch::Sender<u64>,
-}
-
-#[derive(Default)]
-struct State {
-    connected: Option<Connected>,
-    /// Why the last attempt failed, if it did.
-    failure: Option<Failure>,
-}
-
-struct Connected {
-    first: Connection,
-    version: u64,
-    /// For streams that have no room in the first one.
-    more: Vec<Connection>,
-}
-
-#[derive(Clone)]
-struct Connection {
-    caller: AsyncCaller,
-    /// Has a clone for each stream.
-    streams: Arc<()>,
-}
-
-impl Connection {
-    fn new(caller: AsyncCaller) -> Self {
-        Self { caller, streams: Arc::default() }
-    }
-
-    async fn has_ended(&self) -> bool {
-        if_ready(self.caller.ended()).await.is_some()
-    }
-
-    fn is_idle(&self) -> bool {
-        Arc::strong_count(&self.streams) == 1
-    }
-}
-
-/// An open stream, and its share of its connection.
-struct Opened {
-    stream: RawStream,
-    _share: Arc<()>,
-}
-
-impl Callee {
-    fn new(path: PathBuf, options: FarOptions) -> Self {
-        let (state, attempts, growing) = (Mutex::default(), AtomicU64::new(0), Mutex::default());
-        Self { path, options, state, attempts, growing, version: watch::Sender::new(0) }
-    }
-
-    /// A connection to the callee, and the version of its description.
-    async fn get(&self) -> Result<(AsyncCaller, u64), Failure> {
-        let before = self.attempts.load(Ordering::SeqCst);
-        let mut state = self.state.lock().await;
-        if let Some(known) = &state.connected
-            && !known.first.has_ended().await
-        {
-            return Ok((known.first.caller.clone(), known.version));
-        }
-        // Calls that waited for an attempt fail with it. Each attempt of their own would take its time.
-        if self.attempts.load(Ordering::SeqCst) != before
-            && let Some(failure) = &state.failure
-        {
-            return Err(failure.clone());
-        }
-        state.connected = None;
-        let outcome = self.connect().await;
-        self.attempts.fetch_add(1, Ordering::SeqCst);
-        state.failure = outcome.as_ref().err().cloned();
-        let (caller, version) = outcome?;
-        debug!(version, "connected to the callee");
-        state.connected = Some(Connected { first: Connection::new(caller.clone()), version, more: Vec::new() });
-        self.version.send_if_modified(|told| core::mem::replace(told, version) != version);
-        Ok((caller, version))
-    }
-
-    /// Connects, and asks for the version of the description.
-    async fn connect(&self) -> Result<(AsyncCaller, u64), Failure> {
-        let connected = AsyncCaller::connect_with(&self.path, &self.options.callee).await;
-        let caller = connected.map_err(|error| Failure::new(ErrorKind::Unreachable, error))?;
-        match caller.within(FIRST_MESSAGE).limits().await {
-            Ok(limits) => Ok((caller, limits.version.max(NO_VERSION))),
-            // A callee without a dispatcher, or of an older version: nothing can be compared.
-            Err(CallError::Remote(error)) if error.kind == ErrorKind::NoHandler => Ok((caller, NO_VERSION)),
-            Err(error) => Err(Failure::new(ErrorKind::Unreachable, error)),
-        }
-    }
-
-    /// Opens a stream over a connection that has room for it.
-    async fn open(&self, request: &Request, origin: &str, texts: bool) -> Result<Opened, Failure> {
-        let msg_type = msg_type(request.msg_type)?;
-        let (mut retried, mut growing) = (false, None);
-        loop {
-            let (_, version) = self.get().await.map_err(|failure| failure.of_link(texts))?;
-            check_version(request.version, version)?;
-            let (connections, mut has_ended) = (self.connections().await, false);
-            let count = connections.len();
-            for connection in connections {
-                match on_behalf_of(&connection.caller, request, origin)?.open(msg_type, &request.payload).await {
-                    Ok(stream) => return Ok(Opened { stream, _share: connection.streams }),
-                    Err(CallError::TooManyStreams { .. }) => {}
-                    Err(CallError::Closed { sent: false } | CallError::PeerDead { sent: false }) if !retried => {
-                        has_ended = true;
-                    }
-                    Err(error) => return Err(Failure::of(error, texts)),
-                }
-            }
-            if has_ended {
-                retried = true;
-            } else if count >= self.options.connections {
-                let text = format!("the far end of the link has its {count} connections full of streams; end some");
-                return Err(Failure::new(ErrorKind::ResourceExhausted, text));
-            } else if growing.is_none() {
-                // Another stream may have connected meanwhile.
-                growing = Some(self.growing.lock().await);
-            } else {
-                let (caller, version) = self.connect().await.map_err(|failure| failure.of_link(texts))?;
-                check_version(request.version, version)?;
-                if let Some(connected) = &mut self.state.lock().await.connected {
-                    connected.more.push(Connection::new(caller));
-                }
-            }
-        }
-    }
-
-    /// The connections that have not ended.
-    async fn connections(&self) -> Vec<Connection> {
-        let mut state = self.state.lock().await;
-        let Some(connected) = &mut state.connected else { return Vec::new() };
-        let mut all = vec![connected.first.clone()];
-        for connection in core::mem::take(&mut connected.more) {
-            if !connection.has_ended().await {
-                all.push(connection);
-            }
-        }
-        connected.more.extend_from_slice(&all[1..]);
-        all
-    }
-
-    /// Gives the connections back that have no stream any more. Calls go over the first one, which stays.
-    async fn give_back(&self) {
-        if let Some(connected) = &mut self.state.lock().await.connected {
-            connected.more.retain(|connection| !connection.is_idle());
-        }
-    }
-}
-
-/// A handle for the call of a near end's caller.
-fn on_behalf_of(caller: &AsyncCaller, request: &Request, origin: &str) -> Result<AsyncCaller, Failure> {
-    let refused = |text: &dyn core::fmt::Display| Failure::new(ErrorKind::BadRequest, text);
-    if request.metadata.len() > LONGEST_METADATA {
-        return Err(refused(&"the metadata of the request is too long"));
-    }
-    let metadata = Metadata::decode(request.metadata.clone()).map_err(|error| refused(&error))?;
-    let mut caller = caller.metadata(ORIGIN, origin);
-    for (key, value) in &metadata.entries {
-        // The near end cannot say that it is another one.
-        if key != ORIGIN {
-            caller = caller.metadata(key, value);
-        }
-    }
-    Ok(match request.remaining {
-        Some(left) => caller.within(Duration::from_nanos(left)),
-        None => caller,
-    })
-}
-
-fn msg_type(number: u32) -> Result<u16, Failure> {
-    u16::try_from(number).map_err(|_| Failure::new(ErrorKind::BadRequest, format!("there is no msg_type {number}")))
-}
-
-impl Failure {
-    /// A failure of this end, without its text if texts may not travel: it has the path of the callee.
-    fn of_link(self, texts: bool) -> Self {
-        if texts { self } else { Self { text: NO_CALLEE.to_owned(), ..self } }
-    }
-}
-
-/// Refuses a request whose caller has compared itself with another description.
-fn check_version(compared: u64, version: u64) -> Result<(), Failure> {
-    if compared == 0 || compared == version {
-        return Ok(());
-    }
-    let text = "the callee has another description since the caller compared itself with it; connect again";
-    Err(Failure::new(ErrorKind::Unreachable, text))
 }
 
 /// The name of a near end for the callee.
@@ -401,7 +196,8 @@ impl RemoteNearEnd {
                     warn!(%origin, protocol = hello.protocol, "the near end has another version of the protocol");
                 }
                 let (own, max_message) = (max_message, smaller(max_message, hello.max_message));
-                let calls = Calls { near_end: &self, max_message };
+                let lane = self.far.next_number.fetch_add(1, Ordering::Relaxed);
+                let calls = Calls { near_end: &self, max_message, lane };
                 calls.serve(own, hello, sender, receiver).await;
                 info!(%origin, "a near end is gone");
             }
@@ -433,15 +229,17 @@ impl RemoteNearEnd {
         Err(Failure::new(ErrorKind::PermissionDenied, text))
     }
 
-    /// Makes a call.
-    async fn call(&self, request: Request, max_message: usize) -> Result<Bytes, Failure> {
+    /// Makes a call of a caller at lane number `lane`.
+    async fn call(&self, lane: u64, request: Request, max_message: usize) -> Result<Bytes, Failure> {
         self.check_allowed(request.msg_type)?;
         let (msg_type, texts) = (msg_type(request.msg_type)?, self.texts());
         let mut attempts = 0;
         loop {
-            let (caller, version) = self.callee.get().await.map_err(|failure| failure.of_link(texts))?;
+            let lease = self.callee.lease(User { lane, caller: request.caller }).await;
+            let (lease, version) = lease.map_err(|failure| failure.of_link(texts))?;
             check_version(request.version, version)?;
-            let reply = on_behalf_of(&caller, &request, &self.origin)?.call(msg_type, &request.payload).await;
+            let reply = on_behalf_of(lease.caller(), &request, &self.origin)?.call(msg_type, &request.payload).await;
+            lease.end_with(&reply);
             match reply {
                 Ok(reply) if fits(&reply, max_message) => return Ok(reply.into()),
                 Ok(reply) => {
@@ -457,12 +255,15 @@ impl RemoteNearEnd {
     }
 
     /// Describes the endpoints that a near end may call.
-    async fn describe(&self, asked: &Describe, max_message: usize) -> Result<Bytes, Failure> {
+    async fn describe(&self, lane: u64, asked: &Describe, max_message: usize) -> Result<Bytes, Failure> {
         let endpoint = if asked.msg_type == WHOLE_TABLE { None } else { Some(msg_type(asked.msg_type)?) };
         let texts = self.texts();
-        let (caller, version) = self.callee.get().await.map_err(|failure| failure.of_link(texts))?;
+        // The callers of a server have numbers from 1 up.
+        let lease = self.callee.lease(User { lane, caller: 0 }).await;
+        let (lease, version) = lease.map_err(|failure| failure.of_link(texts))?;
         check_version(asked.version, version)?;
-        let described = caller.within(FIRST_MESSAGE).describe(endpoint).await;
+        let described = lease.caller().within(FIRST_MESSAGE).describe(endpoint).await;
+        lease.end_with(&described);
         let mut endpoints = described.map_err(|error| Failure::of(error, texts))?.endpoints;
         endpoints.retain(|endpoint| self.far.policy.allows(&self.peer, endpoint.msg_type));
         let json = Description::new(endpoints).to_json();
@@ -477,14 +278,16 @@ impl RemoteNearEnd {
 struct Calls<'a> {
     near_end: &'a RemoteNearEnd,
     max_message: usize,
+    /// Tells callers of two lanes apart that have the same number.
+    lane: u64,
 }
 
 impl Calls<'_> {
     async fn serve(&self, own: usize, hello: Hello, sender: mpsc::Sender<Bytes>, mut receiver: Receiver) {
         let RemoteNearEnd { callee, far, .. } = self.near_end;
-        let most = callee.options.in_flight.clamp(1, Semaphore::MAX_PERMITS);
+        let most = far.options.in_flight.clamp(1, Semaphore::MAX_PERMITS);
         // A callee that hangs keeps no near end waiting: the version follows.
-        let version = *callee.version.borrow();
+        let version = *callee.version().borrow();
         let in_flight = u32::try_from(most).unwrap_or(u32::MAX);
         let answer = Hello { protocol: PROTOCOL, version, max_message: own as u64, in_flight };
         if sender.send(single(Body::Hello(answer))).await.is_err() || hello.protocol != PROTOCOL {
@@ -494,7 +297,7 @@ impl Calls<'_> {
         let mut is_connecting = true;
         let (outgoing, queue) = mpsc::unbounded_channel();
         let mut sending = pin!(send_all(queue, sender, self.max_message, |_| true));
-        let (mut versions, mut stopping) = (callee.version.subscribe(), far.stopping.subscribe());
+        let (mut versions, mut stopping) = (callee.version(), far.stopping.subscribe());
         versions.mark_changed();
         let places = Arc::new(Semaphore::new(most));
         let mut calls = JoinSet::new();
@@ -587,11 +390,12 @@ impl Calls<'_> {
         place: Place,
     ) -> impl Future<Output = u64> + Send + 'static {
         let (near_end, outgoing, max_message) = (self.near_end.clone(), outgoing.clone(), self.max_message);
+        let lane = self.lane;
         async move {
             let answer = match body {
                 _ if is_stopping => Err(Failure::new(ErrorKind::Unreachable, STOPPING)),
-                Body::Request(request) => near_end.call(request, max_message).await,
-                Body::Describe(asked) => near_end.describe(&asked, max_message).await,
+                Body::Request(request) => near_end.call(lane, request, max_message).await,
+                Body::Describe(asked) => near_end.describe(lane, &asked, max_message).await,
                 _ => return call,
             };
             let answer = answer.map_or_else(|failure| Body::Failure(failure.fitting(max_message)), Body::Reply);

@@ -12,6 +12,7 @@
 //! `tachyon-link` runs either end; `docs/guide/link.md` says how.
 
 mod batches;
+mod callee;
 pub mod carrier;
 pub mod certificates;
 pub mod config;

@@ -422,8 +422,8 @@ impl<C: Channel> Near<C> {
         let entries = context.metadata().iter().map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
         let metadata = Metadata { entries }.encode_to_vec().into();
         let version = self.version.load(Ordering::SeqCst);
-        let payload = payload.into();
-        Request { msg_type: msg_type.into(), payload, remaining, metadata, version, max_message: 0 }
+        let (payload, caller) = (payload.into(), context.caller.id);
+        Request { msg_type: msg_type.into(), payload, remaining, metadata, version, max_message: 0, caller }
     }
 
     /// The request as it travels, unless it is too long.

@@ -113,6 +113,9 @@ pub(crate) struct Request {
     /// Of an OPEN: bytes of the longest message that the near end takes.
     #[prost(uint64, tag = "6")]
     pub(crate) max_message: u64,
+    /// The number of the caller at the near end.
+    #[prost(uint64, tag = "7")]
+    pub(crate) caller: u64,
 }
 
 /// The metadata of a call.

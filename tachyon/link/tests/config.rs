@@ -63,7 +63,8 @@ const CONNECT: &str = "address = 'localhost:7410'\nsocket = '/run/front.sock'\n"
 #[test]
 fn flags_win_over_the_file() {
     let files = Files::new();
-    let content = "max_message = 20480\nin_flight = 7\nlanes = 9\nnear_ends = 5\nconnect_timeout = 2\nsilence = 0.5\n\
+    let content = "max_message = 20480\nin_flight = 7\nlanes = 9\nnear_ends = 5\nconnections = 3\n\
+                   connect_timeout = 2\nsilence = 0.5\n\
                    stop_timeout = 9.5\nring_sizes = [8192, 16384]\nlog = 'warn'\ninsecure = false\n";
     let config = files.serve(&format!("{SERVE}{content}"), &[]);
     assert_eq!(
@@ -71,7 +72,7 @@ fn flags_win_over_the_file() {
         ("/run/back.sock".as_ref(), "127.0.0.1:7410".parse().unwrap())
     );
     assert_eq!((config.limits.max_message, config.limits.lanes, config.options.in_flight), (20480, 9, 7));
-    assert_eq!(config.limits.near_ends, 5);
+    assert_eq!((config.limits.near_ends, config.options.connections), (5, 3));
     assert_eq!(config.limits.connect, Duration::from_secs(2));
     assert_eq!(config.limits.silence, Duration::from_millis(500));
     assert_eq!(config.options.stop_timeout, Duration::from_millis(9500));

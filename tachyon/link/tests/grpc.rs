@@ -453,7 +453,8 @@ async fn a_black_hole_is_reported_at_both_ends_within_seconds() {
     for error in [near_error.unwrap().unwrap_err(), far_error.unwrap().unwrap_err()] {
         assert!(error.to_string().contains("nothing has arrived for 3s"), "{error}");
     }
-    assert!((2..10).contains(&begin.elapsed().as_secs()), "after {:?}", begin.elapsed());
+    // The last ping before it came within a second.
+    assert!((1..10).contains(&begin.elapsed().as_secs()), "after {:?}", begin.elapsed());
     assert!(matches!(channel.open().await.unwrap_err(), CarrierError::Ended { .. }));
 }
 
