@@ -3,14 +3,14 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tachyon::{
-    CallError, Caller, Context, Dispatcher, ErrorKind, RpcServer, ServeError, ServerOptions, Stopper, endpoints,
-    tachyon_rpc,
+    CallError, Callee, Caller, Context, Dispatcher, ErrorKind, RpcServer, ServeError, ServerOptions, Stopper,
+    endpoints, tachyon_rpc,
 };
 use tachyon_tests::temporary::socket;
 use tachyon_tests::wait;
@@ -34,6 +34,12 @@ fn endure(#[context] cx: &Context<'_>) {
     }
 }
 
+/// An endless stream, each item of which takes 50 ms.
+#[tachyon_rpc(msg_type = 7)]
+fn drip() -> impl Iterator<Item = u32> {
+    (0..).inspect(|_| std::thread::sleep(Duration::from_millis(50)))
+}
+
 struct Server {
     path: PathBuf,
     stopper: Stopper,
@@ -54,7 +60,7 @@ impl Server {
         let stopper = server.stopper();
         let (begin, begins) = channel();
         let begun = Arc::new(AtomicUsize::new(0));
-        let mut dispatcher = Dispatcher::new(endpoints![add, endure]);
+        let mut dispatcher = Dispatcher::new(endpoints![add, endure, drip]);
         let (count, begin_later) = (Arc::clone(&begun), begin.clone());
         dispatcher
             .register(1, "sleep", move |_: &[u8]| {
@@ -171,6 +177,50 @@ fn a_handler_is_cancelled_after_the_stop_timeout() {
         let outcome = server.serving.join().unwrap();
         assert!(matches!(outcome, Ok(()) | Err(ServeError::HandlersLeft { count: 1 })), "{outcome:?}");
     }
+}
+
+#[test]
+fn a_slow_stream_is_cancelled_after_the_stop_timeout() {
+    for workers in [0, 1, 2] {
+        let server = Server::start(workers, Duration::from_millis(500));
+        let (mut caller, mut other) = (server.caller(), server.caller());
+        let mut items = drip::open(&mut caller).unwrap();
+        let mut quick = drip::open(&mut other).unwrap();
+        for number in 0..3 {
+            assert_eq!((items.next().unwrap().unwrap(), quick.next().unwrap().unwrap()), (number, number));
+        }
+        let stopped = Instant::now();
+        server.stopper.stop();
+        for stream in [items, quick] {
+            let ended = stream.into_iter().find_map(Result::err).unwrap();
+            assert!(matches!(&ended, CallError::Remote(error) if error.kind == ErrorKind::Cancelled), "{ended}");
+        }
+        server.serving.join().unwrap().unwrap();
+        let took = stopped.elapsed();
+        assert!((Duration::from_millis(400)..Duration::from_secs(4)).contains(&took), "{took:?}, {workers} workers");
+    }
+}
+
+#[test]
+fn a_slow_stream_of_a_lone_callee_is_interrupted() {
+    static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+    let (_folder, path) = socket();
+    let at = path.clone();
+    let serving = std::thread::spawn(move || {
+        let mut callee = Callee::listen(at, 1 << 16, 1 << 16).unwrap();
+        callee.set_interrupt(Some(|| INTERRUPTED.load(Ordering::Relaxed)));
+        Dispatcher::new(endpoints![drip]).serve_forever(&mut callee)
+    });
+    let mut caller = Caller::connect(&path).unwrap();
+    let mut items = drip::open(&mut caller).unwrap();
+    assert_eq!(items.next().unwrap().unwrap(), 0);
+    let interrupted = Instant::now();
+    INTERRUPTED.store(true, Ordering::Relaxed);
+    let ended = items.find_map(Result::err).unwrap();
+    assert!(matches!(&ended, CallError::Remote(error) if error.kind == ErrorKind::Cancelled), "{ended}");
+    let outcome = serving.join().unwrap();
+    assert!(matches!(outcome, Err(ServeError::Interrupted)), "{outcome:?}");
+    assert!(interrupted.elapsed() < Duration::from_secs(5), "{:?}", interrupted.elapsed());
 }
 
 #[test]

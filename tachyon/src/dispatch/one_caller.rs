@@ -5,7 +5,7 @@
 use super::dispatcher::Dispatcher;
 use super::responder::{Deferring, RequestContext, Runs, place};
 use super::stream::ServedStream;
-use crate::connection::{Halt, MAX_PER_LOOK, Rx, Tx, Unsent};
+use crate::connection::{Halt, Rx, Tx, Unsent};
 use crate::dispatch::Outcome;
 use crate::engine::{
     CalleeStreams, CallerInfo, ErrorBody, ErrorKind, OpenRequest, OpenStream, Stepped, StreamEnd, is_cancel, is_open,
@@ -15,6 +15,9 @@ use crate::rpc::ServeError;
 use crate::wait::Deadline;
 
 type Streams = CalleeStreams<Box<ServedStream>>;
+
+/// Turns between two questions for an interrupt, each of which may take as long as an item of a slow iterator.
+const TURNS_PER_QUESTION: u32 = 16;
 
 impl<S: ?Sized> Dispatcher<S> {
     /// Serves the current frame, which opens a stream, and all requests and streams until no stream is open. Failures
@@ -45,7 +48,7 @@ impl<S: ?Sized> Dispatcher<S> {
         let mut turns = 0u32;
         while !streams.is_empty() {
             turns = turns.wrapping_add(1);
-            if turns.is_multiple_of(MAX_PER_LOOK) {
+            if turns.is_multiple_of(TURNS_PER_QUESTION) {
                 // Beside a stream whose caller keeps up there is no wait, which would ask for an interrupt.
                 rx.check_deadline(Deadline::never())?;
             }

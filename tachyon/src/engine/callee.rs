@@ -5,6 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::callee_streams::{
     CalleeStreams, OpenStream, Stepped, StreamBody, StreamEnd, is_open, is_stream_message, misplaced, opens,
@@ -19,6 +20,10 @@ use crate::metadata::Metadata;
 use crate::ring::{Fault, Frame};
 use crate::type_id::{ROUTE_END, msg_type, route_id};
 use crate::wait::Deadline;
+
+/// Time for steps of streams in a row while a server stops. The end of that time has to be noticed between two items,
+/// however slow they are, and other callers have their turns.
+const STEPS: Duration = Duration::from_millis(1);
 
 /// The table and the tasks behind a callee: they answer its requests.
 pub(crate) trait Service {
@@ -200,13 +205,14 @@ impl<B: StreamBody> CalleeCore<B> {
         }
     }
 
-    /// Takes steps of open streams, for a server that stops. True when no stream is open.
+    /// Takes steps of open streams for [`STEPS`], for a server that stops. True when no stream is open.
     ///
     /// # Errors
     /// The caller is gone.
     pub(crate) fn step_streams<S: Service<Begun = B>>(&mut self, service: &mut S) -> Result<bool, Halt> {
+        let until = Deadline::after(STEPS);
         for _ in 0..MAX_PER_LOOK {
-            if !self.step(service)? {
+            if !self.step(service)? || until.has_passed() {
                 break;
             }
         }
