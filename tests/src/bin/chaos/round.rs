@@ -10,7 +10,7 @@ use tachyon_tests::chaos::order::Order;
 use tachyon_tests::chaos::progress_file::{Field, ProgressFile};
 use tachyon_tests::chaos::stream::SHORTEST_TAGGED;
 
-use super::actors::{Actor, Actors, Language, PATIENCE};
+use super::actors::{Actor, Actors, Language, PATIENCE, failure};
 use super::findings::Findings;
 use super::ptrace::{Step, is_stopped, single_step};
 use super::retry::Missed;
@@ -334,7 +334,7 @@ impl Round {
         let mut victim = actors.start(self.languages[0])?;
         survivor.tell(&self.orders[1])?;
         victim.tell(&self.orders[0])?;
-        let killed = self.kill(&victim, &ledger)?;
+        let killed = self.kill(&victim, &ledger).map_err(|missed| failure(&[survivor, &victim]).unwrap_or(missed))?;
         let told = survivor.answer(PATIENCE)?;
         let mine = if matches!(self.death, Death::None) { Some(victim.answer(PATIENCE)?) } else { None };
         let killed = killed.max(ledger.get(Field::DiedAt));

@@ -11,7 +11,7 @@ use tachyon_tests::chaos::progress_file::{Field, ProgressFile};
 use tachyon_tests::chaos::stream::SHORTEST_TAGGED;
 use tachyon_tests::proc::Footprint;
 
-use super::actors::{Actor, Actors, Language, PATIENCE};
+use super::actors::{Actor, Actors, Language, PATIENCE, failure};
 use super::findings::Findings;
 use super::kill::Survivor;
 use super::ptrace::{Step, is_stopped, single_step};
@@ -386,20 +386,23 @@ fn caller_dies(
     let mut victim = actors.start(language)?;
     victim.tell(&order)?;
     let pid = victim.pid();
+    let reach = |what, holds: &dyn Fn() -> bool| {
+        wait(what, || Ok(holds())).map_err(|missed| failure(&[&victim]).unwrap_or(missed))
+    };
     let killed = match kind {
         0 => {
-            wait("the first call", || Ok(ledger.get(Field::Committed) > 0))?;
+            reach("the first call", &|| ledger.get(Field::Committed) > 0)?;
             std::thread::sleep(Duration::from_micros(chance.u64(..4000)));
             let killed = now();
             victim.kill();
             killed
         }
         1 => {
-            wait("the caller's death", || Ok(ledger.get(Field::DiedAt) != 0))?;
+            reach("the caller's death", &|| ledger.get(Field::DiedAt) != 0)?;
             ledger.get(Field::DiedAt)
         }
         _ => {
-            wait("the caller's stop", || Ok(ledger.get(Field::Stopping) == 1 && is_stopped(pid)))?;
+            reach("the caller's stop", &|| ledger.get(Field::Stopping) == 1 && is_stopped(pid))?;
             single_step(pid, chance.u32(1..if language == Language::Rust { 1200 } else { 5000 }), Step::Instruction)?;
             let killed = now();
             victim.kill();
