@@ -26,10 +26,12 @@ from actor_scene import (
     ENDS,
     ITEMS_COMMITTED,
     ITEMS_STARTED,
+    ITEMS_TAKEN,
     LOW,
     SHORTEST_TAGGED,
     STARTED,
     TAKEN,
+    Receipt,
     Scene,
     Stream,
     WrongError,
@@ -44,9 +46,16 @@ Begun: TypeAlias = int | Items
 """The id of a call, or an open stream."""
 
 DEPTH = 16
-ECHO, OTHER, STREAM, TWO_WAY, COUNT, OPEN, STOP = 1, 2, 3, 4, 7, 8, 9
+ECHO, OTHER, STREAM, TWO_WAY, CLIENT, COUNT, OPEN, STOP = 1, 2, 3, 4, 5, 7, 8, 9
 
-OPENS = {"streams": STREAM, "async-streams": STREAM, "two-way": TWO_WAY, "async-two-way": TWO_WAY}
+OPENS = {
+    "streams": STREAM,
+    "async-streams": STREAM,
+    "two-way": TWO_WAY,
+    "async-two-way": TWO_WAY,
+    "client": CLIENT,
+    "async-client": CLIENT,
+}
 """The endpoint of each form that opens streams."""
 
 PATIENCE = 5.0
@@ -56,6 +65,11 @@ PATIENCE = 5.0
 def items_of(number: int) -> int:
     """Return the number of items in the stream of a request."""
     return 1 + number % 40
+
+
+def item_of(number: int, at: int) -> int:
+    """Return the message of the caller that is an item of the client stream of a request."""
+    return number * 64 + at
 
 
 echo, other = tachyon_rpc(ECHO)(bytes), tachyon_rpc(OTHER)(bytes)
@@ -131,7 +145,7 @@ class Tally:
     """The outcomes of the calls so far."""
 
     def __init__(self) -> None:
-        self.sent = self.replies = self.lost = self.items = 0
+        self.sent = self.replies = self.lost = self.items = self.uploaded = 0
         self.end = ""
 
     def lose(self, error: tachyon.TachyonError) -> None:
@@ -142,7 +156,8 @@ class Tally:
 
     def answer(self, scene: Scene) -> str:
         end = self.end or "finished"
-        return scene.ended(end, sent=self.sent, replies=self.replies, lost=self.lost, items=self.items)
+        counts = {"sent": self.sent, "replies": self.replies, "lost": self.lost, "items": self.items}
+        return scene.ended(end, **counts, uploaded=self.uploaded)
 
     def take_item(self, scene: Scene, number: int, item: bytes) -> None:
         """Check an item of a stream."""
@@ -181,6 +196,39 @@ class Tally:
                 self.take_item(scene, number, item)
                 taken += 1
         check_end(number, taken)
+
+    def count_sent(self, scene: Scene, item: bytes) -> None:
+        """Count an item of a client stream."""
+        scene.bytes += len(item)
+        scene.crosses("item", self.uploaded)
+        self.uploaded += 1
+
+    def upload(self, scene: Scene, stream: Items, number: int) -> None:
+        """Send all items of a client stream, and check the reply."""
+        receipt = Receipt()
+        with stream:
+            for at in range(items_of(number)):
+                item = scene.stream.message(item_of(number, at))
+                receipt.add(item)
+                scene.note(ITEMS_STARTED, self.uploaded + 1)
+                # The outcome says why the callee takes nothing more.
+                with contextlib.suppress(tachyon.errors.PeerDeadError, tachyon.errors.PeerClosedError):
+                    if stream.send(item):
+                        self.count_sent(scene, item)
+            receipt.check(number, stream.finish())
+        scene.crosses("replied", number)
+
+    async def upload_later(self, scene: Scene, stream: AsyncItems, number: int) -> None:
+        """Send all items of a client stream, and check the reply, in a coroutine."""
+        receipt = Receipt()
+        async with stream:
+            for at in range(items_of(number)):
+                item = scene.stream.message(item_of(number, at))
+                receipt.add(item)
+                with contextlib.suppress(tachyon.errors.PeerDeadError, tachyon.errors.PeerClosedError):
+                    if await stream.send(item):
+                        self.count_sent(scene, item)
+            receipt.check(number, await stream.finish())
 
 
 def send_or_end(stream: Items, item: bytes, *, is_last: bool) -> None:
@@ -227,7 +275,7 @@ def call(scene: Scene) -> str:  # noqa: C901  # one loop, with what may happen i
             if isinstance(begun, int):
                 take_reply(scene, bus, begun, number)
             else:
-                tally.take_items(scene, begun, number)
+                (tally.upload if scene.form == "client" else tally.take_items)(scene, begun, number)
             tally.replies += 1
             scene.note(TAKEN, tally.replies)
         except tachyon.TachyonError as error:
@@ -283,7 +331,8 @@ async def call_async(scene: Scene) -> str:
                 scene.asked = now()
                 try:
                     if scene.form in OPENS:
-                        await tally.take_items_later(scene, bus.astream(OPENS[scene.form], message), number)
+                        carry = tally.upload_later if scene.form == "async-client" else tally.take_items_later
+                        await carry(scene, bus.astream(OPENS[scene.form], message), number)
                     else:
                         endpoint = echo if len(message) < SHORTEST_TAGGED else other
                         check_reply(scene, number, await endpoint.acall(bus, message))
@@ -307,11 +356,13 @@ class OpenStreams:
         self.scene = scene
         # Several threads may serve.
         self.guard = threading.Lock()
-        self.begun = self.ended = self.started = self.committed = 0
+        self.begun = self.ended = self.started = self.committed = self.taken = 0
+        # The error of a malformed client stream, since a caller that is gone would not report it.
+        self.wrong = ""
 
     @property
     def open(self) -> int:
-        """Return the number of generators that have begun and were not closed."""
+        """Return the number of generators and uploads that have begun and have not ended."""
         with self.guard:
             return self.begun - self.ended
 
@@ -378,13 +429,60 @@ class OpenStreams:
         finally:
             self.end()
 
+    def upload(self, number: int, requests: Stream, items: Iterator[bytes]) -> bytes:
+        """Take the items of a client stream, and return the reply."""
+        self.begin()
+        try:
+            receipt = Receipt()
+            for item in items:
+                self.take_item(number, requests, item, receipt)
+            return self.reply(number, receipt)
+        finally:
+            self.end()
+
+    async def upload_later(self, number: int, requests: Stream, items: AsyncIterator[bytes]) -> bytes:
+        """Take the items of a client stream, as `upload` does, on an event loop."""
+        self.begin()
+        try:
+            receipt = Receipt()
+            async for item in items:
+                self.take_item(number, requests, item, receipt)
+            return self.reply(number, receipt)
+        finally:
+            self.end()
+
+    def take_item(self, number: int, requests: Stream, item: bytes, receipt: Receipt) -> None:
+        """Check and count an item of a client stream."""
+        try:
+            requests.check(item_of(number, receipt.items), item)
+        except WrongError as wrong:
+            self.wrong = self.wrong or f"item {receipt.items} of {number}: {wrong}"
+            raise
+        receipt.add(item)
+        with self.guard:
+            before = self.taken
+            self.taken += 1
+            self.scene.note(ITEMS_TAKEN, self.taken)
+        self.scene.crosses("item", before)
+
+    def reply(self, number: int, receipt: Receipt) -> bytes:
+        """Return the reply. The items of a caller that died before their end have an error, and no end."""
+        try:
+            check_end(number, receipt.items)
+        except WrongError as wrong:
+            self.wrong = self.wrong or str(wrong)
+            raise
+        return receipt.reply()
+
     def check_closed(self) -> None:
-        """Check that the end of the connection has closed each generator."""
+        """Check that the end of the connection has ended each stream, and that each client stream was right."""
         until = now() + int(PATIENCE * 1e9)
         while self.open:
             if now() > until:
-                raise WrongError(f"{self.open} generators were not closed")
+                raise WrongError(f"{self.open} streams did not end")
             time.sleep(0.001)
+        if self.wrong:
+            raise WrongError(self.wrong)
 
 
 class Responder:
@@ -439,8 +537,14 @@ class Responder:
             async for item in exchange:
                 yield item
 
+    def upload(self, request: bytes, items: Iterator[bytes]) -> bytes:
+        return self.streams.upload(self.exchanged(request)[0], self.scene.stream, items)
+
+    async def upload_later(self, request: bytes, items: AsyncIterator[bytes]) -> bytes:
+        return await self.streams.upload_later(self.exchanged(request)[0], self.scene.stream, items)
+
     def exchanged(self, request: bytes) -> tuple[int, bytes]:
-        """Return the number and the reply of a two-way stream, whose threads begin in any order."""
+        """Return the number and the reply of a stream whose threads begin in any order."""
         before, number = self.begin(answered=False), int.from_bytes(request[:8], "little") & LOW
         reply = self.reply(number, request)
         self.scene.note(STARTED, before + 1)
@@ -479,6 +583,7 @@ def answer(scene: Scene) -> str:
                     dispatcher.handler(kind)(handler)
                 dispatcher.handler(STREAM)(responder.stream_later if scene.form == "async" else responder.stream)
                 dispatcher.handler(TWO_WAY)(responder.exchange_later if scene.form == "async" else responder.exchange)
+                dispatcher.handler(CLIENT)(responder.upload_later if scene.form == "async" else responder.upload)
                 if scene.form == "async":
                     asyncio.run(dispatcher.aserve(bus))
                     end = "closed"
@@ -493,7 +598,7 @@ def answer(scene: Scene) -> str:
         if responder.wrong:
             raise WrongError(responder.wrong)
         responder.streams.check_closed()
-        return scene.ended(end, taken=responder.taken)
+        return scene.ended(end, taken=responder.taken, uploaded=responder.streams.taken)
 
 
 def answer_by_hand(scene: Scene, responder: Responder, bus: RpcBus) -> str:
@@ -555,7 +660,7 @@ class ManyCallers:
             before = self.total
             self.total += 1
             # The serving thread has sent the reply to each unary request before it begins the next request. A thread
-            # of a two-way stream runs beside a unary request, and knows nothing of its reply.
+            # of a stream runs beside a unary request, and knows nothing of its reply.
             if kind == OTHER:
                 scene.note(COMMITTED, self.unary)
                 self.unary += 1
@@ -563,8 +668,8 @@ class ManyCallers:
             scene.crosses("handler", before)
             # A caller of an earlier server goes on with its next number.
             expected = self.counted.get(seed, number if scene.resumes else 0)
-            # The threads of two-way streams begin in any order.
-            if number != expected and kind != TWO_WAY:
+            # The threads of streams begin in any order.
+            if number != expected and kind not in {TWO_WAY, CLIENT}:
                 raise WrongError(f"request {number} of {seed} came where {expected} was due")
             whose = self.requests(request)
             whose.check(number, request)
@@ -605,6 +710,12 @@ class ManyCallers:
     def exchange(self, request: bytes, items: Iterator[bytes]) -> Iterator[bytes]:
         yield from self.streams.exchange(*self.take(request, TWO_WAY), self.requests(request), items)
 
+    def upload(self, request: bytes, items: Iterator[bytes]) -> bytes:
+        return self.streams.upload(self.take(request, CLIENT)[0], self.requests(request), items)
+
+    async def upload_later(self, request: bytes, items: AsyncIterator[bytes]) -> bytes:
+        return await self.streams.upload_later(self.take(request, CLIENT)[0], self.requests(request), items)
+
     async def exchange_later(self, request: bytes, items: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         exchange = self.streams.exchange_later(*self.take(request, TWO_WAY), self.requests(request), items)
         async with contextlib.aclosing(exchange):
@@ -625,6 +736,7 @@ def serve(scene: Scene) -> str:
         dispatcher.handler(OTHER)(handlers.handle_later if scene.form == "async" else handlers.handle)
         dispatcher.handler(STREAM)(handlers.stream_later if scene.form == "async" else handlers.stream)
         dispatcher.handler(TWO_WAY)(handlers.exchange_later if scene.form == "async" else handlers.exchange)
+        dispatcher.handler(CLIENT)(handlers.upload_later if scene.form == "async" else handlers.upload)
         dispatcher.handler(COUNT)(handlers.count)
         dispatcher.handler(OPEN)(lambda _: handlers.streams.open.to_bytes(8, "little"))
         dispatcher.handler(STOP)(lambda _: server.stop() or b"")

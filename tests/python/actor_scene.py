@@ -24,7 +24,7 @@ MASK = (1 << 64) - 1
 LOW = (1 << 32) - 1
 ENDLESS = MASK
 LISTEN = 30.0
-READY, STARTED, COMMITTED, TAKEN, DIED_AT, STOPPING, CHILD, ITEMS_STARTED, ITEMS_COMMITTED = range(9)
+READY, STARTED, COMMITTED, TAKEN, DIED_AT, STOPPING, CHILD, ITEMS_STARTED, ITEMS_COMMITTED, ITEMS_TAKEN = range(10)
 ENDS = {tachyon.PeerClosedError: "closed", tachyon.PeerDeadError: "dead"}
 FILLING = random.Random(1).randbytes(1 << 21)
 
@@ -89,6 +89,24 @@ class Stream:
             raise WrongError(f"message {number}: the tag {tag:#x} where {self.tag(number):#x} was due")
         if zlib.crc32(message[:-4]) != int.from_bytes(message[-4:], "little"):
             raise WrongError(f"message {number}: bytes that no actor sent")
+
+
+class Receipt:
+    """The number of items of a client stream and the checksum of all of them; the counterpart of `stream::Receipt`."""
+
+    def __init__(self) -> None:
+        self.items = self.checksum = 0
+
+    def add(self, item: bytes) -> None:
+        self.items += 1
+        self.checksum = zlib.crc32(item, self.checksum)
+
+    def reply(self) -> bytes:
+        return self.items.to_bytes(8, "little") + self.checksum.to_bytes(4, "little")
+
+    def check(self, number: int, reply: bytes) -> None:
+        if reply != self.reply():
+            raise WrongError(f"reply {number}: {reply!r} where {self.reply()!r} was due")
 
 
 class Scene:

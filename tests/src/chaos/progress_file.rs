@@ -30,9 +30,11 @@ pub enum Field {
     ItemsStarted,
     /// Items of streams that the actor has published.
     ItemsCommitted,
+    /// Items of client streams that the actor has received and checked.
+    ItemsTaken,
 }
 
-const WORDS: usize = 9;
+const WORDS: usize = 10;
 
 /// The mapped file of one actor.
 #[derive(Debug)]

@@ -141,6 +141,41 @@ impl Stream {
     }
 }
 
+/// The reply to a client stream: the number of its items, and the checksum of all of them.
+#[derive(Debug, Clone, Default)]
+pub struct Receipt {
+    items: u64,
+    checksum: crc32fast::Hasher,
+}
+
+impl Receipt {
+    /// The number of items.
+    pub fn items(&self) -> u64 {
+        self.items
+    }
+
+    /// Adds the next item.
+    pub fn add(&mut self, item: &[u8]) {
+        self.items += 1;
+        self.checksum.update(item);
+    }
+
+    /// The bytes of the reply.
+    pub fn reply(&self) -> Vec<u8> {
+        let checksum = self.checksum.clone().finalize();
+        [&self.items.to_le_bytes()[..], &checksum.to_le_bytes()].concat()
+    }
+
+    /// Checks a reply to the client stream of request `number`.
+    ///
+    /// # Errors
+    /// For any other reply.
+    pub fn check(&self, number: u64, reply: &[u8]) -> Result<(), String> {
+        let expected = self.reply();
+        if *reply == *expected { Ok(()) } else { Err(format!("reply {number}: {reply:?} instead of {expected:?}")) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,7 +10,7 @@ use tachyon_tests::chaos::progress_file::Field;
 use tachyon_tests::chaos::stream::{SHORTEST_TAGGED, Stream, tag_of};
 
 use super::Outcome;
-use super::caller::{ECHO, OTHER, STREAM, TWO_WAY};
+use super::caller::{CLIENT, ECHO, OTHER, STREAM, TWO_WAY};
 use super::role::{End, Role, Unconnected};
 use super::streams::OpenStreams;
 
@@ -42,7 +42,7 @@ impl Handlers {
         let before = self.taken.fetch_add(1, Ordering::Relaxed);
         self.progress.note(Field::Taken, before + 1);
         self.progress.pass("handler", before);
-        // The threads of two-way streams begin in any order. Their requests have tags.
+        // The threads of streams begin in any order. Their requests have tags.
         let number = tag_of(request).filter(|_| self.has_threads).map_or(before, |(_, number)| number);
         if let Err(wrong) = self.requests.check(number, request) {
             *self.wrong.lock().unwrap_or_else(PoisonError::into_inner) = Some(format!("request {number}: {wrong}"));
@@ -100,6 +100,10 @@ pub(crate) fn answer(order: &Order) -> Outcome {
     dispatcher.register_two_way(TWO_WAY, "two_way", move |request: Vec<u8>, items, out| {
         exchanged.exchange(exchanging.handle(&request), exchanging.requests, items, &out)
     })?;
+    let (uploading, uploaded) = (Arc::clone(&handlers), Arc::clone(&streams));
+    dispatcher.register_client_stream(CLIENT, "client", move |request: Vec<u8>, items| {
+        uploaded.upload(uploading.handle(&request).0, uploading.requests).take_all(items)
+    })?;
     let end = if role.count == u64::MAX {
         dispatcher.serve_forever(&mut callee).map_or_else(|error| error.end(), |()| "closed".to_owned())
     } else {
@@ -114,7 +118,7 @@ pub(crate) fn answer(order: &Order) -> Outcome {
     role.bytes = handlers.bytes.load(Ordering::Relaxed);
     let answer = role.ended(&end).with("taken", handlers.taken.load(Ordering::Relaxed));
     drop(callee);
-    Ok(answer)
+    Ok(answer.with("uploaded", streams.taken()))
 }
 
 fn by_hand(mut role: Role, mut callee: Callee) -> Outcome {

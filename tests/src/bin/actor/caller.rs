@@ -7,7 +7,7 @@ use tachyon::{AsyncCaller, CallError, Caller};
 use tachyon_tests::chaos::now;
 use tachyon_tests::chaos::order::Order;
 use tachyon_tests::chaos::progress_file::Field;
-use tachyon_tests::chaos::stream::{SHORTEST_TAGGED, Stream};
+use tachyon_tests::chaos::stream::{Receipt, SHORTEST_TAGGED, Stream};
 
 use super::Outcome;
 use super::role::{End, Role, Unconnected};
@@ -24,12 +24,20 @@ pub(crate) const STREAM: u16 = 3;
 /// [`STREAM`] has items.
 pub(crate) const TWO_WAY: u16 = 4;
 
-/// Most calls in flight, or open streams. A server has threads for the two-way streams of four callers.
+/// Takes as many items of the caller as [`STREAM`] has, and answers with their [`Receipt`].
+pub(crate) const CLIENT: u16 = 5;
+
+/// Most calls in flight, or open streams. A server has threads for the streams of four callers.
 const DEPTH: usize = 16;
 
 /// The number of items in the stream of request `number`.
 pub(crate) fn items_of(number: u64) -> u64 {
     1 + number % 40
+}
+
+/// The message of the caller that is item `at` of the client stream of request `number`: another one for each item.
+pub(crate) fn item_of(number: u64, at: u64) -> u64 {
+    number * 64 + at
 }
 
 /// The outcomes of the calls so far.
@@ -39,8 +47,10 @@ struct Tally {
     replies: u64,
     /// Calls without a reply, since their callee is gone.
     lost: u64,
-    /// Items of all streams.
+    /// Items that the caller has taken, of all streams.
     items: u64,
+    /// Items that the caller has sent, of all client streams.
+    uploaded: u64,
     /// The error that ended the connection.
     end: Option<String>,
 }
@@ -63,7 +73,7 @@ pub(crate) fn call(order: &Order) -> Outcome {
     };
     role.begin()?;
     let reconnects = order.get_or("reconnect", 0) == 1;
-    let depth = if matches!(&*role.form, "pipelined" | "streams" | "two-way") { DEPTH } else { 1 };
+    let depth = if matches!(&*role.form, "pipelined" | "streams" | "two-way" | "client") { DEPTH } else { 1 };
     let mut tally = Tally::default();
     let mut in_flight = VecDeque::new();
     while tally.sent < role.count && tally.end.is_none() {
@@ -98,7 +108,7 @@ impl Tally {
     fn answer(&self, role: &Role) -> Order {
         let end = self.end.as_deref().unwrap_or("finished");
         let answer = role.ended(end).with("sent", self.sent).with("replies", self.replies).with("lost", self.lost);
-        answer.with("items", self.items)
+        answer.with("items", self.items).with("uploaded", self.uploaded)
     }
 }
 
@@ -123,9 +133,38 @@ fn send(role: &mut Role, caller: &mut Caller, number: u64) -> Result<u64, CallEr
         match &*role.form {
             "streams" => caller.open(STREAM, &message),
             "two-way" => caller.open(TWO_WAY, &message),
+            "client" => caller.open(CLIENT, &message),
             _ => caller.start(msg_type(len), &message),
         }
     }
+}
+
+/// Sends all items of a client stream and their end, and gives the receipt that the callee owes.
+fn send_items(
+    role: &mut Role,
+    caller: &mut Caller,
+    call: u64,
+    number: u64,
+    tally: &mut Tally,
+) -> Result<Receipt, CallError> {
+    let mut receipt = Receipt::default();
+    for at in 0..items_of(number) {
+        let item = role.stream.message(item_of(number, at), &mut role.chance);
+        receipt.add(&item);
+        role.progress.note(Field::ItemsStarted, tally.uploaded + 1);
+        match caller.send_item(call, &item) {
+            Ok(true) => {
+                role.bytes += item.len() as u64;
+                role.progress.pass("item", tally.uploaded);
+                tally.uploaded += 1;
+            }
+            // The outcome of the stream says why.
+            Ok(false) | Err(CallError::Closed { .. } | CallError::PeerDead { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    caller.end_items(call)?;
+    Ok(receipt)
 }
 
 /// Waits for the reply to a call, or for all items of a stream, and checks each of them.
@@ -138,6 +177,14 @@ fn finish(
 ) -> Result<Result<(), CallError>, String> {
     let is_two_way = role.form == "two-way";
     if !is_two_way && role.form != "streams" {
+        let receipt = if role.form == "client" {
+            match send_items(role, caller, call, number, tally) {
+                Ok(receipt) => Some(receipt),
+                Err(error) => return Ok(Err(error)),
+            }
+        } else {
+            None
+        };
         let reply = match caller.finish(call) {
             Ok(reply) => reply,
             Err(error) => return Ok(Err(error)),
@@ -146,7 +193,11 @@ fn finish(
             return Err(format!("call {number} was refused: {error}"));
         }
         role.bytes += reply.len() as u64;
-        return check(role.stream, role.replies, number, &reply).map(Ok);
+        let checked = match receipt {
+            Some(receipt) => receipt.check(number, &reply),
+            None => check(role.stream, role.replies, number, &reply),
+        };
+        return checked.map(Ok);
     }
     let item = role.stream.message(number, &mut role.chance);
     let mut taken = 0;
@@ -261,6 +312,40 @@ async fn take_stream(
     check_end(number, taken).map(|()| Ok(bytes))
 }
 
+/// Sends all items of a client stream, and checks the reply. Returns the bytes of the items.
+async fn upload(
+    role: &Role,
+    caller: &AsyncCaller,
+    number: u64,
+    message: &[u8],
+    tally: &RefCell<Tally>,
+    chance: &mut fastrand::Rng,
+) -> Result<Result<usize, CallError>, String> {
+    let stream = match caller.open(CLIENT, message).await {
+        Ok(stream) => stream,
+        Err(error) => return Ok(Err(error)),
+    };
+    let (mut receipt, mut bytes) = (Receipt::default(), 0);
+    for at in 0..items_of(number) {
+        let item = role.stream.message(item_of(number, at), chance);
+        receipt.add(&item);
+        match stream.send(&item).await {
+            Ok(true) => {
+                bytes += item.len();
+                tally.borrow_mut().uploaded += 1;
+            }
+            // As above.
+            Ok(false) | Err(CallError::Closed { .. } | CallError::PeerDead { .. }) => {}
+            Err(error) => return Ok(Err(error)),
+        }
+    }
+    match stream.finish().await {
+        Ok(reply) => receipt.check(number, &reply).map(|()| Ok(bytes)),
+        Err(CallError::Remote(error)) => Err(format!("stream {number} ended with {error}")),
+        Err(error) => Ok(Err(error)),
+    }
+}
+
 /// Runs as many tasks as calls may be in flight. Each task makes calls until the connection ends.
 fn call_async(role: &Role) -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -287,18 +372,18 @@ fn call_async(role: &Role) -> Outcome {
                     };
                     let message = role.stream.message(number, &mut chance);
                     asked.set(now());
-                    let taken = if role.form == "async" {
-                        match caller.call(msg_type(message.len()), &message).await {
+                    let carried = match &*role.form {
+                        "async" => match caller.call(msg_type(message.len()), &message).await {
                             Ok(reply) => check(role.stream, role.replies, number, &reply).map(|()| Ok(reply.len()))?,
                             Err(error) => Err(error),
-                        }
-                    } else {
-                        take_stream(role, caller, number, &message, tally).await?
+                        },
+                        "async-client" => upload(role, caller, number, &message, tally, &mut chance).await?,
+                        _ => take_stream(role, caller, number, &message, tally).await?,
                     };
                     let mut tally = tally.borrow_mut();
-                    match taken {
-                        Ok(taken) => {
-                            bytes.set(bytes.get() + (message.len() + taken) as u64);
+                    match carried {
+                        Ok(carried) => {
+                            bytes.set(bytes.get() + (message.len() + carried) as u64);
                             tally.replies += 1;
                         }
                         Err(error) => {

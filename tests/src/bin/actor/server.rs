@@ -6,13 +6,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tachyon::server::{DisconnectReason, ServerEvent};
-use tachyon::{Dispatcher, HandlerError, RpcServer, ServerOptions};
+use tachyon::{Dispatcher, HandlerError, RegisterError, RpcServer, ServerOptions};
 use tachyon_tests::chaos::now;
 use tachyon_tests::chaos::order::Order;
 use tachyon_tests::chaos::progress_file::Field;
 use tachyon_tests::chaos::stream::{Stream, tag_of};
 
-use super::caller::{ECHO, OTHER, STREAM, TWO_WAY};
+use super::caller::{CLIENT, ECHO, OTHER, STREAM, TWO_WAY};
 use super::role::{End, Role};
 use super::streams::OpenStreams;
 use super::{Outcome, print};
@@ -70,7 +70,7 @@ pub(crate) fn serve(order: &Order) -> Outcome {
         let (seed, number) = tag_of(request).ok_or("the request has no tag")?;
         let before = handled.fetch_add(1, Ordering::Relaxed);
         // The serving thread has sent the reply to each unary request before it begins the next request. A thread
-        // of a two-way stream runs beside a unary request, and knows nothing of its reply.
+        // of a stream runs beside a unary request, and knows nothing of its reply.
         if msg_type == OTHER {
             progress.note(Field::Committed, unary.fetch_add(1, Ordering::Relaxed));
         }
@@ -80,8 +80,8 @@ pub(crate) fn serve(order: &Order) -> Outcome {
         // A caller that had another server before this one continues its numbers.
         let expected = counted.entry(seed).or_insert(if resumes { number } else { 0 });
         let whose = Stream { seed, ..stream };
-        // The threads of two-way streams begin in any order.
-        if number != *expected && msg_type != TWO_WAY {
+        // The threads of streams begin in any order.
+        if number != *expected && !matches!(msg_type, TWO_WAY | CLIENT) {
             return Err(format!("request {number} of {seed} came instead of {expected}"));
         }
         whose.check(number, request).map_err(|wrong| format!("request {number} of {seed}: {wrong}"))?;
@@ -99,18 +99,8 @@ pub(crate) fn serve(order: &Order) -> Outcome {
     let taker = Arc::clone(&take);
     dispatcher.register(OTHER, "other", move |request: &[u8]| taker(request, OTHER).map(|(_, reply)| reply))?;
     let streams = OpenStreams::new(role.progress.clone());
-    let (opened, counting, streamed) = (Arc::clone(&streams), Arc::clone(&streams), Arc::clone(&take));
-    dispatcher.register_stream(STREAM, "stream", move |request: &[u8]| opened.items(streamed(request, STREAM)))?;
-    let exchanged = Arc::clone(&streams);
-    dispatcher.register_two_way(TWO_WAY, "two_way", move |request: Vec<u8>, items, out| {
-        let seed = tag_of(&request).map_or(0, |(seed, _)| seed);
-        exchanged.exchange(
-            take(&request, TWO_WAY).map_err(HandlerError::failed)?,
-            Stream { seed, ..stream },
-            items,
-            &out,
-        )
-    })?;
+    register_streams(&mut dispatcher, &streams, &take, stream, role.form == "async")?;
+    let counting = Arc::clone(&streams);
     dispatcher.register(OPEN, "open", move |_: &[u8]| counting.open().to_le_bytes().to_vec())?;
     print(&Order::new("serving"));
     let outcome = match role.form.as_str() {
@@ -125,4 +115,39 @@ pub(crate) fn serve(order: &Order) -> Outcome {
     role.bytes = bytes.load(Ordering::Relaxed);
     let end = outcome.map_or_else(|error| error.end(), |()| "finished".to_owned());
     Ok(role.ended(&end).with("taken", all.load(Ordering::Relaxed)))
+}
+
+/// Registers the streams. `take` checks the next request, and gives its number and the reply; `requests` has the sizes
+/// of the requests of every caller.
+fn register_streams(
+    dispatcher: &mut Dispatcher,
+    streams: &Arc<OpenStreams>,
+    take: &Arc<impl Fn(&[u8], u16) -> Result<(u64, Vec<u8>), String> + Send + Sync + 'static>,
+    requests: Stream,
+    is_async: bool,
+) -> Result<(), RegisterError> {
+    let whose = move |request: &[u8]| Stream { seed: tag_of(request).map_or(0, |(seed, _)| seed), ..requests };
+    let (opened, streamed) = (Arc::clone(streams), Arc::clone(take));
+    dispatcher.register_stream(STREAM, "stream", move |request: &[u8]| opened.items(streamed(request, STREAM)))?;
+    let (exchanged, exchanging) = (Arc::clone(streams), Arc::clone(take));
+    dispatcher.register_two_way(TWO_WAY, "two_way", move |request: Vec<u8>, items, out| {
+        let answer = exchanging(&request, TWO_WAY).map_err(HandlerError::failed)?;
+        exchanged.exchange(answer, whose(&request), items, &out)
+    })?;
+    let (uploaded, uploading) = (Arc::clone(streams), Arc::clone(take));
+    let upload = Arc::new(move |request: &[u8]| {
+        let (number, _) = uploading(request, CLIENT).map_err(HandlerError::failed)?;
+        Ok::<_, HandlerError>(uploaded.upload(number, whose(request)))
+    });
+    if is_async {
+        dispatcher.register_async_client_stream(CLIENT, "client", move |request, items| {
+            let upload = Arc::clone(&upload);
+            async move { upload(&request)?.take_all_async(items).await }
+        })?;
+    } else {
+        dispatcher.register_client_stream(CLIENT, "client", move |request: Vec<u8>, items| {
+            upload(&request)?.take_all(items)
+        })?;
+    }
+    Ok(())
 }

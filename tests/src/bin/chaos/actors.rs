@@ -134,6 +134,12 @@ impl Actors {
     }
 }
 
+/// The failure of one of `actors`, on account of which a victim may not have reached its point of death.
+pub(crate) fn failure(actors: &[&Actor]) -> Option<Box<dyn Error>> {
+    let told = actors.iter().filter_map(|actor| actor.answer(Duration::ZERO).ok());
+    told.filter(|told| told.word == "failed").map(|told| told.to_string().into()).next()
+}
+
 impl Drop for ForkServer {
     fn drop(&mut self) {
         // Its children go on without it.

@@ -10,7 +10,7 @@ use tachyon_tests::chaos::order::Order;
 use tachyon_tests::chaos::progress_file::{Field, ProgressFile};
 use tachyon_tests::chaos::stream::SHORTEST_TAGGED;
 
-use super::actors::{Actor, Actors, Language, PATIENCE};
+use super::actors::{Actor, Actors, Language, PATIENCE, failure};
 use super::findings::Findings;
 use super::ptrace::{Step, is_stopped, single_step};
 use super::retry::Missed;
@@ -59,26 +59,35 @@ impl Role {
     }
 
     /// The forms of the role. The ones of an event loop are last: they cannot listen, and are not killed step by step.
-    fn forms(self) -> &'static [&'static str] {
+    pub(crate) fn forms(self) -> &'static [&'static str] {
         match self {
             Self::Sender => &["copy", "place"],
             Self::Receiver => &["guard", "iterate", "batch"],
-            Self::Caller => {
-                &["single", "place", "pipelined", "streams", "two-way", "async", "async-streams", "async-two-way"]
-            }
+            Self::Caller => &[
+                "single",
+                "place",
+                "pipelined",
+                "streams",
+                "two-way",
+                "client",
+                "async",
+                "async-streams",
+                "async-two-way",
+                "async-client",
+            ],
             Self::Callee => &["dispatcher", "hand", "async"],
         }
     }
 
     /// The points of a form where the actor may die.
-    fn points(self, form: &str) -> &'static [&'static str] {
+    pub(crate) fn points(self, form: &str) -> &'static [&'static str] {
         match (self, form) {
             (Self::Sender, "place") => &["before", "reserved", "committed"],
             (Self::Caller, "place") => &["before", "reserved", "called", "replied"],
             (Self::Sender, _) => &["before", "committed"],
             (Self::Receiver, "batch") => &["taken"],
             (Self::Receiver, _) => &["taken", "released"],
-            (Self::Caller, "streams" | "two-way") => &["before", "called", "item", "replied"],
+            (Self::Caller, "streams" | "two-way" | "client") => &["before", "called", "item", "replied"],
             (Self::Caller, _) => &["before", "called", "replied"],
             (Self::Callee, "streams" | "threads") => &["handler", "item"],
             (Self::Callee, "hand") => &["taken", "handler", "reply", "answered"],
@@ -94,12 +103,12 @@ pub(crate) fn is_async(form: &str) -> bool {
 
 /// Whether a caller's form opens streams.
 pub(crate) fn has_streams(form: &str) -> bool {
-    form.ends_with("streams") || is_two_way(form)
+    form.ends_with("streams") || sends_items(form)
 }
 
 /// Whether a caller's form opens streams that a thread or a task serves, which may begin after the next request.
-pub(crate) fn is_two_way(form: &str) -> bool {
-    form.ends_with("two-way")
+pub(crate) fn sends_items(form: &str) -> bool {
+    form.ends_with("two-way") || form.ends_with("client")
 }
 
 /// How the victim dies.
@@ -140,14 +149,31 @@ impl fmt::Display for Round {
     }
 }
 
-/// Checks that the callers of a callee that died took every item that the callee had published.
-pub(crate) fn check_items(taken: u64, ledger: &ProgressFile, findings: &mut Findings) -> Result<(), String> {
-    let [started, committed] = [Field::ItemsStarted, Field::ItemsCommitted].map(|word| ledger.get(word));
+/// Checks that the callers of a callee that died took every item that the callee had published, and that the callee
+/// took no more items of client streams than its callers had sent. `between` names the two sides.
+pub(crate) fn check_items(
+    [taken, uploaded]: [u64; 2],
+    between: &str,
+    ledger: &ProgressFile,
+    findings: &mut Findings,
+) -> Result<(), String> {
+    let [started, committed, received] =
+        [Field::ItemsStarted, Field::ItemsCommitted, Field::ItemsTaken].map(|word| ledger.get(word));
     findings.count("items of streams", taken);
-    if committed <= taken && taken <= started {
+    count_uploaded(uploaded, between, findings);
+    if committed <= taken && taken <= started && received <= uploaded {
         Ok(())
     } else {
-        Err(format!("the callee had made {started} items, published {committed}, its callers took {taken}"))
+        Err(format!(
+            "the callee had made {started} items, published {committed}, its callers took {taken}; it had taken \
+             {received} items of client streams, its callers sent {uploaded}"
+        ))
+    }
+}
+
+fn count_uploaded(items: u64, between: &str, findings: &mut Findings) {
+    if items > 0 {
+        findings.count(&format!("items of client streams, {between}"), items);
     }
 }
 
@@ -207,12 +233,12 @@ impl Round {
         for form in forms.iter_mut().filter(|form| streams && **form == "hand") {
             *form = "dispatcher";
         }
-        // The requests of two-way streams have tags: their threads begin in any order.
-        let two_way = forms.map(is_two_way).contains(&true);
-        for form in forms.iter_mut().filter(|form| two_way && **form == "dispatcher") {
+        // The requests of streams with items of the caller have tags: their threads begin in any order.
+        let threads = forms.map(sends_items).contains(&true);
+        for form in forms.iter_mut().filter(|form| threads && **form == "dispatcher") {
             *form = "threads";
         }
-        let least = if two_way { SHORTEST_TAGGED } else { 0 };
+        let least = if threads { SHORTEST_TAGGED } else { 0 };
         let capacity = |chance: &mut fastrand::Rng| scale.capacities[chance.usize(..scale.capacities.len())];
         let (forward, reverse) = (capacity(chance), capacity(chance));
         let largest = chance.usize(..3);
@@ -277,6 +303,13 @@ impl Round {
         }
     }
 
+    /// The two roles, with the forms of caller and callee.
+    fn pair_and_forms(&self) -> String {
+        let [mine, other] = self.forms;
+        let (caller, callee) = if self.role == Role::Caller { (mine, other) } else { (other, mine) };
+        format!("{} ({caller} to {callee})", self.pair())
+    }
+
     /// The survivor's row in the table of times.
     fn survivor(&self) -> String {
         let waiting = match (self.forms[1], self.modes[1]) {
@@ -301,7 +334,7 @@ impl Round {
         let mut victim = actors.start(self.languages[0])?;
         survivor.tell(&self.orders[1])?;
         victim.tell(&self.orders[0])?;
-        let killed = self.kill(&victim, &ledger)?;
+        let killed = self.kill(&victim, &ledger).map_err(|missed| failure(&[survivor, &victim]).unwrap_or(missed))?;
         let told = survivor.answer(PATIENCE)?;
         let mine = if matches!(self.death, Death::None) { Some(victim.answer(PATIENCE)?) } else { None };
         let killed = killed.max(ledger.get(Field::DiedAt));
@@ -375,12 +408,20 @@ impl Round {
         findings.count("messages", got);
         let right = match self.role {
             // The coroutine or the thread of a departed caller is cancelled, perhaps before it begins.
-            Role::Caller if self.forms[1] == "async" || is_two_way(self.forms[0]) => got <= started,
+            Role::Caller if self.forms[1] == "async" || sends_items(self.forms[0]) => got <= started,
             Role::Sender | Role::Caller | Role::Callee => committed <= got && got <= started,
             Role::Receiver => taken <= told.get_or("sent", 0),
         };
+        let uploaded = told.get_or("uploaded", 0);
         if self.role == Role::Callee && has_streams(self.forms[1]) {
-            check_items(told.get_or("items", 0), ledger, findings)?;
+            check_items([told.get_or("items", 0), uploaded], &self.pair_and_forms(), ledger, findings)?;
+        }
+        if self.role == Role::Caller {
+            count_uploaded(uploaded, &self.pair_and_forms(), findings);
+            let started = ledger.get(Field::ItemsStarted);
+            if uploaded > started {
+                return Err(format!("the caller had begun to send {started} items: {told}").into());
+            }
         }
         let complete = self.role != Role::Callee || told.get_or("sent", 0) == got + told.get_or::<u64>("lost", 0);
         if right && complete {
@@ -407,8 +448,10 @@ impl Round {
         findings.count(&format!("{} closed", self.role.name()), 1);
         let answered = matches!(self.role, Role::Sender | Role::Receiver)
             || (giver.get_or("replies", 0) == sent && giver.get_or("lost", 1) == 0);
+        let [given, uploaded]: [u64; 2] = [giver, taker].map(|side| side.get_or("uploaded", 0));
+        count_uploaded(uploaded, &self.pair_and_forms(), findings);
         let ends = giver.text("end") == "finished" && taker.text("end") == "closed";
-        if ends && answered && sent == count && taken == count {
+        if ends && answered && sent == count && taken == count && given == uploaded {
             Ok(())
         } else {
             Err(format!("the sending side answers: {giver}; the receiving side answers: {taker}").into())

@@ -11,12 +11,12 @@ use tachyon_tests::chaos::progress_file::{Field, ProgressFile};
 use tachyon_tests::chaos::stream::SHORTEST_TAGGED;
 use tachyon_tests::proc::Footprint;
 
-use super::actors::{Actor, Actors, Language, PATIENCE};
+use super::actors::{Actor, Actors, Language, PATIENCE, failure};
 use super::findings::Findings;
 use super::kill::Survivor;
 use super::ptrace::{Step, is_stopped, single_step};
 use super::retry::{Missed, with_retry};
-use super::round::{check_items, is_async, is_two_way};
+use super::round::{Role, check_items, is_async, sends_items};
 
 /// The number of callers of a server that dies.
 const CALLERS: usize = 3;
@@ -40,7 +40,7 @@ const MOST: usize = 1500;
 
 /// An order for a caller of a random form and polling mode.
 fn calling(path: &Path, seed: u32, chance: &mut fastrand::Rng) -> Order {
-    let forms = ["single", "place", "pipelined", "streams", "two-way", "async", "async-streams", "async-two-way"];
+    let forms = Role::Caller.forms();
     let form = forms[chance.usize(..forms.len())];
     let mode = ["park", "spin", "adaptive", "spins"][chance.usize(..4)];
     let pause = if chance.bool() { 0 } else { chance.u64(1..600) };
@@ -240,7 +240,7 @@ fn server_dies(
         }
     };
     let closed = BlockedPath::new(&path)?;
-    let (mut replies, mut items) = (0, 0);
+    let (mut replies, mut items, mut uploaded) = (0, 0, 0);
     for (caller, order) in callers.iter().zip(&orders) {
         let told = caller.actor.answer(PATIENCE)?;
         // A caller that had not connected found no server, or a dying one.
@@ -254,6 +254,7 @@ fn server_dies(
         }
         replies += told.get_or::<u64>("replies", 0);
         items += told.get_or::<u64>("items", 0);
+        uploaded += told.get_or::<u64>("uploaded", 0);
         let noticed = told.get_or("at", 0_u64).saturating_sub(killed.max(told.get_or("asked", 0)));
         findings.noticed(&survivor(&caller.actor, order), noticed);
     }
@@ -262,7 +263,8 @@ fn server_dies(
     server.reap_with_child(child);
     findings.count("server killed under its callers", 1);
     findings.count("messages", replies);
-    check_items(items, &ledger, findings)?;
+    let between = format!("callers to {} server", language.name());
+    check_items([items, uploaded], &between, &ledger, findings)?;
     let (started, committed) = (ledger.get(Field::Started), ledger.get(Field::Committed));
     if committed <= replies && replies <= started {
         Ok(())
@@ -364,16 +366,12 @@ fn caller_dies(
     let seed = 100_000 + round;
     let ledger = ProgressFile::create(&folder.join("ledger"))?;
     let mut order = calling(&standing.path, seed, chance).with("ledger", folder.join("ledger").display());
-    match order.text("form") {
-        "async" => order = order.with("form", "pipelined"),
-        "async-two-way" => order = order.with("form", "two-way"),
-        "async-streams" => order = order.with("form", "streams"),
-        _ => {}
-    }
-    let points: &[&str] = match order.text("form") {
-        "streams" | "two-way" => &["before", "called", "item", "replied"],
-        _ => &["before", "called", "replied"],
+    let form = match order.text("form") {
+        "async" => "pipelined".to_owned(),
+        form => form.trim_start_matches("async-").to_owned(),
     };
+    let points = Role::Caller.points(&form);
+    order = order.with("form", form);
     let point = points[chance.usize(..points.len())];
     let kind = chance.u8(..3);
     if kind > 0 {
@@ -388,20 +386,23 @@ fn caller_dies(
     let mut victim = actors.start(language)?;
     victim.tell(&order)?;
     let pid = victim.pid();
+    let reach = |what, holds: &dyn Fn() -> bool| {
+        wait(what, || Ok(holds())).map_err(|missed| failure(&[&victim]).unwrap_or(missed))
+    };
     let killed = match kind {
         0 => {
-            wait("the first call", || Ok(ledger.get(Field::Committed) > 0))?;
+            reach("the first call", &|| ledger.get(Field::Committed) > 0)?;
             std::thread::sleep(Duration::from_micros(chance.u64(..4000)));
             let killed = now();
             victim.kill();
             killed
         }
         1 => {
-            wait("the caller's death", || Ok(ledger.get(Field::DiedAt) != 0))?;
+            reach("the caller's death", &|| ledger.get(Field::DiedAt) != 0)?;
             ledger.get(Field::DiedAt)
         }
         _ => {
-            wait("the caller's stop", || Ok(ledger.get(Field::Stopping) == 1 && is_stopped(pid)))?;
+            reach("the caller's stop", &|| ledger.get(Field::Stopping) == 1 && is_stopped(pid))?;
             single_step(pid, chance.u32(1..if language == Language::Rust { 1200 } else { 5000 }), Step::Instruction)?;
             let killed = now();
             victim.kill();
@@ -430,7 +431,7 @@ fn caller_dies(
     let handled = u64::from_le_bytes((*reply).try_into()?);
     drop(reply);
     findings.count("messages", handled);
-    let may_not_begin = standing.form == "async" || is_two_way(order.text("form"));
+    let may_not_begin = standing.form == "async" || sends_items(order.text("form"));
     if !((committed <= handled || may_not_begin) && handled <= started) {
         let counts = format!("its caller had started {started}, committed {committed}, {handled} were handled");
         return Err(format!("{name}: {counts}: {order}").into());
