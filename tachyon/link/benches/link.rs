@@ -1,6 +1,8 @@
-//! The cost of a call through a link, beside a call over its engine alone: a gRPC call with one message each way, over
-//! an open channel of HTTP/2 with TLS. The call over the engine opens a lane, and sends its message once the other end
-//! has taken the lane: two round trips.
+//! The cost of a call through a link, beside two uses of its engine alone, over an open channel of HTTP/2 with TLS:
+//!
+//! - engine: a gRPC call with one message each way. It opens a lane, and sends its message once the other end has taken
+//!   the lane: two round trips.
+//! - lane: one message each way over a lane that is open, as the link's calls have one: one round trip.
 //!
 //! With the program `peer` also beside a unary call of tonic, the usual library for gRPC, over one channel with the
 //! same certificates: one round trip.
@@ -25,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tachyon::{AsyncCaller, Caller, Dispatcher, RpcServer};
-use tachyon_link::carrier::{Carrier, Channel, Lane};
+use tachyon_link::carrier::{Carrier, Channel, Lane, Receiver};
 use tachyon_link::certificates::write_certificates;
 use tachyon_link::grpc::{self, GrpcCarrier, GrpcTarget, Limits};
 use tachyon_link::tls::{ClientTls, Identity, ServerTls};
@@ -251,10 +253,11 @@ fn measure() -> Outcome {
     }
     for size in SIZES {
         let payload = vec![7; size];
-        let [mut engine, mut link, mut tonic] = <[Times; 3]>::default();
+        let [mut engine, mut lane, mut link, mut tonic] = <[Times; 4]>::default();
         let mut processor = Vec::new();
         for _ in 0..ROUNDS {
             engine.one_by_one.push(runtime.block_on(one_by_one_over(&*channel, &payload))?);
+            lane.one_by_one.push(runtime.block_on(one_by_one_on_a_lane(&*channel, &payload))?);
             let before = near.processor_time()? + far.processor_time()?;
             link.one_by_one.push(one_by_one_through(&mut caller, &payload)?);
             processor.push(nanos((near.processor_time()? + far.processor_time()?).saturating_sub(before)));
@@ -262,40 +265,50 @@ fn measure() -> Outcome {
                 tonic.one_by_one.push(peer.time(&format!("one-by-one {size} {CALLS}"))?);
             }
             engine.in_flight.push(runtime.block_on(in_flight_over(&channel, &payload))?);
+            lane.in_flight.push(runtime.block_on(in_flight_on_lanes(&channel, &payload))?);
             link.in_flight.push(runtime.block_on(in_flight_through(&tasks, &payload))?);
             if let Some(peer) = &mut peer {
                 tonic.in_flight.push(peer.time(&format!("in-flight {size} {FLIGHT_CALLS} {FLIGHT}"))?);
             }
         }
-        report(size, &engine, &link, &processor, peer.is_some().then_some(&tonic))?;
+        report(size, [&engine, &lane, &link], &processor, peer.is_some().then_some(&tonic))?;
     }
     Ok(())
 }
 
-fn report(size: usize, engine: &Times, link: &Times, processor: &[f64], tonic: Option<&Times>) -> Outcome {
-    let contenders: Vec<_> =
-        [("engine", engine), ("link", link)].into_iter().chain(tonic.map(|times| ("tonic", times))).collect();
+fn report(size: usize, own: [&Times; 3], processor: &[f64], tonic: Option<&Times>) -> Outcome {
+    let [engine, lane, link] = own;
     let [calls, flight_calls] = [f64::from(u32::try_from(CALLS)?), f64::from(u32::try_from(FLIGHT_CALLS)?)];
     let listed = |shown: &dyn Fn(&Times) -> String| {
-        contenders.iter().map(|(name, times)| format!("{name} {}", shown(times))).collect::<Vec<_>>().join(", ")
+        let contenders = [("engine", engine), ("lane", lane), ("link", link)].into_iter();
+        let contenders = contenders.chain(tonic.map(|times| ("tonic", times)));
+        contenders.map(|(name, times)| format!("{name} {}", shown(times))).collect::<Vec<_>>().join(", ")
     };
     print(&format!("{size} bytes, medians of {ROUNDS} rounds"));
     print(&format!("  one by one: {}", listed(&|times| format!("{:.1} us", median(&times.one_by_one) / 1e3))));
     let ratio = |of: &Times, to: &Times| median_ratio(&of.one_by_one, &to.one_by_one);
-    print(&format!("    link over engine: {:.2} (wanted <= 2.4)", ratio(link, engine)));
+    print(&format!(
+        "    link over engine: {:.2} (wanted <= 2.4), over lane: {:.2}",
+        ratio(link, engine),
+        ratio(link, lane)
+    ));
     if let Some(tonic) = tonic {
-        let [link, engine] = [link, engine].map(|times| ratio(times, tonic));
-        print(&format!("    link over tonic: {link:.2}, engine over tonic: {engine:.2}"));
+        let [engine, lane, link] = own.map(|times| ratio(times, tonic));
+        print(&format!("    over tonic: engine {engine:.2}, lane {lane:.2}, link {link:.2}"));
     }
     print(&format!("    processor time of both ends of the link: {:.1} us a call", median(processor) / calls / 1e3));
     let rate = |times: &Times| format!("{:.0} k/s", flight_calls / median(&times.in_flight) * 1e6);
     print(&format!("  {FLIGHT} in flight: {}", listed(&rate)));
     // A rate falls as the time rises.
     let ratio = |of: &Times, to: &Times| median_ratio(&to.in_flight, &of.in_flight);
-    print(&format!("    link's rate over the engine's: {:.2} (wanted >= 0.7)", ratio(link, engine)));
+    print(&format!(
+        "    link over engine: {:.2} (wanted >= 0.7), over lane: {:.2}",
+        ratio(link, engine),
+        ratio(link, lane)
+    ));
     if let Some(tonic) = tonic {
-        let [link, engine] = [link, engine].map(|times| ratio(times, tonic));
-        print(&format!("    over tonic's: the link's {link:.2}, the engine's {engine:.2}"));
+        let [engine, lane, link] = own.map(|times| ratio(times, tonic));
+        print(&format!("    over tonic: engine {engine:.2}, lane {lane:.2}, link {link:.2}"));
     }
     Ok(())
 }
@@ -309,12 +322,24 @@ fn print(line: &str) {
 async fn engine_call(channel: &impl Channel, payload: &Bytes) -> Outcome {
     let Lane { sender, mut receiver, .. } = channel.open().await?;
     sender.send(payload.clone()).await?;
+    // The message takes the end of this direction along. After the answer it would cost another round trip.
     drop(sender);
     receiver.next().await.ok_or("the lane ended")??;
-    // The end of the gRPC call.
+    end(receiver).await
+}
+
+/// Waits for the end of the gRPC call.
+async fn end(mut receiver: Receiver) -> Outcome {
     while let Some(message) = receiver.next().await {
         message?;
     }
+    Ok(())
+}
+
+/// A message each way over an open lane.
+async fn exchange(lane: &mut Lane, payload: &Bytes) -> Outcome {
+    lane.sender.send(payload.clone()).await?;
+    lane.receiver.next().await.ok_or("the lane ended")??;
     Ok(())
 }
 
@@ -327,6 +352,21 @@ async fn one_by_one_over(channel: &impl Channel, payload: &[u8]) -> Outcome<f64>
         engine_call(channel, &payload).await?;
         times.push(nanos(began.elapsed()));
     }
+    Ok(median(&times))
+}
+
+/// The median of messages each way over one lane.
+async fn one_by_one_on_a_lane(channel: &impl Channel, payload: &[u8]) -> Outcome<f64> {
+    let payload = Bytes::copy_from_slice(payload);
+    let mut lane = channel.open().await?;
+    let mut times = Vec::with_capacity(CALLS);
+    for _ in 0..CALLS {
+        let began = Instant::now();
+        exchange(&mut lane, &payload).await?;
+        times.push(nanos(began.elapsed()));
+    }
+    drop(lane.sender);
+    end(lane.receiver).await?;
     Ok(median(&times))
 }
 
@@ -353,6 +393,28 @@ async fn in_flight_over(channel: &Arc<impl Channel>, payload: &[u8]) -> Outcome<
                 engine_call(&*channel, &payload).await.map_err(|error| error.to_string())?;
             }
             Ok::<(), String>(())
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done??;
+    }
+    Ok(nanos(began.elapsed()))
+}
+
+/// Time for as many messages each way, each task over a lane of its own, which it opens.
+async fn in_flight_on_lanes(channel: &Arc<impl Channel>, payload: &[u8]) -> Outcome<f64> {
+    let payload = Bytes::copy_from_slice(payload);
+    let began = Instant::now();
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..FLIGHT {
+        let (channel, payload) = (Arc::clone(channel), payload.clone());
+        tasks.spawn(async move {
+            let mut lane = channel.open().await.map_err(|error| error.to_string())?;
+            for _ in 0..FLIGHT_CALLS / FLIGHT {
+                exchange(&mut lane, &payload).await.map_err(|error| error.to_string())?;
+            }
+            drop(lane.sender);
+            end(lane.receiver).await.map_err(|error| error.to_string())
         });
     }
     while let Some(done) = tasks.join_next().await {
