@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Builds the peers of `make bench-peers` into a directory: the program `peer`, an environment for the Python packages,
-# and a list of the crates in the program. Peers that do not build are left out, with a message.
+# Builds the peers of `make bench-peers` and of the link's benchmark into a directory: the program `peer`, an
+# environment for the Python packages, and a list of the crates in the program. Peers that do not build are left out,
+# with a message.
 set -euo pipefail
 
 into=$(mkdir -p "$1" && cd "$1" && pwd)
 python=$2
 cd "$(dirname "$0")"
 
-crates=(iceoryx2)
+crates=(iceoryx2 tonic)
 packages=(iceoryx2==0.10.0 pyzmq==27.3.0 grpcio==1.85.3)
 
 # tachyon-ipc 0.5.1 is C++23 with std::expected, and needs link-time optimisation: Debian 12 has clang 19 and its linker

@@ -1,22 +1,33 @@
-//! The cost of a call through a link, beside a call over its engine alone: a gRPC call with one message each way, over
-//! an open channel of HTTP/2 with TLS.
+//! The cost of a call through a link, beside two uses of its engine alone, over an open channel of HTTP/2 with TLS:
 //!
-//! Run: `cargo bench -p tachyon-link` (about half a minute).
+//! - engine: a gRPC call with one message each way. It opens a lane, and sends its message once the other end has taken
+//!   the lane: two round trips.
+//! - lane: one message each way over a lane that is open, as the link's calls have one: one round trip.
+//!
+//! With the program `peer` also beside a unary call of tonic, the usual library for gRPC, over one channel with the
+//! same certificates: one round trip.
+//!
+//! Run: `cargo bench -p tachyon-link` (about half a minute). With tonic:
+//! ```sh
+//! cargo build --release --manifest-path benches/peers/Cargo.toml --no-default-features --features tonic
+//! TACHYON_PEER=$PWD/benches/peers/target/release/peer cargo bench -p tachyon-link
+//! ```
 //!
 //! Five processes: this one is the caller, and the near end of the bare channel; the others are the callee, both ends
-//! of the link, and the far end of the bare channel, which echoes. All are on one machine, over the loopback interface.
-//! Short rounds of both kinds take turns.
+//! of the link, and the far end of the bare channel, which echoes. tonic has two more, a client and a server that
+//! echoes. All are on one machine, over the loopback interface. Short rounds of all kinds take turns.
 
 use std::error::Error;
+use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tachyon::{AsyncCaller, Caller, Dispatcher, RpcServer};
-use tachyon_link::carrier::{Carrier, Channel, Lane};
+use tachyon_link::carrier::{Carrier, Channel, Lane, Receiver};
 use tachyon_link::certificates::write_certificates;
 use tachyon_link::grpc::{self, GrpcCarrier, GrpcTarget, Limits};
 use tachyon_link::tls::{ClientTls, Identity, ServerTls};
@@ -110,13 +121,18 @@ async fn near(address: SocketAddr, front: &Path, certificates: &Path) -> Outcome
     Ok(near.serve(std::future::pending()).await?)
 }
 
-/// A process of this program.
+/// A process of this program, or of `peer`.
 struct Role(Child);
 
 impl Role {
     fn start(arguments: &[&str]) -> Outcome<Self> {
         let mut command = Command::new(std::env::current_exe()?);
         Ok(Self(command.args(arguments).stdin(Stdio::null()).spawn()?))
+    }
+
+    fn of_peer(program: &Path, arguments: &[&str], pipe: fn() -> Stdio) -> Outcome<Self> {
+        let started = Command::new(program).args(arguments).stdin(pipe()).stdout(pipe()).spawn();
+        Ok(Self(started.map_err(|error| format!("TACHYON_PEER={}: {error}", program.display()))?))
     }
 
     /// Processor time so far.
@@ -142,16 +158,57 @@ impl Drop for Role {
     }
 }
 
+/// tonic's server and client. The client makes the calls of each line that it reads, and answers with a time.
+struct Tonic {
+    client: Role,
+    times: BufReader<ChildStdout>,
+    _server: Role,
+}
+
+impl Tonic {
+    fn start(peer: &Path, certificates: &str) -> Outcome<Self> {
+        let at = free_address()?.to_string();
+        let server = Role::of_peer(peer, &["tonic-server", &at, certificates], Stdio::null)?;
+        let mut client = Role::of_peer(peer, &["tonic-client", &at, certificates], Stdio::piped)?;
+        let times = BufReader::new(client.0.stdout.take().ok_or("no output")?);
+        Ok(Self { client, times, _server: server })
+    }
+
+    /// Nanoseconds.
+    fn time(&mut self, order: &str) -> Outcome<f64> {
+        let mut orders = self.client.0.stdin.as_ref().ok_or("no input")?;
+        writeln!(orders, "{order}").map_err(|error| format!("tonic's client takes no orders: {error}"))?;
+        let mut time = String::new();
+        self.times.read_line(&mut time)?;
+        Ok(time.trim().parse().map_err(|_| format!("tonic's client answered {order} by {time:?}"))?)
+    }
+}
+
 fn free_address() -> Outcome<SocketAddr> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
 }
 
-fn median<T: Copy + PartialOrd>(mut values: Vec<T>) -> T {
-    values.sort_by(|a, b| a.partial_cmp(b).unwrap_or(core::cmp::Ordering::Equal));
+/// The times of one contender, one of each round, in nanoseconds.
+#[derive(Default)]
+struct Times {
+    /// The median of the calls of a round.
+    one_by_one: Vec<f64>,
+    /// All calls of a round.
+    in_flight: Vec<f64>,
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }
 
-/// The parts of a second in nanoseconds, for ratios.
+/// The median of the ratios of each round.
+fn median_ratio(of: &[f64], to: &[f64]) -> f64 {
+    median(&of.iter().zip(to).map(|(of, to)| of / to).collect::<Vec<_>>())
+}
+
+/// Nanoseconds, for ratios.
 #[allow(clippy::cast_precision_loss, reason = "times of a benchmark")]
 fn nanos(time: Duration) -> f64 {
     time.as_nanos() as f64
@@ -189,40 +246,69 @@ fn measure() -> Outcome {
     });
     let channel = Arc::new(channel);
     let tasks = runtime.block_on(AsyncCaller::connect(front))?;
+    let mut peer = None;
+    match std::env::var_os("TACHYON_PEER") {
+        Some(program) => peer = Some(Tonic::start(program.as_ref(), &certificates_at)?),
+        None => print("tonic is left out: TACHYON_PEER does not name the program `peer`"),
+    }
     for size in SIZES {
         let payload = vec![7; size];
-        let mut rounds: Vec<[f64; 5]> = Vec::new();
+        let [mut engine, mut lane, mut link, mut tonic] = <[Times; 4]>::default();
+        let mut processor = Vec::new();
         for _ in 0..ROUNDS {
-            let engine = runtime.block_on(one_by_one_over(&*channel, &payload))?;
+            engine.one_by_one.push(runtime.block_on(one_by_one_over(&*channel, &payload))?);
+            lane.one_by_one.push(runtime.block_on(one_by_one_on_a_lane(&*channel, &payload))?);
             let before = near.processor_time()? + far.processor_time()?;
-            let mut times = Vec::with_capacity(CALLS);
-            for _ in 0..CALLS {
-                let began = Instant::now();
-                drop(caller.call(ECHO, &payload)?);
-                times.push(began.elapsed());
+            link.one_by_one.push(one_by_one_through(&mut caller, &payload)?);
+            processor.push(nanos((near.processor_time()? + far.processor_time()?).saturating_sub(before)));
+            if let Some(peer) = &mut peer {
+                tonic.one_by_one.push(peer.time(&format!("one-by-one {size} {CALLS}"))?);
             }
-            let processor = (near.processor_time()? + far.processor_time()?).saturating_sub(before);
-            let engine_flight = runtime.block_on(in_flight_over(&channel, &payload))?;
-            let link_flight = runtime.block_on(in_flight_through(&tasks, &payload))?;
-            let calls = f64::from(u32::try_from(CALLS)?);
-            rounds.push([
-                nanos(engine),
-                nanos(median(times)),
-                nanos(processor) / calls,
-                nanos(engine_flight),
-                nanos(link_flight),
-            ]);
+            engine.in_flight.push(runtime.block_on(in_flight_over(&channel, &payload))?);
+            lane.in_flight.push(runtime.block_on(in_flight_on_lanes(&channel, &payload))?);
+            link.in_flight.push(runtime.block_on(in_flight_through(&tasks, &payload))?);
+            if let Some(peer) = &mut peer {
+                tonic.in_flight.push(peer.time(&format!("in-flight {size} {FLIGHT_CALLS} {FLIGHT}"))?);
+            }
         }
-        let of = |at: usize| median(rounds.iter().map(|round| round[at]).collect());
-        let ratio = |of: usize, to: usize| median(rounds.iter().map(|round| round[of] / round[to]).collect::<Vec<_>>());
-        let calls = f64::from(u32::try_from(FLIGHT_CALLS)?);
-        print(&format!("{size} bytes, medians of {ROUNDS} rounds"));
-        print(&format!("  one by one: engine {:.1} us, link {:.1} us", of(0) / 1e3, of(1) / 1e3));
-        print(&format!("    link over engine: {:.2} (wanted <= 2.4)", ratio(1, 0)));
-        print(&format!("    processor time of both ends of the link: {:.1} us a call", of(2) / 1e3));
-        let rates = [of(3), of(4)].map(|time| calls / time * 1e6);
-        print(&format!("  {FLIGHT} in flight: engine {:.0} k/s, link {:.0} k/s", rates[0], rates[1]));
-        print(&format!("    link's rate over the engine's: {:.2} (wanted >= 0.7)", ratio(3, 4)));
+        report(size, [&engine, &lane, &link], &processor, peer.is_some().then_some(&tonic))?;
+    }
+    Ok(())
+}
+
+fn report(size: usize, own: [&Times; 3], processor: &[f64], tonic: Option<&Times>) -> Outcome {
+    let [engine, lane, link] = own;
+    let [calls, flight_calls] = [f64::from(u32::try_from(CALLS)?), f64::from(u32::try_from(FLIGHT_CALLS)?)];
+    let listed = |shown: &dyn Fn(&Times) -> String| {
+        let contenders = [("engine", engine), ("lane", lane), ("link", link)].into_iter();
+        let contenders = contenders.chain(tonic.map(|times| ("tonic", times)));
+        contenders.map(|(name, times)| format!("{name} {}", shown(times))).collect::<Vec<_>>().join(", ")
+    };
+    print(&format!("{size} bytes, medians of {ROUNDS} rounds"));
+    print(&format!("  one by one: {}", listed(&|times| format!("{:.1} us", median(&times.one_by_one) / 1e3))));
+    let ratio = |of: &Times, to: &Times| median_ratio(&of.one_by_one, &to.one_by_one);
+    print(&format!(
+        "    link over engine: {:.2} (wanted <= 2.4), over lane: {:.2}",
+        ratio(link, engine),
+        ratio(link, lane)
+    ));
+    if let Some(tonic) = tonic {
+        let [engine, lane, link] = own.map(|times| ratio(times, tonic));
+        print(&format!("    over tonic: engine {engine:.2}, lane {lane:.2}, link {link:.2}"));
+    }
+    print(&format!("    processor time of both ends of the link: {:.1} us a call", median(processor) / calls / 1e3));
+    let rate = |times: &Times| format!("{:.0} k/s", flight_calls / median(&times.in_flight) * 1e6);
+    print(&format!("  {FLIGHT} in flight: {}", listed(&rate)));
+    // A rate falls as the time rises.
+    let ratio = |of: &Times, to: &Times| median_ratio(&to.in_flight, &of.in_flight);
+    print(&format!(
+        "    link over engine: {:.2} (wanted >= 0.7), over lane: {:.2}",
+        ratio(link, engine),
+        ratio(link, lane)
+    ));
+    if let Some(tonic) = tonic {
+        let [engine, lane, link] = own.map(|times| ratio(times, tonic));
+        print(&format!("    over tonic: engine {engine:.2}, lane {lane:.2}, link {link:.2}"));
     }
     Ok(())
 }
@@ -236,29 +322,67 @@ fn print(line: &str) {
 async fn engine_call(channel: &impl Channel, payload: &Bytes) -> Outcome {
     let Lane { sender, mut receiver, .. } = channel.open().await?;
     sender.send(payload.clone()).await?;
+    // The message takes the end of this direction along. After the answer it would cost another round trip.
     drop(sender);
     receiver.next().await.ok_or("the lane ended")??;
-    // The end of the gRPC call.
+    end(receiver).await
+}
+
+/// Waits for the end of the gRPC call.
+async fn end(mut receiver: Receiver) -> Outcome {
     while let Some(message) = receiver.next().await {
         message?;
     }
     Ok(())
 }
 
+/// A message each way over an open lane.
+async fn exchange(lane: &mut Lane, payload: &Bytes) -> Outcome {
+    lane.sender.send(payload.clone()).await?;
+    lane.receiver.next().await.ok_or("the lane ended")??;
+    Ok(())
+}
+
 /// The median of calls over the engine alone.
-async fn one_by_one_over(channel: &impl Channel, payload: &[u8]) -> Outcome<Duration> {
+async fn one_by_one_over(channel: &impl Channel, payload: &[u8]) -> Outcome<f64> {
     let payload = Bytes::copy_from_slice(payload);
     let mut times = Vec::with_capacity(CALLS);
     for _ in 0..CALLS {
         let began = Instant::now();
         engine_call(channel, &payload).await?;
-        times.push(began.elapsed());
+        times.push(nanos(began.elapsed()));
     }
-    Ok(median(times))
+    Ok(median(&times))
+}
+
+/// The median of messages each way over one lane.
+async fn one_by_one_on_a_lane(channel: &impl Channel, payload: &[u8]) -> Outcome<f64> {
+    let payload = Bytes::copy_from_slice(payload);
+    let mut lane = channel.open().await?;
+    let mut times = Vec::with_capacity(CALLS);
+    for _ in 0..CALLS {
+        let began = Instant::now();
+        exchange(&mut lane, &payload).await?;
+        times.push(nanos(began.elapsed()));
+    }
+    drop(lane.sender);
+    end(lane.receiver).await?;
+    Ok(median(&times))
+}
+
+/// The median of calls through the link.
+fn one_by_one_through(caller: &mut Caller, payload: &[u8]) -> Outcome<f64> {
+    let mut times = Vec::with_capacity(CALLS);
+    for _ in 0..CALLS {
+        let began = Instant::now();
+        drop(caller.call(ECHO, payload)?);
+        times.push(nanos(began.elapsed()));
+    }
+    Ok(median(&times))
 }
 
 /// Time for calls over the engine alone, with so many in flight.
-async fn in_flight_over(channel: &Arc<impl Channel>, payload: &[u8]) -> Outcome<Duration> {
+async fn in_flight_over(channel: &Arc<impl Channel>, payload: &[u8]) -> Outcome<f64> {
     let payload = Bytes::copy_from_slice(payload);
     let began = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();
@@ -274,11 +398,33 @@ async fn in_flight_over(channel: &Arc<impl Channel>, payload: &[u8]) -> Outcome<
     while let Some(done) = tasks.join_next().await {
         done??;
     }
-    Ok(began.elapsed())
+    Ok(nanos(began.elapsed()))
+}
+
+/// Time for as many messages each way, each task over a lane of its own, which it opens.
+async fn in_flight_on_lanes(channel: &Arc<impl Channel>, payload: &[u8]) -> Outcome<f64> {
+    let payload = Bytes::copy_from_slice(payload);
+    let began = Instant::now();
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..FLIGHT {
+        let (channel, payload) = (Arc::clone(channel), payload.clone());
+        tasks.spawn(async move {
+            let mut lane = channel.open().await.map_err(|error| error.to_string())?;
+            for _ in 0..FLIGHT_CALLS / FLIGHT {
+                exchange(&mut lane, &payload).await.map_err(|error| error.to_string())?;
+            }
+            drop(lane.sender);
+            end(lane.receiver).await.map_err(|error| error.to_string())
+        });
+    }
+    while let Some(done) = tasks.join_next().await {
+        done??;
+    }
+    Ok(nanos(began.elapsed()))
 }
 
 /// Time for as many calls through the link.
-async fn in_flight_through(caller: &AsyncCaller, payload: &[u8]) -> Outcome<Duration> {
+async fn in_flight_through(caller: &AsyncCaller, payload: &[u8]) -> Outcome<f64> {
     let began = Instant::now();
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..FLIGHT {
@@ -293,5 +439,5 @@ async fn in_flight_through(caller: &AsyncCaller, payload: &[u8]) -> Outcome<Dura
     while let Some(done) = tasks.join_next().await {
         done??;
     }
-    Ok(began.elapsed())
+    Ok(nanos(began.elapsed()))
 }
