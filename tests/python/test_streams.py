@@ -285,6 +285,26 @@ def test_a_server_that_stops_ends_its_streams(start: Callable[[str], StreamPeer]
     assert peer.process.wait(LIMIT) == 0
 
 
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_an_upload_to_a_callee_that_is_gone_takes_nothing_and_has_its_outcome(
+    start: Callable[[str], StreamPeer], path: str, end: str
+) -> None:
+    peer = start("server")
+    with RpcBus.connect(path) as bus, RpcBus.connect(path) as other, bus.stream(UPLOAD, b"") as upload:
+        assert upload.send(packed(1))
+        if end == "kill":
+            peer.process.kill()
+        else:
+            with contextlib.suppress(errors.TachyonError):
+                tachyon_rpc(STOP)(bytes).call(other, b"", timeout=LIMIT)
+        peer.process.wait(LIMIT)
+        for number in range(3):
+            assert not upload.send(packed(number))
+        with pytest.raises(errors.PeerDeadError if end == "kill" else errors.RpcError) as raised:
+            upload.finish()
+        assert not raised.value.safe_to_retry
+
+
 def test_a_closed_bus_ends_the_stream(bus: RpcBus, callee: StreamPeer) -> None:
     stream = bus.stream(FOREVER)
     next(stream)

@@ -298,6 +298,29 @@ def test_a_server_that_stops_ends_its_streams(run: Callable, callee: StreamPeer,
     assert callee.process.wait(LIMIT) == 0
 
 
+@pytest.mark.parametrize("end", ["stop", "kill"])
+def test_an_upload_to_a_callee_that_is_gone_takes_nothing_and_has_its_outcome(
+    run: Callable, callee: StreamPeer, path: str, end: str
+) -> None:
+    async def main() -> None:
+        with RpcBus.connect(path) as bus, RpcBus.connect(path) as other:
+            async with bus.astream(UPLOAD, b"") as upload:
+                assert await upload.send(packed(1))
+                if end == "kill":
+                    callee.process.kill()
+                else:
+                    with contextlib.suppress(errors.TachyonError):
+                        await tachyon_rpc(STOP)(bytes).acall(other, b"")
+                callee.process.wait(LIMIT)
+                for number in range(3):
+                    assert not await upload.send(packed(number))
+                with pytest.raises(errors.PeerDeadError if end == "kill" else errors.RpcError) as raised:
+                    await upload.finish()
+                assert not raised.value.safe_to_retry
+
+    run(main())
+
+
 def test_a_closed_bus_ends_the_stream(run: Callable, callee: StreamPeer, path: str) -> None:
     async def main() -> None:
         with RpcBus.connect(path) as bus:

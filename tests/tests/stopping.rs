@@ -9,8 +9,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tachyon::{
-    CallError, Callee, Caller, Context, Dispatcher, ErrorKind, RpcServer, ServeError, ServerOptions, Stopper,
-    endpoints, tachyon_rpc,
+    AsyncCaller, CallError, Callee, Caller, Context, Dispatcher, ErrorKind, ItemError, Items, RpcServer, ServeError,
+    ServerOptions, Stopper, endpoints, tachyon_rpc,
 };
 use tachyon_tests::temporary::socket;
 use tachyon_tests::wait;
@@ -40,6 +40,12 @@ fn drip() -> impl Iterator<Item = u32> {
     (0..).inspect(|_| std::thread::sleep(Duration::from_millis(50)))
 }
 
+/// Adds numbers.
+#[tachyon_rpc(msg_type = 8)]
+fn total(numbers: Items<u32>) -> Result<u32, ItemError> {
+    numbers.sum()
+}
+
 struct Server {
     path: PathBuf,
     stopper: Stopper,
@@ -60,7 +66,7 @@ impl Server {
         let stopper = server.stopper();
         let (begin, begins) = channel();
         let begun = Arc::new(AtomicUsize::new(0));
-        let mut dispatcher = Dispatcher::new(endpoints![add, endure, drip]);
+        let mut dispatcher = Dispatcher::new(endpoints![add, endure, drip, total]);
         let (count, begin_later) = (Arc::clone(&begun), begin.clone());
         dispatcher
             .register(1, "sleep", move |_: &[u8]| {
@@ -198,6 +204,36 @@ fn a_slow_stream_is_cancelled_after_the_stop_timeout() {
         server.serving.join().unwrap().unwrap();
         let took = stopped.elapsed();
         assert!((Duration::from_millis(400)..Duration::from_secs(4)).contains(&took), "{took:?}, {workers} workers");
+    }
+}
+
+#[test]
+fn an_upload_to_a_server_that_has_stopped_takes_nothing_and_has_its_outcome() {
+    let is_cancelled =
+        |ended: &CallError| matches!(ended, CallError::Remote(error) if error.kind == ErrorKind::Cancelled);
+    for workers in [0, 1, 2] {
+        let server = Server::start(workers, Duration::from_millis(100));
+        let mut caller = server.caller();
+        let mut upload = total::open(&mut caller).unwrap();
+        assert!(upload.send(1).unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let (task, of_task) = runtime.block_on(async {
+            let caller = AsyncCaller::connect(&server.path).await.unwrap();
+            let upload = total::stream(&caller).await.unwrap();
+            assert!(upload.send(1).await.unwrap());
+            (caller, upload)
+        });
+        server.stopper.stop();
+        server.serving.join().unwrap().unwrap();
+        assert!(!upload.send(2).unwrap());
+        let ended = upload.finish().unwrap_err();
+        assert!(is_cancelled(&ended), "{ended}");
+        runtime.block_on(async {
+            assert!(!of_task.send(2).await.unwrap());
+            let ended = of_task.finish().await.unwrap_err();
+            assert!(is_cancelled(&ended), "{ended}");
+            drop(task);
+        });
     }
 }
 

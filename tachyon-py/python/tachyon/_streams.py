@@ -235,7 +235,7 @@ class AsyncStream(Generic[_ItemT_co, _SentT_contra, _ReplyT_co]):
     async def send(self, item: _SentT_contra) -> bool:
         """Send an item, waiting for credit and for room. Its bytes are read at once.
 
-        Returns False when the callee has ended the stream and takes nothing more: the outcome, of `finish` or of the
+        Returns False when the callee has ended the stream, or is gone: the outcome, of `finish` or of the
         next item, says why.
         """
         self._check_takes_items()

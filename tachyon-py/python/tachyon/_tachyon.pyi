@@ -1214,7 +1214,7 @@ class Stream(Generic[_ItemT_co, _SentT_contra, _EndT_co]):
     def send(self, item: _SentT_contra) -> bool:
         """Send an item, waiting for credit and for room.
 
-        Returns False when the callee has ended the stream and takes nothing more: the outcome, of `finish` or of the
+        Returns False when the callee has ended the stream, or is gone: the outcome, of `finish` or of the
         next item, says why.
 
         A callee of a two-way stream may wait until its own items are taken, and take none meanwhile: take them between

@@ -43,6 +43,14 @@ pub enum ItemSent {
     Ended,
 }
 
+/// A message that could not be sent to a callee that is gone is no error: the next take reports the end.
+fn unless_gone(sent: Result<ItemSent, Unsent>) -> Result<ItemSent, Unsent> {
+    match sent {
+        Err(Unsent::Halted(Halt::Closed | Halt::PeerDead)) => Ok(ItemSent::Ended),
+        sent => sent,
+    }
+}
+
 /// The reply to a call that waits. Its frame is the driver's to release.
 #[derive(Debug)]
 pub(crate) struct Reply<T> {
@@ -134,11 +142,15 @@ impl<T> CallerCore<T> {
     }
 
     /// Sends an item of a stream if there are credit and room. A stream that has ended, or has the caller's END, takes
-    /// no item.
+    /// no item, and neither does a callee that is gone: what it published is still to be taken, and then its end.
     ///
     /// # Errors
-    /// The item can never fit, or the connection has ended.
+    /// The item can never fit, or the connection has ended otherwise.
     pub(crate) fn try_send_item(&mut self, id: u64, payload: &[u8]) -> Result<ItemSent, Unsent> {
+        unless_gone(self.send_item(id, payload))
+    }
+
+    fn send_item(&mut self, id: u64, payload: &[u8]) -> Result<ItemSent, Unsent> {
         let may_send = self.flush_cancellations()?;
         let Self { tx, calls, .. } = self;
         let Some(stream) = calls.stream(id) else { return Ok(ItemSent::Ended) };
@@ -191,10 +203,7 @@ impl<T> CallerCore<T> {
     /// # Errors
     /// The connection has ended otherwise.
     pub(crate) fn try_send_end(&mut self, id: u64) -> Result<ItemSent, Unsent> {
-        match self.send_end(id) {
-            Err(Unsent::Halted(Halt::Closed | Halt::PeerDead)) => Ok(ItemSent::Ended),
-            sent => sent,
-        }
+        unless_gone(self.send_end(id))
     }
 
     fn send_end(&mut self, id: u64) -> Result<ItemSent, Unsent> {

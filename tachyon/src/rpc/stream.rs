@@ -209,7 +209,7 @@ impl<C: StreamsReplies> Iterator for OpenStream<'_, C> {
 
 impl<C: TakesItems> OpenStream<'_, C> {
     /// Sends an item: a reference to a value, or its view, such as `&str` for a `String`. Waits for credit and for
-    /// room. False when the callee has ended the stream, and takes nothing more: the outcome of the stream says why.
+    /// room. False when the callee has ended the stream, or is gone: the outcome of the stream says why.
     ///
     /// A callee of a two-way stream may wait until its own items are taken, and take none meanwhile: take them between
     /// sends, or limit the time of the stream.

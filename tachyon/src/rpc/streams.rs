@@ -346,12 +346,12 @@ impl Caller {
     }
 
     /// Sends an item to the callee of a stream, waiting for credit and for room. False when the callee takes nothing
-    /// more: after [`end_items`](Self::end_items), and when the stream has ended. [`finish`](Self::finish) or
-    /// [`next_item`](Self::next_item) has the outcome.
+    /// more: after [`end_items`](Self::end_items), when the stream has ended, and when the callee is gone.
+    /// [`finish`](Self::finish) or [`next_item`](Self::next_item) has the outcome, after all that the callee published.
     ///
     /// # Errors
     /// [`CallError::TooLarge`]: the item can never fit the ring; the stream stays open. [`CallError::TimedOut`] when
-    /// the time of the whole stream is over. Otherwise the callee closed or died.
+    /// the time of the whole stream is over.
     pub fn send_item(&mut self, id: u64, payload: &[u8]) -> Result<bool, CallError> {
         self.send_item_of(id, payload.len(), |out| out.copy_from_slice(payload))
     }
@@ -372,12 +372,10 @@ impl Caller {
         Ok(true)
     }
 
-    /// Says that this side sends no further item of a stream. Waits for room. A callee that is gone needs no END: what
-    /// it published is still to be taken, and [`next_item`](Self::next_item) or [`finish`](Self::finish) reports its
-    /// end.
+    /// Says that this side sends no further item of a stream. Waits for room. A callee that is gone needs no END.
     ///
     /// # Errors
-    /// As [`send_item`](Self::send_item), but for the end of the callee.
+    /// As [`send_item`](Self::send_item).
     pub fn end_items(&mut self, id: u64) -> Result<(), CallError> {
         if self.core.calls.stream(id).is_some_and(|stream| stream.has_sent_end) {
             return Ok(());
@@ -391,7 +389,7 @@ impl Caller {
     }
 
     /// Takes room for an item of `len` bytes, with credit, or for an END, waiting for it until `deadline`. `None` when
-    /// the stream has ended, or has its END, and for an END to a callee that is gone.
+    /// the stream has ended, or has its END, and when the callee is gone.
     pub(crate) fn take_item_room(
         &mut self,
         id: u64,
@@ -403,30 +401,29 @@ impl Caller {
             Some(stream) => stream.deadline,
         };
         let CallerCore { tx, rx, calls, .. } = &mut self.core;
-        if let Some(len) = len {
-            tx.check(len)?;
-        }
-        let found = room_while_taking(
-            (tx, rx, calls),
-            deadline.min(whole),
-            |connection, forward, producer, calls| {
-                let Some(stream) = calls.stream(id).filter(|stream| stream.takes_items()) else {
-                    return Ok(Some(None));
-                };
-                let has_credit = match len {
-                    Some(_) => stream.credit.is_open(producer).map_err(|fault| connection.broken(fault))?,
-                    None => true,
-                };
-                let room = look_for_room(connection, forward, producer, len.unwrap_or(0))?;
-                Ok(room.filter(|_| has_credit).map(Some))
-            },
-            file,
-        );
+        let fits = len.map_or(Ok(()), |len| tx.check(len));
+        let found = fits.and_then(|()| {
+            room_while_taking(
+                (tx, rx, calls),
+                deadline.min(whole),
+                |connection, forward, producer, calls| {
+                    let Some(stream) = calls.stream(id).filter(|stream| stream.takes_items()) else {
+                        return Ok(Some(None));
+                    };
+                    let has_credit = match len {
+                        Some(_) => stream.credit.is_open(producer).map_err(|fault| connection.broken(fault))?,
+                        None => true,
+                    };
+                    let room = look_for_room(connection, forward, producer, len.unwrap_or(0))?;
+                    Ok(room.filter(|_| has_credit).map(Some))
+                },
+                file,
+            )
+        });
         match found {
             Ok(found) => Ok(found),
             // Messages that the callee published are still to be taken, and the take behind them reports the end.
-            Err(Unsent::Halted(Halt::Closed | Halt::PeerDead)) if len.is_none() => Ok(None),
-            Err(Unsent::Halted(halt @ (Halt::Closed | Halt::PeerDead))) => Err(halt.into()),
+            Err(Unsent::Halted(Halt::Closed | Halt::PeerDead)) => Ok(None),
             Err(Unsent::Halted(halt)) => Err(self.stream_halted(id, halt, whole)),
             Err(unsent) => Err(unsent.into()),
         }

@@ -148,15 +148,15 @@ impl RawStream {
     }
 
     /// Sends an item. Awaits credit of the callee, and room. False when the callee takes nothing more: after
-    /// [`end`](Self::end), and when the stream has ended. [`recv`](Self::recv) or [`finish`](Self::finish) has the
-    /// outcome.
+    /// [`end`](Self::end), when the stream has ended, and when the callee is gone. [`recv`](Self::recv) or
+    /// [`finish`](Self::finish) has the outcome.
     ///
     /// A callee that waits until its own items are taken gives no credit: the task that sends to such a callee receives
     /// meanwhile.
     ///
     /// # Errors
     /// [`CallError::TooLarge`]: the item can never fit the ring; the stream stays open. [`CallError::TimedOut`] when
-    /// the time of the whole stream is over. Otherwise the callee closed or died.
+    /// the time of the whole stream is over.
     ///
     /// # Panics
     /// With a time limit, in a runtime without its time driver.

@@ -203,7 +203,11 @@ impl Session {
                 }
             }
         };
-        within(deadline, sending).await.unwrap_or(Err(CallError::TimedOut { sent: true }))
+        match within(deadline, sending).await.unwrap_or(Err(CallError::TimedOut { sent: true })) {
+            // As `CallerCore::try_send_item`: the next take reports the end of the connection.
+            Err(CallError::Closed { .. } | CallError::PeerDead { .. }) => Ok(false),
+            sent => sent,
+        }
     }
 
     /// Waits until the next item of a stream need not wait for credit.
@@ -230,7 +234,7 @@ impl Session {
             }
         };
         match within(deadline, ending).await.unwrap_or(Err(CallError::TimedOut { sent: true })) {
-            // As `CallerCore::try_send_end`: the next take reports the end of the connection.
+            // As in `send_item`: the next take reports the end of the connection.
             Err(CallError::Closed { .. } | CallError::PeerDead { .. }) => Ok(()),
             ended => ended,
         }
