@@ -7,8 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import pytest
 
@@ -17,9 +17,6 @@ from serving_thread import serving
 from tachyon import RpcDispatcher
 from test_streams import CHAT, COUNT, FOREVER, UPLOAD, UPLOAD_SOME
 from test_streams_typed import chat, upload
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 LIMIT = 60.0
 
@@ -58,6 +55,19 @@ def test_items_of_the_callee_are_lines(path: str) -> None:
         failed = called(path, "sell", '{"stock": 2, "wanted": 9}')
         assert (failed.returncode, failed.stdout) == (1, "0\n1\n")
         assert failed.stderr == "tachyon: sell: HANDLER_FAILED SoldOut: 0 left\n"
+
+
+def test_items_of_msgpack_are_any_value(path: str) -> None:
+    dispatcher = RpcDispatcher()
+
+    @dispatcher.handler(msg_type=1, codec="msgpack")
+    def shown(first: int, items: Iterator[int | str | list[int] | dict[str, int] | None]) -> str:
+        return f"{first} {list(items)}"
+
+    given: list[object] = [1, "two", [3], {"four": 4}, None]
+    with serving(dispatcher, path):
+        done = called(path, "shown", '{"first": 0}', lines="".join(json.dumps(each) + "\n" for each in given))
+        assert values(done) == [f"0 {given}"]
 
 
 def test_items_without_a_type_are_text_or_hexadecimal(path: str) -> None:

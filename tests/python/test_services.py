@@ -10,6 +10,7 @@ import gc
 import inspect
 import pickle
 import weakref
+from collections.abc import AsyncIterator, Iterator  # noqa: TC003 - the hints of endpoints are read
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -304,6 +305,26 @@ def test_only_declared_methods_are_declared_again(function: Any) -> None:
     for again in (tachyon.awaited, tachyon.blocking):
         with pytest.raises(TypeError, match=r"is no method that a Service declares with @tachyon_rpc$"):
             again(function)
+
+
+def test_streams_are_not_declared_again() -> None:
+    class Feed(tachyon.Service):
+        @tachyon_rpc(msg_type=1)
+        def lines(self, count: tachyon.u32) -> Iterator[str]:
+            raise NotImplementedError
+
+        @tachyon_rpc(msg_type=2)
+        def later(self, count: tachyon.u32) -> AsyncIterator[str]:
+            raise NotImplementedError
+
+        @tachyon_rpc(msg_type=3)
+        def upload(self, chunks: Iterator[bytes]) -> tachyon.u64:
+            raise NotImplementedError
+
+    for again in (tachyon.awaited, tachyon.blocking):
+        for method in (Feed.lines, Feed.later, Feed.upload):
+            with pytest.raises(TypeError, match=rf"Feed\.{method.__name__} is a stream.*declare it again"):
+                again(method)  # type: ignore[arg-type]
 
 
 def test_blocking_undoes_awaited(service: Callable[..., Any], path: str) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from tachyon._forms import RAW
 from tachyon._printable import printable
 from tachyon._tachyon import RpcBus, read_error
-from tachyon._values import JsonError, decode, encode, form_of
+from tachyon._values import JsonError, decode, encode, encode_item, form_of
 from tachyon.errors import OnePeerError, RpcError
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ async def _send_lines(stream: _RawStream, form: Form) -> None:
         if not line.strip():
             continue
         try:
-            item = encode(form, json.loads(line), "the item")
+            item = encode_item(form, json.loads(line), "the item")
         except (ValueError, TypeError, OverflowError) as error:
             message = f"line {number}: {error}"
             raise JsonError(message) from None

@@ -266,6 +266,8 @@ def awaited(
 
         class AsyncPricing(tachyon.Service):
             price = tachyon.awaited(Pricing.price)
+
+    Raises `TypeError` for a stream: its hints, `Iterator` or `AsyncIterator`, say whether it is awaited.
     """
 
     async def declared(*args: _ParametersT.args, **kwargs: _ParametersT.kwargs) -> _GivenT:
@@ -288,6 +290,13 @@ def blocking(
 def _declared_again(declared: Callable[..., _GivenT], method: Callable[..., Any]) -> Callable[..., _GivenT]:
     if _endpoint_of(method) is None:
         message = f"{shown(method)} is no method that a Service declares with @tachyon_rpc"
+        raise TypeError(message)
+    hints = vars(method)[_HINTS]
+    if any(stream_hint(hint, name) is not None for name, hint in hints.items()):
+        message = (
+            f"{shown(method)} is a stream, whose hints say whether it is awaited; declare it again with @tachyon_rpc, "
+            "and with `AsyncIterator` in the place of `Iterator`, or the other way round"
+        )
         raise TypeError(message)
     # Copies the endpoint, too.
     functools.update_wrapper(declared, method)

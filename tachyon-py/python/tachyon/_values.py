@@ -144,6 +144,11 @@ def encode(form: Form, value: Any, place: str) -> bytes:
     return form.layout.plan.encode_fields(values)
 
 
+def encode_item(form: Form, value: Any, place: str) -> bytes:
+    """As `encode`, for an item, which is one value and no object of arguments."""
+    return encode(form, value, place) if form.codec is None else form.codec[0](value)
+
+
 def decode(form: Form, data: bytes, place: str) -> Any:
     """Convert a reply to a value that the json module writes."""
     if form.codec is not None:
