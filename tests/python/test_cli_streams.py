@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator  # noqa: TC003 - the hints of endpoints are read
 from contextlib import contextmanager
 
 import pytest

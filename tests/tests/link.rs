@@ -469,7 +469,7 @@ fn callers_share_connections_that_are_free_and_give_them_back() {
         assert_eq!(&*other.call_timeout(ECHO, b"next", PATIENCE).unwrap(), b"next");
     }
     assert!(began.elapsed() < Duration::from_millis(2500), "{:?}", began.elapsed());
-    wait::until("the connections are given back", Duration::from_secs(60), || counts()[0] - counts()[1] == 1);
+    wait::until("the connections are given back", Duration::from_mins(1), || counts()[0] - counts()[1] == 1);
     assert_eq!(&*callers[0].call_timeout(ECHO, b"next", PATIENCE).unwrap(), b"next");
 }
 

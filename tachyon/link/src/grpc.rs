@@ -212,9 +212,10 @@ impl Channel for GrpcChannel {
     async fn open(&self) -> Result<Lane, CarrierError> {
         let mut requests = self.requests.clone();
         poll_fn(|cx| requests.poll_ready(cx)).await.map_err(|error| self.end.of(&error))?;
-        let (max, place) = (requests.current_max_send_streams(), Arc::clone(&self.lanes));
-        // The channel has one, this lane one so far, and each open lane two.
-        if Arc::strong_count(&self.lanes) > max.saturating_mul(2) {
+        // A lane keeps its place until both directions have ended, as HTTP/2 counts it.
+        let (max, place) = (requests.current_max_send_streams(), Arc::new(Arc::clone(&self.lanes)));
+        // The channel has one, and each lane with this one.
+        if Arc::strong_count(&self.lanes) > max.saturating_add(1) {
             return Err(CarrierError::Full { to: self.end.to.to_string(), max });
         }
         let request = Request::builder()

@@ -256,7 +256,13 @@ async fn a_channel_has_as_many_lanes_as_the_far_end_permits() {
     }
     let error = channel.open().await.unwrap_err();
     assert!(matches!(error, CarrierError::Full { max: 3, .. }), "{error}");
-    lanes.pop();
+    // A lane that has ended in one direction is open.
+    let (mut near, Lane { sender, receiver, .. }) = lanes.pop().unwrap();
+    drop(sender);
+    assert!(next(&mut near).await.is_none());
+    let error = channel.open().await.unwrap_err();
+    assert!(matches!(error, CarrierError::Full { max: 3, .. }), "{error}");
+    drop((near, receiver));
     let again = async {
         while channel.open().await.is_err() {
             sleep(Duration::from_millis(10)).await;
