@@ -189,18 +189,21 @@ impl Drop for Lease {
         {
             users.is_asking = true;
             drop(users);
-            runtime.spawn(ask_until_free(self.caller.clone(), Arc::clone(&self.users)));
+            runtime.spawn(ask_until_free(self.caller.clone(), Arc::downgrade(&self.users)));
         }
     }
 }
 
 /// Asks the callee a question, which it answers when it has come to the end of the requests before. One question at a
-/// time, so callers that give up many calls make no more of them.
-async fn ask_until_free(caller: AsyncCaller, users: Arc<Users>) {
+/// time, so callers that give up many calls make no more of them. A connection that is dropped ends with the question.
+async fn ask_until_free(caller: AsyncCaller, connection: Weak<Users>) {
     loop {
+        let Some(users) = connection.upgrade() else { return };
         users.lock().is_left = false;
+        drop(users);
         let answer = caller.within(ANSWER).limits().await;
         let has_ended = if_ready(caller.ended()).await.is_some();
+        let Some(users) = connection.upgrade() else { return };
         let mut users = users.lock();
         let is_late = matches!(answer, Err(CallError::TimedOut { .. }));
         if has_ended || !(is_late || users.is_left) {
