@@ -306,6 +306,7 @@ def test_an_end_stops(link: Link, callee: Callee, which: str) -> None:
     near, far = link.start()
     calls = InFlight(link, callee)
     end = near if which == "near" else far
+    other = tachyon.RpcBus.connect(link.front)
     end.terminate()
     time.sleep(0.5)
     assert end.process.poll() is None
@@ -313,6 +314,11 @@ def test_an_end_stops(link: Link, callee: Callee, which: str) -> None:
     if which == "far":
         outcome = next_call(link)
         assert was_not_sent(outcome), outcome
+    else:
+        outcome = outcome_of(other, "next")
+        assert isinstance(outcome, errors.RpcError), outcome
+        assert (outcome.kind, outcome.safe_to_retry) == (errors.ErrorKind.STOPPING, True)
+    other.close()
     callee.let_go()
     outcomes, _ = calls.join(0)
     assert outcomes == ["blocking", "awaiting", "stream"]

@@ -286,30 +286,19 @@ fn report(size: usize, own: [&Times; 3], processor: &[f64], tonic: Option<&Times
     };
     print(&format!("{size} bytes, medians of {ROUNDS} rounds"));
     print(&format!("  one by one: {}", listed(&|times| format!("{:.1} us", median(&times.one_by_one) / 1e3))));
-    let ratio = |of: &Times, to: &Times| median_ratio(&of.one_by_one, &to.one_by_one);
-    print(&format!(
-        "    link over engine: {:.2} (wanted <= 2.4), over lane: {:.2}",
-        ratio(link, engine),
-        ratio(link, lane)
-    ));
-    if let Some(tonic) = tonic {
-        let [engine, lane, link] = own.map(|times| ratio(times, tonic));
-        print(&format!("    over tonic: engine {engine:.2}, lane {lane:.2}, link {link:.2}"));
-    }
+    let compare = |wanted: &str, ratio: &dyn Fn(&Times, &Times) -> f64| {
+        print(&format!("    link over engine: {:.2}, over lane: {:.2}", ratio(link, engine), ratio(link, lane)));
+        if let Some(tonic) = tonic {
+            let [engine, lane, link] = own.map(|times| ratio(times, tonic));
+            print(&format!("    over tonic: engine {engine:.2}, lane {lane:.2}, link {link:.2} (wanted {wanted})"));
+        }
+    };
+    compare("<= 2.4", &|of, to| median_ratio(&of.one_by_one, &to.one_by_one));
     print(&format!("    processor time of both ends of the link: {:.1} us a call", median(processor) / calls / 1e3));
     let rate = |times: &Times| format!("{:.0} k/s", flight_calls / median(&times.in_flight) * 1e6);
     print(&format!("  {FLIGHT} in flight: {}", listed(&rate)));
     // A rate falls as the time rises.
-    let ratio = |of: &Times, to: &Times| median_ratio(&to.in_flight, &of.in_flight);
-    print(&format!(
-        "    link over engine: {:.2} (wanted >= 0.7), over lane: {:.2}",
-        ratio(link, engine),
-        ratio(link, lane)
-    ));
-    if let Some(tonic) = tonic {
-        let [engine, lane, link] = own.map(|times| ratio(times, tonic));
-        print(&format!("    over tonic: engine {engine:.2}, lane {lane:.2}, link {link:.2}"));
-    }
+    compare(">= 0.7", &|of, to| median_ratio(&to.in_flight, &of.in_flight));
     Ok(())
 }
 

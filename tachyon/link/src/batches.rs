@@ -60,10 +60,10 @@ pub(crate) fn single(body: Body) -> Bytes {
 
 /// Whether a payload fits a message of a lane.
 pub(crate) fn fits(payload: &[u8], max_message: usize) -> bool {
-    payload.len() <= max_message.saturating_sub(HEAD)
+    payload.len() <= longest(max_message)
 }
 
-/// The longest payload that fits a message of a lane, for the texts of errors.
+/// The longest payload that fits a message of a lane.
 fn longest(max_message: usize) -> usize {
     max_message.saturating_sub(HEAD)
 }

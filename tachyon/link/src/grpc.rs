@@ -265,7 +265,7 @@ pub async fn serve(
     shutdown: impl Future,
 ) {
     let most = limits.near_ends as usize;
-    let near_ends = Arc::new(Semaphore::new(most));
+    let near_ends = Semaphore::new(most);
     let far = Arc::new(Far { tls, limits, incoming, near_ends });
     let (stop, stopped) = watch::channel(false);
     let mut channels = JoinSet::new();
@@ -303,7 +303,7 @@ struct Far {
     limits: Limits,
     incoming: mpsc::Sender<Incoming>,
     /// Places for near ends.
-    near_ends: Arc<Semaphore>,
+    near_ends: Semaphore,
 }
 
 impl Far {
